@@ -1,0 +1,238 @@
+"""What a backend answers, how backends are found, and their aliases."""
+
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any, Protocol, cast
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
+from tcnzoo.params import Param, Weights
+from tcnzoo.specs import Shape, Spec, StateItem
+
+GROUP = "tcnzoo.backends"
+
+# So that an uninstalled checkout works; entry points may add to it.
+BUILT_IN = {name: f"tcnzoo.backends.{name}" for name in ("numpy", "torch", "mlx", "keras")}
+ALIASES = {"pytorch": "torch", "tensorflow": "keras", "tf": "keras"}
+NEEDS = {
+    "numpy": ("numpy",),
+    "torch": ("torch",),
+    "mlx": ("mlx.core",),
+    "keras": ("keras",),
+}
+
+Output = Array | dict[str, Array]
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """What `available_backends` tells of one backend.
+
+    Attributes:
+        installed: whether its framework can be imported.
+        versions: package -> version.
+        devices: device names that `create` takes.
+        dtypes: float types that `create` takes.
+        note: how to install it, or what to know about it.
+    """
+
+    name: str
+    installed: bool
+    versions: Mapping[str, str] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass
+class Handle:
+    """What tcnzoo keeps on a native module, as its attribute `tcnzoo`.
+
+    Attributes:
+        spec: what the module is.
+        backend: name of its backend.
+        dtype: float type of its parameters and outputs.
+        device: where it runs, None for the framework's default.
+        params, state: tables of the spec.
+        obstacle: why the model cannot stream, or None.
+    """
+
+    spec: Spec
+    backend: str
+    dtype: str = "float32"
+    device: str | None = None
+    params: dict[str, Param] = field(init=False)
+    state: dict[str, StateItem] = field(init=False)
+    obstacle: str | None = field(init=False)
+    _checked: set[Shape] = field(init=False, default_factory=set)
+
+    def __post_init__(self) -> None:
+        """Tabulate the spec once."""
+        self.params = self.spec.params()
+        self.state = self.spec.state()
+        self.obstacle = self.spec.stream_obstacle()
+
+    def check_streamable(self) -> None:
+        """Raise InputError, with the reason, unless every part of the model can stream."""
+        if self.obstacle is not None:
+            raise InputError(f"this model cannot stream: {self.obstacle}")
+
+    def check_input(self, x: Any, embeddings: Sequence[Any]) -> None:
+        """Raise InputError unless x is a (batch, channels[, time]) array that the model takes."""
+        shape = tuple(x.shape)
+        if len(shape) not in (2, 3):
+            raise InputError(
+                "the input must be (batch, channels, time), or (batch, channels) for a model of "
+                f"vectors, but has shape {shape}"
+            )
+        if shape[1:] not in self._checked:
+            self.spec.output_shape(shape[1:])
+            self._checked.add(shape[1:])
+        check_embeddings(self.spec, shape, embeddings)
+
+
+def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> None:
+    """Raise InputError unless there is one embedding of the right shape for each that the spec names."""
+    wanted = spec.embedding_specs
+    if len(embeddings) != len(wanted):
+        raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
+    for index, (embedding, one) in enumerate(zip(embeddings, wanted, strict=True)):
+        expected = (shape[0], one.channels) + ((shape[2],) if one.per_step else ())
+        if tuple(embedding.shape) != expected:
+            raise InputError(
+                f"embedding {index} must have shape {expected}, but has {tuple(embedding.shape)}"
+            )
+
+
+class Backend(Protocol):
+    """The functions of a backend package. Arrays are neutral: (batch, channels, time), numpy."""
+
+    NAME: str
+    DTYPES: tuple[str, ...]
+
+    def info(self) -> BackendInfo:
+        """Versions and devices."""
+
+    def build(self, spec: Spec, dtype: str, device: str | None) -> Any:
+        """Make the native module in evaluation mode, with a Handle as `tcnzoo`; weights undefined."""
+
+    def get_weights(self, model: Any) -> Weights:
+        """Read the weights in neutral layout, as copies."""
+
+    def set_weights(self, model: Any, weights: Weights) -> None:
+        """Write checked neutral weights into the module."""
+
+    def predict(self, model: Any, x: Array, embeddings: Sequence[Array]) -> Output:
+        """Run in evaluation mode."""
+
+    def init_state(self, model: Any, state: dict[str, Array]) -> dict[str, Any]:
+        """Turn a neutral state into this framework's arrays, still in neutral layout."""
+
+    def step(
+        self, model: Any, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+    ) -> tuple[Array, dict[str, Any]]:
+        """Run one streaming step; state arrays may be of any framework, in neutral layout."""
+
+    def gradients(
+        self,
+        model: Any,
+        x: Array,
+        target: Array,
+        loss: str,
+        embeddings: Sequence[Array],
+        training: bool,
+    ) -> tuple[float, Weights]:
+        """Loss, and its gradients for every trained parameter and for `input`, neutral."""
+
+    def trace(self, model: Any, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
+        """Run in evaluation mode; return the output of every part by dotted path, in order."""
+
+
+def backend_modules() -> dict[str, str]:
+    """Module of each known backend: built-in ones united with those of installed packages."""
+    found = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**found, **BUILT_IN}
+
+
+def canonical(name: str) -> str:
+    """Resolve an alias; raise BackendMissing for a name that nobody provides."""
+    lowered = str(name).lower()
+    resolved = ALIASES.get(lowered, lowered)
+    known = backend_modules()
+    if resolved not in known:
+        raise BackendMissing(
+            f"unknown backend {name!r}{suggestion(lowered, [*known, *ALIASES])}"
+        )
+    return resolved
+
+
+def missing_package(name: str) -> str | None:
+    """First framework package of a backend that cannot be found, or None."""
+    for package in NEEDS.get(name, ()):
+        try:
+            if importlib.util.find_spec(package) is None:
+                return package
+        except ModuleNotFoundError:
+            return package.partition(".")[0]
+    return None
+
+
+def get_backend(name: str) -> Backend:
+    """Import a backend by name or alias.
+
+    Raises:
+        BackendMissing: unknown name, or its framework is not installed (the sentence says what to
+            install). An error inside an installed framework is passed on as it is.
+    """
+    resolved = canonical(name)
+    package = missing_package(resolved)
+    if package is not None:
+        raise BackendMissing(
+            f"backend {resolved!r} needs {package}, which is not installed; "
+            f"run: pip install 'tcnzoo[{resolved}]'"
+        )
+    return cast(Backend, importlib.import_module(backend_modules()[resolved]))
+
+
+def installed_backends() -> list[str]:
+    """Names of the backends whose framework can be found, without importing it."""
+    return [name for name in backend_modules() if missing_package(name) is None]
+
+
+def available_backends() -> dict[str, BackendInfo]:
+    """Every known backend: whether it is installed, its versions, devices and float types."""
+    table = {}
+    for name in backend_modules():
+        package = missing_package(name)
+        if package is None:
+            table[name] = get_backend(name).info()
+        else:
+            note = f"pip install 'tcnzoo[{name}]'"
+            table[name] = BackendInfo(name, installed=False, note=note)
+    return table
+
+
+def handle_of(model: Any) -> Handle:
+    """The Handle of a native module.
+
+    Raises:
+        InputError: the object was not made by tcnzoo.
+    """
+    handle = getattr(model, "tcnzoo", None)
+    if not isinstance(handle, Handle):
+        raise InputError(
+            f"expected a model made by tcnzoo.create or tcnzoo.load, but got {type(model).__name__}"
+        )
+    return handle
+
+
+def check_dtype(backend: Backend, dtype: str) -> str:
+    """Return `dtype` if the backend computes in it, else raise SpecError."""
+    if dtype not in backend.DTYPES:
+        raise SpecError(
+            f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
+        )
+    return dtype

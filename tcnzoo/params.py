@@ -1,0 +1,190 @@
+"""Param tables and the numpy initialisers that fill them with the same bits for every backend."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from tcnzoo.errors import SpecError, WeightError, suggestion
+
+Role = Literal["weight", "bias", "scale", "statistic"]
+Array = np.ndarray[Any, np.dtype[Any]]
+Weights = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Init:
+    """How a parameter is filled before training.
+
+    Attributes:
+        name: `constant`, `normal`, `uniform`, `xavier_normal`, `xavier_uniform`, `kaiming_normal`,
+            `kaiming_uniform`, or `norm_of` (the weight-norm gain: norm of the sibling `sibling`).
+        gain: factor on the standard deviation or bound; the value itself for `constant`.
+        fan_in: inputs that one output sums over.
+        fan_out: outputs that one input feeds.
+        sibling: for `norm_of`, the last part of the direction parameter's name.
+    Source:
+        Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming, fan-in mode), as torch.nn.init.
+    """
+
+    name: str
+    gain: float = 1.0
+    fan_in: int = 1
+    fan_out: int = 1
+    sibling: str = ""
+
+
+@dataclass(frozen=True)
+class Param:
+    """One row of a param table.
+
+    Attributes:
+        shape: size in neutral (torch) layout.
+        axes: one letter an axis: `O` out, `I` in, `K` tap, `C` channel.
+        init: how it starts.
+        role: `weight`, `bias` and `scale` are trained; `statistic` is a buffer (running mean, variance).
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    init: Init
+    role: Role = "weight"
+
+    @property
+    def trainable(self) -> bool:
+        """Whether an optimiser changes it."""
+        return self.role != "statistic"
+
+    @property
+    def size(self) -> int:
+        """How many values it holds."""
+        return math.prod(self.shape)
+
+
+class ParamCount(NamedTuple):
+    """How many values a model holds: those that are trained, and those that are running statistics."""
+
+    trainable: int
+    buffers: int
+
+
+def count(table: Mapping[str, Param]) -> ParamCount:
+    """Count the values of a param table."""
+    trainable = sum(param.size for param in table.values() if param.trainable)
+    return ParamCount(trainable, sum(param.size for param in table.values()) - trainable)
+
+
+def _draw(init: Init, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """Draw float64 values; bound and deviation follow torch.nn.init."""
+    if init.name == "constant":
+        return np.full(shape, init.gain)
+    family, _, law = init.name.rpartition("_")
+    deviation = {
+        "": init.gain,
+        "xavier": init.gain * math.sqrt(2.0 / (init.fan_in + init.fan_out)),
+        "kaiming": init.gain / math.sqrt(init.fan_in),
+    }[family]
+    if law == "normal":
+        return generator.normal(0.0, deviation, shape)
+    bound = deviation if family == "" else math.sqrt(3.0) * deviation
+    return generator.uniform(-bound, bound, shape)
+
+
+def weight_norm_gain(direction: Array, axes: str) -> Array:
+    """Norm of a weight-norm direction over every axis but `O`, those axes kept with size 1."""
+    over = tuple(axis for axis, letter in enumerate(axes) if letter != "O")
+    squares: Array = np.sum(np.square(direction, dtype=np.float64), axis=over, keepdims=True)
+    return np.sqrt(squares)
+
+
+def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
+    """Fill a param table from `PCG64(seed)`, row by row, so that every backend starts from the same bits.
+
+    Args:
+        table: ordered rows, as `spec.params()` gives them.
+        seed: any integer >= 0.
+    Returns:
+        float32 arrays in neutral layout, in table order.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    weights: Weights = {}
+    for name, param in table.items():
+        if param.init.name == "norm_of":
+            direction = weights[name.rpartition(".")[0] + "." * ("." in name) + param.init.sibling]
+            values = weight_norm_gain(direction, param.axes)
+        else:
+            values = _draw(param.init, param.shape, generator)
+        weights[name] = values.astype(np.float32)
+    return weights
+
+
+def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
+    """Initial weights with scales, biases and statistics moved off the values that hide mistakes.
+
+    A running variance of 1 and a shift of 0 make a wrong eps, axis or order of steps invisible, so
+    comparisons use these weights.
+    """
+    weights = initial_weights(table, seed)
+    generator = np.random.Generator(np.random.PCG64([seed, 1]))
+    for name, param in table.items():
+        if param.init.name != "constant":
+            continue
+        if name.endswith("running_var"):
+            values = generator.uniform(0.3, 2.0, param.shape)
+        else:
+            values = weights[name] + generator.normal(0.0, 0.2, param.shape)
+        weights[name] = values.astype(np.float32)
+    return weights
+
+
+def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> None:
+    """Hold a set of weights against a param table before anything is changed.
+
+    Raises:
+        WeightError: a row without array, an array without row, or a shape that differs.
+    """
+    missing = [name for name in table if name not in weights]
+    extra = [name for name in weights if name not in table]
+    if missing:
+        hint = suggestion(missing[0], extra) if extra else ""
+        hint = hint if "did you mean" in hint else ""
+        raise WeightError(
+            f"expected {len(table)} tensors, but {len(missing)} are missing, the first "
+            f"{missing[0]!r} of shape {table[missing[0]].shape}{hint.replace('did you mean', 'is it')}"
+        )
+    if extra:
+        raise WeightError(
+            f"expected only the {len(table)} tensors of the model, but {len(extra)} more came, "
+            f"the first {extra[0]!r}"
+        )
+    for name, param in table.items():
+        if tuple(weights[name].shape) != param.shape:
+            raise WeightError(
+                f"tensor {name!r} must have shape {param.shape} (axes {param.axes}), "
+                f"but has {tuple(weights[name].shape)}"
+            )
+
+
+def permute(array: Array, axes: str, stored: str) -> Array:
+    """Reorder axes from one labelled layout to another, as a view.
+
+    Args:
+        array: any array whose axes are labelled by `axes`.
+        axes: the labels now, as `"OIK"`.
+        stored: the same labels in the wanted order, as `"KIO"`.
+    Raises:
+        SpecError: the two are not the same letters.
+    """
+    if sorted(axes) != sorted(stored):
+        raise SpecError(f"cannot permute axes {axes!r} to {stored!r}: the letters differ")
+    if axes == stored:
+        return array
+    return array.transpose([axes.index(letter) for letter in stored])
+
+
+def prefixed(rows: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the rows of a child's table under the child's name."""
+    for name, row in rows.items():
+        yield f"{prefix}.{name}", row

@@ -1,0 +1,189 @@
+"""What every spec answers: its parameters, shapes, streaming state, receptive field and cost."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tcnzoo.errors import InputError
+from tcnzoo.params import Param, prefixed
+
+Shape = tuple[int, ...]
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+def none_or(value: Any) -> Any:
+    """Let YAML say `none` where a field takes null."""
+    return None if value == "none" else value
+
+
+NoneWord = BeforeValidator(none_or)
+
+
+@dataclass(frozen=True)
+class StateItem:
+    """One array of a streaming state, in neutral layout.
+
+    Attributes:
+        shape: size without the batch axis; `()` for a counter shared by the batch.
+        integer: int32 counter instead of the model's float type.
+        start: the value before the first sample.
+    """
+
+    shape: tuple[int, ...]
+    integer: bool = False
+    start: int = 0
+
+    @property
+    def batched(self) -> bool:
+        """Whether a batch axis comes first."""
+        return not self.integer
+
+
+@dataclass(frozen=True)
+class Field1d:
+    """How one output step relates to input steps.
+
+    Attributes:
+        size: input steps that convolutions let one output step see.
+        stride: input steps between output steps; below 1 where the signal is upsampled.
+        delay: input steps that must have come after an output's first one before it is known.
+    """
+
+    size: int = 1
+    stride: Fraction = Fraction(1)
+    delay: int = 0
+
+    def then(self, after: "Field1d") -> "Field1d":
+        """Compose with the field of the layer that follows."""
+        return Field1d(
+            self.size + math.ceil((after.size - 1) * self.stride),
+            self.stride * after.stride,
+            self.delay + math.ceil(after.delay * self.stride),
+        )
+
+
+class EmbeddingSpec(BaseModel):
+    """An embedding that conditions a temporal block.
+
+    Attributes:
+        channels: its width.
+        per_step: (batch, channels, time), one vector a step, instead of (batch, channels) for all steps.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: Positive
+    per_step: bool = False
+
+
+class Spec(BaseModel):
+    """Base of every model description: frozen, with unknown fields refused.
+
+    Composite specs name their parts in `children()`; parameters and state follow from that.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str
+
+    def children(self) -> dict[str, "Spec"]:
+        """Parts of this block by attribute name, in order of computation."""
+        return {}
+
+    def own_params(self) -> dict[str, Param]:
+        """Parameters that belong to this block itself, not to a child."""
+        return {}
+
+    def own_state(self) -> dict[str, StateItem]:
+        """Streaming state that belongs to this block itself."""
+        return {}
+
+    def params(self) -> dict[str, Param]:
+        """Ordered table of all parameters: dotted name -> Param."""
+        table = dict(self.own_params())
+        for name, child in self.children().items():
+            table.update(prefixed(child.params(), name))
+        return table
+
+    def state(self) -> dict[str, StateItem]:
+        """Ordered table of all streaming state: dotted name -> StateItem."""
+        table = dict(self.own_state())
+        for name, child in self.children().items():
+            table.update(prefixed(child.state(), name))
+        return table
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, "Spec"]]:
+        """Yield (dotted path, spec) for this block and every part below it."""
+        yield path, self
+        for name, child in self.children().items():
+            yield from child.walk(f"{path}.{name}" if path else name)
+
+    @property
+    def input_channels(self) -> int | None:
+        """Channels that the input must have, or None where any number will do."""
+        return None
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape of the output, without batch: (channels, time) or (channels,).
+
+        Raises:
+            InputError: wrong channels, or a signal shorter than the block needs.
+        """
+        self.check_channels(input_shape)
+        return input_shape
+
+    def check_channels(self, input_shape: Shape) -> None:
+        """Raise InputError unless the first axis of `input_shape` is what this block takes."""
+        wanted = self.input_channels
+        if wanted is not None and input_shape[0] != wanted:
+            raise InputError(
+                f"{self.kind} expects {wanted} channels on axis 1 of (batch, channels, time), "
+                f"but {input_shape[0]} came"
+            )
+
+    def macs(self, length: int | None) -> int:
+        """Multiply-accumulates for one input of `length` steps (None: a vector)."""
+        return 0
+
+    def field(self) -> Field1d:
+        """Receptive field, stride and delay of this block."""
+        return Field1d()
+
+    def receptive_field(self) -> int:
+        """Input steps that convolutions let one output step see.
+
+        Blocks that pool over the whole signal are not counted; `whole_signal()` names them.
+        """
+        return self.field().size
+
+    @property
+    def pools_all(self) -> bool:
+        """Whether this block itself looks at the whole signal at once."""
+        return False
+
+    def whole_signal(self) -> list[str]:
+        """Paths of the parts whose output depends on all of the signal (global pools)."""
+        return [path or part.kind for path, part in self.walk() if part.pools_all]
+
+    @property
+    def embedding_specs(self) -> tuple["EmbeddingSpec", ...]:
+        """Embeddings that the model takes beside its signal."""
+        return ()
+
+    def stream_obstacle(self) -> str | None:
+        """Say why this block cannot stream, or None where it can."""
+        for path, part in self.walk():
+            reason = part.own_obstacle()
+            if reason is not None:
+                return f"{path or part.kind}: {reason}"
+        return None
+
+    def own_obstacle(self) -> str | None:
+        """Say what in this block itself stands against streaming."""
+        return None

@@ -1,0 +1,322 @@
+"""Convolutions over time, plain and transposed, and the block of convolution, norm, activation, dropout."""
+
+from fractions import Fraction
+from typing import Literal, Self
+
+from pydantic import model_validator
+
+from tcnzoo.errors import InputError
+from tcnzoo.params import Init, Param
+from tcnzoo.specs.activation import OptionalActivation, activation_child
+from tcnzoo.specs.base import Field1d, PaddingMode, Positive, Rate, Shape, Spec, StateItem
+from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
+from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
+
+Padding = Literal["causal", "same", "valid"]
+
+
+class _KernelSpec(Spec):
+    """What plain and transposed convolutions share."""
+
+    in_channels: Positive
+    out_channels: Positive
+    kernel_size: Positive
+    stride: Positive = 1
+    dilation: Positive = 1
+    bias: bool = True
+    weight_norm: bool = False
+    padding: Padding = "causal"
+    initializer: Initializer = InitializerSpec()
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.in_channels
+
+    @property
+    def reach(self) -> int:
+        """Steps between the first and the last tap: (kernel_size - 1) * dilation."""
+        return (self.kernel_size - 1) * self.dilation
+
+    def kernel_params(self, shape: Shape, axes: str, fan_in: int, fan_out: int) -> dict[str, Param]:
+        """Rows of the kernel (or of its weight-norm direction and gain) and of the bias."""
+        init = self.initializer.init(fan_in, fan_out)
+        table: dict[str, Param] = {}
+        if self.weight_norm:
+            gain_shape = tuple(
+                size if letter == "O" else 1 for size, letter in zip(shape, axes, strict=True)
+            )
+            table["weight_v"] = Param(shape, axes, init)
+            table["weight_g"] = Param(
+                gain_shape, axes, Init("norm_of", sibling="weight_v"), "scale"
+            )
+        else:
+            table["weight"] = Param(shape, axes, init)
+        if self.bias:
+            table["bias"] = bias_param(self.out_channels, fan_in)
+        return table
+
+    def step_shape(self, input_shape: Shape) -> int:
+        """Length of a (channels, time) input, or InputError for a vector."""
+        self.check_channels(input_shape)
+        if len(input_shape) != 2:
+            raise InputError(
+                f"{self.kind} expects a signal (batch, channels, time), but a vector "
+                f"(batch, {input_shape[0]}) came"
+            )
+        return input_shape[1]
+
+
+class Conv1dSpec(_KernelSpec):
+    """A convolution over time: y[o, t] = b[o] + sum_{i, j} w[o, i, j] x[i, t * stride + j * dilation].
+
+    Attributes:
+        groups: input and output channels are split into this many independent groups.
+        padding: `causal` adds (kernel_size - 1) * dilation steps on the left, `same` half of that
+            (rounded down) on the left and the rest on the right, `valid` none.
+        padding_mode: what the added steps hold, as torch.nn.functional.pad defines the four modes.
+        weight_norm: parameters `weight_v` and `weight_g` instead of `weight`.
+    Source:
+        Bai, Kolter, Koltun 2018, arXiv:1803.01271, section 3.1 (causal, dilated).
+    """
+
+    kind: Literal["conv1d"] = "conv1d"
+    groups: Positive = 1
+    padding_mode: PaddingMode = "zeros"
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        for name in ("in_channels", "out_channels"):
+            if getattr(self, name) % self.groups:
+                raise ValueError(
+                    f"{name} must be a multiple of groups={self.groups}, but is {getattr(self, name)}"
+                )
+        return self
+
+    @property
+    def pads(self) -> tuple[int, int]:
+        """Steps added on the left and on the right."""
+        left = {"causal": self.reach, "same": self.reach // 2, "valid": 0}[self.padding]
+        return left, (self.reach - left if self.padding == "same" else 0)
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether every output step sees exactly its own input step."""
+        return self.kernel_size == 1 and self.stride == 1
+
+    def own_params(self) -> dict[str, Param]:
+        """`weight` (O, I/groups, K) or `weight_v`, `weight_g` (O, 1, 1); `bias` (O,)."""
+        inside = self.in_channels // self.groups
+        shape = (self.out_channels, inside, self.kernel_size)
+        fan_out = self.out_channels // self.groups * self.kernel_size
+        return self.kernel_params(shape, "OIK", inside * self.kernel_size, fan_out)
+
+    def own_state(self) -> dict[str, StateItem]:
+        """The last `reach` input steps, and counters where stride, `valid` or `replicate` need them."""
+        state: dict[str, StateItem] = {}
+        if self.reach:
+            state["context"] = StateItem((self.in_channels, self.reach))
+        if self.stride > 1 or (self.padding == "valid" and self.reach):
+            first = self.reach if self.padding == "valid" else 0
+            state["skip"] = StateItem((), integer=True, start=first)
+        if self.reach and self.padding_mode == "replicate" and self.padding == "causal":
+            state["started"] = StateItem((), integer=True)
+        return state
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(in, time) -> (out, time'); see Spec.output_shape."""
+        length = self.step_shape(input_shape)
+        left, right = self.pads
+        if self.padding_mode == "reflect" and max(left, right) >= length:
+            raise InputError(
+                f"reflect padding by {max(left, right)} steps needs a signal of more than "
+                f"{max(left, right)} steps, but {length} came"
+            )
+        if self.padding_mode == "circular" and max(left, right) > length:
+            raise InputError(
+                f"circular padding by {max(left, right)} steps needs a signal of at least "
+                f"{max(left, right)} steps, but {length} came"
+            )
+        steps = length + left + right - self.reach
+        if steps < 1:
+            raise InputError(
+                f"conv1d with padding {self.padding!r}, kernel_size {self.kernel_size} and dilation "
+                f"{self.dilation} needs at least {1 + self.reach - left - right} steps, "
+                f"but {length} came"
+            )
+        return self.out_channels, (steps - 1) // self.stride + 1
+
+    def macs(self, length: int | None) -> int:
+        """Products of one forward pass over `length` input steps."""
+        _, steps = self.output_shape((self.in_channels, length or 1))
+        return steps * self.out_channels * self.in_channels // self.groups * self.kernel_size
+
+    def field(self) -> Field1d:
+        """`reach + 1` steps, of which `same` needs the right half from the future."""
+        delay = {"causal": 0, "same": self.pads[1], "valid": self.reach}[self.padding]
+        return Field1d(self.reach + 1, Fraction(self.stride), delay)
+
+    def own_obstacle(self) -> str | None:
+        """Streaming needs padding that looks at the past only."""
+        if self.padding == "same" and self.reach:
+            return (
+                "padding 'same' looks ahead, so it cannot stream; use padding 'causal' or 'valid'"
+                " (causal: true in a tcn)"
+            )
+        if self.padding_mode in ("reflect", "circular") and self.pads[0]:
+            return (
+                f"padding_mode {self.padding_mode!r} fills the start from later samples, so it "
+                "cannot stream; use 'zeros' or 'replicate'"
+            )
+        return None
+
+
+class ConvTranspose1dSpec(_KernelSpec):
+    """A transposed convolution over time: input step i adds w[:, :, j] x[:, i] to output step i * stride + j * dilation.
+
+    Attributes:
+        padding: `causal` keeps the first time * stride output steps, `same` drops
+            (reach + 1 - stride) steps, half of them (rounded down) on the left, and `valid` keeps all.
+    Source:
+        torch.nn.ConvTranspose1d; `causal` and `same` agree with pytorch-tcn's TemporalConvTranspose1d
+        at its only shape, kernel_size = 2 * stride.
+    """
+
+    kind: Literal["conv_transpose1d"] = "conv_transpose1d"
+
+    @property
+    def overlap(self) -> int:
+        """Output steps by which one input step reaches into the next one's (negative: a gap)."""
+        return self.reach + 1 - self.stride
+
+    @model_validator(mode="after")
+    def _same_needs_overlap(self) -> Self:
+        if self.padding == "same" and self.overlap < 0:
+            raise ValueError(
+                f"padding 'same' needs (kernel_size - 1) * dilation + 1 >= stride, but "
+                f"{self.reach + 1} < {self.stride}"
+            )
+        return self
+
+    @property
+    def crops(self) -> tuple[int, int]:
+        """Steps dropped on the left and right of the full output; a negative right adds bias-only steps."""
+        left = self.overlap // 2 if self.padding == "same" else 0
+        return left, (0 if self.padding == "valid" else self.overlap - left)
+
+    def own_params(self) -> dict[str, Param]:
+        """`weight` (I, O, K) or `weight_v`, `weight_g` (1, O, 1); `bias` (O,)."""
+        shape = (self.in_channels, self.out_channels, self.kernel_size)
+        fan_in = self.in_channels * max(1, self.kernel_size // self.stride)
+        return self.kernel_params(shape, "IOK", fan_in, self.out_channels * self.kernel_size)
+
+    def own_state(self) -> dict[str, StateItem]:
+        """What past input steps still add to output steps to come."""
+        if self.overlap > 0:
+            return {"tail": StateItem((self.out_channels, self.overlap))}
+        return {}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(in, time) -> (out, time * stride) for `causal` and `same`; all of it for `valid`."""
+        length = self.step_shape(input_shape)
+        full = (length - 1) * self.stride + self.reach + 1
+        return self.out_channels, full - sum(self.crops)
+
+    def macs(self, length: int | None) -> int:
+        """Products of one forward pass over `length` input steps."""
+        return (length or 1) * self.in_channels * self.out_channels * self.kernel_size
+
+    def field(self) -> Field1d:
+        """Input steps whose taps can meet at one output step."""
+        size = self.reach // self.stride + 1
+        delay = -(-self.crops[0] // self.stride)
+        return Field1d(size, Fraction(1, self.stride), delay)
+
+    def own_obstacle(self) -> str | None:
+        """Streaming emits `stride` steps for each input step, no more and none later."""
+        if self.padding == "same" and self.overlap:
+            return "padding 'same' looks ahead, so it cannot stream; use padding 'causal'"
+        if self.padding == "valid" and self.overlap:
+            return (
+                f"padding 'valid' ends with {self.overlap} more steps after the last input, so it "
+                "cannot stream; use padding 'causal'"
+            )
+        return None
+
+
+class ConvBlockSpec(Spec):
+    """Convolution -> norm -> activation -> dropout.
+
+    Attributes:
+        in_channels, out_channels, kernel_size, stride, dilation, groups, bias, padding, padding_mode:
+            as in Conv1dSpec.
+        norm: `batch_norm`, `layer_norm`, `weight_norm` or none.
+        activation: after the norm; none for a linear block.
+        dropout: rate in training.
+        initializer: of the kernel; its gain defaults to the activation's.
+    """
+
+    kind: Literal["conv_block"] = "conv_block"
+    in_channels: Positive
+    out_channels: Positive
+    kernel_size: Positive
+    stride: Positive = 1
+    dilation: Positive = 1
+    groups: Positive = 1
+    bias: bool = True
+    padding: Padding = "causal"
+    padding_mode: PaddingMode = "zeros"
+    norm: Norm = None
+    activation: OptionalActivation = None
+    dropout: Rate = 0.0
+    initializer: Initializer = InitializerSpec()
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.in_channels
+
+    @property
+    def conv(self) -> Conv1dSpec:
+        """The convolution inside."""
+        return Conv1dSpec(
+            in_channels=self.in_channels,
+            out_channels=self.out_channels,
+            kernel_size=self.kernel_size,
+            stride=self.stride,
+            dilation=self.dilation,
+            groups=self.groups,
+            bias=self.bias,
+            padding=self.padding,
+            padding_mode=self.padding_mode,
+            weight_norm=isinstance(self.norm, WeightNormSpec),
+            initializer=self.initializer.for_activation(self.activation),
+        )
+
+    @model_validator(mode="after")
+    def _conv_is_valid(self) -> Self:
+        assert self.conv.kind == "conv1d"
+        return self
+
+    def children(self) -> dict[str, Spec]:
+        """`conv`, `norm` (unless weight norm), `activation`, `dropout`: those that exist."""
+        return {
+            "conv": self.conv,
+            **norm_child(self.norm, self.out_channels),
+            **activation_child(self.activation, self.dropout),
+        }
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape after the convolution."""
+        return self.conv.output_shape(input_shape)
+
+    def macs(self, length: int | None) -> int:
+        """Those of the convolution and the norm."""
+        _, steps = self.output_shape((self.in_channels, length or 1))
+        return self.conv.macs(length) + sum(
+            norm.macs(steps) for norm in norm_child(self.norm, self.out_channels).values()
+        )
+
+    def field(self) -> Field1d:
+        """That of the convolution."""
+        return self.conv.field()

@@ -1,0 +1,97 @@
+"""Normalisations: batch norm, layer norm over channels, and the mark for weight norm."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from tcnzoo.params import Init, Param
+from tcnzoo.specs.base import NoneWord, Positive, Spec
+
+
+class _ChannelNormSpec(Spec):
+    """A normalisation with one scale and one shift a channel; `channels` is filled in by a block."""
+
+    channels: Positive | None = None
+    eps: Annotated[float, Field(gt=0.0)] = 1e-5
+
+    @property
+    def input_channels(self) -> int | None:
+        """Channels that are normalised."""
+        return self.channels
+
+    def sized(self, channels: int) -> "_ChannelNormSpec":
+        """The same normalisation for a known width."""
+        return self.model_copy(update={"channels": channels})
+
+    def own_params(self) -> dict[str, Param]:
+        """Scale `weight` and shift `bias`, one a channel."""
+        shape = (self.channels or 0,)
+        return {
+            "weight": Param(shape, "C", Init("constant", 1.0), "scale"),
+            "bias": Param(shape, "C", Init("constant", 0.0), "bias"),
+        }
+
+    def macs(self, length: int | None) -> int:
+        """One multiply-add a value."""
+        return (self.channels or 0) * (length or 1)
+
+
+class BatchNormSpec(_ChannelNormSpec):
+    """Batch normalisation over batch and time.
+
+    Attributes:
+        channels: width; left out inside a block, which knows it.
+        eps: added to the variance (torch and MLX 1e-5; Keras's own default is 1e-3).
+        momentum: torch's meaning, `new = (1 - momentum) * old + momentum * batch`, with the unbiased
+            batch variance (Keras keeps 0.99, that is momentum 0.01, and the biased one).
+    Source:
+        Ioffe & Szegedy 2015, arXiv:1502.03167.
+    """
+
+    kind: Literal["batch_norm"] = "batch_norm"
+    momentum: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+
+    def own_params(self) -> dict[str, Param]:
+        """Scale, shift, and the running mean and variance."""
+        shape = (self.channels or 0,)
+        return {
+            **super().own_params(),
+            "running_mean": Param(shape, "C", Init("constant", 0.0), "statistic"),
+            "running_var": Param(shape, "C", Init("constant", 1.0), "statistic"),
+        }
+
+
+class LayerNormSpec(_ChannelNormSpec):
+    """Layer normalisation over the channels of each time step, biased variance.
+
+    Source: Ba, Kiros, Hinton 2016, arXiv:1607.06450.
+    """
+
+    kind: Literal["layer_norm"] = "layer_norm"
+
+
+class WeightNormSpec(Spec):
+    """Weight normalisation of a convolution: w = g * v / ||v||, one g for each output channel.
+
+    Source: Salimans & Kingma 2016, arXiv:1602.07868.
+    """
+
+    kind: Literal["weight_norm"] = "weight_norm"
+
+
+def _named(value: Any) -> Any:
+    """Let a bare name stand for a normalisation with its default constants."""
+    return {"kind": value} if isinstance(value, str) and value != "none" else value
+
+
+_AnyNorm = Annotated[
+    BatchNormSpec | LayerNormSpec | WeightNormSpec, Field(discriminator="kind")
+]
+Norm = Annotated[_AnyNorm | None, NoneWord, BeforeValidator(_named)]
+
+
+def norm_child(norm: Spec | None, channels: int) -> dict[str, Spec]:
+    """The normalisation as a block's child `norm`, sized; empty for none and for weight norm."""
+    if isinstance(norm, _ChannelNormSpec):
+        return {"norm": norm.sized(channels)}
+    return {}

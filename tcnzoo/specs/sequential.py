@@ -1,0 +1,122 @@
+"""Named layers, one after the other: how models are composed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from tcnzoo.errors import InputError
+from tcnzoo.params import Param
+from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec
+
+if TYPE_CHECKING:
+    from tcnzoo.specs import AnySpec
+
+LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+# Attributes of torch.nn.Module, which names its children by attribute; a test compares.
+RESERVED = frozenset(
+    """add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches
+    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
+    load_state_dict modules mtia named_buffers named_children named_modules named_parameters
+    parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    path set_extra_state set_submodule share_memory spec state_dict tcnzoo to to_empty train training type xpu
+    zero_grad""".split()
+)
+
+
+class SequentialSpec(Spec):
+    """Layers in order, each known by its name; parameters are named `layer.parameter`.
+
+    Attributes:
+        layers: name -> spec; names are lower-case identifiers that no framework uses for itself.
+    """
+
+    kind: Literal["sequential"] = "sequential"
+    layers: Annotated[dict[LayerName, AnySpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> Self:
+        for name in self.layers:
+            if name in RESERVED:
+                raise ValueError(f"layer name {name!r} is reserved by a framework; choose another")
+        width: int | None = None
+        for name, layer in self.layers.items():
+            wanted = layer.input_channels
+            if width is not None and wanted is not None and wanted != width:
+                raise ValueError(
+                    f"layer {name!r} expects {wanted} channels, but the layer before it gives {width}"
+                )
+            width = _output_width(layer, width)
+        taking = [name for name, layer in self.layers.items() if layer.embedding_specs]
+        if len(taking) > 1:
+            raise ValueError(f"one layer may take embeddings, but {', '.join(taking)} do")
+        return self
+
+    def children(self) -> dict[str, Spec]:
+        """The layers."""
+        return dict(self.layers)
+
+    @property
+    def input_channels(self) -> int | None:
+        """Channels that the first layer which minds expects."""
+        for layer in self.layers.values():
+            if layer.input_channels is not None:
+                return layer.input_channels
+        return None
+
+    @property
+    def embedding_specs(self) -> tuple[EmbeddingSpec, ...]:
+        """Those of the one layer that takes some."""
+        for layer in self.layers.values():
+            if layer.embedding_specs:
+                return layer.embedding_specs
+        return ()
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape after the last layer."""
+        return self.shapes(input_shape)[-1]
+
+    def shapes(self, input_shape: Shape) -> list[Shape]:
+        """Shape after each layer."""
+        shapes = [input_shape]
+        for name, layer in self.layers.items():
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except InputError as error:
+                raise InputError(f"layer {name!r}: {error}") from None
+        return shapes[1:]
+
+    def macs(self, length: int | None) -> int:
+        """Sum over the layers, each at the length that reaches it."""
+        shape: Shape = (self.input_channels or 1,) if length is None else (self.input_channels or 1, length)
+        total = 0
+        for layer, after in zip(self.layers.values(), self.shapes(shape), strict=True):
+            total += layer.macs(shape[1] if len(shape) == 2 else None)
+            shape = after
+        return total
+
+    def field(self) -> Field1d:
+        """All layers, one after the other."""
+        field = Field1d()
+        for layer in self.layers.values():
+            field = field.then(layer.field())
+        return field
+
+
+def _output_width(layer: Spec, width: int | None) -> int | None:
+    """Channels after a layer, as far as they are known without a signal."""
+    for name in ("out_channels", "out_features"):
+        if hasattr(layer, name):
+            found: int = getattr(layer, name)
+            return found
+    if isinstance(layer, SequentialSpec):
+        for inner in layer.layers.values():
+            width = _output_width(inner, width)
+        return width
+    channels: Any = getattr(layer, "channels", None)
+    return channels if isinstance(channels, int) else width

@@ -1,0 +1,209 @@
+"""Specs by name, file or dictionary, and the presets that come with the package."""
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tcnzoo.errors import InputError, SpecError, suggestion
+from tcnzoo.specs import SPEC_ADAPTER, Spec
+
+PRESETS = resources.files("tcnzoo") / "presets"
+
+
+class InputFacts(BaseModel):
+    """The signal that a preset is meant for.
+
+    Attributes:
+        channels: of the signal.
+        length: time steps of one window.
+        sampling_rate: in Hz, where there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    channels: int
+    length: int
+    sampling_rate: float | None = None
+
+
+class Preset(BaseModel):
+    """A named model: what it is, where it comes from, and its spec as a dictionary."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    description: str
+    source: str
+    licence: str
+    input: InputFacts
+    spec: dict[str, Any]
+
+
+def list_models() -> list[str]:
+    """Names of the presets, sorted."""
+    return sorted(
+        file.name.removesuffix(".yaml") for file in PRESETS.iterdir() if file.name.endswith(".yaml")
+    )
+
+
+def preset(name: str) -> Preset:
+    """Read a preset by name.
+
+    Raises:
+        SpecError: no preset of that name; the nearest one is suggested.
+    """
+    if name not in list_models():
+        raise SpecError(f"unknown model {name!r}{suggestion(name, list_models())}")
+    return Preset.model_validate(yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8")))
+
+
+def parse_spec(document: Mapping[str, Any]) -> Spec:
+    """Build a spec from a dictionary with a `kind`.
+
+    Raises:
+        SpecError: one sentence that names the field, what came, and what is allowed.
+    """
+    if not isinstance(document, Mapping) or "kind" not in document:
+        raise SpecError(
+            "a spec is a mapping with a 'kind', such as {kind: tcn, in_channels: 3, channels: [8]}, "
+            f"but got {_shortened(document)}"
+        )
+    try:
+        return SPEC_ADAPTER.validate_python(dict(document))
+    except ValidationError as error:
+        raise SpecError(_sentence(error)) from None
+
+
+def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> dict[str, Any]:
+    """The dictionary behind a preset name, a file, a checkpoint directory, a dictionary or a spec."""
+    if isinstance(source, Spec):
+        return source.model_dump(mode="json")
+    if isinstance(source, Mapping):
+        return dict(source.get("spec", source))
+    path = Path(source)
+    if path.is_dir():
+        path = path / "config.json"
+    if path.suffix in (".yaml", ".yml", ".json"):
+        return _read_document(path)
+    if str(source) in list_models() or not path.exists():
+        return preset(str(source)).spec
+    raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(source)!r}")
+
+
+def _read_document(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file that is a spec or holds one under `spec`."""
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"no spec at {str(path)!r}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{str(path)!r} is not valid YAML or JSON: {_first_line(error)}") from None
+    if not isinstance(document, dict):
+        raise SpecError(f"{str(path)!r} must hold a mapping, but holds {_shortened(document)}")
+    inner = document.get("spec", document)
+    if not isinstance(inner, dict):
+        raise SpecError(f"'spec' in {str(path)!r} must be a mapping, but is {_shortened(inner)}")
+    return inner
+
+
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any
+) -> Spec:
+    """Build a spec from a preset's name, a YAML or JSON file, a checkpoint directory, or a dictionary.
+
+    Args:
+        source: where the spec is.
+        overrides: fields to change, dotted for inner ones: `**{"layers.conv14.stride": 1}`.
+    Raises:
+        SpecError: unknown model, field or value.
+        InputError: a file that is not there.
+    """
+    if isinstance(source, Spec) and not overrides:
+        return source
+    document = spec_document(source)
+    for dotted, value in overrides.items():
+        document = _overridden(document, dotted.split("."), value, dotted)
+    return parse_spec(document)
+
+
+def _overridden(document: Any, path: list[str], value: Any, dotted: str) -> Any:
+    """Copy a document with one value replaced; new fields may appear at the last step only."""
+    head, rest = path[0], path[1:]
+    if isinstance(document, list | tuple):
+        places = [str(place) for place in range(len(document))]
+        if head not in places:
+            raise SpecError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(places) - 1}")
+        changed = list(document)
+        changed[int(head)] = _overridden(changed[int(head)], rest, value, dotted) if rest else value
+        return changed
+    if not isinstance(document, dict):
+        raise SpecError(f"cannot set {dotted!r}: {head!r} is below a plain value")
+    if rest and head not in document:
+        raise SpecError(f"cannot set {dotted!r}: no {head!r}{suggestion(head, document)}")
+    inner = _overridden(document[head], rest, value, dotted) if rest else value
+    return {**document, head: inner}
+
+
+def _sentence(error: ValidationError) -> str:
+    """One sentence for the most telling problem of a validation."""
+    problems = error.errors(include_url=False)
+    order = {"union_tag_invalid": 0, "extra_forbidden": 1}
+    problem = min(problems, key=lambda one: order.get(one["type"], 2))
+    kinds = _kinds()
+    loc = [str(part) for part in problem["loc"]]
+    tags = [i for i, part in enumerate(loc) if part in kinds and loc[i - 1 : i] != ["layers"]]
+    place = [part for i, part in enumerate(loc) if i not in tags]
+    where = ".".join(place)
+    came = _shortened(problem["input"])
+    if problem["type"] == "union_tag_invalid":
+        context = problem["ctx"]
+        known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
+        return f"unknown kind {context['tag']!r}{_at(where)}{suggestion(str(context['tag']), known)}"
+    if problem["type"] == "extra_forbidden":
+        known = _fields(loc[tags[-1]]) if tags else []
+        return (
+            f"unknown field {place[-1]!r}{_at('.'.join(place[:-1]))}{suggestion(place[-1], known)}"
+        )
+    if problem["type"] == "missing":
+        return f"field {where!r} is missing"
+    if problem["type"] == "value_error":
+        return f"{where + ': ' if where else ''}{problem['ctx']['error']}"
+    return f"field {where!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}, but got {came}"
+
+
+def _at(where: str) -> str:
+    """` at <where>`, or nothing at the top."""
+    return f" at {where!r}" if where else ""
+
+
+def _kinds() -> dict[str, type[Spec]]:
+    """Spec class of each kind."""
+    from tcnzoo import specs
+
+    classes = [item for item in vars(specs).values() if isinstance(item, type)]
+    return {
+        item.model_fields["kind"].default: item
+        for item in classes
+        if issubclass(item, Spec) and item is not Spec
+    }
+
+
+def _fields(kind: str) -> list[str]:
+    """Fields of a kind."""
+    return [name for name in _kinds()[kind].model_fields if name != "kind"]
+
+
+def _shortened(value: Any) -> str:
+    """A value as text, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _first_line(error: Exception) -> str:
+    """First line of an error's text."""
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
