@@ -1,0 +1,122 @@
+"""Convolutions by their definition: one matrix product for each tap."""
+
+import numpy as np
+
+from tcnzoo.streaming import Stream, strided_steps
+
+from .block import Array, Block
+
+_NUMPY_PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def kernel(block: Block) -> Array:
+    """The effective kernel: `weight`, or g * v / ||v|| with the norm over every axis but O."""
+    if not block.spec.weight_norm:
+        return block.arrays["weight"]
+    direction, gain = block.arrays["weight_v"], block.arrays["weight_g"]
+    over = tuple(axis for axis, size in enumerate(gain.shape) if size == 1 and axis != _out(block))
+    return gain * direction / np.sqrt((direction**2).sum(axis=over, keepdims=True))
+
+
+def _out(block: Block) -> int:
+    """Axis of the output channels in the kernel."""
+    return 1 if block.spec.kind == "conv_transpose1d" else 0
+
+
+class Conv1d(Block, kind="conv1d"):
+    """y[o, t] = b[o] + sum over i, j of w[o, i, j] x[i, t * stride + j * dilation]."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """(batch, in, time) -> (batch, out, time')."""
+        spec = self.spec
+        if stream is None:
+            mode = _NUMPY_PAD[spec.padding_mode]
+            x = np.pad(x, ((0, 0), (0, 0), spec.pads), mode=mode)  # type: ignore[call-overload]
+            steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
+            start = 0
+        else:
+            x, start, steps = self._continue(x, stream)
+        return self._taps(x, start, steps)
+
+    def _continue(self, x: Array, stream: Stream) -> tuple[Array, int, int]:
+        """Put the context before the chunk; return it with the first output's place and their number."""
+        spec, table, length = self.spec, self.spec.own_state(), x.shape[2]
+        if "context" in table:
+            context = np.asarray(stream.read(self.path, "context"))
+            if "started" in table:
+                if length and not int(stream.read(self.path, "started")):
+                    context = np.repeat(x[:, :, :1], spec.reach, axis=2)
+                started = max(int(stream.read(self.path, "started")), int(length > 0))
+                stream.write(self.path, "started", np.int32(started))
+            x = np.concatenate([context, x], axis=2)
+            stream.write(self.path, "context", x[:, :, x.shape[2] - spec.reach :])
+        if "skip" not in table:
+            return x, 0, length
+        skip = int(stream.read(self.path, "skip"))
+        steps, after = strided_steps(skip, length, spec.stride)
+        stream.write(self.path, "skip", np.int32(after))
+        return x, skip, steps
+
+    def _taps(self, x: Array, start: int, steps: int) -> Array:
+        """Sum the taps for `steps` outputs, the first of which begins at `start`."""
+        spec, weight = self.spec, kernel(self)
+        batch, groups = x.shape[0], spec.groups
+        weight = weight.reshape(groups, spec.out_channels // groups, -1, spec.kernel_size)
+        x = x.reshape(batch, groups, -1, x.shape[2])
+        y = np.zeros((batch, groups, weight.shape[1], steps), dtype=x.dtype)
+        for tap in range(spec.kernel_size):
+            first = start + tap * spec.dilation
+            seen = x[..., first : first + max(0, (steps - 1) * spec.stride + 1) : spec.stride]
+            y += weight[..., tap] @ seen[..., :steps]
+        y = y.reshape(batch, spec.out_channels, steps)
+        return y + self.arrays["bias"][:, None] if spec.bias else y
+
+
+class ConvTranspose1d(Block, kind="conv_transpose1d"):
+    """Input step i adds w[:, :, j] x[:, i] to output step i * stride + j * dilation."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """(batch, in, time) -> (batch, out, time * stride), or as `padding` says."""
+        spec = self.spec
+        full = self._scatter(x)
+        if stream is None:
+            left, right = spec.crops
+            y = np.pad(full, ((0, 0), (0, 0), (0, max(0, -right))))[:, :, left:]
+            y = y[:, :, : y.shape[2] - max(0, right)]
+        else:
+            y = self._emit(full, x.shape[2] * spec.stride, stream)
+        return y + self.arrays["bias"][:, None] if spec.bias else y
+
+    def _scatter(self, x: Array) -> Array:
+        """All that the input adds to the output, without bias."""
+        spec, weight = self.spec, kernel(self)
+        steps = x.shape[2]
+        length = max(0, (steps - 1) * spec.stride + spec.reach + 1) if steps else 0
+        y = np.zeros((x.shape[0], spec.out_channels, length), dtype=x.dtype)
+        for tap in range(spec.kernel_size):
+            first = tap * spec.dilation
+            y[:, :, first : first + max(0, (steps - 1) * spec.stride + 1) : spec.stride] += (
+                weight[:, :, tap].T @ x
+            )
+        return y
+
+    def _emit(self, full: Array, steps: int, stream: Stream) -> Array:
+        """Add the tail of earlier chunks, give out the finished steps, and keep the rest."""
+        overlap = max(0, self.spec.overlap)
+        y = np.zeros((full.shape[0], full.shape[1], steps + overlap), dtype=full.dtype)
+        y[:, :, : full.shape[2]] += full
+        if overlap:
+            y[:, :, :overlap] += np.asarray(stream.read(self.path, "tail"))
+            stream.write(self.path, "tail", y[:, :, steps:])
+        return y[:, :, :steps]
+
+
+class ConvBlock(Block, kind="conv_block"):
+    """Convolution -> norm -> activation -> dropout."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """(batch, in, time) -> (batch, out, time')."""
+        x = self.parts["conv"](x, stream)
+        for name in ("norm", "activation", "dropout"):
+            x = self.optional(name, x)
+        return x

@@ -1,0 +1,87 @@
+"""Fold weight norm and batch norm into the kernels before them, for inference."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.params import Weights, check_weights, weight_norm_gain
+from tcnzoo.specs import BatchNormSpec, SequentialSpec, Spec, WeightNormSpec
+from tcnzoo.zoo import parse_spec
+
+
+def fold(spec: Spec, weights: Mapping[str, Array]) -> tuple[Spec, Weights]:
+    """Give an equal model without weight norm, and without the batch norms that follow a kernel.
+
+    Args:
+        spec: any model; other norms, and batch norms that stand alone, are left as they are.
+        weights: neutral weights of `spec`.
+    Returns:
+        (spec, weights) of the folded model: the same outputs in evaluation mode, computed in
+        float64 and stored in the type the weights had. A folded kernel gains a bias if it had none.
+    Raises:
+        WeightError: the weights do not fit the spec.
+    """
+    check_weights(spec.params(), weights)
+    folded = parse_spec(_folded_document(spec))
+    effective = {name: np.asarray(array) for name, array in weights.items()}
+    for path, part in spec.walk():
+        _fold_weight_norm(path, part, effective)
+    for path, part in spec.walk():
+        _fold_batch_norms(path, part, effective)
+    table = folded.params()
+    check_weights(table, effective)
+    return folded, {name: effective[name] for name in table}
+
+
+def _folded_document(spec: Spec) -> dict[str, object]:
+    """The spec as a dictionary, without the norms that can be folded."""
+    document = spec.model_dump(mode="json")
+    if isinstance(spec, SequentialSpec):
+        document["layers"] = {name: _folded_document(one) for name, one in spec.layers.items()}
+    if isinstance(getattr(spec, "norm", None), BatchNormSpec | WeightNormSpec):
+        if isinstance(spec.norm, BatchNormSpec) and "bias" in document:  # type: ignore[attr-defined]
+            document["bias"] = True
+        document["norm"] = None
+    if document.get("weight_norm"):
+        document["weight_norm"] = False
+    return document
+
+
+def _join(path: str, name: str) -> str:
+    """Dotted name below a path."""
+    return f"{path}.{name}" if path else name
+
+
+def _fold_weight_norm(path: str, part: Spec, weights: Weights) -> None:
+    """Replace v and g by g * v / ||v||."""
+    table = part.own_params()
+    if "weight_v" not in table:
+        return
+    direction = weights.pop(_join(path, "weight_v"))
+    gain = weights.pop(_join(path, "weight_g")).astype(np.float64)
+    effective = gain * direction / weight_norm_gain(direction, table["weight_v"].axes)
+    weights[_join(path, "weight")] = effective.astype(direction.dtype)
+
+
+def _fold_batch_norms(path: str, part: Spec, weights: Weights) -> None:
+    """Scale the kernel, and shift the bias, of each kernel that a batch norm follows."""
+    parts = part.children()
+    for kernel, norm in (("conv", "norm"), ("dense", "norm"), ("conv1", "norm1"), ("conv2", "norm2")):
+        batch_norm = parts.get(norm)
+        if isinstance(batch_norm, BatchNormSpec) and kernel in parts:
+            _fold_one(_join(path, kernel), _join(path, norm), batch_norm.eps, weights)
+
+
+def _fold_one(kernel: str, norm: str, eps: float, weights: Weights) -> None:
+    """w' = w * s, b' = (b - mean) * s + beta, with s = gamma / sqrt(var + eps)."""
+    scale, beta, mean, variance = (
+        weights.pop(f"{norm}.{name}").astype(np.float64)
+        for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = scale / np.sqrt(variance + eps)
+    weight = weights[f"{kernel}.weight"]
+    bias = weights.get(f"{kernel}.bias", np.zeros(scale.shape))
+    spread = scale.reshape((-1,) + (1,) * (weight.ndim - 1))
+    weights[f"{kernel}.weight"] = (weight * spread).astype(weight.dtype)
+    weights[f"{kernel}.bias"] = ((bias - mean) * scale + beta).astype(weight.dtype)

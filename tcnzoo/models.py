@@ -1,0 +1,217 @@
+"""The public calls on models: create, predict, stream, read and write weights, differentiate."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.backend import Backend, Output, check_dtype, get_backend, handle_of
+from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.errors import InputError
+from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
+from tcnzoo.specs import Spec
+from tcnzoo.streaming import State, check_state, initial_state
+from tcnzoo.zoo import load_spec
+
+LOSSES = ("mse", "mae", "bce", "cross_entropy")
+
+
+def create(
+    name_or_spec: str | os.PathLike[str] | Mapping[str, Any] | Spec,
+    backend: str = "torch",
+    *,
+    seed: int = 0,
+    weights: Mapping[str, Array] | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+) -> Any:
+    """Build the native module of a model, in evaluation mode.
+
+    Args:
+        name_or_spec: a preset's name, a spec file, a dictionary or a Spec.
+        backend: `torch`, `mlx`, `keras` or `numpy`, or an alias.
+        seed: of the initial weights; the same seed gives the same bits in every backend.
+        weights: neutral weights to use instead of initial ones.
+        device: the framework's own name (`cuda`, `mps`, `cpu`, `gpu`); None for its default.
+        dtype: `float32`, or a 16-bit type where the framework has it.
+    Returns:
+        torch.nn.Module (channels first), mlx.nn.Module or keras.Model (channels last), or the numpy
+        block (channels first).
+    Raises:
+        SpecError: unknown model or field, or a dtype that the backend lacks.
+        BackendMissing: unknown backend, or its framework is not installed.
+        WeightError: `weights` do not fit the spec.
+    """
+    spec = load_spec(name_or_spec)
+    engine = get_backend(backend)
+    table = spec.params()
+    if weights is not None:
+        check_weights(table, weights)
+    chosen = initial_weights(table, seed) if weights is None else dict(weights)
+    model = engine.build(spec, check_dtype(engine, dtype), device)
+    engine.set_weights(model, chosen)
+    return model
+
+
+def _engine(model: Any) -> Backend:
+    """The backend of a native module."""
+    return get_backend(handle_of(model).backend)
+
+
+def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
+    """Run a model in evaluation mode.
+
+    Args:
+        model: from `create` or `load`.
+        x: (batch, channels, time), or (batch, channels) for a model of vectors.
+        embeddings: one array for each embedding of the spec, (batch, channels) or
+            (batch, channels, time).
+    Returns:
+        numpy in neutral layout; a dictionary where the model has several outputs.
+    Raises:
+        InputError: an array of the wrong rank, channels or length.
+    """
+    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
+    handle_of(model).check_input(x, rows)
+    return _engine(model).predict(model, x, rows)
+
+
+def init_state(model: Any, batch_size: int = 1) -> State:
+    """State before the first sample: a flat {name: array} in neutral layout.
+
+    Args:
+        model: a model whose parts are all causal.
+        batch_size: signals that are streamed side by side.
+    Raises:
+        InputError: the model cannot stream; the sentence says which part stands against it.
+    """
+    handle = handle_of(model)
+    handle.check_streamable()
+    if batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, but is {batch_size}")
+    state = initial_state(handle.state, batch_size, np.dtype(np.float32))
+    return _engine(model).init_state(model, state)
+
+
+def step(
+    model: Any, chunk: Any, state: Mapping[str, Any], *, embeddings: Sequence[Any] = ()
+) -> tuple[Array, State]:
+    """Feed the next chunk of a signal; outputs of all chunks together equal the offline output.
+
+    Args:
+        model: a model whose parts are all causal.
+        chunk: (batch, channels, time), of any number of steps.
+        state: from `init_state` or from the last step, of this or of any other backend; not changed.
+        embeddings: as in `predict`, those with time for the steps of this chunk.
+    Returns:
+        (numpy output of the steps that are complete, state for the next chunk).
+    Raises:
+        InputError: a chunk, embedding or state that does not fit, or a model that cannot stream.
+    """
+    handle = handle_of(model)
+    chunk = to_numpy(chunk)
+    channels = handle.spec.input_channels
+    if chunk.ndim != 3 or (channels is not None and chunk.shape[1] != channels):
+        raise InputError(
+            f"a chunk must be (batch, {channels or 'channels'}, time), but has shape {chunk.shape}"
+        )
+    handle.check_streamable()
+    check_state(handle.state, state, chunk.shape[0])
+    return _engine(model).step(model, chunk, state, [to_numpy(row) for row in embeddings])
+
+
+def get_weights(model: Any) -> Weights:
+    """Copy the weights of a model: neutral names and layout, in table order."""
+    return _engine(model).get_weights(model)
+
+
+def set_weights(model: Any, weights: Mapping[str, Any]) -> None:
+    """Replace all weights of a model; nothing is changed unless all of them fit.
+
+    Args:
+        weights: neutral names and layout; the model keeps its own float type.
+    Raises:
+        WeightError: a tensor that is missing, left over, or of the wrong shape.
+    """
+    check_weights(handle_of(model).params, weights)
+    _engine(model).set_weights(model, {name: to_numpy(array) for name, array in weights.items()})
+
+
+def count_params(model_or_spec: Any) -> ParamCount:
+    """Count trained values and running statistics of a model (as its framework holds them) or a spec."""
+    if isinstance(model_or_spec, Spec | str | Mapping):
+        return count(load_spec(model_or_spec).params())
+    table = handle_of(model_or_spec).params
+    held = get_weights(model_or_spec)
+    trainable = sum(held[name].size for name, param in table.items() if param.trainable)
+    return ParamCount(trainable, sum(array.size for array in held.values()) - trainable)
+
+
+def gradients(
+    model: Any,
+    x: Any,
+    target: Any,
+    loss: str = "mse",
+    *,
+    embeddings: Sequence[Any] = (),
+    training: bool = False,
+) -> tuple[float, Weights]:
+    """Loss of a model on one batch and its gradients, by the framework's own differentiation.
+
+    Args:
+        model: of any backend but numpy, with one output.
+        x: (batch, channels, time) or (batch, channels).
+        target: of the output's shape; for `cross_entropy` integer classes without the channel axis.
+        loss: `mse`, `mae`, `bce` (on logits) or `cross_entropy` (on logits over channels), each the
+            mean over all values.
+        embeddings: as in `predict`.
+        training: use batch statistics (and update the running ones) and dropout, as a training step
+            does; the model is in evaluation mode afterwards.
+    Returns:
+        (loss, gradient of every trained parameter and of `input`), neutral names and layout.
+    Raises:
+        InputError: an unknown loss, or shapes that do not fit.
+    """
+    if loss not in LOSSES:
+        raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
+    x, target, rows = to_numpy(x), to_numpy(target), [to_numpy(row) for row in embeddings]
+    handle = handle_of(model)
+    handle.check_input(x, rows)
+    shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
+    wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
+    if target.shape != wanted:
+        raise InputError(f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}")
+    return _engine(model).gradients(model, x, target, loss, rows, training)
+
+
+def save(model: Any, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write a model as a checkpoint directory, config.json and model.safetensors.
+
+    Raises:
+        InputError: the directory exists and `overwrite` is not set.
+    """
+    write_checkpoint(directory, handle_of(model).spec, get_weights(model), overwrite=overwrite)
+
+
+def load(
+    directory: str | os.PathLike[str],
+    backend: str = "torch",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+) -> Any:
+    """Build the native module of a checkpoint directory, in evaluation mode.
+
+    Args:
+        directory: written by `save` or `tcnzoo convert`.
+        backend, device: as in `create`.
+        dtype: None for the type in the file.
+    Raises:
+        InputError: no checkpoint there.
+        WeightError: a broken file, or tensors that do not fit the spec.
+    """
+    spec, weights = read_checkpoint(directory)
+    chosen = dtype or next((str(array.dtype) for array in weights.values()), "float32")
+    return create(spec, backend, weights=weights, device=device, dtype=chosen)

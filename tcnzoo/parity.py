@@ -1,0 +1,317 @@
+"""Proof that backends agree: outputs, layers, streaming and gradients against the float64 reference."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output, canonical, get_backend, handle_of, installed_backends
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.errors import InputError
+from tcnzoo.models import count_params, create, gradients as backend_gradients, init_state, predict, step
+from tcnzoo.params import Weights, varied_weights
+from tcnzoo.specs import Shape, Spec
+from tcnzoo.zoo import list_models, load_spec, preset
+
+# float32 against float64, relative to max(1, max|reference|). Deep stacks need 1.5e-6.
+TOLERANCE = 1e-5
+# A gradient sums many more roundings than an output; deep stacks need about 1e-5.
+GRADIENT_TOLERANCE = 1e-4
+REFERENCE = "numpy"
+
+Subject = str | os.PathLike[str] | Mapping[str, Any] | Spec
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """How one backend compares with the reference; errors are relative to max(1, max|reference|).
+
+    Attributes:
+        trainable, buffers: values that the native module holds.
+        output_error: of the offline output.
+        stream_error: of the output streamed in ragged chunks; None where the model cannot stream.
+        gradient_error: worst over all parameters and the input; None where not asked for.
+        passed: every error is within tolerance and the counts are those of the spec.
+    """
+
+    backend: str
+    trainable: int
+    buffers: int
+    output_error: float
+    stream_error: float | None
+    gradient_error: float | None
+    passed: bool
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """Relative error after one layer, by backend."""
+
+    path: str
+    errors: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What `parity` found; `passed` is the verdict."""
+
+    subject: str
+    input_shape: tuple[int, ...]
+    tolerance: float
+    rows: tuple[ParityRow, ...]
+    layers: tuple[LayerRow, ...] = field(default=())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every backend agrees with the reference."""
+        return all(row.passed for row in self.rows)
+
+    @property
+    def first_divergence(self) -> dict[str, str]:
+        """For each backend that diverges, the first layer whose error is beyond tolerance."""
+        found: dict[str, str] = {}
+        for layer in self.layers:
+            for backend, error in layer.errors.items():
+                if not error <= self.tolerance:
+                    found.setdefault(backend, layer.path)
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {**asdict(self), "passed": self.passed, "first_divergence": self.first_divergence}
+
+
+def relative_error(found: Output, reference: Output) -> float:
+    """max|found - reference| / max(1, max|reference|), the worst over the entries of a dictionary.
+
+    Raises:
+        InputError: the two have different shapes or entries.
+    """
+    if isinstance(reference, dict):
+        if not isinstance(found, dict) or found.keys() != reference.keys():
+            raise InputError(f"expected the outputs {sorted(reference)}, but other ones came")
+        return max(relative_error(found[name], reference[name]) for name in reference)
+    if isinstance(found, dict) or found.shape != reference.shape:
+        came = sorted(found) if isinstance(found, dict) else found.shape
+        raise InputError(f"expected an output of shape {reference.shape}, but {came} came")
+    if reference.size == 0:
+        return 0.0
+    gap = np.abs(found.astype(np.float64) - reference).max()
+    return float(gap / max(1.0, np.abs(reference).max()))
+
+
+def parity(
+    name_or_spec_or_directory: Subject,
+    other: Subject | None = None,
+    backends: Sequence[Any] | None = None,
+    *,
+    input_length: int | None = None,
+    seed: int = 0,
+    layers: bool = False,
+    gradients: bool = False,
+    progress: Progress | None = None,
+) -> ParityReport:
+    """Compare backends with the float64 numpy reference, on the same weights and input.
+
+    Args:
+        name_or_spec_or_directory: a preset, a spec, or a checkpoint directory with its weights;
+            without a checkpoint the weights are seeded, with norm statistics off their start values.
+        other: a second model of the same input; the backends then run this one, against the
+            reference run of the first. This is how two checkpoints are compared.
+        backends: names, or native models made by `create`; default: all that are installed.
+        input_length: time steps; default: the preset's, else enough for the receptive field.
+        seed: of weights and input (noise).
+        layers: compare after every layer, and find the first that diverges.
+        gradients: check gradients of a mean squared error by central differences of the reference.
+        progress: called with a line on what comes next.
+    Returns:
+        A report; `report.passed` is the verdict.
+    Raises:
+        InputError, SpecError, WeightError, BackendMissing: as `create` and `predict`.
+    """
+    spec, weights = _model(name_or_spec_or_directory, seed)
+    tested = (spec, weights) if other is None else _model(other, seed)
+    x, rows = _inputs(spec, _length(name_or_spec_or_directory, spec, input_length), seed)
+    say = progress or (lambda line: None)
+    say("reference in float64")
+    reference = create(spec, REFERENCE, weights=weights, dtype="float64")
+    expected = predict(reference, x, embeddings=rows)
+    engine = get_backend(REFERENCE)
+    expected_layers = engine.trace(reference, x, rows) if layers else {}
+    found, traces = [], {}
+    for one in installed_backends() if backends is None else backends:
+        label = canonical(one) if isinstance(one, str) else handle_of(one).backend
+        say(f"{label}: outputs")
+        model = create(tested[0], label, weights=tested[1]) if isinstance(one, str) else one
+        while label in traces or any(row.backend == label for row in found):
+            label += "'"
+        case = _Case(spec, weights, x, rows, expected, gradients and handle_of(model).backend != REFERENCE)
+        found.append(_row(label, model, case, say))
+        if layers:
+            say(f"{label}: layers")
+            traces[label] = get_backend(handle_of(model).backend).trace(model, x, rows)
+    return ParityReport(
+        _title(name_or_spec_or_directory, other),
+        x.shape,
+        TOLERANCE,
+        tuple(found),
+        _layer_rows(expected_layers, traces),
+    )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What every backend is held against."""
+
+    spec: Spec
+    weights: Weights
+    x: Array
+    rows: list[Array]
+    expected: Output
+    gradients: bool
+
+
+def _model(subject: Subject, seed: int) -> tuple[Spec, Weights]:
+    """Spec and weights of a checkpoint, or of a spec with seeded weights."""
+    if isinstance(subject, str | os.PathLike) and Path(subject).is_dir():
+        return read_checkpoint(subject)
+    spec = load_spec(subject)
+    return spec, varied_weights(spec.params(), seed)
+
+
+def _title(subject: Subject, other: Subject | None) -> str:
+    """How the report names what was compared."""
+    names = [
+        str(one) if isinstance(one, str | os.PathLike) else load_spec(one).kind
+        for one in (subject, other)
+        if one is not None
+    ]
+    return " against ".join(reversed(names))
+
+
+def _length(subject: Subject, spec: Spec, asked: int | None) -> int:
+    """Time steps to compare on."""
+    if asked is not None:
+        if asked < 1:
+            raise InputError(f"input_length must be at least 1, but is {asked}")
+        return asked
+    if isinstance(subject, str) and subject in list_models():
+        return preset(subject).input.length
+    return 2 * spec.receptive_field() + 33
+
+
+def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
+    """Seeded noise: (signal, embeddings); two signals side by side, one where that would take long."""
+    generator = np.random.Generator(np.random.PCG64([seed, 2]))
+    channels = spec.input_channels or 3
+    shape: Shape = (channels,) if takes_vectors(spec) else (channels, length)
+    spec.output_shape(shape)
+    batch = 2 if spec.macs(length) < 1_000_000_000 else 1
+    rows = [
+        generator.standard_normal((batch, one.channels) + ((length,) if one.per_step else ()))
+        for one in spec.embedding_specs
+    ]
+    return generator.standard_normal((batch, *shape)), rows
+
+
+def takes_vectors(spec: Spec) -> bool:
+    """Whether a model is made for (batch, features): its first layer is dense, or its only one."""
+    first = spec
+    while first.kind == "sequential":
+        first = next(iter(first.children().values()))
+    return first.kind in ("dense", "dense_block")
+
+
+def _row(label: str, model: Any, case: _Case, say: Progress) -> ParityRow:
+    """Compare one backend with the reference."""
+    counted, wanted = count_params(model), count_params(case.spec)
+    output = relative_error(predict(model, case.x, embeddings=case.rows), case.expected)
+    streamed = None
+    if handle_of(model).obstacle is None and case.x.ndim == 3:
+        say(f"{label}: streaming")
+        streamed = relative_error(_stream(model, case.x, case.rows), _main(case.expected))
+    gradient = None
+    if case.gradients:
+        say(f"{label}: gradients")
+        gradient = gradient_error(model, case.weights, case.x, case.rows)
+    passed = (
+        counted == wanted
+        and output <= TOLERANCE
+        and (streamed is None or streamed <= TOLERANCE)
+        and (gradient is None or gradient <= GRADIENT_TOLERANCE)
+    )
+    return ParityRow(label, *counted, output, streamed, gradient, bool(passed))
+
+
+def _main(output: Output) -> Array:
+    """The output that a stream gives."""
+    return output["output"] if isinstance(output, dict) else output
+
+
+def _stream(model: Any, x: Array, rows: Sequence[Array]) -> Array:
+    """Output for x in ragged chunks."""
+    generator = np.random.Generator(np.random.PCG64(x.shape[2]))
+    cuts = np.unique(np.r_[0, 1, generator.integers(0, x.shape[2], 4), x.shape[2]])
+    state, pieces = init_state(model, x.shape[0]), []
+    for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
+        part = [row[:, :, start:stop] if row.ndim == 3 else row for row in rows]
+        piece, state = step(model, x[:, :, start:stop], state, embeddings=part)
+        pieces.append(piece)
+    return np.concatenate(pieces, axis=2)
+
+
+def gradient_error(model: Any, weights: Weights, x: Array, rows: Sequence[Array]) -> float:
+    """Worst relative error of a backend's gradients against central differences of the reference.
+
+    For each parameter, and for the input, the reference is moved both ways along the backend's own
+    gradient plus a random direction; the slope must be that which the gradient says.
+
+    Returns:
+        Largest |slope - gradient . direction|, relative to the norm of that gradient, or to a
+        thousandth of the norm of all gradients for a parameter that hardly matters.
+    """
+    spec = handle_of(model).spec
+    reference = create(spec, REFERENCE, weights=weights, dtype="float64")
+    engine = get_backend(REFERENCE)
+    held = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
+    target = np.zeros_like(_main(predict(reference, x, embeddings=rows)))
+    _, table = backend_gradients(model, x, target, "mse", embeddings=rows)
+    generator = np.random.Generator(np.random.PCG64(5))
+    floor = 1e-3 * float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in table.values())))
+
+    def loss(name: str, value: Array) -> float:
+        moved = {**held, name: value}
+        signal = moved.pop("input")
+        engine.set_weights(reference, moved)
+        return float(np.mean(np.square(_main(predict(reference, signal, embeddings=rows)))))
+
+    worst = 0.0
+    for name, gradient in table.items():
+        norm = float(np.linalg.norm(gradient.astype(np.float64)))
+        noise = generator.standard_normal(gradient.shape)
+        way = gradient.astype(np.float64) / max(norm, 1e-30) + noise / np.linalg.norm(noise)
+        reach = 1e-6 * max(1.0, float(np.abs(held[name]).max()))
+        slope = (loss(name, held[name] + reach * way) - loss(name, held[name] - reach * way)) / (2 * reach)
+        gap = abs(slope - float(np.sum(gradient.astype(np.float64) * way)))
+        worst = max(worst, gap / max(norm, floor, 1e-30))
+    return worst
+
+
+def _layer_rows(
+    expected: Mapping[str, Array], traces: Mapping[str, Mapping[str, Array]]
+) -> tuple[LayerRow, ...]:
+    """Errors after each layer of the reference, in its order; inf where a shape differs."""
+    table = []
+    for path, reference in expected.items():
+        errors = {}
+        for backend, seen in traces.items():
+            if path in seen:
+                same = seen[path].shape == reference.shape
+                errors[backend] = relative_error(seen[path], reference) if same else float("inf")
+        table.append(LayerRow(path, errors))
+    return tuple(table)
