@@ -1,0 +1,60 @@
+"""The base of every torch block: parameters, buffers and parts laid out and named as the spec says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tcnzoo.specs import Spec
+from tcnzoo.streaming import Stream
+
+BLOCKS: dict[str, type[Block]] = {}
+
+
+class Block(nn.Module):
+    """A block whose state_dict has the neutral names and layout. Signals are (batch, channels, time)."""
+
+    tcnzoo: Any
+
+    def __init_subclass__(cls, kind: str = "") -> None:
+        """Register the class for a spec's `kind`."""
+        if kind:
+            BLOCKS[kind] = cls
+
+    def __init__(self, spec: Spec) -> None:
+        """Make room for the parameters of `spec` and build its parts."""
+        super().__init__()
+        self.spec: Any = spec
+        self.path = ""
+        for name, param in spec.own_params().items():
+            if param.trainable:
+                self.register_parameter(name, nn.Parameter(torch.zeros(param.shape)))
+            else:
+                self.register_buffer(name, torch.zeros(param.shape))
+        for name, child in spec.children().items():
+            group, _, key = name.rpartition(".")
+            if group and not hasattr(self, group):
+                self.add_module(group, nn.ModuleDict())
+            owner = getattr(self, group) if group else self
+            owner.add_module(key, build(child))
+
+    def part(self, name: str) -> Block | None:
+        """The part of that (dotted) name, or None where the spec has none."""
+        group, _, key = name.rpartition(".")
+        found: Block | None = getattr(self, group, self)._modules.get(key) if group else self._modules.get(key)  # type: ignore[assignment]
+        return found
+
+    def optional(self, name: str, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Apply the part `name` where the spec has it."""
+        part = self.part(name)
+        if part is None:
+            return x
+        y: Tensor = part(x, stream)
+        return y
+
+
+def build(spec: Spec) -> Block:
+    """Build the block for a spec."""
+    return BLOCKS[spec.kind](spec)

@@ -1,0 +1,150 @@
+"""Run torch models on neutral arrays: predict, stream, differentiate, trace."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.backend import Handle, Output, handle_of
+from tcnzoo.params import Weights
+from tcnzoo.streaming import Stream
+
+from .block import Block
+from .weights import to_torch
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Keep TF32 off on CUDA for a while: tcnzoo's own calls promise float32, whatever the flags say."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+def _place(model: Block) -> tuple[torch.dtype, torch.device]:
+    """Float type and device of a model's parameters (of its Handle, where it has none)."""
+    first = next(model.parameters(), None)
+    if first is not None:
+        return first.dtype, first.device
+    handle: Handle = model.tcnzoo
+    return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
+
+
+def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An array of any framework as a tensor; integers stay integers, on the CPU."""
+    tensor = array if isinstance(array, Tensor) else to_torch(to_numpy(array))
+    if not tensor.is_floating_point():
+        return tensor.cpu()
+    return tensor.to(device=device, dtype=dtype)
+
+
+def _call(model: Block, x: Tensor, stream: Stream | None, embeddings: Sequence[Tensor]) -> Any:
+    """Run a block of any kind."""
+    if handle_of(model).spec.embedding_specs:
+        return model(x, stream, embeddings)
+    return model(x) if stream is None else model(x, stream)
+
+
+@contextlib.contextmanager
+def _evaluating(model: Block) -> Iterator[None]:
+    """Evaluation mode and full precision, without gradients; the mode is put back afterwards."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        with torch.inference_mode(), full_precision():
+            yield
+    finally:
+        if training:
+            model.train()
+
+
+def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
+    """Run in evaluation mode."""
+    place = _place(model)
+    with _evaluating(model):
+        y = _call(model, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
+    if isinstance(y, tuple):
+        return {"output": to_numpy(y[0]), "out": to_numpy(y[1])}
+    return to_numpy(y)
+
+
+def init_state(model: Block, state: dict[str, Array]) -> dict[str, Tensor]:
+    """Turn a neutral state into tensors on the model's device."""
+    place = _place(model)
+    return {name: _tensor(array, *place) for name, array in state.items()}
+
+
+def step(
+    model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+) -> tuple[Array, dict[str, Any]]:
+    """Run one streaming step."""
+    place = _place(model)
+    with _evaluating(model):
+        stream = Stream({name: _tensor(array, *place) for name, array in state.items()})
+        rows = [_tensor(row, *place) for row in embeddings]
+        y = _call(model, _tensor(chunk, *place), stream, rows)
+    return to_numpy(y[0] if isinstance(y, tuple) else y), stream.after
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "mae": F.l1_loss,
+    "bce": F.binary_cross_entropy_with_logits,
+    "cross_entropy": F.cross_entropy,
+}
+
+
+def gradients(
+    model: Block,
+    x: Array,
+    target: Array,
+    loss: str,
+    embeddings: Sequence[Array],
+    training: bool,
+) -> tuple[float, Weights]:
+    """Loss and its gradients for every trained parameter and for `input`."""
+    place = _place(model)
+    inputs = _tensor(x, *place).requires_grad_()
+    wanted = to_torch(target).to(place[1])
+    wanted = wanted.long() if loss == "cross_entropy" else wanted.to(place[0])
+    model.train(training)
+    try:
+        with full_precision():
+            y = _call(model, inputs, None, [_tensor(row, *place) for row in embeddings])
+            value = LOSSES[loss](y[0] if isinstance(y, tuple) else y, wanted)
+            named = dict(model.named_parameters())
+            found = torch.autograd.grad(
+                value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
+            )
+    finally:
+        model.eval()
+    table = {name: to_numpy(grad) for name, grad in zip([*named, "input"], found, strict=True)}
+    return float(value.detach()), table
+
+
+def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
+    """Run in evaluation mode; return the output of every part by dotted path, in order of completion."""
+    seen: dict[str, Array] = {}
+
+    def observe(part: torch.nn.Module, _: Any, y: Any) -> None:
+        seen[getattr(part, "path", "") or "output"] = to_numpy(y[0] if isinstance(y, tuple) else y)
+
+    hooks = [m.register_forward_hook(observe) for m in model.modules() if isinstance(m, Block)]
+    try:
+        predict(model, x, embeddings)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen
