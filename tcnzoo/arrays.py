@@ -19,14 +19,14 @@ DTYPES: dict[str, np.dtype[Any]] = {
 def to_numpy(array: Any) -> Array:
     """View or copy an array of numpy, torch, MLX or Keras, on any device, as numpy.
 
-    bfloat16 stays bfloat16: torch and MLX cannot hand it to numpy themselves, so it goes there and
-    back through float32, which holds every bfloat16 exactly.
+    bfloat16 stays bfloat16, bit for bit: torch and MLX cannot hand it to numpy themselves, so it
+    goes as 16-bit integers.
     """
     if hasattr(array, "detach"):
         array = array.detach().cpu()
     dtype = str(getattr(array, "dtype", ""))
     if dtype == "torch.bfloat16":
-        return np.asarray(array.float()).astype(ml_dtypes.bfloat16)
+        return np.asarray(array.view(sys.modules["torch"].int16)).view(ml_dtypes.bfloat16)
     if dtype == "mlx.core.bfloat16":
-        return np.asarray(array.astype(sys.modules["mlx.core"].float32)).astype(ml_dtypes.bfloat16)
+        return np.asarray(array.view(sys.modules["mlx.core"].uint16)).view(ml_dtypes.bfloat16)
     return np.asarray(array)

@@ -1,5 +1,6 @@
 """What a backend answers, how backends are found, and their aliases."""
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -151,6 +152,7 @@ class Backend(Protocol):
         """Run in evaluation mode; return the output of every part by dotted path, in order."""
 
 
+@functools.cache
 def backend_modules() -> dict[str, str]:
     """Module of each known backend: built-in ones united with those of installed packages."""
     found = {point.name: point.value for point in entry_points(group=GROUP)}
@@ -194,7 +196,7 @@ def get_backend(name: str) -> Backend:
             f"backend {resolved!r} needs {package}, which is not installed; "
             f"run: pip install 'tcnzoo[{resolved}]'"
         )
-    return cast(Backend, importlib.import_module(backend_modules()[resolved]))
+    return backend_of(resolved)
 
 
 def installed_backends() -> list[str]:
@@ -213,6 +215,12 @@ def available_backends() -> dict[str, BackendInfo]:
             note = f"pip install 'tcnzoo[{name}]'"
             table[name] = BackendInfo(name, installed=False, note=note)
     return table
+
+
+@functools.cache
+def backend_of(name: str) -> Backend:
+    """The backend that made a model: it was imported then, so this only looks it up, and fast."""
+    return cast(Backend, importlib.import_module(backend_modules()[name]))
 
 
 def handle_of(model: Any) -> Handle:

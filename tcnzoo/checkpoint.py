@@ -51,7 +51,9 @@ def replacing(path: Path) -> Iterator[Path]:
 def refuse_existing(path: Path) -> None:
     """Raise InputError if there is something at `path` already."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(f"{str(path)!r} exists already; choose another name or overwrite it by name")
+        raise InputError(
+            f"{str(path)!r} exists already; choose another name or overwrite it by name"
+        )
 
 
 def write_safetensors(
@@ -75,21 +77,49 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
         InputError: no such file.
         WeightError: the file is cut short or is not safetensors.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, dict(file.metadata() or {})
+
+
+def safetensors_metadata(path: Path) -> dict[str, str]:
+    """Read the metadata of a .safetensors file, and no tensor; raises as `read_safetensors`."""
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a .safetensors file, whose header is held against its size before any tensor is read."""
     if not path.is_file():
         raise InputError(f"no file at {str(path)!r}")
     try:
         with safe_open(path, framework="np") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            yield file
     except (SafetensorError, ValueError) as error:
         raise WeightError(
             f"{str(path)!r} is not a whole safetensors file: {str(error).splitlines()[0]}"
         ) from None
+    except AttributeError as error:
+        raise WeightError(f"{str(path)!r} holds a type that numpy cannot: {error}") from None
 
 
 def config_document(spec: Spec) -> dict[str, Any]:
     """What config.json holds, and the header of model.safetensors under `config`."""
     return {"format": FORMAT, "version": VERSION, "spec": spec.model_dump(mode="json")}
+
+
+def read_config(text: str, place: str) -> Spec:
+    """Read the text of a `config_document` back.
+
+    Args:
+        text: JSON.
+        place: where it comes from, for the sentence of an error.
+    Raises:
+        WeightError: no configuration, or one of a later version.
+        SpecError: its spec is malformed.
+    """
+    return parse_spec(_spec_in(text, place))
 
 
 def write_checkpoint(
@@ -102,7 +132,7 @@ def write_checkpoint(
     """Write a checkpoint directory.
 
     The header of model.safetensors repeats the configuration, and replacing that one file is what
-    makes a new checkpoint: a crash before leaves the old one whole, a crash after leaves the new one.
+    makes a new checkpoint: a crash before leaves the old one whole, a crash after leaves the new.
 
     Args:
         directory: made if it is not there.
@@ -143,10 +173,14 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> tuple[Spec, Weights]:
 
 
 def _configuration(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The spec document: the header's, which was written together with the tensors, else config.json's."""
+    """The spec document: the header's, written together with the tensors, else config.json's."""
+    label = metadata.get("format", FORMAT)
+    if label.startswith(f"{FORMAT}-"):
+        raise WeightError(f"{str(source / TENSORS)!r} says that it is {label!r}, not {FORMAT!r}")
     written = None
     if (source / CONFIG).is_file():
-        written = _spec_in((source / CONFIG).read_text("utf-8"), f"{str(source / CONFIG)!r}")
+        text = (source / CONFIG).read_text("utf-8", errors="replace")
+        written = _spec_in(text, f"{str(source / CONFIG)!r}")
     if metadata.get("format") != FORMAT or "config" not in metadata:
         if written is None:
             raise InputError(f"no checkpoint at {str(source)!r}: {CONFIG} is not there")
@@ -154,8 +188,8 @@ def _configuration(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     saved = _spec_in(metadata["config"], f"the header of {str(source / TENSORS)!r}")
     if written is not None and written != saved:
         warnings.warn(
-            f"{str(source / CONFIG)!r} differs from the configuration that {TENSORS} was saved with; "
-            "the latter is used",
+            f"{str(source / CONFIG)!r} differs from the configuration that {TENSORS} was saved "
+            "with; the latter is used",
             stacklevel=4,
         )
     return saved
@@ -165,11 +199,13 @@ def _spec_in(text: str, place: str) -> dict[str, Any]:
     """Take the spec out of a configuration's JSON text."""
     try:
         document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise WeightError(f"{place} is not valid JSON: {error.msg}") from None
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise WeightError(f"{place} is not valid JSON: {error}") from None
     version = document.get("version") if isinstance(document, dict) else None
-    if version is not None and version > VERSION:
-        raise WeightError(f"{place} has format version {version}, but this tcnzoo reads up to {VERSION}")
+    if isinstance(version, int) and version > VERSION:
+        raise WeightError(
+            f"{place} has format version {version}, but this tcnzoo reads up to {VERSION}"
+        )
     if not isinstance(document, dict) or not isinstance(document.get("spec"), dict):
         raise WeightError(f"{place} must be a mapping with a 'spec'")
     spec: dict[str, Any] = document["spec"]

@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Backend, Output, check_dtype, get_backend, handle_of
+from tcnzoo.backend import (
+    Backend,
+    Output,
+    backend_of,
+    check_dtype,
+    check_embeddings,
+    get_backend,
+    handle_of,
+)
 from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
@@ -57,7 +65,7 @@ def create(
 
 def _engine(model: Any) -> Backend:
     """The backend of a native module."""
-    return get_backend(handle_of(model).backend)
+    return backend_of(handle_of(model).backend)
 
 
 def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
@@ -111,15 +119,16 @@ def step(
         InputError: a chunk, embedding or state that does not fit, or a model that cannot stream.
     """
     handle = handle_of(model)
-    chunk = to_numpy(chunk)
+    chunk, rows = to_numpy(chunk), [to_numpy(row) for row in embeddings]
     channels = handle.spec.input_channels
     if chunk.ndim != 3 or (channels is not None and chunk.shape[1] != channels):
         raise InputError(
             f"a chunk must be (batch, {channels or 'channels'}, time), but has shape {chunk.shape}"
         )
     handle.check_streamable()
+    check_embeddings(handle.spec, chunk.shape, rows)
     check_state(handle.state, state, chunk.shape[0])
-    return _engine(model).step(model, chunk, state, [to_numpy(row) for row in embeddings])
+    return _engine(model).step(model, chunk, state, rows)
 
 
 def get_weights(model: Any) -> Weights:

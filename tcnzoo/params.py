@@ -123,16 +123,18 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
 def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
     """Initial weights with scales, biases and statistics moved off the values that hide mistakes.
 
-    A running variance of 1 and a shift of 0 make a wrong eps, axis or order of steps invisible, so
-    comparisons use these weights.
+    A running variance of 1, a shift of 0 and a weight-norm gain that is ||v|| make a wrong eps, axis
+    or order of steps invisible, and the gain itself, so comparisons use these weights.
     """
     weights = initial_weights(table, seed)
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
     for name, param in table.items():
-        if param.init.name != "constant":
+        if param.init.name not in ("constant", "norm_of"):
             continue
         if name.endswith("running_var"):
             values = generator.uniform(0.3, 2.0, param.shape)
+        elif param.init.name == "norm_of":
+            values = weights[name] * generator.uniform(0.7, 1.4, param.shape)
         else:
             values = weights[name] + generator.normal(0.0, 0.2, param.shape)
         weights[name] = values.astype(np.float32)

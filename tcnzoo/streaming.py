@@ -71,7 +71,7 @@ def check_state(table: Mapping[str, StateItem], state: Mapping[str, Any], batch_
         )
     for name, item in table.items():
         wanted = (batch_size, *item.shape) if item.batched else ()
-        if tuple(state[name].shape) != wanted:
+        if state[name].shape != wanted:
             raise InputError(
                 f"state {name!r} must have shape {wanted} for a chunk of batch size {batch_size}, "
                 f"but has {tuple(state[name].shape)}"

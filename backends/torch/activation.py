@@ -8,6 +8,7 @@ from torch import Tensor
 
 from tcnzoo.streaming import Stream
 
+from . import packed
 from .block import Block
 
 FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
@@ -32,6 +33,14 @@ class Activation(Block, kind="activation"):
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Apply it."""
         return FUNCTIONS[self.spec.name](x, self.spec)
+
+
+def activate_sum(activation: Block, total: Tensor) -> Tensor:
+    """Apply an activation to a fresh sum that nobody else holds: a ReLU then needs no second array."""
+    if activation.spec.name == "relu" and not packed.hooked(activation):
+        return F.relu_(total)
+    y: Tensor = activation(total)
+    return y
 
 
 class Glu(Block, kind="glu"):

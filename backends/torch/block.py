@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
+from . import packed
+
 BLOCKS: dict[str, type[Block]] = {}
 
 
@@ -43,8 +45,14 @@ class Block(nn.Module):
     def part(self, name: str) -> Block | None:
         """The part of that (dotted) name, or None where the spec has none."""
         group, _, key = name.rpartition(".")
-        found: Block | None = getattr(self, group, self)._modules.get(key) if group else self._modules.get(key)  # type: ignore[assignment]
-        return found
+        owner = self._modules.get(group) if group else self
+        found = owner._modules.get(key) if owner is not None else None
+        return found if isinstance(found, Block) else None
+
+    def train(self, mode: bool = True) -> Block:
+        """Set the mode, and drop what was prepared for inference."""
+        packed.forget(self)
+        return super().train(mode)
 
     def optional(self, name: str, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Apply the part `name` where the spec has it."""

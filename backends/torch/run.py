@@ -17,10 +17,13 @@ from .block import Block
 from .weights import to_torch
 
 
+_CUDA = torch.cuda.is_available()
+
+
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
     """Keep TF32 off on CUDA for a while: tcnzoo's own calls promise float32, whatever the flags say."""
-    if not torch.cuda.is_available():
+    if not _CUDA:
         yield
         return
     matmul = torch.backends.cuda.matmul.allow_tf32
@@ -34,15 +37,18 @@ def full_precision() -> Iterator[None]:
 
 def _place(model: Block) -> tuple[torch.dtype, torch.device]:
     """Float type and device of a model's parameters (of its Handle, where it has none)."""
-    first = next(model.parameters(), None)
-    if first is not None:
-        return first.dtype, first.device
+    for part in model.modules():
+        for tensor in part._parameters.values():
+            if tensor is not None:
+                return tensor.dtype, tensor.device
     handle: Handle = model.tcnzoo
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
 
 
 def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """An array of any framework as a tensor; integers stay integers, on the CPU."""
+    if isinstance(array, Tensor) and array.dtype == dtype and array.device == device:
+        return array
     tensor = array if isinstance(array, Tensor) else to_torch(to_numpy(array))
     if not tensor.is_floating_point():
         return tensor.cpu()

@@ -7,7 +7,10 @@ from torch import Tensor
 
 from tcnzoo.streaming import Stream
 
+from . import one_step
+from .activation import activate_sum
 from .block import Block
+from .conv import fused
 
 
 class TemporalBlock(Block, kind="temporal_block"):
@@ -20,14 +23,17 @@ class TemporalBlock(Block, kind="temporal_block"):
         embeddings: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """(batch, in, time) -> (activation(residual + out), out), both (batch, channels, time)."""
-        out = self.optional("norm1", self.conv1(x, stream))
         if embeddings:
-            out = self._condition(out, embeddings)
-        out = self.optional("dropout", self.activation1(out))
-        out = self.optional("norm2", self.conv2(out, stream))
-        out = self.optional("dropout", self.activation2(out))
+            out = fused(self.conv1, self.part("norm1"), None, x, stream)
+            out = self.activation1(self._condition(out, embeddings))
+        else:
+            out = fused(self.conv1, self.part("norm1"), self.activation1, x, stream)
+        out = self.optional("dropout", out)
+        out = fused(self.conv2, self.part("norm2"), self.activation2, out, stream)
+        out = self.optional("dropout", out)
         out = self.optional("se", out, stream)
-        return self.activation(self.optional("residual", x, stream) + out), out
+        total = self.optional("residual", x, stream) + out
+        return activate_sum(self.activation, total), out
 
     def _condition(self, x: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Add the projected embeddings, or concatenate and project back."""
@@ -49,14 +55,32 @@ class Tcn(Block, kind="tcn"):
         embeddings: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """(batch, in, time) -> (batch, out_channels, time)."""
-        skips: Tensor | None = None
-        last = len(self.spec.channels) - 1
-        for level, block in enumerate(self.blocks.values()):
-            x, out = block(x, stream, embeddings)
-            if self.spec.skip_connections and level < last:
-                out = self.optional(f"skips.{level}", out, stream)
-                skips = out if skips is None else skips + out
+        quick = None
+        if stream is not None and one_step.eligible(self, x):
+            quick = one_step.one_step(self, x, stream)
+        x, inner = quick or self._blocks(x, stream, embeddings)
         if self.spec.skip_connections:
-            x = self.activation(x if skips is None else skips + x)
+            x = self._sum_of_skips(x, inner)
         x = self.optional("output", x, stream)
         return self.optional("output_activation", x)
+
+    def _blocks(
+        self, x: Tensor, stream: Stream | None, embeddings: Sequence[Tensor] | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Run the blocks; (last block's output, inner outputs of all blocks)."""
+        inner = []
+        for block in self.blocks.values():
+            x, out = block(x, stream, embeddings)
+            inner.append(out)
+        return x, inner
+
+    def _sum_of_skips(self, x: Tensor, inner: list[Tensor]) -> Tensor:
+        """Activation of the inner outputs of all blocks but the last, plus the last one's output."""
+        if len(inner) == 1:
+            y: Tensor = self.activation(x)
+            return y
+        parts = [self.optional(f"skips.{level}", out) for level, out in enumerate(inner[:-1])]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
+        return activate_sum(self.activation, total + x)

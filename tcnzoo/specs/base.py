@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SpecError
 from tcnzoo.params import Param, prefixed
 
 Shape = tuple[int, ...]
@@ -46,26 +46,73 @@ class StateItem:
 
 
 @dataclass(frozen=True)
-class Field1d:
-    """How one output step relates to input steps.
+class Reach:
+    """How one output step of a single layer relates to its input steps.
 
     Attributes:
-        size: input steps that convolutions let one output step see.
+        span: time, in input steps, from the first to the last input step that an output step sees.
         stride: input steps between output steps; below 1 where the signal is upsampled.
         delay: input steps that must have come after an output's first one before it is known.
     """
 
-    size: int = 1
-    stride: Fraction = Fraction(1)
-    delay: int = 0
+    span: Fraction
+    stride: Fraction
+    delay: int
+
+
+@dataclass(frozen=True)
+class Field1d:
+    """How one output step relates to input steps, through a chain of layers.
+
+    Attributes:
+        layers: those that relate more than each step to itself, from the input on.
+    """
+
+    layers: tuple[Reach, ...] = ()
+
+    @classmethod
+    def of(cls, span: int | Fraction, stride: int | Fraction = 1, delay: int = 0) -> "Field1d":
+        """That of a single layer; see Reach."""
+        return cls((Reach(Fraction(span), Fraction(stride), delay),))
+
+    @property
+    def size(self) -> int:
+        """Input steps that convolutions let one output step see, at most.
+
+        Counted from the output back: steps are whole in every layer, spans need not be.
+        """
+        steps = 1
+        for layer in reversed(self.layers):
+            steps = math.floor(layer.span + (steps - 1) * layer.stride) + 1
+        return steps
+
+    @property
+    def stride(self) -> Fraction:
+        """Input steps between output steps; below 1 where the signal is upsampled."""
+        return math.prod((layer.stride for layer in self.layers), start=Fraction(1))
+
+    @property
+    def delay(self) -> int:
+        """Input steps that must have come after an output's first one before it is known, at most."""
+        steps = 0
+        for layer in reversed(self.layers):
+            steps = layer.delay + math.ceil(steps * layer.stride)
+        return steps
 
     def then(self, after: "Field1d") -> "Field1d":
-        """Compose with the field of the layer that follows."""
-        return Field1d(
-            self.size + math.ceil((after.size - 1) * self.stride),
-            self.stride * after.stride,
-            self.delay + math.ceil(after.delay * self.stride),
-        )
+        """Compose with the field of what follows."""
+        return Field1d(self.layers + after.layers)
+
+
+def settled(kind: str, channels: int | None) -> int:
+    """The width of a block that its owner usually knows.
+
+    Raises:
+        SpecError: the block stands alone and names none.
+    """
+    if channels is None:
+        raise SpecError(f"field 'channels' is missing: a {kind} outside a block must name its width")
+    return channels
 
 
 class EmbeddingSpec(BaseModel):

@@ -154,7 +154,7 @@ class Conv1dSpec(_KernelSpec):
     def field(self) -> Field1d:
         """`reach + 1` steps, of which `same` needs the right half from the future."""
         delay = {"causal": 0, "same": self.pads[1], "valid": self.reach}[self.padding]
-        return Field1d(self.reach + 1, Fraction(self.stride), delay)
+        return Field1d.of(self.reach, self.stride, delay)
 
     def own_obstacle(self) -> str | None:
         """Streaming needs padding that looks at the past only."""
@@ -228,9 +228,8 @@ class ConvTranspose1dSpec(_KernelSpec):
 
     def field(self) -> Field1d:
         """Input steps whose taps can meet at one output step."""
-        size = self.reach // self.stride + 1
-        delay = -(-self.crops[0] // self.stride)
-        return Field1d(size, Fraction(1, self.stride), delay)
+        span = Fraction(self.reach, self.stride)
+        return Field1d.of(span, Fraction(1, self.stride), -(-self.crops[0] // self.stride))
 
     def own_obstacle(self) -> str | None:
         """Streaming emits `stride` steps for each input step, no more and none later."""

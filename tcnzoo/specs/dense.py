@@ -1,12 +1,14 @@
 """Dense layers: on a vector, or on the channels of every time step."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from tcnzoo.params import Param
 from tcnzoo.specs.activation import OptionalActivation, activation_child
 from tcnzoo.specs.base import Positive, Rate, Shape, Spec
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
-from tcnzoo.specs.norm import Norm, norm_child
+from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
 
 
 class DenseSpec(Spec):
@@ -63,6 +65,14 @@ class DenseBlockSpec(Spec):
     def input_channels(self) -> int:
         """Features of the input."""
         return self.in_features
+
+    @model_validator(mode="after")
+    def _norm_is_of_values(self) -> Self:
+        if isinstance(self.norm, WeightNormSpec):
+            raise ValueError(
+                "norm of a dense_block must be batch_norm, layer_norm or none, but is weight_norm"
+            )
+        return self
 
     @property
     def dense(self) -> DenseSpec:

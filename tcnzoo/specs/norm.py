@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from tcnzoo.params import Init, Param
-from tcnzoo.specs.base import NoneWord, Positive, Spec
+from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
 
 
 class _ChannelNormSpec(Spec):
@@ -25,7 +25,7 @@ class _ChannelNormSpec(Spec):
 
     def own_params(self) -> dict[str, Param]:
         """Scale `weight` and shift `bias`, one a channel."""
-        shape = (self.channels or 0,)
+        shape = (settled(self.kind, self.channels),)
         return {
             "weight": Param(shape, "C", Init("constant", 1.0), "scale"),
             "bias": Param(shape, "C", Init("constant", 0.0), "bias"),
@@ -53,7 +53,7 @@ class BatchNormSpec(_ChannelNormSpec):
 
     def own_params(self) -> dict[str, Param]:
         """Scale, shift, and the running mean and variance."""
-        shape = (self.channels or 0,)
+        shape = (settled(self.kind, self.channels),)
         return {
             **super().own_params(),
             "running_mean": Param(shape, "C", Init("constant", 0.0), "statistic"),

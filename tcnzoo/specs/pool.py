@@ -80,9 +80,11 @@ class UpsampleSpec(Spec):
         return input_shape[0], _length(self, input_shape) * self.factor
 
     def field(self) -> Field1d:
-        """One step, or the two that are interpolated."""
-        size, delay = (1, 0) if self.mode == "nearest" else (2, 1)
-        return Field1d(size, Fraction(1, self.factor), delay)
+        """One step, or the two that are interpolated, less than a step away on either side."""
+        stride = Fraction(1, self.factor)
+        if self.mode == "nearest" or self.factor == 1:
+            return Field1d.of(1 - stride, stride)
+        return Field1d.of(2 - stride * (1 + self.factor % 2), stride, 1)
 
     def own_obstacle(self) -> str | None:
         """Interpolation needs the next step."""

@@ -8,6 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError
 from tcnzoo.params import Param
+from tcnzoo.specs.activation import GluSpec
 from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec
 
 if TYPE_CHECKING:
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
-# Attributes of torch.nn.Module, which names its children by attribute; a test compares.
+# Attributes of torch.nn.Module, which names its children by attribute, and of our blocks; a test
+# compares.
 RESERVED = frozenset(
     """add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches
     eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
     load_state_dict modules mtia named_buffers named_children named_modules named_parameters
-    parameters register_backward_hook register_buffer register_forward_hook
+    optional parameters part register_backward_hook register_buffer register_forward_hook
     register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
     register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
@@ -118,5 +120,7 @@ def _output_width(layer: Spec, width: int | None) -> int | None:
         for inner in layer.layers.values():
             width = _output_width(inner, width)
         return width
+    if isinstance(layer, GluSpec):
+        return None if width is None else width // 2
     channels: Any = getattr(layer, "channels", None)
     return channels if isinstance(channels, int) else width

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tcnzoo.specs.activation import ActivationSpec
-from tcnzoo.specs.base import Positive, Shape, Spec, StateItem
+from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, settled
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 
@@ -41,9 +41,7 @@ class SqueezeExcitationSpec(Spec):
 
     def children(self) -> dict[str, Spec]:
         """`reduce` (absent for reduction 0) and `expand`."""
-        channels = self.channels or 0
-        if not channels:
-            return {}
+        channels = settled(self.kind, self.channels)
         inner = max(1, channels // self.reduction) if self.reduction else channels
         expand = DenseSpec(
             in_features=inner, out_features=channels, initializer=InitializerSpec(gain=1.0)

@@ -1,0 +1,226 @@
+"""Convolutions for inference on a CPU: oneDNN kernels packed once, channels last, norm and ReLU fused.
+
+The numbers are those of the plain form within float32 rounding; only layout and grouping differ.
+Packed kernels are a cache beside the module, never in its state_dict, copies or pickles. A packed
+kernel is made again when a tensor it came from was replaced or written in place (torch counts such
+writes), and on every call of `train()` or `eval()`. A write through `.data` in evaluation mode is
+not counted by torch: write under `torch.no_grad()` instead.
+"""
+
+import operator
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+# oneDNN chooses a blocked layout for a length; any other length runs as fast with it.
+LENGTH_HINT = 1024
+# Up to this many output steps, gathering the taps for one product is faster than a packed kernel.
+SHORT = 96
+# The exact ones: oneDNN's own tanh and exponentials are approximations.
+FUSED = {"relu": ("relu", []), "leaky_relu": ("leaky_relu", ["slope"])}
+
+
+class Origin:
+    """The tensors that something was made from, and whether they are still the same.
+
+    It holds the tensors, so that no other tensor can come to lie at the same address.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        """Note the parameters and buffers that belong to some modules themselves."""
+        self.tables = [t for module in modules for t in (module._parameters, module._buffers) if t]
+        self.tensors = self._now()
+        self.versions = [tensor._version for tensor in self.tensors]
+        self.places = [tensor.data_ptr() for tensor in self.tensors]
+
+    def _now(self) -> list[Tensor]:
+        """The tensors as they are now."""
+        return [tensor for table in self.tables for tensor in table.values() if tensor is not None]
+
+    def unchanged(self) -> bool:
+        """Whether no tensor was replaced, moved or written in place since."""
+        now = self._now()
+        return (
+            len(now) == len(self.tensors)
+            and all(map(operator.is_, now, self.tensors))
+            and [tensor._version for tensor in now] == self.versions
+            and [tensor.data_ptr() for tensor in now] == self.places
+        )
+
+
+@dataclass
+class Packed:
+    """A kernel, with `norm` folded in, in the forms that were asked for; and where it came from."""
+
+    norm: nn.Module | None
+    origin: Origin
+    weight: Tensor
+    bias: Tensor | None
+    blocked: Tensor | None = None
+    matrix: Tensor | None = None
+
+
+_CACHE: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+
+
+def forget(module: nn.Module) -> None:
+    """Drop what is cached for a module."""
+    _CACHE.pop(module, None)
+
+
+def cached(module: nn.Module) -> Any:
+    """What is cached for a module, or None."""
+    return _CACHE.get(module)
+
+
+def remember(module: nn.Module, value: Any) -> None:
+    """Cache a value for as long as the module lives."""
+    _CACHE[module] = value
+
+
+def _probe() -> bool:
+    """Whether this build of torch has the packed kernels, and they agree with the plain ones."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    with torch.inference_mode():
+        x, weight = torch.arange(24.0).view(1, 4, 6), torch.arange(24.0).view(2, 4, 3) - 12
+        try:
+            y = _run(x, _pack(weight, 1, 1, 1), None, 1, 1, 1, "relu", [])
+        except (AttributeError, RuntimeError, TypeError):
+            return False
+        return torch.allclose(y, torch.nn.functional.conv1d(x, weight).relu())
+
+
+def _pack(weight: Tensor, stride: int, dilation: int, groups: int) -> Tensor:
+    """Reorder a (out, in, K) kernel into oneDNN's blocked layout."""
+    reach = (weight.shape[2] - 1) * dilation
+    size = [1, weight.shape[1] * groups, 1, LENGTH_HINT + reach]
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        weight.unsqueeze(2), [0, 0], [1, stride], [1, dilation], groups, size
+    )
+    return packed
+
+
+def _run(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    dilation: int,
+    groups: int,
+    activation: str,
+    scalars: list[float],
+) -> Tensor:
+    """Convolve a padded (batch, in, time) signal and apply the activation."""
+    y: Tensor = torch.ops.mkldnn._convolution_pointwise.default(
+        x.unsqueeze(2), weight, bias, [0, 0], [1, stride], [1, dilation], groups,
+        activation, scalars, "",
+    )  # fmt: skip
+    return y.squeeze(2)
+
+
+AVAILABLE = _probe()
+
+
+def usable(x: Tensor) -> bool:
+    """Whether packed kernels may serve this call: plain float32 inference on a CPU, nothing traced."""
+    return (
+        AVAILABLE
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and not torch.is_autocast_enabled("cpu")
+        and x.numel() > 0
+    )
+
+
+def listeners(modules: Iterable[nn.Module | None]) -> list[Any]:
+    """The tables of forward hooks of some modules; a table is empty while nobody listens."""
+    return [
+        table
+        for module in modules
+        if module is not None
+        for table in (module._forward_hooks, module._forward_pre_hooks)
+    ]
+
+
+def hooked(*modules: nn.Module | None) -> bool:
+    """Whether someone listens to one of the modules, so that it must really be called."""
+    return any(listeners(modules))
+
+
+def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
+    """Kernel (out, in, K) and bias of a convolution, with weight norm and a batch norm folded in."""
+    weight, bias = conv.kernel().detach(), conv.bias_or_none()
+    if norm is None:
+        return weight, bias
+    scale = norm.weight.double() / (norm.running_var.double() + norm.spec.eps).sqrt()
+    start = 0.0 if bias is None else bias.double()
+    shift = (start - norm.running_mean.double()) * scale + norm.bias.double()
+    return (weight.double() * scale[:, None, None]).float(), shift.float()
+
+
+def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
+    """Run conv -> norm -> activation on an already padded signal with one packed kernel.
+
+    Args:
+        conv: a Conv1d block.
+        x: (batch, in, time), fastest with channel stride 1.
+        norm: the batch norm that follows, or None.
+        activation: a spec whose name is in FUSED, or None.
+    Returns:
+        (batch, out, time'), channel stride 1.
+    """
+    spec = conv.spec
+    kept = cached(conv)
+    if not isinstance(kept, Packed) or kept.norm is not norm or not kept.origin.unchanged():
+        origin = Origin((conv,) if norm is None else (conv, norm))
+        kept = Packed(norm, origin, *effective(conv, norm))
+        remember(conv, kept)
+    name, fields = FUSED[activation.name] if activation is not None else ("none", [])
+    scalars = [getattr(activation, field) for field in fields]
+    steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
+    if steps <= SHORT and spec.groups == 1:
+        y = _gathered(x, kept, spec, steps)
+        return y if activation is None else _in_place(y, name, scalars)
+    if kept.blocked is None:
+        kept.blocked = _pack(kept.weight, spec.stride, spec.dilation, spec.groups)
+    return _run(
+        x, kept.blocked, kept.bias, spec.stride, spec.dilation, spec.groups, name, scalars
+    )
+
+
+def _gathered(x: Tensor, kept: Packed, spec: Any, steps: int) -> Tensor:
+    """Convolve by gathering the taps of every output step and one matrix product: best for few steps."""
+    rows = x.transpose(1, 2).contiguous()
+    batch, length, channels = rows.shape
+    if kept.matrix is None:
+        kept.matrix = kept.weight.permute(2, 1, 0).reshape(-1, spec.out_channels).contiguous()
+    taps = rows.as_strided(
+        (batch, steps, spec.kernel_size, channels),
+        (length * channels, spec.stride * channels, spec.dilation * channels, 1),
+    ).reshape(batch * steps, -1)
+    y = taps @ kept.matrix if kept.bias is None else torch.addmm(kept.bias, taps, kept.matrix)
+    return y.view(batch, steps, -1).transpose(1, 2)
+
+
+def _in_place(y: Tensor, name: str, scalars: list[float]) -> Tensor:
+    """Apply one of the FUSED activations to a fresh array."""
+    return y.relu_() if name == "relu" else torch.nn.functional.leaky_relu_(y, *scalars)
+
+
+def lead(x: Tensor, left: int, right: int) -> Tensor:
+    """Pad with zeros and lay out channels last: (batch, channels, left + time + right), channel stride 1."""
+    batch, channels, length = x.shape
+    y = x.new_empty(batch, left + length + right, channels)
+    y[:, :left].zero_()
+    y[:, left + length :].zero_()
+    y[:, left : left + length].copy_(x.transpose(1, 2))
+    return y.transpose(1, 2)
