@@ -134,7 +134,7 @@ class Backend(Protocol):
 
     def step(
         self, model: Any, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
-    ) -> tuple[Array, dict[str, Any]]:
+    ) -> tuple[Array, Mapping[str, Any]]:
         """Run one streaming step; state arrays may be of any framework, in neutral layout."""
 
     def gradients(

@@ -1,14 +1,48 @@
 """The streaming state: a flat dictionary of arrays in neutral layout, named like the parameters."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from tcnzoo.errors import InputError
 from tcnzoo.specs import StateItem
 
-State = dict[str, Any]
+State = Mapping[str, Any]
+
+
+class Snapshot(Protocol):
+    """Several entries of a state in a backend's own form."""
+
+    def entry(self, name: str) -> Any:
+        """The array of one entry, in neutral layout."""
+
+
+class LazyState(Mapping[str, Any]):
+    """A state whose entries are arrays in neutral layout, some of them made when they are asked for.
+
+    A backend that keeps a stream in a form of its own can so go from step to step without laying out
+    arrays that nobody looks at.
+    """
+
+    def __init__(self, table: Mapping[str, StateItem], batch_size: int, held: dict[str, Any]) -> None:
+        """Hold `held`: name -> array, or the Snapshot that can make it, for every row of `table`."""
+        self.table = table
+        self.batch_size = batch_size
+        self.held = held
+
+    def __getitem__(self, name: str) -> Any:
+        """The array of one entry."""
+        value = self.held[name]
+        return value.entry(name) if hasattr(value, "entry") else value
+
+    def __iter__(self) -> Iterator[str]:
+        """Names, in no particular order."""
+        return iter(self.held)
+
+    def __len__(self) -> int:
+        """How many entries there are."""
+        return len(self.held)
 
 
 class Stream:
@@ -17,7 +51,7 @@ class Stream:
     def __init__(self, state: Mapping[str, Any]) -> None:
         """Read from `state`; `after` fills up with the same names."""
         self.state = state
-        self.after: State = {}
+        self.after: dict[str, Any] = {}
 
     def read(self, path: str, name: str) -> Any:
         """The array `name` of the block at `path`."""
@@ -63,6 +97,8 @@ def initial_state(
 
 def check_state(table: Mapping[str, StateItem], state: Mapping[str, Any], batch_size: int) -> None:
     """Raise InputError unless `state` has the names and shapes of `table`."""
+    if isinstance(state, LazyState) and state.table is table and state.batch_size == batch_size:
+        return  # made by this very model for this batch size
     if state.keys() != table.keys():
         odd = sorted(table.keys() ^ state.keys())
         where = "missing" if odd[0] in table else "unknown"

@@ -100,7 +100,9 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     seen: dict[str, Array] = {}
 
     def observe(path: str, y: Any) -> None:
-        seen[path or "output"] = y[0] if isinstance(y, tuple) else y
+        name = path or "output"
+        seen.pop(name, None)  # a part that is used twice counts where it ends for good
+        seen[name] = y[0] if isinstance(y, tuple) else y
 
     for _, part in model.walk():
         part.observer = observe

@@ -62,7 +62,7 @@ class Conv1d(Block, kind="conv1d"):
         spec, weight = self.spec, kernel(self)
         batch, groups = x.shape[0], spec.groups
         weight = weight.reshape(groups, spec.out_channels // groups, -1, spec.kernel_size)
-        x = x.reshape(batch, groups, -1, x.shape[2])
+        x = x.reshape(batch, groups, spec.in_channels // groups, x.shape[2])
         y = np.zeros((batch, groups, weight.shape[1], steps), dtype=x.dtype)
         for tap in range(spec.kernel_size):
             first = start + tap * spec.dilation

@@ -9,6 +9,7 @@ from torch import Tensor
 from tcnzoo.streaming import Stream, strided_steps
 
 from . import packed
+from .activation import Activation
 from .block import Block
 
 # Up to this width, training on a CPU is 1.2 to 1.3 times as fast with channels last; above, it is not.
@@ -72,6 +73,8 @@ class Conv1d(_Kernel, kind="conv1d"):
     def _plain(self, x: Tensor) -> Tensor:
         """Convolve an already padded signal."""
         spec, bias = self.spec, self.bias_or_none()
+        if x.shape[2] == 0:  # an empty chunk
+            return x.new_zeros(x.shape[0], spec.out_channels, 0)
         if not self._channels_last(x):
             return F.conv1d(x, self.kernel(), bias, spec.stride, 0, spec.dilation, spec.groups)
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
@@ -148,7 +151,7 @@ def fused(
         x = conv(x, stream)
         x = x if norm is None else norm(x)
         return x if activation is None else activation(x)
-    exact = activation is not None and activation.spec.name in packed.FUSED
+    exact = isinstance(activation, Activation) and activation.spec.name in packed.FUSED
     x = conv(x, stream, norm, activation.spec if exact else None)
     return x if activation is None or exact else activation(x)
 

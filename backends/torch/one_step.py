@@ -1,10 +1,10 @@
 """One sample through a stack of plain temporal blocks on a CPU: few torch calls, exact numbers.
 
-The contexts of all convolutions lie in one buffer, time-major, and the entries of the streaming
-state are views of it. A step gathers the past taps of every convolution with one call, which leaves
-a free slot in each row for the present sample; each convolution is then one product whose result is
-written into the next one's slot. One more call builds the buffer of the next step, so the state that
-came in is never changed.
+What every convolution has seen is kept in one log with a row for each sample, and the contexts are
+windows of it. A step gathers the past taps of all convolutions with one call, which leaves a free
+slot in each for the present sample; each convolution is then one product whose result is written
+into the next one's slot; and the slots together are the log's next row. Rows are only ever added, so
+a state that was handed out stays what it was; continuing an old state a second time copies it first.
 """
 
 from dataclasses import dataclass
@@ -13,27 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tcnzoo.streaming import Stream
+from tcnzoo.streaming import LazyState, Stream
 
 from . import packed
 
-
-@dataclass(frozen=True)
-class _Conv:
-    """Place of one convolution's context in the buffer: `steps` steps of `channels`, from `offset`."""
-
-    name: str
-    channels: int
-    steps: int
-    offset: int
+# Rows that a log has room for beyond the longest context; then it is copied to a new one.
+ROOM = 256
+AVAILABLE = packed.AVAILABLE and hasattr(torch, "_addmm_activation")
 
 
 def _product(bias: Tensor, rows: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
     """relu(bias + rows @ weight), into `out` where it is given."""
     return torch._addmm_activation(bias, rows, weight, out=out)  # type: ignore[call-overload, no-any-return]
-
-
-AVAILABLE = packed.AVAILABLE and hasattr(torch, "_addmm_activation")
 
 
 def eligible(tcn: Any, x: Tensor) -> bool:
@@ -52,61 +43,126 @@ def eligible(tcn: Any, x: Tensor) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Context:
+    """Where the log holds one convolution's input: `channels` columns from `column`, `steps` rows back."""
+
+    channels: int
+    steps: int
+    column: int
+
+
+class Log:
+    """Rows of a stream, (batch, rows, columns); those up to `filled` are final."""
+
+    def __init__(self, rows: Tensor, filled: int) -> None:
+        """Take over a tensor whose first `filled` rows are written."""
+        self.rows = rows
+        self.filled = filled
+
+
+@dataclass(frozen=True)
+class Window:
+    """A state: the contexts that end before row `end` of a log (see tcnzoo.streaming.Snapshot)."""
+
+    plan: "OneStep"
+    log: Log
+    end: int
+
+    def entry(self, name: str) -> Tensor:
+        """One context, (batch, channels, steps), as a view."""
+        context = self.plan.contexts[name]
+        steps = self.log.rows[:, self.end - context.steps : self.end]
+        return steps[:, :, context.column : context.column + context.channels].transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """The gathered taps of one step: (batch, all), and views of it by convolution."""
+
+    gathered: Tensor
+    rows: tuple[Tensor, ...]
+    slots: tuple[Tensor, ...]
+
+
 class OneStep:
     """Folded weights and index tables of one stack of temporal blocks."""
 
     def __init__(self, tcn: Any) -> None:
-        """Fold weight norm and batch norm, and lay the contexts out."""
+        """Fold weight norm and batch norm, and lay out the log."""
         parts = list(tcn.blocks.modules())
         self.origin = packed.Origin(parts)
         self.listeners = packed.listeners(parts)
-        self.convs: list[_Conv] = []
+        self.contexts: dict[str, Context] = {}
         self.biases: list[Tensor] = []
         self.residuals: list[tuple[Tensor, Tensor] | None] = []
-        kernels, gathered, offset = [], [], 0
+        self.scratches: list[Scratch] = []
+        kernels, dilations, self.columns = [], [], 0
         for level, block in enumerate(tcn.blocks.values()):
             for name in ("conv1", "conv2"):
                 conv = getattr(block, name)
                 weight, bias = packed.effective(conv, block.part(name.replace("conv", "norm")))
                 kernels.append(weight.permute(0, 2, 1).flatten(1))
                 self.biases.append(torch.zeros(len(weight)) if bias is None else bias.detach().clone())
-                channels, reach = conv.spec.in_channels, conv.spec.reach
-                path = f"blocks.{level}.{name}.context"
-                self.convs.append(_Conv(path, channels, reach, offset))
-                taps = torch.arange(0, reach, conv.spec.dilation)
-                places = offset + taps[:, None] * channels + torch.arange(channels)
-                gathered += [places.flatten(), torch.zeros(channels, dtype=torch.int64)]
-                offset += reach * channels
+                path = ".".join([part for part in (tcn.path, "blocks", str(level), name) if part])
+                context = Context(conv.spec.in_channels, conv.spec.reach, self.columns)
+                self.contexts[f"{path}.context"] = context
+                self.columns += context.channels
+                dilations.append(conv.spec.dilation)
             self.residuals.append(_pointwise(block.part("residual")))
-        self.size = offset
-        self.index = torch.cat(gathered)
-        self.rows = [len(a) + len(b) for a, b in zip(gathered[::2], gathered[1::2], strict=True)]
-        self.slots = [len(part) for part in gathered]
-        self.kept = [
-            size for conv in self.convs for size in (conv.channels, (conv.steps - 1) * conv.channels)
-        ]
+        self.reach = max(context.steps for context in self.contexts.values())
+        self._index(dilations)
         self.kernels = _one_buffer(kernels)
+
+    def _index(self, dilations: list[int]) -> None:
+        """Tabulate which of the last `reach` rows' values are taps, and where the free slots are."""
+        pieces, slots, place = [], [], 0
+        for context, dilation in zip(self.contexts.values(), dilations, strict=True):
+            rows = torch.arange(self.reach - context.steps, self.reach, dilation)
+            columns = context.column + torch.arange(context.channels)
+            taps = (rows[:, None] * self.columns + columns).flatten()
+            pieces += [taps, torch.zeros(context.channels, dtype=torch.int64)]
+            place += len(taps)
+            slots.append(torch.arange(place, place + context.channels))
+            place += context.channels
+        self.taps, self.slots = torch.cat(pieces), torch.cat(slots)
+        self.sizes = [len(piece) for piece in pieces]
 
     def serves(self) -> bool:
         """Whether the weights are still those that were folded, and nobody listens to a part."""
         return self.origin.unchanged() and not any(self.listeners)
 
-    def run(
-        self, x: Tensor, state: dict[str, Tensor]
-    ) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    def run(self, x: Tensor, window: Window) -> tuple[Tensor, list[Tensor], Window]:
         """Feed one sample.
 
         Args:
             x: (batch, in, 1).
-            state: contexts by name, (batch, channels, steps) each.
+            window: the state; it stays valid.
         Returns:
             Output of the last block and inner outputs `out` of all, each (batch, channels), and the
             new state.
         """
-        flat = self._flat(state)
-        gathered = flat.index_select(1, self.index)
-        rows = gathered.split_with_sizes(self.rows, 1)
-        slots = gathered.split_with_sizes(self.slots, 1)[1::2]
+        log, end = window.log, window.end
+        if log.filled != end or end == log.rows.shape[1]:
+            log, end = self._continued(window), self.reach
+        batch, capacity, columns = log.rows.shape
+        # Popping and appending are atomic, so threads that share the model take one each.
+        scratch = self.scratches.pop() if self.scratches else self._scratch(batch)
+        if len(scratch.gathered) != batch:
+            scratch = self._scratch(batch)
+        past = log.rows.as_strided(
+            (batch, self.reach * columns), (capacity * columns, 1), (end - self.reach) * columns
+        )
+        torch.index_select(past, 1, self.taps, out=scratch.gathered)
+        y, inner = self._blocks(x, scratch)
+        log.rows[:, end].copy_(scratch.gathered.index_select(1, self.slots))
+        log.filled = end + 1
+        self.scratches.append(scratch)
+        return y, inner, Window(self, log, end + 1)
+
+    def _blocks(self, x: Tensor, scratch: Scratch) -> tuple[Tensor, list[Tensor]]:
+        """Run the blocks from slot to slot."""
+        rows, slots = scratch.rows, scratch.slots
         slots[0].copy_(x[:, :, 0])
         inner, last = [], len(slots) - 1
         for level, residual in enumerate(self.residuals):
@@ -122,35 +178,34 @@ class OneStep:
             else:
                 torch.add(out, slots[first], out=target).relu_()
             inner.append(out)
-        pieces: list[Any] = [None] * (2 * len(slots))
-        pieces[::2] = flat.split_with_sizes(self.kept, 1)[1::2]
-        pieces[1::2] = slots
-        return target, inner, self._views(torch.cat(pieces, 1))
+        return target, inner
 
-    def _views(self, flat: Tensor) -> dict[str, Tensor]:
-        """The state entries, (batch, channels, steps), as views of a (batch, size) buffer."""
-        batch = flat.shape[0]
-        return {
-            conv.name: flat.as_strided(
-                (batch, conv.channels, conv.steps), (self.size, 1, conv.channels), conv.offset
-            )
-            for conv in self.convs
-        }
+    def _scratch(self, batch: int) -> Scratch:
+        """Room for the taps of a step."""
+        gathered = torch.empty(batch, len(self.taps))
+        pairs = [a + b for a, b in zip(self.sizes[::2], self.sizes[1::2], strict=True)]
+        pieces = gathered.split_with_sizes(self.sizes, 1)
+        return Scratch(gathered, gathered.split_with_sizes(pairs, 1), pieces[1::2])
 
-    def _flat(self, state: dict[str, Tensor]) -> Tensor:
-        """The buffer that the state entries are views of; a copy if they are anything else."""
-        first = state[self.convs[0].name]
-        start, batch = first.data_ptr(), first.shape[0]
-        item, origin = first.element_size(), first.storage_offset()
-        if first.untyped_storage().nbytes() >= item * (origin + batch * self.size):
-            for conv in self.convs:
-                entry = state[conv.name]
-                here = entry.data_ptr() == start + item * conv.offset
-                if not here or entry.stride() != (self.size, 1, conv.channels):
-                    break
-            else:
-                return first.as_strided((batch, self.size), (self.size, 1), origin)
-        return torch.cat([state[c.name].transpose(1, 2).flatten(1) for c in self.convs], 1)
+    def _continued(self, window: Window) -> Log:
+        """A new log that starts with the rows of a window."""
+        rows = window.log.rows
+        fresh = rows.new_empty(rows.shape[0], self.reach + ROOM, self.columns)
+        fresh[:, : self.reach].copy_(rows[:, window.end - self.reach : window.end])
+        return Log(fresh, self.reach)
+
+    def window_of(self, state: Any) -> Window:
+        """The window that a state holds, or one made from its arrays."""
+        if isinstance(state, LazyState):
+            held = state.held.get(next(iter(self.contexts)))
+            if isinstance(held, Window) and held.plan is self:
+                return held
+        first = state[next(iter(self.contexts))]
+        rows = first.new_zeros(first.shape[0], self.reach + ROOM, self.columns)
+        for name, context in self.contexts.items():
+            columns = slice(context.column, context.column + context.channels)
+            rows[:, self.reach - context.steps : self.reach, columns] = state[name].transpose(1, 2)
+        return Window(self, Log(rows, self.reach), self.reach)
 
 
 def _pointwise(conv: Any) -> tuple[Tensor, Tensor] | None:
@@ -180,8 +235,6 @@ def one_step(tcn: Any, x: Tensor, stream: Stream) -> tuple[Tensor, list[Tensor]]
         if not plan.serves():
             return None
         packed.remember(tcn, plan)
-    state = {conv.name: stream.read(tcn.path, conv.name) for conv in plan.convs}
-    y, inner, after = plan.run(x, state)
-    for name, context in after.items():
-        stream.write(tcn.path, name, context)
+    y, inner, window = plan.run(x, plan.window_of(stream.state))
+    stream.after.update(dict.fromkeys(plan.contexts, window))
     return y.unsqueeze(2), [out.unsqueeze(2) for out in inner]

@@ -11,9 +11,11 @@ from torch import Tensor
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import Handle, Output, handle_of
 from tcnzoo.params import Weights
-from tcnzoo.streaming import Stream
+from tcnzoo.specs import StateItem
+from tcnzoo.streaming import LazyState, State, Stream
 
 from .block import Block
+from .one_step import Window
 from .weights import to_torch
 
 
@@ -86,6 +88,21 @@ def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
     return to_numpy(y)
 
 
+class TorchState(LazyState):
+    """A state of this backend, of which some entries are windows of a log."""
+
+    def __init__(
+        self,
+        table: Mapping[str, StateItem],
+        batch_size: int,
+        held: dict[str, Any],
+        place: tuple[torch.dtype, torch.device],
+    ) -> None:
+        """Hold entries that are tensors of one float type on one device."""
+        super().__init__(table, batch_size, held)
+        self.place = place
+
+
 def init_state(model: Block, state: dict[str, Array]) -> dict[str, Tensor]:
     """Turn a neutral state into tensors on the model's device."""
     place = _place(model)
@@ -94,14 +111,19 @@ def init_state(model: Block, state: dict[str, Array]) -> dict[str, Tensor]:
 
 def step(
     model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
-) -> tuple[Array, dict[str, Any]]:
+) -> tuple[Array, State]:
     """Run one streaming step."""
     place = _place(model)
     with _evaluating(model):
-        stream = Stream({name: _tensor(array, *place) for name, array in state.items()})
+        if not isinstance(state, TorchState) or state.place != place:
+            state = {name: _tensor(array, *place) for name, array in state.items()}
+        stream = Stream(state)
         rows = [_tensor(row, *place) for row in embeddings]
         y = _call(model, _tensor(chunk, *place), stream, rows)
-    return to_numpy(y[0] if isinstance(y, tuple) else y), stream.after
+    output = to_numpy(y[0] if isinstance(y, tuple) else y)
+    if any(isinstance(value, Window) for value in stream.after.values()):
+        return output, TorchState(model.tcnzoo.state, len(chunk), stream.after, place)
+    return output, stream.after
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -145,7 +167,9 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     seen: dict[str, Array] = {}
 
     def observe(part: torch.nn.Module, _: Any, y: Any) -> None:
-        seen[getattr(part, "path", "") or "output"] = to_numpy(y[0] if isinstance(y, tuple) else y)
+        path = getattr(part, "path", "") or "output"
+        seen.pop(path, None)  # a part that is used twice counts where it ends for good
+        seen[path] = to_numpy(y[0] if isinstance(y, tuple) else y)
 
     hooks = [m.register_forward_hook(observe) for m in model.modules() if isinstance(m, Block)]
     try:
