@@ -64,7 +64,9 @@ def build(spec: Spec, dtype: str, device: str | None) -> Block:
     if device is not None and torch.device(device).type not in {
         torch.device(name).type for name in _devices()
     }:
-        raise InputError(f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for")
+        raise InputError(
+            f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"
+        )
     model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
     for path, part in model.named_modules():
         if isinstance(part, Block):

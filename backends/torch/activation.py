@@ -36,7 +36,7 @@ class Activation(Block, kind="activation"):
 
 
 def activate_sum(activation: Block, total: Tensor) -> Tensor:
-    """Apply an activation to a fresh sum that nobody else holds: a ReLU then needs no second array."""
+    """Apply an activation to a fresh sum that nobody else holds: a ReLU then works in place."""
     if activation.spec.name == "relu" and not packed.hooked(activation):
         return F.relu_(total)
     y: Tensor = activation(total)

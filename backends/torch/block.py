@@ -1,12 +1,13 @@
-"""The base of every torch block: parameters, buffers and parts laid out and named as the spec says."""
+"""The base of every torch block: tensors and parts laid out and named as the spec says."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from tcnzoo.backend import Handle
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
@@ -16,9 +17,14 @@ BLOCKS: dict[str, type[Block]] = {}
 
 
 class Block(nn.Module):
-    """A block whose state_dict has the neutral names and layout. Signals are (batch, channels, time)."""
+    """A block whose state_dict has the neutral names and layout; signals are channels first."""
 
-    tcnzoo: Any
+    tcnzoo: Handle
+
+    if TYPE_CHECKING:
+        # Parts are found by name, as the spec lists them.
+        def __getattr__(self, name: str) -> Any:
+            """Any part, parameter or buffer."""
 
     def __init_subclass__(cls, kind: str = "") -> None:
         """Register the class for a spec's `kind`."""

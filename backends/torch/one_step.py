@@ -3,8 +3,8 @@
 What every convolution has seen is kept in one log with a row for each sample, and the contexts are
 windows of it. A step gathers the past taps of all convolutions with one call, which leaves a free
 slot in each for the present sample; each convolution is then one product whose result is written
-into the next one's slot; and the slots together are the log's next row. Rows are only ever added, so
-a state that was handed out stays what it was; continuing an old state a second time copies it first.
+into the next one's slot; and the slots together are the log's next row. Rows are only ever added,
+so a state that was handed out stays what it was; continuing an old one again copies it first.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AVAILABLE = packed.AVAILABLE and hasattr(torch, "_addmm_activation")
 
 def _product(bias: Tensor, rows: Tensor, weight: Tensor, out: Tensor | None = None) -> Tensor:
     """relu(bias + rows @ weight), into `out` where it is given."""
-    return torch._addmm_activation(bias, rows, weight, out=out)  # type: ignore[call-overload, no-any-return]
+    return torch._addmm_activation(bias, rows, weight, out=out)
 
 
 def eligible(tcn: Any, x: Tensor) -> bool:
@@ -45,7 +45,7 @@ def eligible(tcn: Any, x: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Context:
-    """Where the log holds one convolution's input: `channels` columns from `column`, `steps` rows back."""
+    """Where the log holds a convolution's input: `steps` rows back, `channels` columns."""
 
     channels: int
     steps: int
@@ -103,7 +103,9 @@ class OneStep:
                 conv = getattr(block, name)
                 weight, bias = packed.effective(conv, block.part(name.replace("conv", "norm")))
                 kernels.append(weight.permute(0, 2, 1).flatten(1))
-                self.biases.append(torch.zeros(len(weight)) if bias is None else bias.detach().clone())
+                self.biases.append(
+                    torch.zeros(len(weight)) if bias is None else bias.detach().clone()
+                )
                 path = ".".join([part for part in (tcn.path, "blocks", str(level), name) if part])
                 context = Context(conv.spec.in_channels, conv.spec.reach, self.columns)
                 self.contexts[f"{path}.context"] = context
@@ -115,7 +117,7 @@ class OneStep:
         self.kernels = _one_buffer(kernels)
 
     def _index(self, dilations: list[int]) -> None:
-        """Tabulate which of the last `reach` rows' values are taps, and where the free slots are."""
+        """Tabulate which values of the last `reach` rows are taps, and the free slots."""
         pieces, slots, place = [], [], 0
         for context, dilation in zip(self.contexts.values(), dilations, strict=True):
             rows = torch.arange(self.reach - context.steps, self.reach, dilation)
@@ -169,7 +171,7 @@ class OneStep:
             first, second = 2 * level, 2 * level + 1
             _product(self.biases[first], rows[first], self.kernels[first], slots[second])
             out = _product(self.biases[second], rows[second], self.kernels[second])
-            # The sum goes to the next block's slot; from the second block on it has no negative part.
+            # The sum goes to the next block's slot; after the first block it is never negative.
             target = slots[second + 1] if second < last else torch.empty_like(out)
             if residual is not None:
                 _product(out + residual[1], slots[first], residual[0], target)
@@ -216,7 +218,7 @@ def _pointwise(conv: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def _one_buffer(kernels: list[Tensor]) -> list[Tensor]:
-    """(out, taps * in) kernels side by side in memory, as (taps * in, out) views: fewer page misses."""
+    """(out, taps * in) kernels side by side in memory, as (taps * in, out) views."""
     buffer = torch.cat([kernel.flatten() for kernel in kernels])
     parts = buffer.split_with_sizes([kernel.numel() for kernel in kernels])
     return [part.view(kernel.shape).t() for part, kernel in zip(parts, kernels, strict=True)]

@@ -1,4 +1,4 @@
-"""Convolutions for inference on a CPU: oneDNN kernels packed once, channels last, norm and ReLU fused.
+"""Convolutions for inference on a CPU: packed oneDNN kernels, norm and ReLU fused.
 
 The numbers are those of the plain form within float32 rounding; only layout and grouping differ.
 Packed kernels are a cache beside the module, never in its state_dict, copies or pickles. A packed
@@ -84,7 +84,7 @@ def remember(module: nn.Module, value: Any) -> None:
 
 def _probe() -> bool:
     """Whether this build of torch has the packed kernels, and they agree with the plain ones."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch._C._has_mkldnn:
         return False
     with torch.inference_mode():
         x, weight = torch.arange(24.0).view(1, 4, 6), torch.arange(24.0).view(2, 4, 3) - 12
@@ -127,15 +127,15 @@ AVAILABLE = _probe()
 
 
 def usable(x: Tensor) -> bool:
-    """Whether packed kernels may serve this call: plain float32 inference on a CPU, nothing traced."""
+    """Whether packed kernels may serve a call: float32 inference on a CPU, nothing traced."""
     return (
         AVAILABLE
         and x.device.type == "cpu"
         and x.dtype == torch.float32
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.enabled  # type: ignore[attr-defined]
+        and bool(torch.backends.mkldnn.enabled)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not torch._C._get_tracing_state()
         and not torch.is_autocast_enabled("cpu")
         and x.numel() > 0
     )
@@ -157,7 +157,7 @@ def hooked(*modules: nn.Module | None) -> bool:
 
 
 def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
-    """Kernel (out, in, K) and bias of a convolution, with weight norm and a batch norm folded in."""
+    """Kernel (out, in, K) and bias of a convolution, with weight and batch norm folded in."""
     weight, bias = conv.kernel().detach(), conv.bias_or_none()
     if norm is None:
         return weight, bias
@@ -192,13 +192,11 @@ def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
         return y if activation is None else _in_place(y, name, scalars)
     if kept.blocked is None:
         kept.blocked = _pack(kept.weight, spec.stride, spec.dilation, spec.groups)
-    return _run(
-        x, kept.blocked, kept.bias, spec.stride, spec.dilation, spec.groups, name, scalars
-    )
+    return _run(x, kept.blocked, kept.bias, spec.stride, spec.dilation, spec.groups, name, scalars)
 
 
 def _gathered(x: Tensor, kept: Packed, spec: Any, steps: int) -> Tensor:
-    """Convolve by gathering the taps of every output step and one matrix product: best for few steps."""
+    """Convolve by gathering taps for one matrix product: best for few steps."""
     rows = x.transpose(1, 2).contiguous()
     batch, length, channels = rows.shape
     if kept.matrix is None:
@@ -217,7 +215,7 @@ def _in_place(y: Tensor, name: str, scalars: list[float]) -> Tensor:
 
 
 def lead(x: Tensor, left: int, right: int) -> Tensor:
-    """Pad with zeros and lay out channels last: (batch, channels, left + time + right), channel stride 1."""
+    """Pad with zeros and lay out channels last: (batch, channels, time), channel stride 1."""
     batch, channels, length = x.shape
     y = x.new_empty(batch, left + length + right, channels)
     y[:, :left].zero_()

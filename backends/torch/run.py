@@ -18,13 +18,12 @@ from .block import Block
 from .one_step import Window
 from .weights import to_torch
 
-
 _CUDA = torch.cuda.is_available()
 
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Keep TF32 off on CUDA for a while: tcnzoo's own calls promise float32, whatever the flags say."""
+    """Keep TF32 off on CUDA for a while: these calls promise float32, whatever the flags say."""
     if not _CUDA:
         yield
         return
@@ -163,7 +162,7 @@ def gradients(
 
 
 def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
-    """Run in evaluation mode; return the output of every part by dotted path, in order of completion."""
+    """Run in evaluation mode; return every part's output by dotted path, in order."""
     seen: dict[str, Array] = {}
 
     def observe(part: torch.nn.Module, _: Any, y: Any) -> None:

@@ -23,7 +23,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:
-        """Mean of the steps up to each step, earlier chunks included; summed in float32 or better."""
+        """Mean of the steps up to each one, earlier chunks included, in float32 or better."""
         wide = x if x.dtype == torch.float64 else x.float()
         steps = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=wide.dtype)
         if stream is None:

@@ -37,7 +37,9 @@ class TemporalBlock(Block, kind="temporal_block"):
 
     def _condition(self, x: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Add the projected embeddings, or concatenate and project back."""
-        rows = [e.unsqueeze(2).expand(-1, -1, x.shape[2]) if e.dim() == 2 else e for e in embeddings]
+        rows = [
+            e.unsqueeze(2).expand(-1, -1, x.shape[2]) if e.dim() == 2 else e for e in embeddings
+        ]
         projected: Tensor = self.embedding1(torch.cat(rows, dim=1))
         if self.spec.embedding_mode == "add":
             return x + projected
@@ -75,7 +77,7 @@ class Tcn(Block, kind="tcn"):
         return x, inner
 
     def _sum_of_skips(self, x: Tensor, inner: list[Tensor]) -> Tensor:
-        """Activation of the inner outputs of all blocks but the last, plus the last one's output."""
+        """Activation of all inner outputs but the last block's, plus that block's output."""
         if len(inner) == 1:
             y: Tensor = self.activation(x)
             return y
