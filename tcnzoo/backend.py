@@ -165,9 +165,7 @@ def canonical(name: str) -> str:
     resolved = ALIASES.get(lowered, lowered)
     known = backend_modules()
     if resolved not in known:
-        raise BackendMissing(
-            f"unknown backend {name!r}{suggestion(lowered, [*known, *ALIASES])}"
-        )
+        raise BackendMissing(f"unknown backend {name!r}{suggestion(lowered, [*known, *ALIASES])}")
     return resolved
 
 

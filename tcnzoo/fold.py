@@ -67,7 +67,12 @@ def _fold_weight_norm(path: str, part: Spec, weights: Weights) -> None:
 def _fold_batch_norms(path: str, part: Spec, weights: Weights) -> None:
     """Scale the kernel, and shift the bias, of each kernel that a batch norm follows."""
     parts = part.children()
-    for kernel, norm in (("conv", "norm"), ("dense", "norm"), ("conv1", "norm1"), ("conv2", "norm2")):
+    for kernel, norm in (
+        ("conv", "norm"),
+        ("dense", "norm"),
+        ("conv1", "norm1"),
+        ("conv2", "norm2"),
+    ):
         batch_norm = parts.get(norm)
         if isinstance(batch_norm, BatchNormSpec) and kernel in parts:
             _fold_one(_join(path, kernel), _join(path, norm), batch_norm.eps, weights)

@@ -150,7 +150,8 @@ def set_weights(model: Any, weights: Mapping[str, Any]) -> None:
 
 def count_params(model_or_spec: Any) -> ParamCount:
     """Count trained values and running statistics of a model (as its framework holds them) or a spec."""
-    if isinstance(model_or_spec, Spec | str | Mapping):
+    # An MLX module is a mapping too.
+    if isinstance(model_or_spec, Spec | str | Mapping) and not hasattr(model_or_spec, "tcnzoo"):
         return count(load_spec(model_or_spec).params())
     table = handle_of(model_or_spec).params
     held = get_weights(model_or_spec)
@@ -191,7 +192,9 @@ def gradients(
     shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
     wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
     if target.shape != wanted:
-        raise InputError(f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}")
+        raise InputError(
+            f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}"
+        )
     return _engine(model).gradients(model, x, target, loss, rows, training)
 
 

@@ -12,7 +12,14 @@ from tcnzoo.arrays import Array
 from tcnzoo.backend import Output, canonical, get_backend, handle_of, installed_backends
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.models import count_params, create, gradients as backend_gradients, init_state, predict, step
+from tcnzoo.models import (
+    count_params,
+    create,
+    gradients as backend_gradients,
+    init_state,
+    predict,
+    step,
+)
 from tcnzoo.params import Weights, varied_weights
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.zoo import list_models, load_spec, preset
@@ -150,7 +157,9 @@ def parity(
         model = create(tested[0], label, weights=tested[1]) if isinstance(one, str) else one
         while label in traces or any(row.backend == label for row in found):
             label += "'"
-        case = _Case(spec, weights, x, rows, expected, gradients and handle_of(model).backend != REFERENCE)
+        case = _Case(
+            spec, weights, x, rows, expected, gradients and handle_of(model).backend != REFERENCE
+        )
         found.append(_row(label, model, case, say))
         if layers:
             say(f"{label}: layers")
@@ -296,7 +305,9 @@ def gradient_error(model: Any, weights: Weights, x: Array, rows: Sequence[Array]
         noise = generator.standard_normal(gradient.shape)
         way = gradient.astype(np.float64) / max(norm, 1e-30) + noise / np.linalg.norm(noise)
         reach = 1e-6 * max(1.0, float(np.abs(held[name]).max()))
-        slope = (loss(name, held[name] + reach * way) - loss(name, held[name] - reach * way)) / (2 * reach)
+        slope = (loss(name, held[name] + reach * way) - loss(name, held[name] - reach * way)) / (
+            2 * reach
+        )
         gap = abs(slope - float(np.sum(gradient.astype(np.float64) * way)))
         worst = max(worst, gap / max(norm, floor, 1e-30))
     return worst

@@ -25,7 +25,9 @@ class LazyState(Mapping[str, Any]):
     arrays that nobody looks at.
     """
 
-    def __init__(self, table: Mapping[str, StateItem], batch_size: int, held: dict[str, Any]) -> None:
+    def __init__(
+        self, table: Mapping[str, StateItem], batch_size: int, held: dict[str, Any]
+    ) -> None:
         """Hold `held`: name -> array, or the Snapshot that can make it, for every row of `table`."""
         self.table = table
         self.batch_size = batch_size

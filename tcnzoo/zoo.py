@@ -111,9 +111,7 @@ def _read_document(path: Path) -> dict[str, Any]:
     return inner
 
 
-def load_spec(
-    source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any
-) -> Spec:
+def load_spec(source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any) -> Spec:
     """Build a spec from a preset's name, a YAML or JSON file, a checkpoint directory, or a dictionary.
 
     Args:
@@ -163,7 +161,9 @@ def _sentence(error: ValidationError) -> str:
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-        return f"unknown kind {context['tag']!r}{_at(where)}{suggestion(str(context['tag']), known)}"
+        return (
+            f"unknown kind {context['tag']!r}{_at(where)}{suggestion(str(context['tag']), known)}"
+        )
     if problem["type"] == "extra_forbidden":
         known = _fields(loc[tags[-1]]) if tags else []
         return (

@@ -149,9 +149,10 @@ def fused(
         x = conv(x, stream)
         x = x if norm is None else norm(x)
         return x if activation is None else activation(x)
-    exact = isinstance(activation, Activation) and activation.spec.name in packed.FUSED
-    x = conv(x, stream, norm, activation.spec if exact else None)
-    return x if activation is None or exact else activation(x)
+    if isinstance(activation, Activation) and activation.spec.name in packed.FUSED:
+        return conv(x, stream, norm, activation.spec)
+    x = conv(x, stream, norm)
+    return x if activation is None else activation(x)
 
 
 class ConvBlock(Block, kind="conv_block"):

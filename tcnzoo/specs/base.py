@@ -111,7 +111,9 @@ def settled(kind: str, channels: int | None) -> int:
         SpecError: the block stands alone and names none.
     """
     if channels is None:
-        raise SpecError(f"field 'channels' is missing: a {kind} outside a block must name its width")
+        raise SpecError(
+            f"field 'channels' is missing: a {kind} outside a block must name its width"
+        )
     return channels
 
 

@@ -84,9 +84,7 @@ def _named(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) and value != "none" else value
 
 
-_AnyNorm = Annotated[
-    BatchNormSpec | LayerNormSpec | WeightNormSpec, Field(discriminator="kind")
-]
+_AnyNorm = Annotated[BatchNormSpec | LayerNormSpec | WeightNormSpec, Field(discriminator="kind")]
 Norm = Annotated[_AnyNorm | None, NoneWord, BeforeValidator(_named)]
 
 

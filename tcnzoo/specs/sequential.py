@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Param
 from tcnzoo.specs.activation import GluSpec
 from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec
 
@@ -19,15 +18,7 @@ LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 # Attributes of torch.nn.Module, which names its children by attribute, and of our blocks; a test
 # compares.
 RESERVED = frozenset(
-    """add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches
-    eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
-    load_state_dict modules mtia named_buffers named_children named_modules named_parameters
-    optional parameters part register_backward_hook register_buffer register_forward_hook
-    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
-    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
-    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-    path set_extra_state set_submodule share_memory spec state_dict tcnzoo to to_empty train training type xpu
-    zero_grad""".split()
+    ["add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules", "named_parameters", "optional", "parameters", "part", "register_backward_hook", "register_buffer", "register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook", "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module", "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook", "requires_grad_", "path", "set_extra_state", "set_submodule", "share_memory", "spec", "state_dict", "tcnzoo", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad"]
 )
 
 
@@ -95,7 +86,9 @@ class SequentialSpec(Spec):
 
     def macs(self, length: int | None) -> int:
         """Sum over the layers, each at the length that reaches it."""
-        shape: Shape = (self.input_channels or 1,) if length is None else (self.input_channels or 1, length)
+        shape: Shape = (
+            (self.input_channels or 1,) if length is None else (self.input_channels or 1, length)
+        )
         total = 0
         for layer, after in zip(self.layers.values(), self.shapes(shape), strict=True):
             total += layer.macs(shape[1] if len(shape) == 2 else None)

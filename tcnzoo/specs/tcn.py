@@ -229,7 +229,9 @@ class TcnSpec(_TemporalSpec):
 
     def block(self, level: int) -> TemporalBlockSpec:
         """The block at one level."""
-        shared = {name: getattr(self, name) for name in _TemporalSpec.model_fields if name != "kind"}
+        shared = {
+            name: getattr(self, name) for name in _TemporalSpec.model_fields if name != "kind"
+        }
         shared["in_channels"] = self.channels[level - 1] if level else self.in_channels
         return TemporalBlockSpec.model_construct(
             **shared,
