@@ -96,7 +96,7 @@ class Handle:
 
 
 def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> None:
-    """Raise InputError unless there is one embedding of the right shape for each that the spec names."""
+    """Raise InputError unless there is one embedding of the right shape for each the spec names."""
     wanted = spec.embedding_specs
     if len(embeddings) != len(wanted):
         raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
@@ -118,7 +118,7 @@ class Backend(Protocol):
         """Versions and devices."""
 
     def build(self, spec: Spec, dtype: str, device: str | None) -> Any:
-        """Make the native module in evaluation mode, with a Handle as `tcnzoo`; weights undefined."""
+        """Make the native module in evaluation mode with a Handle `tcnzoo`; weights undefined."""
 
     def get_weights(self, model: Any) -> Weights:
         """Read the weights in neutral layout, as copies."""

@@ -1,4 +1,4 @@
-"""The errors that tcnzoo raises: each message is one sentence naming what was expected and what came."""
+"""The errors that tcnzoo raises: each message is one sentence, what was expected and what came."""
 
 import difflib
 from collections.abc import Iterable

@@ -111,7 +111,7 @@ def step(
     Args:
         model: a model whose parts are all causal.
         chunk: (batch, channels, time), of any number of steps.
-        state: from `init_state` or from the last step, of this or of any other backend; not changed.
+        state: from `init_state` or from the last step, of this or any other backend; not changed.
         embeddings: as in `predict`, those with time for the steps of this chunk.
     Returns:
         (numpy output of the steps that are complete, state for the next chunk).
@@ -149,7 +149,7 @@ def set_weights(model: Any, weights: Mapping[str, Any]) -> None:
 
 
 def count_params(model_or_spec: Any) -> ParamCount:
-    """Count trained values and running statistics of a model (as its framework holds them) or a spec."""
+    """Count trained values and running statistics of a model (as the framework has it) or spec."""
     # An MLX module is a mapping too.
     if isinstance(model_or_spec, Spec | str | Mapping) and not hasattr(model_or_spec, "tcnzoo"):
         return count(load_spec(model_or_spec).params())

@@ -44,7 +44,8 @@ class Param:
         shape: size in neutral (torch) layout.
         axes: one letter an axis: `O` out, `I` in, `K` tap, `C` channel.
         init: how it starts.
-        role: `weight`, `bias` and `scale` are trained; `statistic` is a buffer (running mean, variance).
+        role: `weight`, `bias` and `scale` are trained; `statistic` is a buffer (running mean or
+            variance).
     """
 
     shape: tuple[int, ...]
@@ -64,7 +65,7 @@ class Param:
 
 
 class ParamCount(NamedTuple):
-    """How many values a model holds: those that are trained, and those that are running statistics."""
+    """How many values a model holds: those that are trained, and its running statistics."""
 
     trainable: int
     buffers: int
@@ -100,7 +101,7 @@ def weight_norm_gain(direction: Array, axes: str) -> Array:
 
 
 def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
-    """Fill a param table from `PCG64(seed)`, row by row, so that every backend starts from the same bits.
+    """Fill a param table from `PCG64(seed)`, row by row: every backend starts from the same bits.
 
     Args:
         table: ordered rows, as `spec.params()` gives them.
@@ -123,8 +124,8 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
 def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
     """Initial weights with scales, biases and statistics moved off the values that hide mistakes.
 
-    A running variance of 1, a shift of 0 and a weight-norm gain that is ||v|| make a wrong eps, axis
-    or order of steps invisible, and the gain itself, so comparisons use these weights.
+    A running variance of 1, a shift of 0 and a weight-norm gain that is ||v|| make a wrong eps,
+    axis or order of steps invisible, and the gain itself, so comparisons use these weights.
     """
     weights = initial_weights(table, seed)
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
@@ -154,7 +155,8 @@ def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> Non
         hint = hint if "did you mean" in hint else ""
         raise WeightError(
             f"expected {len(table)} tensors, but {len(missing)} are missing, the first "
-            f"{missing[0]!r} of shape {table[missing[0]].shape}{hint.replace('did you mean', 'is it')}"
+            f"{missing[0]!r} of shape {table[missing[0]].shape}"
+            f"{hint.replace('did you mean', 'is it')}"
         )
     if extra:
         raise WeightError(

@@ -1,4 +1,4 @@
-"""Proof that backends agree: outputs, layers, streaming and gradients against the float64 reference."""
+"""Proof that backends agree: outputs, layers, streaming, gradients against a float64 reference."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -127,7 +127,7 @@ def parity(
 
     Args:
         name_or_spec_or_directory: a preset, a spec, or a checkpoint directory with its weights;
-            without a checkpoint the weights are seeded, with norm statistics off their start values.
+            without a checkpoint the weights are seeded, norm statistics off their start values.
         other: a second model of the same input; the backends then run this one, against the
             reference run of the first. This is how two checkpoints are compared.
         backends: names, or native models made by `create`; default: all that are installed.
@@ -150,7 +150,8 @@ def parity(
     expected = predict(reference, x, embeddings=rows)
     engine = get_backend(REFERENCE)
     expected_layers = engine.trace(reference, x, rows) if layers else {}
-    found, traces = [], {}
+    found: list[ParityRow] = []
+    traces: dict[str, dict[str, Array]] = {}
     for one in installed_backends() if backends is None else backends:
         label = canonical(one) if isinstance(one, str) else handle_of(one).backend
         say(f"{label}: outputs")
@@ -215,7 +216,7 @@ def _length(subject: Subject, spec: Spec, asked: int | None) -> int:
 
 
 def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
-    """Seeded noise: (signal, embeddings); two signals side by side, one where that would take long."""
+    """Seeded noise (signal, embeddings): two signals side by side, or one where two take long."""
     generator = np.random.Generator(np.random.PCG64([seed, 2]))
     channels = spec.input_channels or 3
     shape: Shape = (channels,) if takes_vectors(spec) else (channels, length)

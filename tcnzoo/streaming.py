@@ -19,16 +19,16 @@ class Snapshot(Protocol):
 
 
 class LazyState(Mapping[str, Any]):
-    """A state whose entries are arrays in neutral layout, some of them made when they are asked for.
+    """A state whose entries are arrays in neutral layout, some of them made when asked for.
 
-    A backend that keeps a stream in a form of its own can so go from step to step without laying out
-    arrays that nobody looks at.
+    A backend that keeps a stream in a form of its own can so go from step to step without laying
+    out arrays that nobody looks at.
     """
 
     def __init__(
         self, table: Mapping[str, StateItem], batch_size: int, held: dict[str, Any]
     ) -> None:
-        """Hold `held`: name -> array, or the Snapshot that can make it, for every row of `table`."""
+        """Hold `held`: name -> array, or the Snapshot that makes it, for every row of `table`."""
         self.table = table
         self.batch_size = batch_size
         self.held = held
@@ -48,7 +48,7 @@ class LazyState(Mapping[str, Any]):
 
 
 class Stream:
-    """One streaming step in progress: what the blocks read, and what they leave for the next step."""
+    """One streaming step in progress: what the blocks read, and what they leave for the next."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         """Read from `state`; `after` fills up with the same names."""

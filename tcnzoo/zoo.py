@@ -1,7 +1,7 @@
 """Specs by name, file or dictionary, and the presets that come with the package."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -70,17 +70,18 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
     """
     if not isinstance(document, Mapping) or "kind" not in document:
         raise SpecError(
-            "a spec is a mapping with a 'kind', such as {kind: tcn, in_channels: 3, channels: [8]}, "
+            "a spec is a mapping with a 'kind', such as "
+            "{kind: tcn, in_channels: 3, channels: [8]}, "
             f"but got {_shortened(document)}"
         )
     try:
         return SPEC_ADAPTER.validate_python(dict(document))
     except ValidationError as error:
-        raise SpecError(_sentence(error)) from None
+        raise SpecError(_sentence(error, document)) from None
 
 
 def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> dict[str, Any]:
-    """The dictionary behind a preset name, a file, a checkpoint directory, a dictionary or a spec."""
+    """The dictionary behind a preset name, file, checkpoint directory, dictionary or spec."""
     if isinstance(source, Spec):
         return source.model_dump(mode="json")
     if isinstance(source, Mapping):
@@ -112,7 +113,7 @@ def _read_document(path: Path) -> dict[str, Any]:
 
 
 def load_spec(source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any) -> Spec:
-    """Build a spec from a preset's name, a YAML or JSON file, a checkpoint directory, or a dictionary.
+    """Build a spec from a preset's name, YAML or JSON file, checkpoint directory or dictionary.
 
     Args:
         source: where the spec is.
@@ -147,25 +148,21 @@ def _overridden(document: Any, path: list[str], value: Any, dotted: str) -> Any:
     return {**document, head: inner}
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
     """One sentence for the most telling problem of a validation."""
     problems = error.errors(include_url=False)
     order = {"union_tag_invalid": 0, "extra_forbidden": 1}
     problem = min(problems, key=lambda one: order.get(one["type"], 2))
-    kinds = _kinds()
-    loc = [str(part) for part in problem["loc"]]
-    tags = [i for i, part in enumerate(loc) if part in kinds and loc[i - 1 : i] != ["layers"]]
-    place = [part for i, part in enumerate(loc) if i not in tags]
+    place, kind = _place(problem["loc"], document)
     where = ".".join(place)
     came = _shortened(problem["input"])
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-        return (
-            f"unknown kind {context['tag']!r}{_at(where)}{suggestion(str(context['tag']), known)}"
-        )
+        tag = str(context["tag"])
+        return f"unknown kind {tag!r}{_at(where)}{suggestion(tag, known)}"
     if problem["type"] == "extra_forbidden":
-        known = _fields(loc[tags[-1]]) if tags else []
+        known = _fields(kind) if kind else []
         return (
             f"unknown field {place[-1]!r}{_at('.'.join(place[:-1]))}{suggestion(place[-1], known)}"
         )
@@ -174,6 +171,31 @@ def _sentence(error: ValidationError) -> str:
     if problem["type"] == "value_error":
         return f"{where + ': ' if where else ''}{problem['ctx']['error']}"
     return f"field {where!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}, but got {came}"
+
+
+def _place(loc: Sequence[str | int], document: Any) -> tuple[list[str], str]:
+    """Find the path of a problem, without the kinds that pydantic puts in, and the kind around it.
+
+    A kind can also be the name of a field (`dropout`, `pool`), so the document tells them apart.
+    """
+    place: list[str] = []
+    around = kind = ""
+    for part in loc:
+        if not kind and isinstance(document, Mapping) and document.get("kind") == part:
+            kind = str(part)
+            continue
+        place.append(str(part))
+        around, kind = kind, ""
+        document = _inside(document, part)
+    return place, around
+
+
+def _inside(document: Any, part: str | int) -> Any:
+    """The entry of a mapping or list, or None."""
+    if isinstance(document, Mapping):
+        return document.get(part)
+    within = isinstance(document, list | tuple) and isinstance(part, int) and part < len(document)
+    return document[part] if within else None
 
 
 def _at(where: str) -> str:

@@ -1,6 +1,7 @@
 """Activations, gated linear units and dropout."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Array, Block
 
-_ERF = np.frompyfunc(math.erf, 1, 1)
+_ERF: Any = np.frompyfunc(math.erf, 1, 1)
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
@@ -35,7 +36,7 @@ def log_softmax(x: Array) -> Array:
 
 def activate(spec: Any, x: Array) -> Array:
     """Apply the activation that `spec` names; the result keeps the type of x."""
-    functions = {
+    functions: dict[str, Callable[[], Any]] = {
         "linear": lambda: x,
         "relu": lambda: np.maximum(x, 0.0),
         "leaky_relu": lambda: np.where(x > 0, x, spec.slope * x),

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.backend import Handle
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
@@ -15,7 +16,9 @@ BLOCKS: dict[str, type[Block]] = {}
 
 
 class Block:
-    """A block with its parameters in `arrays` and its parts in `parts`, both named as in the spec."""
+    """A block with its parameters in `arrays` and its parts in `parts`, named as in the spec."""
+
+    tcnzoo: Handle  # on the root only
 
     def __init_subclass__(cls, kind: str = "") -> None:
         """Register the class for a spec's `kind`."""

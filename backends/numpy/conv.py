@@ -39,7 +39,7 @@ class Conv1d(Block, kind="conv1d"):
         return self._taps(x, start, steps)
 
     def _continue(self, x: Array, stream: Stream) -> tuple[Array, int, int]:
-        """Put the context before the chunk; return it with the first output's place and their number."""
+        """Put the context before the chunk; return it, the first output's place, how many come."""
         spec, table, length = self.spec, self.spec.own_state(), x.shape[2]
         if "context" in table:
             context = np.asarray(stream.read(self.path, "context"))

@@ -61,8 +61,8 @@ def build(spec: Spec, dtype: str, device: str | None) -> Block:
     Raises:
         InputError: the device is not there.
     """
-    if device is not None and torch.device(device).type not in {
-        torch.device(name).type for name in _devices()
+    if device is not None and device.partition(":")[0] not in {
+        name.partition(":")[0] for name in _devices()
     }:
         raise InputError(
             f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"

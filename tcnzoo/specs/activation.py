@@ -18,7 +18,8 @@ class ActivationSpec(Spec):
     """A pointwise activation, or a softmax over channels.
 
     Attributes:
-        name: which one; `gelu` is the exact form (erf), `softmax` and `log_softmax` act over channels.
+        name: which one; `gelu` is the exact form (erf), `softmax` and `log_softmax` act over
+            channels.
         slope: of `leaky_relu` below zero (torch's 0.01; Keras's own default is 0.3).
         alpha: of `elu` below zero.
     """

@@ -93,7 +93,7 @@ class Field1d:
 
     @property
     def delay(self) -> int:
-        """Input steps that must have come after an output's first one before it is known, at most."""
+        """Input steps that must come after an output's first one before it is known, at most."""
         steps = 0
         for layer in reversed(self.layers):
             steps = layer.delay + math.ceil(steps * layer.stride)
@@ -122,7 +122,7 @@ class EmbeddingSpec(BaseModel):
 
     Attributes:
         channels: its width.
-        per_step: (batch, channels, time), one vector a step, instead of (batch, channels) for all steps.
+        per_step: (batch, channels, time), one vector a step, instead of (batch, channels) for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

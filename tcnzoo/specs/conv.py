@@ -1,4 +1,4 @@
-"""Convolutions over time, plain and transposed, and the block of convolution, norm, activation, dropout."""
+"""Convolutions over time, plain and transposed, and the block with norm, activation, dropout."""
 
 from fractions import Fraction
 from typing import Literal, Self
@@ -68,7 +68,7 @@ class _KernelSpec(Spec):
 
 
 class Conv1dSpec(_KernelSpec):
-    """A convolution over time: y[o, t] = b[o] + sum_{i, j} w[o, i, j] x[i, t * stride + j * dilation].
+    """A convolution: y[o, t] = b[o] + sum_{i, j} w[o, i, j] x[i, t * stride + j * dilation].
 
     Attributes:
         groups: input and output channels are split into this many independent groups.
@@ -89,7 +89,8 @@ class Conv1dSpec(_KernelSpec):
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
                 raise ValueError(
-                    f"{name} must be a multiple of groups={self.groups}, but is {getattr(self, name)}"
+                    f"{name} must be a multiple of groups={self.groups}, "
+                    f"but is {getattr(self, name)}"
                 )
         return self
 
@@ -112,7 +113,7 @@ class Conv1dSpec(_KernelSpec):
         return self.kernel_params(shape, "OIK", inside * self.kernel_size, fan_out)
 
     def own_state(self) -> dict[str, StateItem]:
-        """The last `reach` input steps, and counters where stride, `valid` or `replicate` need them."""
+        """The last `reach` input steps; counters where stride, `valid` or `replicate` need them."""
         state: dict[str, StateItem] = {}
         if self.reach:
             state["context"] = StateItem((self.in_channels, self.reach))
@@ -140,8 +141,8 @@ class Conv1dSpec(_KernelSpec):
         steps = length + left + right - self.reach
         if steps < 1:
             raise InputError(
-                f"conv1d with padding {self.padding!r}, kernel_size {self.kernel_size} and dilation "
-                f"{self.dilation} needs at least {1 + self.reach - left - right} steps, "
+                f"conv1d with padding {self.padding!r}, kernel_size {self.kernel_size} and "
+                f"dilation {self.dilation} needs at least {1 + self.reach - left - right} steps, "
                 f"but {length} came"
             )
         return self.out_channels, (steps - 1) // self.stride + 1
@@ -172,14 +173,17 @@ class Conv1dSpec(_KernelSpec):
 
 
 class ConvTranspose1dSpec(_KernelSpec):
-    """A transposed convolution over time: input step i adds w[:, :, j] x[:, i] to output step i * stride + j * dilation.
+    """A transposed convolution over time.
+
+    Input step i adds w[:, :, j] x[:, i] to output step i * stride + j * dilation.
 
     Attributes:
         padding: `causal` keeps the first time * stride output steps, `same` drops
-            (reach + 1 - stride) steps, half of them (rounded down) on the left, and `valid` keeps all.
+            (reach + 1 - stride) steps, half of them (rounded down) on the left, and `valid` keeps
+            all.
     Source:
-        torch.nn.ConvTranspose1d; `causal` and `same` agree with pytorch-tcn's TemporalConvTranspose1d
-        at its only shape, kernel_size = 2 * stride.
+        torch.nn.ConvTranspose1d; `causal` and `same` agree with pytorch-tcn's
+        TemporalConvTranspose1d at its only shape, kernel_size = 2 * stride.
     """
 
     kind: Literal["conv_transpose1d"] = "conv_transpose1d"
@@ -200,7 +204,7 @@ class ConvTranspose1dSpec(_KernelSpec):
 
     @property
     def crops(self) -> tuple[int, int]:
-        """Steps dropped on the left and right of the full output; a negative right adds bias-only steps."""
+        """Steps dropped left and right of the full output; a right < 0 adds bias-only steps."""
         left = self.overlap // 2 if self.padding == "same" else 0
         return left, (0 if self.padding == "valid" else self.overlap - left)
 
@@ -247,8 +251,8 @@ class ConvBlockSpec(Spec):
     """Convolution -> norm -> activation -> dropout.
 
     Attributes:
-        in_channels, out_channels, kernel_size, stride, dilation, groups, bias, padding, padding_mode:
-            as in Conv1dSpec.
+        in_channels, out_channels, kernel_size, stride, dilation: as in Conv1dSpec.
+        groups, bias, padding, padding_mode: as in Conv1dSpec.
         norm: `batch_norm`, `layer_norm`, `weight_norm` or none.
         activation: after the norm; none for a linear block.
         dropout: rate in training.

@@ -12,7 +12,7 @@ from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
 
 
 class DenseSpec(Spec):
-    """An affine map of channels, y = W x + b, of a vector (batch, in) or of each step of (batch, in, time)."""
+    """An affine map of channels, y = W x + b, of (batch, in) or each step of (batch, in, time)."""
 
     kind: Literal["dense"] = "dense"
     in_features: Positive

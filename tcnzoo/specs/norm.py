@@ -9,7 +9,7 @@ from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
 
 
 class _ChannelNormSpec(Spec):
-    """A normalisation with one scale and one shift a channel; `channels` is filled in by a block."""
+    """A normalisation with a scale and a shift for each channel; a block fills in `channels`."""
 
     channels: Positive | None = None
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
@@ -42,8 +42,8 @@ class BatchNormSpec(_ChannelNormSpec):
     Attributes:
         channels: width; left out inside a block, which knows it.
         eps: added to the variance (torch and MLX 1e-5; Keras's own default is 1e-3).
-        momentum: torch's meaning, `new = (1 - momentum) * old + momentum * batch`, with the unbiased
-            batch variance (Keras keeps 0.99, that is momentum 0.01, and the biased one).
+        momentum: torch's meaning, `new = (1 - momentum) * old + momentum * batch`, with the
+            unbiased batch variance (Keras keeps 0.99, that is momentum 0.01, and the biased one).
     Source:
         Ioffe & Szegedy 2015, arXiv:1502.03167.
     """

@@ -1,4 +1,4 @@
-"""Temporal convolutional networks: the residual block of two dilated convolutions, and the stack of them."""
+"""Temporal convolutional networks: the residual block of two dilated convolutions, and a stack."""
 
 import math
 from typing import Annotated, Any, Literal, Self
@@ -70,7 +70,8 @@ class _TemporalSpec(Spec):
         given = self.squeeze_excitation.channels if self.squeeze_excitation else None
         if given is not None:
             raise ValueError(
-                f"squeeze_excitation takes its channels from the block, but channels={given} was given"
+                "squeeze_excitation takes its channels from the block, "
+                f"but channels={given} was given"
             )
         return self
 
@@ -92,7 +93,10 @@ class _TemporalSpec(Spec):
 
 
 class TemporalBlockSpec(_TemporalSpec):
-    """conv1 -> norm1 -> embeddings -> activation1 -> dropout -> conv2 -> norm2 -> activation2 -> dropout -> [SE].
+    """Two dilated convolutions beside a residual path.
+
+    conv1 -> norm1 -> embeddings -> activation1 -> dropout -> conv2 -> norm2 -> activation2 ->
+    dropout -> [SE].
 
     The native block returns (activation(residual + out), out); residual is the input, through a 1x1
     convolution where the widths differ.
@@ -175,13 +179,13 @@ class TcnSpec(_TemporalSpec):
         dilations: one each; default 1, 2, 4, ..., starting again after `dilation_reset`.
         dilation_reset: largest dilation before the series starts again (its period is
             int(log2(2 * dilation_reset))); not together with `dilations`.
-        skip_connections: sum the blocks' inner outputs (through 1x1 convolutions where widths differ,
-            all but the last block's) and the last block's output, then the activation.
+        skip_connections: sum the blocks' inner outputs (through 1x1 convolutions where widths
+            differ, all but the last block's) and the last block's output, then the activation.
         output_projection: channels of a final 1x1 convolution, or none.
         output_activation: after that, or none.
     Source:
-        Bai, Kolter, Koltun 2018, arXiv:1803.01271; arguments and order of pytorch-tcn 1.2.3 (MIT) and
-        mlx-tcn; skip connections after van den Oord et al. 2016 (WaveNet), arXiv:1609.03499.
+        Bai, Kolter, Koltun 2018, arXiv:1803.01271; arguments and order of pytorch-tcn 1.2.3 (MIT)
+        and mlx-tcn; skip connections after van den Oord et al. 2016 (WaveNet), arXiv:1609.03499.
     """
 
     kind: Literal["tcn"] = "tcn"
@@ -242,7 +246,10 @@ class TcnSpec(_TemporalSpec):
         )
 
     def children(self) -> dict[str, Spec]:
-        """blocks.i; skips.i where block i's width is not the last one's, activation; output, output_activation."""
+        """blocks.i; with skip connections skips.i and activation; output, output_activation.
+
+        There is a skips.i where block i's width is not the last one's.
+        """
         depth = len(self.channels)
         parts: dict[str, Spec] = {f"blocks.{level}": self.block(level) for level in range(depth)}
         initializer = self.initializer.for_activation(self.activation)

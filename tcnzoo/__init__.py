@@ -1,0 +1,56 @@
+"""One description of a temporal model, one set of weights, every framework, the same numbers."""
+
+from pathlib import Path as _Path
+
+from tcnzoo.backend import BackendInfo, available_backends
+from tcnzoo.errors import BackendMissing, InputError, SpecError, TcnzooError, WeightError
+from tcnzoo.fold import fold
+from tcnzoo.formats import convert
+from tcnzoo.models import (
+    count_params,
+    create,
+    get_weights,
+    gradients,
+    init_state,
+    load,
+    predict,
+    save,
+    set_weights,
+    step,
+)
+from tcnzoo.params import ParamCount
+from tcnzoo.parity import ParityReport, parity
+from tcnzoo.zoo import list_models, load_spec
+
+__version__ = "0.1.0"
+__all__ = [
+    "BackendInfo",
+    "BackendMissing",
+    "InputError",
+    "ParamCount",
+    "ParityReport",
+    "SpecError",
+    "TcnzooError",
+    "WeightError",
+    "available_backends",
+    "convert",
+    "count_params",
+    "create",
+    "fold",
+    "get_weights",
+    "gradients",
+    "init_state",
+    "list_models",
+    "load",
+    "load_spec",
+    "parity",
+    "predict",
+    "save",
+    "set_weights",
+    "step",
+]
+
+# In a checkout the backends and converters lie beside this folder, not in it.
+_here = _Path(__file__).parent
+if not (_here / "backends").is_dir():
+    __path__.append(str(_here.parent))

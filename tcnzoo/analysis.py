@@ -1,0 +1,201 @@
+"""Shapes, counts, cost, receptive field and latency of a model: from its spec alone."""
+
+import math
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tcnzoo.errors import InputError
+from tcnzoo.params import count
+from tcnzoo.specs import Field1d, SequentialSpec, Shape, Spec, TcnSpec
+
+# Longest signal that the search for the shortest one tries: 45 hours at 100 Hz.
+LONGEST = 2**24
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of a model's table.
+
+    Attributes:
+        path: dotted name in the model; `output` for a model of one block.
+        output_shape: (channels, time) or (channels,).
+        trainable, buffers: values that training changes, and running statistics.
+        macs: multiply-accumulates for one signal.
+        receptive_field: input steps of the model that one output step of this layer sees.
+        stride: input steps of the model between two of its output steps, as text (`16`, `1/2`).
+    """
+
+    path: str
+    kind: str
+    output_shape: Shape
+    trainable: int
+    buffers: int
+    macs: int
+    receptive_field: int
+    stride: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `describe` tells of a model.
+
+    Attributes:
+        input_shape, output_shape: without batch.
+        layers: in order of computation; the parts of sequentials and TCNs are rows of their own.
+        macs: multiply-accumulates for one signal.
+        receptive_field: input steps that convolutions let one output step see.
+        stride: input steps between two output steps, as text.
+        whole_signal: parts that look at all of the signal at once.
+        obstacle: why the model cannot stream, or None.
+        latency: input steps that must follow before an output is known; None without streaming.
+        state_values: values of the streaming state for each signal.
+    """
+
+    input_shape: Shape
+    output_shape: Shape
+    layers: tuple[Layer, ...]
+    trainable: int
+    buffers: int
+    macs: int
+    receptive_field: int
+    stride: str
+    whole_signal: tuple[str, ...]
+    obstacle: str | None
+    latency: int | None
+    state_values: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a signal has come to: its shape and its relation to the model's input."""
+
+    shape: Shape
+    field: Field1d
+
+    def after(self, spec: Spec) -> "_Place":
+        return _Place(spec.output_shape(self.shape), self.field.then(spec.field()))
+
+
+def describe(spec: Spec, input_length: int | None = None) -> Description:
+    """Tabulate a model without building it.
+
+    Args:
+        spec: any model.
+        input_length: time steps of the signal; None for as many as the model needs and sees.
+    Raises:
+        InputError: the signal is too short.
+    """
+    length = default_length(spec) if input_length is None else input_length
+    if length < 1:
+        raise InputError(f"input_length must be at least 1, but is {length}")
+    shape = (_channels(spec), length)
+    layers = tuple(_rows("", spec, _Place(shape, Field1d())))
+    field, obstacle = spec.field(), spec.stream_obstacle()
+    return Description(
+        input_shape=shape,
+        output_shape=spec.output_shape(shape),
+        layers=layers,
+        **count(spec.params())._asdict(),
+        macs=spec.macs(length),
+        receptive_field=field.size,
+        stride=str(field.stride),
+        whole_signal=tuple(spec.whole_signal()),
+        obstacle=obstacle,
+        latency=None if obstacle else field.delay,
+        state_values=0 if obstacle else _state_values(spec),
+    )
+
+
+def default_length(spec: Spec) -> int:
+    """Fewest time steps that a model takes and that fill its receptive field."""
+    return max(spec.receptive_field(), min_length(spec))
+
+
+def min_length(spec: Spec) -> int:
+    """Find the fewest time steps that a model takes, by doubling and bisection.
+
+    Raises:
+        InputError: no length fits, since parts of the model do not fit each other.
+    """
+    fits = 1
+    while _refusal(spec, fits) is not None:
+        fits *= 2
+        if fits > LONGEST:
+            raise InputError(f"the model takes no signal at all: {_refusal(spec, LONGEST)}")
+    too_short = fits // 2
+    while fits - too_short > 1:
+        middle = (fits + too_short) // 2
+        if _refusal(spec, middle) is None:
+            fits = middle
+        else:
+            too_short = middle
+    return fits
+
+
+def _refusal(spec: Spec, length: int) -> str | None:
+    """Why the model refuses a signal of this length, or None."""
+    try:
+        spec.output_shape((_channels(spec), length))
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _channels(spec: Spec) -> int:
+    """Channels of the input; 2 where any even number will do."""
+    return spec.input_channels or 2
+
+
+def _rows(path: str, spec: Spec, place: _Place) -> Generator[Layer, None, _Place]:
+    """Yield the row of each part; return where the signal has come to after the last."""
+    if isinstance(spec, TcnSpec):
+        return (yield from _tcn_rows(path, spec, place))
+    if not isinstance(spec, SequentialSpec):
+        yield _row(path or "output", spec, place)
+        return place.after(spec)
+    for name, part in spec.layers.items():
+        place = yield from _rows(_join(path, name), part, place)
+    return place
+
+
+def _tcn_rows(path: str, spec: TcnSpec, place: _Place) -> Generator[Layer, None, _Place]:
+    """Rows of a TCN, whose skip projections stand beside the way from input to output."""
+    blocks: dict[str, _Place] = {}
+    for name, part in spec.children().items():
+        family, _, level = name.partition(".")
+        if family == "skips":
+            yield from _rows(_join(path, name), part, blocks[level])
+            continue
+        place = yield from _rows(_join(path, name), part, place)
+        if family == "blocks":
+            blocks[level] = place
+    return place
+
+
+def _join(path: str, name: str) -> str:
+    """Dotted name below a path."""
+    return f"{path}.{name}" if path else name
+
+
+def _row(path: str, spec: Spec, before: _Place) -> Layer:
+    """The row of one part whose input is at `before`."""
+    after = before.after(spec)
+    return Layer(
+        path=path,
+        kind=spec.kind,
+        output_shape=after.shape,
+        **count(spec.params())._asdict(),
+        macs=spec.macs(before.shape[1] if len(before.shape) == 2 else None),
+        receptive_field=after.field.size,
+        stride=str(after.field.stride),
+    )
+
+
+def _state_values(spec: Spec) -> int:
+    """Values of the streaming state of one signal."""
+    return sum(math.prod(item.shape) for item in spec.state().values())

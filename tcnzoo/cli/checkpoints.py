@@ -1,0 +1,114 @@
+"""Commands on checkpoint files: convert and inspect."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tcnzoo.cli import console
+from tcnzoo.cli.options import Hints, Json, Overwrite, assignments
+from tcnzoo.converted import ConversionReport, Inspection
+from tcnzoo.formats import convert as run_convert, inspect as run_inspect
+from tcnzoo.params import ParamCount, count
+
+FromFormat = Annotated[
+    str | None, typer.Option("--from", metavar="FORMAT", help="Default: told from the content.")
+]
+ToFormat = Annotated[
+    str | None, typer.Option("--to", metavar="FORMAT", help="Default: told from the ending.")
+]
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="A checkpoint file or directory.")],
+    destination: Annotated[Path, typer.Argument(help="The file or directory to write.")],
+    from_format: FromFormat = None,
+    to_format: ToFormat = None,
+    hints: Hints = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Convert a checkpoint between frameworks and libraries; every tensor keeps its bits."""
+    with console.working(f"converting {source}"):
+        report = run_convert(
+            source,
+            destination,
+            from_format=from_format,
+            to_format=to_format,
+            hints=assignments(hints),
+            overwrite=overwrite,
+        )
+    if as_json:
+        console.show_json({**vars(report), "spec": report.spec.model_dump(mode="json")})
+        return
+    _show_conversion(report)
+
+
+def inspect(
+    source: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint file or directory.")],
+    from_format: FromFormat = None,
+    hints: Hints = None,
+    as_json: Json = False,
+) -> None:
+    """Tell what a checkpoint is: format, model, and what becomes of each tensor."""
+    with console.working(f"reading {source}"):
+        found = run_inspect(source, from_format=from_format, hints=assignments(hints))
+    if as_json:
+        spec = found.spec.model_dump(mode="json") if found.spec else None
+        rows = [vars(row) for row in found.tensors]
+        console.show_json({**vars(found), "spec": spec, "tensors": rows})
+        return
+    _show_inspection(found)
+
+
+def _show_conversion(report: ConversionReport) -> None:
+    """Print what became of the tensors."""
+    facts = {
+        "read": f"{report.source} ({report.from_format})",
+        "written": f"{report.destination} ({report.to_format})",
+        "model": report.spec.kind,
+        "tensors": f"{report.tensors} written, {_counts_text(count(report.spec.params()))}",
+    }
+    if report.assumed:
+        facts["assumed"] = _pairs(report.assumed)
+    console.facts(facts)
+    for name, reason in report.dropped.items():
+        console.show(f"dropped: {name}: {reason}")
+    for name, reason in report.left_out.items():
+        console.show(f"not written: {name}: {reason}")
+
+
+def _show_inspection(found: Inspection) -> None:
+    """Print the format, what is known of the model, and the tensors."""
+    facts = {"file": found.path, "format": found.format}
+    if found.spec is None:
+        facts |= {"known": _pairs(found.known), "missing": found.missing or ""}
+    else:
+        facts |= {"model": found.spec.kind, "parameters": _counts_text(count(found.spec.params()))}
+        if found.assumed:
+            facts["assumed"] = _pairs(found.assumed)
+    console.facts(facts)
+    console.show()
+    headings = {"tensor": "left", "shape": "right", "type": "left", "becomes": "left"}
+    rows = [
+        (
+            row.name,
+            " x ".join(map(str, row.shape)) or "scalar",
+            row.dtype,
+            row.used_as or (f"dropped: {row.dropped}" if row.dropped else "-"),
+        )
+        for row in found.tensors
+    ]
+    console.table(headings, rows)
+
+
+def _counts_text(size: ParamCount) -> str:
+    """Counts as text."""
+    text = f"{size.trainable:,} trainable"
+    return f"{text}, {size.buffers:,} running statistics" if size.buffers else text
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    """Fields and values, as `--set` takes them."""
+    return ", ".join(f"{name}={value}" for name, value in values.items()) or "nothing"

@@ -1,0 +1,216 @@
+"""Commands that look at backends: parity, bench, doctor."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tcnzoo import analysis, zoo
+from tcnzoo.bench import BenchRow, bench as run_bench
+from tcnzoo.cli import console
+from tcnzoo.cli.frameworks import import_backends
+from tcnzoo.cli.options import (
+    Device,
+    InputLength,
+    Json,
+    Model,
+    Overrides,
+    Seed,
+    SomeBackends,
+    chosen_backends,
+    spec_of,
+)
+from tcnzoo.doctor import Examination, Finding, examine
+from tcnzoo.errors import InputError
+from tcnzoo.parity import ParityReport, parity as run_parity
+from tcnzoo.specs import Spec
+
+
+def parity(
+    subject: Model,
+    other: Annotated[
+        str | None, typer.Argument(help="A second model, compared with the first.")
+    ] = None,
+    backends: SomeBackends = None,
+    input_length: InputLength = None,
+    seed: Seed = 0,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare after every layer; name the first that fails.")
+    ] = False,
+    gradients: Annotated[
+        bool, typer.Option("--gradients", help="Check gradients against differences (slow).")
+    ] = False,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Compare backends with the float64 reference; exit with 1 if one differs beyond tolerance."""
+    one, names = _subject(subject, overrides), chosen_backends(backends)
+    import_backends(names)
+    with console.working("starting") as tell:
+        report = run_parity(
+            one,
+            other,
+            names,
+            input_length=input_length or _preset_length(subject),
+            seed=seed,
+            layers=layers,
+            gradients=gradients,
+            progress=tell,
+        )
+    if as_json:
+        console.show_json({**report.to_dict(), "subject": subject})
+    else:
+        _show_parity(subject if other is None else report.subject, report)
+    if not report.passed:
+        raise typer.Exit(console.CHECK_FAILED)
+
+
+def bench(
+    source: Model,
+    backends: SomeBackends = None,
+    input_length: InputLength = None,
+    chunks: Annotated[str, typer.Option(metavar="N,N", help="Samples of a step.")] = "1,16,256",
+    rounds: Annotated[int, typer.Option(min=1, help="Calls of each backend and task.")] = 7,
+    device: Device = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Time a forward pass and streaming steps in each backend, in turns."""
+    spec = spec_of(source, overrides)
+    length = input_length or _preset_length(source) or analysis.default_length(spec)
+    names, sizes = chosen_backends(backends), _sizes(chunks)
+    import_backends(names)
+    with console.working("starting") as tell:
+        rows = run_bench(
+            spec,
+            names,
+            input_length=length,
+            chunks=sizes,
+            rounds=rounds,
+            device=device,
+            progress=tell,
+        )
+    if as_json:
+        about = {"model": source, "input_length": length, "rounds": rounds}
+        console.show_json({**about, "rows": [asdict(row) for row in rows]})
+        return
+    _show_bench(source, length, rounds, rows)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Tell what is installed, whether it computes, and what makes it slow here."""
+    import_backends()
+    with console.working("trying every backend"):
+        found = examine()
+    if as_json:
+        console.show_json(found.to_dict())
+    else:
+        _show_examination(found)
+    if not found.passed:
+        raise typer.Exit(console.CHECK_FAILED)
+
+
+def _subject(source: str, overrides: list[str] | None) -> str | Spec:
+    """What `parity` compares; a checkpoint's fields stay, since its weights are given."""
+    if not overrides:
+        return source
+    if Path(source).is_dir():
+        raise InputError(f"--set changes presets and spec files, but {source!r} is a checkpoint")
+    return spec_of(source, overrides)
+
+
+def _preset_length(source: str) -> int | None:
+    """Time steps that a preset is meant for."""
+    return zoo.preset(source).input.length if source in zoo.list_models() else None
+
+
+def _sizes(text: str) -> list[int]:
+    """Chunk sizes from a comma-separated list."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdigit() and int(part) for part in parts):
+        raise InputError(f"--chunks takes numbers of samples such as 1,16,256, but got {text!r}")
+    return [int(part) for part in parts]
+
+
+def _show_parity(title: str, report: ParityReport) -> None:
+    """Print the verdict on each backend, the layers, and the first that diverges."""
+    shape = " x ".join(str(size) for size in report.input_shape)
+    headings = {"backend": "left", "trainable": "right", "buffers": "right", "output": "right"}
+    headings |= {"streamed": "right", "gradients": "right", "": "left"}
+    rows = [
+        (
+            row.backend,
+            row.trainable,
+            row.buffers,
+            console.error_text(row.output_error),
+            console.error_text(row.stream_error),
+            console.error_text(row.gradient_error),
+            console.mark(row.passed),
+        )
+        for row in report.rows
+    ]
+    console.table(headings, rows, f"{title}: input {shape}, tolerance {report.tolerance:g}")
+    if report.layers:
+        console.show()
+        _show_layers(report)
+    for backend, path in report.first_divergence.items():
+        console.show(f"{backend}: the first layer that diverges is {path}")
+
+
+def _show_layers(report: ParityReport) -> None:
+    """Print the error after each layer, with an arrow at the first that diverges."""
+    backends = [row.backend for row in report.rows]
+    first = report.first_divergence
+    rows: list[list[str]] = []
+    for layer in report.layers:
+        cells = [console.error_text(layer.errors.get(name)) for name in backends]
+        here = [name for name in backends if first.get(name) == layer.path]
+        rows.append([layer.path, *cells, f"<- {', '.join(here)}" if here else ""])
+    headings = {"layer": "left"} | dict.fromkeys(backends, "right") | {"": "left"}
+    console.table(headings, rows)
+
+
+def _show_bench(source: str, length: int, rounds: int, rows: list[BenchRow]) -> None:
+    """Print medians, and the ratio to the fastest backend of each task."""
+    best = {row.task: min(r.milliseconds for r in rows if r.task == row.task) for row in rows}
+    headings = {"task": "left", "backend": "left", "median ms": "right", "range ms": "right"}
+    headings |= {"samples/s": "right", "to fastest": "right"}
+    console.table(
+        headings,
+        [
+            (
+                row.task,
+                row.backend,
+                f"{row.milliseconds:.3g}",
+                f"{row.fastest:.3g} - {row.slowest:.3g}",
+                f"{row.samples_per_second:,.0f}",
+                f"{row.milliseconds / best[row.task]:.2f}x",
+            )
+            for row in rows
+        ],
+        f"{source}: batch 1, {length} steps, {rounds} rounds",
+    )
+
+
+def _show_examination(found: Examination) -> None:
+    """Print the backends and the advice."""
+    console.show(f"Python {found.python}, {found.system}, {found.cores} cores")
+    console.show()
+    headings = {"backend": "left", "versions": "left", "devices": "left", "types": "left"}
+    headings |= {"error": "right", "": "left"}
+    console.table(headings, [_examined(one) for one in found.findings])
+    for one in found.findings:
+        if one.problem or not one.info.installed:
+            console.show(f"{one.info.name}: {one.problem or one.info.note}")
+    for sentence in found.advice:
+        console.show(f"slow: {sentence}")
+
+
+def _examined(one: Finding) -> tuple[Any, ...]:
+    """One row of the doctor's table."""
+    info = one.info
+    verdict: Any = console.mark(one.passed) if info.installed else "absent"
+    versions = "\n".join(f"{name} {version}" for name, version in info.versions.items())
+    error = console.error_text(one.error)
+    return info.name, versions, ", ".join(info.devices), ", ".join(info.dtypes), error, verdict

@@ -1,0 +1,89 @@
+"""Options that several commands share, and how their text becomes values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from tcnzoo.backend import canonical, installed_backends
+from tcnzoo.errors import InputError
+from tcnzoo.specs import Spec
+from tcnzoo.zoo import load_spec
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=VALUE", help="Change a field; can be given several times."),
+]
+Hints = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="HINT=VALUE", help="Tell what the file does not; repeatable."),
+]
+Model = Annotated[str, typer.Argument(help="A preset, a spec file, or a checkpoint directory.")]
+Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of initial weights and test signals.")]
+InputLength = Annotated[int | None, typer.Option(min=1, help="Time steps of the signal.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+OneBackend = Annotated[
+    str | None,
+    typer.Option("--backend", help="torch, mlx, keras or numpy; default: the first installed."),
+]
+SomeBackends = Annotated[
+    str | None,
+    typer.Option("--backends", "--backend", metavar="A,B", help="Default: all that are installed."),
+]
+Device = Annotated[str | None, typer.Option(help="The framework's own name, such as cuda or cpu.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, or a type that the framework has.")]
+Signal = Annotated[
+    Path,
+    typer.Option("--input", help=".npy (channels, time) or (batch, channels, time), or .csv."),
+]
+Embeddings = Annotated[
+    list[Path] | None,
+    typer.Option("--embedding", help=".npy (batch, channels[, time]); one for each of the model."),
+]
+
+PREFERRED = ("torch", "mlx", "keras", "numpy")
+
+
+def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
+    """Read `a.b=value` texts; a value is YAML.
+
+    Raises:
+        InputError: no `=`, or a value that is not YAML.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InputError(f"--set takes name=value, but got {pair!r}")
+        try:
+            found[name] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"--set {name}: {text!r} is not a YAML value") from None
+    return found
+
+
+def spec_of(source: str, overrides: Sequence[str] | None = None) -> Spec:
+    """The spec of a preset, file or directory with `--set` applied."""
+    return load_spec(source, **assignments(overrides))
+
+
+def chosen_backend(name: str | None) -> str:
+    """The backend that was asked for, by its own name, or the first that is installed."""
+    if name is not None:
+        return canonical(name)
+    installed = installed_backends()
+    return next(one for one in (*PREFERRED, *installed) if one in installed)
+
+
+def chosen_backends(names: str | None) -> list[str] | None:
+    """Backends from a comma-separated list, by their own names; None for all that are installed."""
+    if names is None:
+        return None
+    chosen = [canonical(name.strip()) for name in names.split(",") if name.strip()]
+    if not chosen:
+        raise InputError("--backends takes names separated by commas, but got none")
+    return list(dict.fromkeys(chosen))

@@ -1,0 +1,178 @@
+"""Commands that compute: predict and stream."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import tcnzoo
+from tcnzoo import signals, state_files
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.cli import console
+from tcnzoo.cli.frameworks import import_backends
+from tcnzoo.cli.options import (
+    Checkpoint,
+    Device,
+    Dtype,
+    Embeddings,
+    Json,
+    OneBackend,
+    Signal,
+    chosen_backend,
+)
+from tcnzoo.errors import InputError
+
+# A prediction of so few values is printed, not only written.
+FEW = 16
+
+Output = Annotated[Path | None, typer.Option("--output", help=".npy or .csv to write.")]
+StateIn = Annotated[
+    Path | None, typer.Option("--state-in", help="State to start from: .safetensors or .npz.")
+]
+StateOut = Annotated[
+    Path | None, typer.Option("--state-out", help="Where to leave the state after the last chunk.")
+]
+
+
+def predict(
+    checkpoint: Checkpoint,
+    source: Signal,
+    destination: Output = None,
+    backend: OneBackend = None,
+    embeddings: Embeddings = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Run a checkpoint on a recording, all of it at once."""
+    signals.check_writable(destination)
+    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
+    rows = [signals.read_signal(path) for path in embeddings or ()]
+    with console.working("computing"):
+        begin = time.perf_counter()
+        y = tcnzoo.predict(model, x, embeddings=rows)
+        seconds = time.perf_counter() - begin
+    if isinstance(y, dict):
+        raise InputError(f"the model has several outputs ({', '.join(y)}); predict writes one")
+    y = to_numpy(y)
+    _write(destination, y[0] if single else y)
+    report = _report(model, x, y, seconds, destination)
+    if y.size <= FEW:
+        report["values"] = y[0] if single else y
+    _tell(report, as_json)
+
+
+def stream(
+    checkpoint: Checkpoint,
+    source: Signal,
+    destination: Output = None,
+    chunk: Annotated[int, typer.Option(min=1, help="Time steps of a chunk.")] = 256,
+    state_in: StateIn = None,
+    state_out: StateOut = None,
+    backend: OneBackend = None,
+    embeddings: Embeddings = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    as_json: Json = False,
+) -> None:
+    """Run a checkpoint on a recording chunk by chunk, as it would come in."""
+    signals.check_writable(destination)
+    if state_out is not None:
+        state_files.check_suffix(state_out)
+    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
+    rows = [signals.read_signal(path) for path in embeddings or ()]
+    state = tcnzoo.init_state(model, x.shape[0])
+    if state_in is not None:
+        state = state_files.read_state(state_in)
+    outputs: list[Array] = []
+    begin = time.perf_counter()
+    with console.working("streaming") as tell:
+        for start, piece, parts in _chunks(x, rows, chunk):
+            tell(f"streaming: step {start:,} of {x.shape[2]:,}")
+            y, state = tcnzoo.step(model, piece, state, embeddings=parts)
+            outputs.append(to_numpy(y))
+    seconds = time.perf_counter() - begin
+    y = np.concatenate(outputs, axis=2)
+    _write(destination, y[0] if single else y)
+    if state_out is not None:
+        state_files.write_state(state_out, state)
+    report = _report(model, x, y, seconds, destination)
+    report |= {"chunks": len(outputs), "state": str(state_out) if state_out else None}
+    _tell(report, as_json)
+
+
+def _loaded(
+    checkpoint: Path, source: Path, backend: str | None, device: str | None, dtype: str | None
+) -> tuple[Any, Array, bool]:
+    """The model, the signal as (batch, channels, time), and whether it is a single recording."""
+    name = chosen_backend(backend)
+    x = signals.read_signal(source)
+    if x.ndim not in (2, 3):
+        raise InputError(
+            f"{str(source)!r} must be (channels, time) or (batch, channels, time), "
+            f"but has shape {x.shape}"
+        )
+    import_backends([name])
+    with console.working(f"loading {checkpoint} into {name}"):
+        model = tcnzoo.load(checkpoint, backend=name, device=device, dtype=dtype)
+    single = x.ndim == 2
+    x = x[None] if single else x
+    channels = model.tcnzoo.spec.input_channels
+    if channels not in (None, x.shape[1]):
+        turned = "; its axes are the other way round" if channels == x.shape[2] else ""
+        raise InputError(
+            f"the model takes {channels} channels, but {str(source)!r} has {x.shape[1]} on its "
+            f"channel axis: shape {x.shape[single:]}{turned}"
+        )
+    return model, x, single
+
+
+def _chunks(
+    x: Array, embeddings: Sequence[Array], length: int
+) -> Iterator[tuple[int, Array, list[Array]]]:
+    """Yield the start of each chunk, its steps, and the embeddings that go with it."""
+    for start in range(0, x.shape[2], length):
+        span = slice(start, start + length)
+        yield start, x[:, :, span], [e[:, :, span] if e.ndim == 3 else e for e in embeddings]
+
+
+def _write(destination: Path | None, y: Array) -> None:
+    """Write the output; 16-bit floats that .npy does not know go as float32."""
+    if destination is not None:
+        known = y.dtype.kind == "f"
+        signals.write_signal(destination, y if known else y.astype(np.float32))
+
+
+def _report(
+    model: Any, x: Array, y: Array, seconds: float, destination: Path | None
+) -> dict[str, Any]:
+    """What was computed."""
+    if not np.isfinite(y).all():
+        console.say("warning: the output holds NaN or infinite values")
+    return {
+        "backend": model.tcnzoo.backend,
+        "dtype": model.tcnzoo.dtype,
+        "input": x.shape,
+        "output": y.shape,
+        "seconds": seconds,
+        "file": str(destination) if destination else None,
+    }
+
+
+def _tell(report: dict[str, Any], as_json: bool) -> None:
+    """Print the report."""
+    if as_json:
+        console.show_json(report)
+        return
+    text = {name: _text(value) for name, value in report.items() if value is not None}
+    console.facts(text | {"seconds": f"{report['seconds']:.3g}"})
+
+
+def _text(value: Any) -> str:
+    """A value of a report."""
+    if isinstance(value, np.ndarray):
+        return np.array2string(value, precision=6)
+    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,130 @@
+"""What is installed, whether it computes, and what makes it slow on this machine."""
+
+import contextlib
+import ctypes.util
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.backend import BackendInfo, backend_modules, get_backend, missing_package
+from tcnzoo.models import create, predict
+from tcnzoo.parity import TOLERANCE, relative_error
+from tcnzoo.specs import TcnSpec
+
+# A model that every backend runs in a moment: causal, dilated, with weight norm.
+PROBE = TcnSpec(in_channels=3, channels=(5, 7), kernel_size=3, dropout=0.0)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One backend as it was found.
+
+    Attributes:
+        info: versions and devices, or what to install.
+        error: of a small model against the float64 reference, relative; None if it did not run.
+        problem: why an installed backend does not work, or None.
+    """
+
+    info: BackendInfo
+    error: float | None = None
+    problem: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is absent, or works."""
+        if not self.info.installed:
+            return True
+        return self.error is not None and self.error <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What `examine` found; `advice` are sentences on what is slow here and what helps."""
+
+    python: str
+    system: str
+    cores: int
+    findings: tuple[Finding, ...]
+    advice: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that is installed works."""
+        return all(finding.passed for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def examine() -> Examination:
+    """Look at every known backend and run a small model in each that is installed."""
+    findings = tuple(_find(name) for name in backend_modules())
+    installed = {one.info.name: one.info for one in findings if one.passed and one.info.installed}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return Examination(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=cores or 1,
+        findings=findings,
+        advice=tuple(_advice(installed)),
+    )
+
+
+def _find(name: str) -> Finding:
+    """One backend; whatever goes wrong inside its framework is a finding, not an error."""
+    package = missing_package(name)
+    if package is not None:
+        note = f"{package} is missing: pip install 'tcnzoo[{name}]'"
+        return Finding(BackendInfo(name, installed=False, note=note))
+    info = BackendInfo(name, installed=True)
+    try:
+        info = get_backend(name).info()
+        return Finding(info, _probe(name))
+    except Exception as error:
+        reason = (str(error).splitlines() or ["no message"])[0]
+        return Finding(info, problem=f"{type(error).__name__}: {reason}")
+
+
+def _probe(name: str) -> float:
+    """Relative error of the probe model."""
+    signal = np.random.Generator(np.random.PCG64(0)).standard_normal((2, 3, 37))
+    reference = predict(create(PROBE, "numpy", dtype="float64"), signal)
+    return relative_error(predict(create(PROBE, name), signal), reference)
+
+
+def _advice(installed: dict[str, BackendInfo]) -> list[str]:
+    """Slow spots that this machine has."""
+    found = []
+    if "mlx" in installed and sys.platform == "linux" and "gpu" not in installed["mlx"].devices:
+        found += _mlx_advice()
+    if "torch" in installed and "OMP_WAIT_POLICY" not in os.environ:
+        found.append(
+            "torch: on busy cores its waiting threads slow small chunks down; set "
+            "OMP_WAIT_POLICY=passive, or call torch.set_num_threads(1)"
+        )
+    return found
+
+
+def _mlx_advice() -> list[str]:
+    """MLX on Linux multiplies matrices with the reference BLAS unless OpenBLAS is loaded first."""
+    if _openblas_loaded():
+        return []
+    library = ctypes.util.find_library("openblas")
+    start = "mlx: its Linux wheel has the reference BLAS, about 70 times slower than OpenBLAS; "
+    if library is None:
+        return [start + "install libopenblas0-pthread and run with LD_PRELOAD=libopenblas.so.0"]
+    return [start + f"run with LD_PRELOAD={library}"]
+
+
+def _openblas_loaded() -> bool:
+    """Whether this process maps a system OpenBLAS (numpy's own has another name)."""
+    with contextlib.suppress(OSError):
+        lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
+        return any(Path(line.split()[-1]).name.startswith("libopenblas") for line in lines)
+    return False
