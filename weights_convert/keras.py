@@ -1,0 +1,159 @@
+"""Files of our own Keras backend: .keras and .weights.h5, read and written without Keras.
+
+The backend's `SpecModel` keeps all its variables under their neutral names in the group `vars`, and
+its spec in its configuration.
+"""
+
+import json
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
+
+import numpy as np
+
+from tcnzoo.checkpoint import replacing
+from tcnzoo.converted import Converted
+from tcnzoo.errors import WeightError
+from tcnzoo.params import Weights
+from tcnzoo.specs import Spec
+
+from .container import archive, kind_of
+from .container_h5 import h5_file, members, read_h5, write_h5
+from .own import header, mark, read_own, to_stored
+
+NAME = "keras"
+DESCRIPTION = "model or weights of the Keras backend (.keras or .weights.h5)"
+SUFFIXES = (".keras", ".weights.h5")
+FOREIGN = False
+LAYOUT = {"OIK": "KIO", "IOK": "KOI", "OI": "IO", "C": "C"}
+
+MODEL = {"module": "tcnzoo.backends.keras.model", "class_name": "SpecModel"}
+REGISTERED = "tcnzoo>SpecModel"
+GROUP = "vars/"
+# Where a .weights.h5 of ours has its configuration; Keras passes it over.
+CONFIG = "tcnzoo_config"
+
+
+def detect(path: Path) -> bool:
+    """Whether it is a model of our class, or has named variables at its root, as only ours have."""
+    kind = kind_of(path)
+    if kind == "keras":
+        return _model_config(path).get("registered_name") == REGISTERED
+    if kind != "h5":
+        return False
+    with h5_file(path, path) as file:
+        return any(not name.isdigit() for name in members(file, "vars"))
+
+
+def _model_config(path: Path) -> dict[str, Any]:
+    """config.json of a .keras file."""
+    with archive(path) as opened:
+        text = opened.read("config.json")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise WeightError(f"'config.json' in {str(path)!r} is not valid JSON: {error}") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _contents(path: Path) -> tuple[Weights, dict[str, Any]]:
+    """Every dataset by its path, and what stands beside them."""
+    kind = kind_of(path)
+    if kind == "keras":
+        with archive(path) as opened:
+            content = BytesIO(opened.read("model.weights.h5"))
+        with h5_file(path, content) as file:
+            return read_h5(path, file), _beside_model(path)
+    if kind != "h5":
+        raise WeightError(f"{str(path)!r} is neither .keras nor .weights.h5 inside")
+    with h5_file(path, path) as file:
+        held, beside = read_h5(path, file), {"format": file.attrs.get("format", "")}
+    config = held.pop(CONFIG, None)
+    if config is None:
+        return held, beside
+    return held, {**beside, "config": config.tobytes().decode("utf-8", errors="replace")}
+
+
+def _beside_model(path: Path) -> dict[str, Any]:
+    """The configuration of a .keras file in the words of our other files."""
+    model = _model_config(path)
+    config = model.get("config")
+    if model.get("registered_name") != REGISTERED or not isinstance(config, dict):
+        raise WeightError(
+            f"{str(path)!r} holds a Keras model of class {model.get('class_name')!r}, not "
+            f"{MODEL['class_name']!r}, which tcnzoo's Keras backend makes"
+        )
+    return {"format": mark(NAME), "config": json.dumps({"spec": config.get("spec")})}
+
+
+def tensors(path: Path) -> Weights:
+    """Every tensor by its name, those of an optimiser by their path."""
+    return {name.removeprefix(GROUP): array for name, array in _contents(path)[0].items()}
+
+
+def read(path: Path, hints: Mapping[str, Any]) -> Converted:
+    """Read a model, or weights; those written by `model.save_weights` need their spec as a hint."""
+    held, beside = _contents(path)
+    own = {name.removeprefix(GROUP): one for name, one in held.items() if name.startswith(GROUP)}
+    converted = read_own(NAME, path, own, beside, hints, LAYOUT)
+    dropped = {name: "state of training" for name in held if not name.startswith(GROUP)}
+    return Converted(converted.spec, converted.weights, converted.used, dropped)
+
+
+def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
+    """Write a model that `keras.saving.load_model` takes, or weights for `model.load_weights`."""
+    stored = to_stored(spec.params(), weights, LAYOUT)
+    with replacing(path) as temporary:
+        if path.name.lower().endswith(".keras"):
+            _write_model(temporary, spec, stored)
+        else:
+            _write_weights(temporary, spec, stored)
+    return {}
+
+
+def _write_weights(path: Path, spec: Spec, stored: Weights) -> None:
+    """Write the group of variables, and the configuration where Keras passes it over."""
+    beside = header(NAME, spec)
+    with h5_file(path, path, "w") as file:
+        write_h5(file.create_group("vars"), stored)
+        file.attrs["format"] = beside["format"]
+        file[CONFIG] = np.frombuffer(beside["config"].encode(), np.uint8)
+
+
+def _write_model(path: Path, spec: Spec, stored: Weights) -> None:
+    """Write the archive that `keras.Model.save` writes."""
+    config = {
+        "spec": spec.model_dump(mode="json"),
+        "name": "spec_model",
+        "dtype": _variable_type(stored),
+        "trainable": True,
+    }
+    document = {**MODEL, "config": config, "registered_name": REGISTERED}
+    content = BytesIO()
+    with h5_file(path, content, "w") as file:
+        write_h5(file.create_group("vars"), stored)
+    with ZipFile(path, "w") as opened:
+        opened.writestr("metadata.json", json.dumps(_metadata()))
+        opened.writestr("config.json", json.dumps(document))
+        opened.writestr("model.weights.h5", content.getvalue())
+
+
+def _variable_type(stored: Weights) -> str:
+    """The one type of all variables that holds every tensor exactly."""
+    types = {str(array.dtype) for array in stored.values()}
+    if len(types) == 1:
+        return types.pop()
+    return "float64" if "float64" in types else "float32"
+
+
+def _metadata() -> dict[str, str]:
+    """What Keras notes of a file's making."""
+    try:
+        keras_version = version("keras")
+    except PackageNotFoundError:
+        keras_version = "3"
+    return {"keras_version": keras_version, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}

@@ -1,0 +1,109 @@
+"""What the files of our own backends share: the mark, the spec beside the tensors, the layout."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tcnzoo.checkpoint import config_document, read_config
+from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.errors import InputError, WeightError
+from tcnzoo.params import Param, Weights, check_weights, permute
+from tcnzoo.specs import Spec
+from tcnzoo.zoo import load_spec
+
+from .hints import check_hints
+
+# Stored order of each labelled kind of tensor.
+Layout = Mapping[str, str]
+
+
+def mark(name: str) -> str:
+    """What a file of ours says that it is, under `format`."""
+    return f"tcnzoo-{name}"
+
+
+def header(name: str, spec: Spec) -> dict[str, str]:
+    """The mark and the configuration, to be kept in a file beside its tensors."""
+    return {"format": mark(name), "config": json.dumps(config_document(spec))}
+
+
+def check_mark(name: str, path: Path, beside: Mapping[str, Any]) -> None:
+    """Raise WeightError if a file says that it is of another format of ours."""
+    said = str(beside.get("format", ""))
+    if said.startswith("tcnzoo") and said != mark(name):
+        said = said.removeprefix("tcnzoo-")
+        raise WeightError(f"{str(path)!r} says that it is of format {said!r}, not {name!r}")
+
+
+def read_own(
+    name: str,
+    path: Path,
+    tensors: Weights,
+    beside: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    layout: Layout,
+) -> Converted:
+    """Turn the tensors of a file of ours into neutral weights.
+
+    Args:
+        name: of the format.
+        path: for the sentences of errors.
+        tensors: neutral names, stored layout.
+        beside: the file's `format` and `config`, where it has them.
+        hints: `spec` (a preset's name, a file, a dictionary) where it has none.
+        layout: stored order of each kind of tensor.
+    Raises:
+        WeightError: another format's mark, or tensors that do not fit the spec.
+        Undetermined: no spec, neither in the file nor in the hints.
+        InputError: a spec in the hints that is not the file's.
+    """
+    check_mark(name, path, beside)
+    spec = _spec(name, path, beside.get("config"), check_hints(name, hints, ["spec"]))
+    weights = to_neutral(spec.params(), tensors, layout)
+    return Converted(spec, weights, {tensor: tensor for tensor in tensors})
+
+
+def _spec(name: str, path: Path, config: Any, hints: Mapping[str, Any]) -> Spec:
+    """The spec of a file, from the file or from the caller."""
+    given = load_spec(hints["spec"]) if "spec" in hints else None
+    if not isinstance(config, str):
+        if given is None:
+            raise Undetermined(
+                f"{str(path)!r} holds tensors of format {name!r} without their spec; give it: "
+                "--set spec=NAME_OR_FILE"
+            )
+        return given
+    found = read_config(config, f"the configuration in {str(path)!r}")
+    if given is not None and given != found:
+        raise InputError(f"the spec that was given is not the one in {str(path)!r}; leave it out")
+    return found
+
+
+def to_stored(table: Mapping[str, Param], weights: Weights, layout: Layout) -> Weights:
+    """Neutral weights in a stored layout, as views."""
+    return {
+        name: permute(weights[name], param.axes, layout[param.axes])
+        for name, param in table.items()
+    }
+
+
+def to_neutral(table: Mapping[str, Param], tensors: Weights, layout: Layout) -> Weights:
+    """Tensors of a stored layout in the neutral one, as views, in table order.
+
+    Raises:
+        WeightError: a missing or extra tensor, or a shape that differs from the stored one.
+    """
+    check_weights({name: _stored(param, layout) for name, param in table.items()}, tensors)
+    return {
+        name: permute(tensors[name], layout[param.axes], param.axes)
+        for name, param in table.items()
+    }
+
+
+def _stored(param: Param, layout: Layout) -> Param:
+    """A row as the file has it."""
+    axes = layout[param.axes]
+    shape = tuple(param.shape[param.axes.index(letter)] for letter in axes)
+    return replace(param, shape=shape, axes=axes)
