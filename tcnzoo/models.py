@@ -225,5 +225,12 @@ def load(
         WeightError: a broken file, or tensors that do not fit the spec.
     """
     spec, weights = read_checkpoint(directory)
-    chosen = dtype or next((str(array.dtype) for array in weights.values()), "float32")
-    return create(spec, backend, weights=weights, device=device, dtype=chosen)
+    return create(spec, backend, weights=weights, device=device, dtype=dtype or _dtype_of(weights))
+
+
+def _dtype_of(weights: Weights) -> str:
+    """The float type of some weights; of several, one that holds them all."""
+    types = {str(array.dtype) for array in weights.values()}
+    if len(types) == 1:
+        return types.pop()
+    return "float64" if "float64" in types else "float32"

@@ -30,7 +30,7 @@ FEW = 16
 
 Output = Annotated[Path | None, typer.Option("--output", help=".npy or .csv to write.")]
 StateIn = Annotated[
-    Path | None, typer.Option("--state-in", help="State to start from: .safetensors or .npz.")
+    Path | None, typer.Option("--state-in", help="State to start from, a .safetensors file.")
 ]
 StateOut = Annotated[
     Path | None, typer.Option("--state-out", help="Where to leave the state after the last chunk.")
