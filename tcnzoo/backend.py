@@ -156,7 +156,7 @@ class Backend(Protocol):
 def backend_modules() -> dict[str, str]:
     """Module of each known backend: built-in ones united with those of installed packages."""
     found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**found, **BUILT_IN}
+    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def canonical(name: str) -> str:

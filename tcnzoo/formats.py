@@ -60,7 +60,7 @@ class Format(Protocol):
 def format_modules() -> dict[str, str]:
     """Module of each known format: built-in ones united with those of installed packages."""
     found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**found, **BUILT_IN}
+    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def get_format(name: str) -> Format:
