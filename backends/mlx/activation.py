@@ -1,0 +1,67 @@
+"""Activations, gated linear units and dropout."""
+
+import math
+from typing import Any
+
+import mlx.core as mx
+
+from tcnzoo.streaming import Stream
+
+from .block import Block
+
+# Klambauer et al. 2017, arXiv:1706.02515, equation 14.
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+def elu(x: mx.array, alpha: float) -> mx.array:
+    """Identity above zero, alpha * (exp(x) - 1) below."""
+    above = x > 0
+    return mx.where(above, x, alpha * mx.expm1(mx.where(above, 0.0, x)))
+
+
+def activate(spec: Any, x: mx.array) -> mx.array:
+    """Apply the activation that `spec` names; softmax acts on the last axis, the channels."""
+    functions = {
+        "linear": lambda: x,
+        "relu": lambda: mx.maximum(x, 0.0),
+        "leaky_relu": lambda: mx.where(x > 0, x, spec.slope * x),
+        "elu": lambda: elu(x, spec.alpha),
+        "selu": lambda: SELU_SCALE * elu(x, SELU_ALPHA),
+        "gelu": lambda: 0.5 * x * (1.0 + mx.erf(x / math.sqrt(2.0))),
+        "silu": lambda: x * mx.sigmoid(x),
+        "tanh": lambda: mx.tanh(x),
+        "sigmoid": lambda: mx.sigmoid(x),
+        "softplus": lambda: mx.logaddexp(x, 0.0),
+        "softmax": lambda: mx.softmax(x, axis=-1, precise=True),
+        "log_softmax": lambda: x - mx.logsumexp(x, axis=-1, keepdims=True),
+    }
+    return functions[spec.name]()
+
+
+class Activation(Block, kind="activation"):
+    """A pointwise activation, or a softmax over channels."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Apply it."""
+        return activate(self.spec, x)
+
+
+class Glu(Block, kind="glu"):
+    """First half of the channels * sigmoid(second half)."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, ..., 2 C) -> (batch, ..., C)."""
+        value, gate = mx.split(x, 2, axis=-1)
+        return value * mx.sigmoid(gate)
+
+
+class Dropout(Block, kind="dropout"):
+    """In training, set values to zero at random and let the others grow."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Any shape -> the same shape."""
+        if not self.training:
+            return x
+        kept = 1.0 - self.spec.rate
+        return mx.random.bernoulli(kept, x.shape) * x * (1.0 / kept)

@@ -1,0 +1,55 @@
+"""Batch norm with running statistics, and layer norm over channels."""
+
+import math
+
+import mlx.core as mx
+
+from tcnzoo.errors import InputError
+from tcnzoo.streaming import Stream
+
+from .block import Block
+
+
+class BatchNorm(Block, kind="batch_norm"):
+    """(x - mean) / sqrt(variance + eps) * weight + bias, statistics of the batch in training.
+
+    `running_mean` and `running_var` are parameters that stay frozen. A training step moves them, so
+    a compiled one names the model among mx.compile's `outputs`, as for any state.
+    """
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        wide = x.astype(mx.float32)
+        if self.training:
+            mean, variance = self._batch_statistics(wide)
+        else:
+            mean, variance = self["running_mean"], self["running_var"]
+        scale = self["weight"] * mx.rsqrt(variance.astype(mx.float32) + self.spec.eps)
+        return (wide * scale + (self["bias"] - mean * scale)).astype(x.dtype)
+
+    def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        """Mean and biased variance of each channel; the running ones move, the latter unbiased."""
+        axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
+        if count < 2:
+            raise InputError(
+                f"batch norm in training needs at least 2 values a channel, but {x.shape} came"
+            )
+        mean = x.mean(axis=axes)
+        variance = mx.square(x - mean).mean(axis=axes)
+        self._move("running_mean", mean)
+        self._move("running_var", variance * (count / (count - 1)))
+        return mean, variance
+
+    def _move(self, name: str, batch: mx.array) -> None:
+        """Move a running statistic towards that of the batch."""
+        old, momentum = self[name], self.spec.momentum
+        new = (1.0 - momentum) * old + momentum * mx.stop_gradient(batch)
+        self[name] = new.astype(old.dtype)
+
+
+class LayerNorm(Block, kind="layer_norm"):
+    """Zero mean and unit (biased) variance over the channels of each step, then scale and shift."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        return mx.fast.layer_norm(x, self["weight"], self["bias"], self.spec.eps)

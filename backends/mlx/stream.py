@@ -1,0 +1,173 @@
+"""Streaming steps: run as they come at first, then compiled over folded weights."""
+
+import copy
+import ctypes
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from tcnzoo.arrays import DTYPES, Array, to_numpy
+from tcnzoo.fold import fold
+from tcnzoo.specs import Conv1dSpec, Spec
+from tcnzoo.streaming import Stream
+
+from .block import Block, build_model
+from .run import evaluating, first, inputs, native, to_neutral
+from .weights import get_weights, set_weights, to_mlx
+
+# Steps of one shape that run as they come before it is worth folding and compiling.
+WARM_UP = 16
+# Compiled steps that are kept; what comes beyond that runs as it comes.
+KEPT = 64
+
+State = dict[str, Any]
+Run = Callable[..., tuple[mx.array, State]]
+
+
+def init_state(model: Block, state: Mapping[str, Any]) -> State:
+    """Neutral arrays of any framework to MLX's: floats in the model's type, counters int32."""
+    dtype, table = model.tcnzoo.dtype, model.tcnzoo.state
+    return {name: _to_mlx(state[name], "int32" if table[name].integer else dtype) for name in table}
+
+
+def _to_mlx(array: Any, dtype: str) -> mx.array:
+    """Take an array of MLX as it is, and copy one of another framework."""
+    if isinstance(array, mx.array):
+        return array.astype(getattr(mx, dtype))
+    if dtype == "int32":
+        return mx.array(np.asarray(to_numpy(array), dtype=np.int32))
+    return to_mlx(to_numpy(array), dtype)
+
+
+def step(
+    model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+) -> tuple[Array, State]:
+    """Run one streaming step; see Steps for how it is made fast."""
+    held = init_state(model, state)
+    if chunk.shape[2] == 0:
+        return _nothing(model, chunk), held
+    if model._steps is None or not model._steps.is_current(model):
+        model._steps = Steps(model)
+    with evaluating(model):
+        x, rows = native(model, chunk), inputs(model, embeddings)
+        y, after = model._steps.run(model, x, rows, held)
+    mx.eval(y, after)
+    return (to_neutral(y) if y.shape[1] else _nothing(model, chunk)), after
+
+
+def _nothing(model: Block, chunk: Array) -> Array:
+    """No output step yet: (batch, out_channels, 0)."""
+    spec: Spec = model.spec
+    channels, _ = spec.output_shape((chunk.shape[1], spec.field().size))
+    return np.zeros((len(chunk), channels, 0), dtype=DTYPES[model.tcnzoo.dtype])
+
+
+class Steps:
+    """The streaming steps of a model, for as long as its weights stay what they are.
+
+    Once chunks of a shape have come often enough, their steps are compiled, over a copy of the
+    model with weight norm and batch norm folded into the kernels. Counters shape a step, so there
+    is a compiled one for each of their values that can come up again and again.
+
+    Before every step the place in memory of each parameter is compared with that of the array the
+    copy was made from, which is kept alive: so a new array (from an optimiser, `update` or an
+    assignment) is noticed, and so is one written to in place (`weight *= 2`), which MLX does by
+    moving it. Then all this is made anew.
+    """
+
+    def __init__(self, model: Block) -> None:
+        """Note the weights of `model`; nothing is folded yet."""
+        self.held = [copy.copy(array) for array in _arrays(model)]
+        self.places = [_address(array) for array in self.held]
+        self.periods = {
+            f"{path}.skip" if path else "skip": part.stride
+            for path, part in model.spec.walk()
+            if isinstance(part, Conv1dSpec)
+        }
+        self.ran: dict[tuple[Any, ...], int] = {}
+        self.folded: Block | None = None
+        self.compiled: dict[tuple[Any, ...], Run] = {}
+
+    def __reduce__(self) -> Any:
+        """Copy as None: a copy of the model makes its own."""
+        return type(None), ()
+
+    def is_current(self, model: Block) -> bool:
+        """Whether the weights of `model` are those noted."""
+        return [_address(array) for array in _arrays(model)] == self.places
+
+    def run(
+        self, model: Block, x: mx.array, rows: dict[str, Any], state: State
+    ) -> tuple[mx.array, State]:
+        """Run one step, compiled if such a one has come up often."""
+        counters = {
+            name: int(array)
+            for name, array in state.items()
+            if name.rpartition(".")[2] in ("skip", "started")
+        }
+        arrays = {name: array for name, array in state.items() if name not in counters}
+        shapes = (x.shape, *(row.shape for row in rows.get("embeddings", ())))
+        self.ran[shapes] = self.ran.get(shapes, 0) + 1
+        if self.ran[shapes] <= WARM_UP:
+            return _advance(model, counters, x, rows, arrays)
+        return self._fast(model, shapes, counters)(x, rows, arrays)
+
+    def _fast(self, model: Block, shapes: tuple[Any, ...], counters: dict[str, int]) -> Run:
+        """A step over folded weights; compiled if these counters can come up again."""
+        if self.folded is None:
+            self.folded = _folded(model)
+        run = functools.partial(_advance, self.folded, counters)
+        key = (*shapes, *counters.values())
+        returning = all(
+            value < self.periods[name] if name in self.periods else value > 0
+            for name, value in counters.items()
+        )
+        if returning and key not in self.compiled and len(self.compiled) < KEPT:
+            self.compiled[key] = mx.compile(run)
+        return self.compiled.get(key, run)
+
+
+def _advance(
+    model: Block, counters: dict[str, int], x: mx.array, rows: dict[str, Any], arrays: State
+) -> tuple[mx.array, State]:
+    """Run the model on a chunk; what a layer leaves alone stays as it was."""
+    stream = Stream({**arrays, **counters})
+    stream.after.update(stream.state)
+    y = first(model(x, stream, **rows))
+    after = {name: stream.after[name] for name in model.tcnzoo.state}
+    return y, {
+        name: value if isinstance(value, mx.array) else mx.array(int(value), dtype=mx.int32)
+        for name, value in after.items()
+    }
+
+
+def _folded(model: Block) -> Block:
+    """A copy of a model without weight norm and batch norm, or the model itself if it has none."""
+    spec, weights = fold(model.spec, get_weights(model))
+    if spec == model.spec:
+        return model
+    twin = build_model(spec, model.tcnzoo.dtype, model.tcnzoo.device)
+    set_weights(twin, weights)
+    return twin
+
+
+def _arrays(item: Any) -> list[mx.array]:
+    """Every array in a module."""
+    found: list[mx.array] = []
+    for inner in item.values() if isinstance(item, dict) else item:
+        if isinstance(inner, mx.array):
+            found.append(inner)
+        elif isinstance(inner, dict | list):
+            found += _arrays(inner)
+    return found
+
+
+def _address(array: mx.array) -> object:
+    """Address of an array's values, or something new each time for one not laid out in order."""
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except TypeError:
+        return object()
