@@ -1,0 +1,63 @@
+"""Activations, gated linear units and dropout."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from tcnzoo.specs import Spec
+from tcnzoo.streaming import Stream
+
+from .block import Block, Tensor
+
+# Each takes the spec and x; softmax acts over channels, the last axis.
+FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "linear": lambda spec, x: x,
+    "relu": lambda spec, x: ops.relu(x),
+    "leaky_relu": lambda spec, x: ops.leaky_relu(x, negative_slope=spec.slope),
+    "elu": lambda spec, x: ops.elu(x, alpha=spec.alpha),
+    "selu": lambda spec, x: ops.selu(x),
+    # Not ops.gelu, which under TensorFlow rounds sqrt(2) to float32.
+    "gelu": lambda spec, x: 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5))),
+    "silu": lambda spec, x: ops.silu(x),
+    "tanh": lambda spec, x: ops.tanh(x),
+    "sigmoid": lambda spec, x: ops.sigmoid(x),
+    "softplus": lambda spec, x: ops.softplus(x),
+    # Keras warns of a softmax over one channel.
+    "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x),
+    "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
+}
+
+
+class Activation(Block, kind="activation"):
+    """A pointwise activation, or a softmax over channels."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Apply it."""
+        return FUNCTIONS[self.spec.name](self.spec, x)
+
+
+class Glu(Block, kind="glu"):
+    """First half of the channels * sigmoid(second half)."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, ..., 2 C) -> (batch, ..., C)."""
+        value, gate = ops.split(x, 2, axis=-1)
+        return value * ops.sigmoid(gate)
+
+
+class Dropout(Block, kind="dropout"):
+    """Zero single values in training, and scale the others up; the identity in evaluation."""
+
+    def __init__(self, spec: Spec, place: str = "", owned: bool = False, **options: Any) -> None:
+        """Make the generator of the masks."""
+        super().__init__(spec, place, owned, **options)
+        self.seed_generator = keras.random.SeedGenerator()
+
+    def call(self, x: Tensor, stream: Stream | None = None, training: bool | None = None) -> Tensor:
+        """Drop values of x if `training`."""
+        if not training or self.spec.rate == 0.0:
+            return x
+        return keras.random.dropout(x, self.spec.rate, seed=self.seed_generator)

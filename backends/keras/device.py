@@ -1,0 +1,42 @@
+"""Devices and float types of the Keras backend that is in use."""
+
+import keras
+
+from tcnzoo.errors import InputError
+
+
+def devices() -> tuple[str, ...]:
+    """Names of the devices that are there: `cpu:0`, `gpu:0`..."""
+    if keras.backend.backend() == "torch":
+        import torch
+
+        found = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
+        found += ["mps:0"] * torch.backends.mps.is_available()
+    else:
+        found = keras.distribution.list_devices()
+    return ("cpu:0", *(name for name in found if not name.startswith("cpu")))
+
+
+def placed(device: str | None) -> str | None:
+    """The full name of a device; `cuda` stands for `gpu`, and index 0 may be left out.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    if device is None:
+        return None
+    name = device.lower().replace("cuda", "gpu")
+    name = name if ":" in name else f"{name}:0"
+    if name not in devices():
+        raise InputError(f"backend 'keras' has {', '.join(devices())} here, but not {device!r}")
+    return name
+
+
+def dtypes() -> tuple[str, ...]:
+    """Float types that can be computed; JAX has float64 only when it is switched on."""
+    found = ("float32", "bfloat16", "float16")
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return (*found, "float64") if jax.config.jax_enable_x64 else found
+    return (*found, "float64")

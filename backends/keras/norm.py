@@ -1,0 +1,55 @@
+"""Batch norm with torch's running statistics, and layer norm over channels."""
+
+import keras
+from keras import ops
+
+from tcnzoo.streaming import Stream
+
+from .block import Block, Tensor
+
+
+class BatchNorm(Block, kind="batch_norm"):
+    """(x - mean) / sqrt(var + eps) * weight + bias, with running or batch statistics.
+
+    Differs from Keras's own layer in what the spec fixes: eps, the meaning of momentum, and the
+    unbiased estimate of the running variance. Frozen (`trainable = False`), it evaluates, as
+    Keras's does.
+    """
+
+    def call(self, x: Tensor, stream: Stream | None = None, training: bool | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        if training and self.trainable:
+            mean, variance = self._batch_statistics(x)
+        else:
+            mean, variance = self.arrays["running_mean"], self.arrays["running_var"]
+        scale = self.arrays["weight"] * ops.rsqrt(variance + self.spec.eps)
+        shift = self.arrays["bias"] - mean * scale
+        return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
+
+    def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and biased variance of the batch; move the running ones by `momentum`."""
+        axes = tuple(range(len(x.shape) - 1))
+        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        mean = ops.mean(x, axis=axes)
+        variance = ops.mean(ops.square(x - mean), axis=axes)
+        count = ops.cast(ops.size(x), x.dtype) / x.shape[-1]
+        self._move("running_mean", mean)
+        self._move("running_var", variance * count / ops.maximum(count - 1.0, 1.0))
+        return mean, variance
+
+    def _move(self, name: str, batch: Tensor) -> None:
+        """new = (1 - momentum) * old + momentum * batch."""
+        old = self.arrays[name]
+        moved = ops.cast(old, batch.dtype) * (1.0 - self.spec.momentum)
+        old.assign(ops.stop_gradient(moved + batch * self.spec.momentum))
+
+
+class LayerNorm(Block, kind="layer_norm"):
+    """Zero mean and unit (biased) variance over the channels of each step, then scale and shift."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
+        normal = centred * ops.rsqrt(variance + self.spec.eps)
+        return normal * self.arrays["weight"] + self.arrays["bias"]

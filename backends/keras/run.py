@@ -1,0 +1,87 @@
+"""Arrays to tensors and back, and functions compiled by each Keras backend's own means."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tcnzoo.arrays import Array, to_numpy
+
+from .block import Tensor
+from .model import SpecModel
+
+Body = Callable[..., Any]
+
+
+def tensor_of(array: Any, dtype: str) -> Tensor:
+    """Turn an array of any framework into a tensor of `dtype`."""
+    if ops.is_tensor(array):
+        return ops.cast(array, dtype)
+    # 16-bit types pass through float32, which every framework reads from numpy.
+    through = dtype if dtype in ("float64", "int32") else "float32"
+    return ops.convert_to_tensor(to_numpy(array).astype(through), dtype=dtype)
+
+
+def swapped(tensor: Tensor) -> Tensor:
+    """(batch, channels, time) to (batch, time, channels) or back; anything else as it is."""
+    return ops.swapaxes(tensor, 1, 2) if len(tensor.shape) == 3 else tensor
+
+
+def neutral(tensor: Tensor) -> Array:
+    """Copy a tensor, channels last, to a neutral numpy array."""
+    array = to_numpy(tensor)
+    return np.array(array.swapaxes(1, 2) if array.ndim == 3 else array, order="C")
+
+
+def native_inputs(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Any]:
+    """Inputs of `SpecModel.call` from neutral arrays."""
+    dtype = model.tcnzoo.dtype
+    rows = tuple(swapped(tensor_of(row, dtype)) for row in embeddings)
+    return {"x": swapped(tensor_of(x, dtype)), "embeddings": rows}
+
+
+def uncompiled(body: Body) -> Body:
+    """The same function, run as it is; under torch without recording for gradients."""
+    return _torch(None, body) if keras.backend.backend() == "torch" else body
+
+
+def compiled(model: SpecModel, body: Body) -> Body:
+    """Compile a function of tensors that calls the model; later weights are seen by it.
+
+    Under torch, which compiles nothing here, the function runs without recording for gradients.
+    """
+    return _COMPILERS[keras.backend.backend()](model, body)
+
+
+def _tensorflow(model: SpecModel, body: Body) -> Body:
+    import tensorflow as tf
+
+    function: Body = tf.function(body, autograph=False, reduce_retracing=True)
+    return function
+
+
+def _jax(model: SpecModel, body: Body) -> Body:
+    import jax
+
+    @jax.jit
+    def pure(values: list[Tensor], *args: Any) -> Any:
+        with keras.StatelessScope(zip(model.variables, values, strict=True)):
+            return body(*args)
+
+    return lambda *args: pure([variable.value for variable in model.variables], *args)
+
+
+def _torch(model: SpecModel | None, body: Body) -> Body:
+    import torch
+
+    function: Body = torch.no_grad()(body)
+    return function
+
+
+_COMPILERS: dict[str, Callable[[SpecModel, Body], Body]] = {
+    "tensorflow": _tensorflow,
+    "jax": _jax,
+    "torch": _torch,
+}

@@ -1,0 +1,31 @@
+"""Layers in order."""
+
+from collections.abc import Sequence
+
+from keras import ops
+
+from tcnzoo.streaming import Stream
+
+from .block import Block, Tensor
+
+
+class Sequential(Block, kind="sequential"):
+    """Layers in order; a streamed chunk that yields no step for a layer ends there."""
+
+    def call(
+        self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Run every layer on the output of the one before."""
+        entry = x
+        for layer in self.parts.values():
+            inputs = {"embeddings": embeddings} if layer.spec.embedding_specs else {}
+            y = layer(x, stream=stream, **inputs)
+            x = y[0] if isinstance(y, tuple) else y
+            if stream is not None and x.shape[1] == 0:
+                return self.nothing(entry)
+        return x
+
+    def nothing(self, x: Tensor) -> Tensor:
+        """No output steps, for the batch of x."""
+        shape = self.spec.output_shape((x.shape[2], self.spec.receptive_field()))
+        return ops.zeros((x.shape[0], 0, shape[0]), dtype=x.dtype)
