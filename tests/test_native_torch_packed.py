@@ -1,4 +1,4 @@
-"""The packed kernels and the one-sample step follow every change of the weights, and any listener."""
+"""The packed kernels and the one-sample step follow every change of weights, and any listener."""
 
 import copy
 import pickle
@@ -13,7 +13,13 @@ from tcnzoo.arrays import to_numpy
 from tcnzoo.backend import get_backend
 from tcnzoo.params import varied_weights
 
-BLOCK = {"kind": "tcn", "in_channels": 3, "channels": [5, 7], "kernel_size": 3, "norm": "batch_norm"}
+BLOCK = {
+    "kind": "tcn",
+    "in_channels": 3,
+    "channels": [5, 7],
+    "kernel_size": 3,
+    "norm": "batch_norm",
+}
 STACK = {
     "kind": "sequential",
     "layers": {
@@ -133,7 +139,9 @@ def test_a_listener_gets_unfused_outputs_and_leaves_nothing_behind():
         seen = get_backend("torch").trace(model, x, [])
         assert seen.keys() == expected.keys()
         for path, output in expected.items():
-            assert np.abs(seen[path] - output).max() <= ROUNDING * max(1, np.abs(output).max()), path
+            assert np.abs(seen[path] - output).max() <= ROUNDING * max(1, np.abs(output).max()), (
+                path
+            )
 
 
 def test_a_hook_on_a_part_fires_in_a_one_sample_step():
@@ -167,7 +175,9 @@ def test_two_streams_through_one_model_do_not_mix():
             pieces[place].append(y)
     for x, parts in zip(signals, pieces, strict=True):
         expected = _plain(model, x)
-        assert np.abs(np.concatenate(parts, 2) - expected).max() <= ROUNDING * np.abs(expected).max()
+        assert (
+            np.abs(np.concatenate(parts, 2) - expected).max() <= ROUNDING * np.abs(expected).max()
+        )
 
 
 def test_a_state_can_be_continued_twice():

@@ -1,0 +1,81 @@
+"""What the tests compare with: noise, weights that hide nothing, and the float64 reference."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+import tcnzoo
+from tcnzoo.params import varied_weights
+from tcnzoo.parity import TOLERANCE
+
+
+def noise(*shape, seed=0):
+    """Seeded standard normal values, float64."""
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+def weights_of(spec, seed=0):
+    """Weights of a spec with every scale, shift and statistic off its start value."""
+    return varied_weights(tcnzoo.load_spec(spec).params(), seed)
+
+
+def rows_for(spec, batch, length, seed=7):
+    """One array for each embedding of a spec."""
+    shapes = [
+        (batch, one.channels) + ((length,) if one.per_step else ())
+        for one in tcnzoo.load_spec(spec).embedding_specs
+    ]
+    return [noise(*shape, seed=seed + place) for place, shape in enumerate(shapes)]
+
+
+def reference(spec, weights):
+    """The float64 reference model."""
+    return tcnzoo.create(spec, "numpy", weights=weights, dtype="float64")
+
+
+def assert_close(found, expected, tolerance=TOLERANCE, label=""):
+    """Hold |found - expected| <= tolerance * max(1, max|expected|), and the shapes equal.
+
+    Dictionaries are compared entry by entry; a NaN never passes.
+    """
+    if isinstance(expected, Mapping):
+        assert list(found) == list(expected), f"{label}: {list(found)} instead of {list(expected)}"
+        for name in expected:
+            assert_close(found[name], expected[name], tolerance, f"{label} {name}")
+        return
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape, f"{label}: {found.shape} instead of {expected.shape}"
+    if expected.size == 0:
+        return
+    error = np.abs(found.astype(np.float64) - expected).max() / max(1.0, np.abs(expected).max())
+    assert error <= tolerance, f"{label}: error {error:.2e} is above {tolerance:.0e}"
+
+
+def assert_same_bits(found, expected):
+    """Hold two sets of weights or states equal in names, order, types, shapes and every bit."""
+    assert list(found) == list(expected)
+    for name in expected:
+        one, other = np.asarray(found[name]), np.asarray(expected[name])
+        assert (one.dtype, one.shape) == (other.dtype, other.shape), name
+        assert one.tobytes() == other.tobytes(), f"{name} differs"
+
+
+def assert_parity(spec, backend, *shape, label=""):
+    """Hold a backend's output for noise of `shape` against the float64 reference."""
+    spec = tcnzoo.load_spec(spec)
+    weights, x = weights_of(spec), noise(*shape)
+    rows = rows_for(spec, shape[0], shape[-1])
+    model = tcnzoo.create(spec, backend, weights=weights)
+    expected = tcnzoo.predict(reference(spec, weights), x, embeddings=rows)
+    assert_close(tcnzoo.predict(model, x, embeddings=rows), expected, label=label)
+
+
+def stream(model, x, cuts, rows=(), state=None):
+    """Feed x in chunks that end at `cuts` and at the end; return (all outputs, last state)."""
+    state = tcnzoo.init_state(model, x.shape[0]) if state is None else state
+    edges, pieces = [0, *cuts, x.shape[2]], []
+    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+        part = [row[:, :, start:stop] if row.ndim == 3 else row for row in rows]
+        piece, state = tcnzoo.step(model, x[:, :, start:stop], state, embeddings=part)
+        pieces.append(piece)
+    return np.concatenate(pieces, axis=2), state

@@ -1,0 +1,51 @@
+"""Every preset in every backend: counts and outputs, at lengths that keep the run short."""
+
+import pytest
+
+import tcnzoo
+from tests.compare import assert_parity, noise
+
+# Short signals: DeepEpi needs 125 steps, the encoders 16.
+LENGTHS = {
+    "deepepi": 300,
+    "deepepi-osd": 260,
+    "tcn-base": 61,
+    "tcn-eeg-encoder": 53,
+    "tcn-se-gated": 47,
+}
+COUNTS = {
+    "deepepi": (97_362, 1_344),
+    "deepepi-osd": (97_362, 1_344),
+    "tcn-base": (118_856, 0),
+    "tcn-eeg-encoder": (12_103_040, 0),
+    "tcn-se-gated": (137_088, 0),
+}
+# Of the same blocks and widths as tcn-eeg-encoder, which stands for it.
+LIKE_ANOTHER = {"tcn-eeg-encoder-rf12s"}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_preset_equals_reference(backend, name):
+    channels = tcnzoo.load_spec(name).input_channels
+    assert_parity(name, backend, 1, channels, LENGTHS[name])
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_native_module_holds_the_counted_values(backend, name):
+    assert tcnzoo.count_params(tcnzoo.create(name, backend)) == COUNTS[name]
+
+
+def test_every_preset_is_covered():
+    assert {*LENGTHS, *LIKE_ANOTHER} == set(tcnzoo.list_models())
+    assert LENGTHS.keys() == COUNTS.keys()
+
+
+def test_osd_preset_gives_other_numbers_from_the_same_weights():
+    # eps 1e-3 against 1e-5 and another last stride: the two are not the same model.
+    weights = tcnzoo.get_weights(tcnzoo.create("deepepi", "numpy"))
+    x = noise(1, 1, 300)
+    one, other = (
+        tcnzoo.predict(tcnzoo.create(name, "numpy", weights=weights), x)
+        for name in ("deepepi", "deepepi-osd")
+    )
+    assert abs(one - other).max() > 1e-4
