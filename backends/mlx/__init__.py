@@ -10,6 +10,7 @@ from tcnzoo.specs import Spec
 
 from . import activation, conv, dense, norm, pool, sequential, squeeze_excitation, tcn
 from .block import BLOCKS, Block, build_model
+from .fir import fast_products
 from .run import gradients, predict, trace
 from .stream import init_state, step
 from .weights import LAYOUT, get_weights, set_weights
@@ -26,7 +27,7 @@ DEVICES = {"cpu": mx.cpu, "gpu": mx.gpu}
 def info() -> BackendInfo:
     """Versions and devices."""
     found = tuple(name for name, device in DEVICES.items() if mx.is_available(device))
-    note = "on a Linux CPU, preloading OpenBLAS makes it many times faster"
+    note = "" if fast_products() else "slow without a tuned BLAS; preload OpenBLAS (LD_PRELOAD)"
     return BackendInfo(NAME, True, {"mlx": version("mlx")}, found, DTYPES, note)
 
 

@@ -1,0 +1,105 @@
+"""Dilated convolution on MLX's CPU device: a matrix product for every tap, or fewer."""
+
+import ctypes
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+
+
+@functools.cache
+def dilated(dilation: int) -> Callable[..., Any]:
+    """The convolution of (batch, time, in) with (K, in, out) at stride 1, without padding.
+
+    Its gradient is written out: that of the slices would pad and add one signal for every tap.
+    """
+
+    @mx.custom_function
+    def convolution(x: mx.array, weight: mx.array) -> mx.array:
+        return sum_taps(x, weight, dilation, x.shape[1] - (len(weight) - 1) * dilation)
+
+    @convolution.vjp
+    def gradient(
+        primals: tuple[mx.array, mx.array], slope: mx.array, output: mx.array
+    ) -> tuple[mx.array, mx.array]:
+        x, weight = primals
+        steps, reach = slope.shape[1], (len(weight) - 1) * dilation
+        spread = mx.pad(slope, [(0, 0), (reach, reach), (0, 0)])
+        back = mx.contiguous(weight[::-1].swapaxes(1, 2))
+        firsts = range(0, reach + 1, dilation)
+        kernel = [(x[:, a : a + steps].swapaxes(1, 2) @ slope).sum(axis=0) for a in firsts]
+        return sum_taps(spread, back, dilation, x.shape[1]), mx.stack(kernel)
+
+    return convolution
+
+
+def sum_taps(
+    x: mx.array, weight: mx.array, dilation: int, steps: int, start: mx.array | None = None
+) -> mx.array:
+    """Sum x[:, tap * dilation + t] @ weight[tap] over the taps, for t = 0 .. steps - 1.
+
+    Args:
+        x: (batch, time, in), of at least `steps + (K - 1) * dilation` steps.
+        weight: (K, in, out).
+        dilation: steps between taps.
+        steps: of the output.
+        start: (batch, steps, out) to add to, or None.
+    Returns:
+        (batch, steps, out).
+    """
+    if pays_to_halve(weight, dilation, steps):
+        return _halved(x, weight, dilation, steps, start)
+    y = start
+    for tap, kernel in enumerate(weight):
+        seen = x[:, tap * dilation : tap * dilation + steps]
+        # Broadcast, since a batched product takes the slices as they are and a flat one copies.
+        kernel = mx.broadcast_to(kernel, (x.shape[0], *kernel.shape))
+        y = seen @ kernel if y is None else mx.addmm(y, seen, kernel)
+    assert y is not None
+    return y
+
+
+def pays_to_halve(weight: mx.array, dilation: int, steps: int) -> bool:
+    """Whether products are so slow that a quarter fewer of them are worth four more passes."""
+    wide = min(weight.shape[1:]) >= 32 and weight.dtype == mx.float32
+    return wide and len(weight) > 2 and steps >= 8 * dilation and not fast_products()
+
+
+def _halved(
+    x: mx.array, weight: mx.array, dilation: int, steps: int, start: mx.array | None
+) -> mx.array:
+    """The same sum by three convolutions of half the length and half the taps, instead of four.
+
+    With e and o the even and odd stretches of `dilation` steps, and a and b the even and odd taps,
+    the even and odd outputs are p + a * (e - o) and p + b * (e later - o), where p = (a + b) * o.
+
+    Source: Mou & Duhamel 1991, IEEE Trans. Signal Processing 39(6), fast FIR algorithms.
+    """
+    batch, pairs, more = x.shape[0], -(-steps // (2 * dilation)), (len(weight) + 1) // 2
+    missing = (pairs + more) * 2 * dilation - x.shape[1]
+    x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
+    x = x.reshape(batch, pairs + more, 2, dilation, -1)
+    even, odd = (x[:, :, i].reshape(batch, (pairs + more) * dilation, -1) for i in (0, 1))
+    a, b = weight[0::2], weight[1::2]
+    both = mx.concatenate([a[: len(b)] + b, a[len(b) :]])
+    half = pairs * dilation
+    shared = sum_taps(odd, both, dilation, half)
+    outputs = [
+        sum_taps(even - odd, a, dilation, half, shared),
+        sum_taps(even[:, dilation:] - odd[:, :-dilation], b, dilation, half, shared),
+    ]
+    stretches = [y.reshape(batch, pairs, 1, dilation, -1) for y in outputs]
+    y = mx.concatenate(stretches, axis=2).reshape(batch, 2 * half, -1)[:, :steps]
+    return y if start is None else y + start
+
+
+@functools.cache
+def fast_products() -> bool:
+    """Whether MLX multiplies matrices with a tuned BLAS.
+
+    Its wheels for Linux bring the reference BLAS, tens of times slower, unless another BLAS has
+    been preloaded: only then does the process itself know the name of the product.
+    """
+    return sys.platform != "linux" or hasattr(ctypes.CDLL(None), "cblas_sgemm")
