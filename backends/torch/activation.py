@@ -56,4 +56,4 @@ class Dropout(Block, kind="dropout"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Drop, or return x in evaluation."""
-        return F.dropout(x, self.spec.rate, self.training)
+        return F.dropout(x, self.spec.rate) if self.training else x

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream, strided_steps
 
 from . import packed
@@ -37,33 +38,46 @@ class _Kernel(Block):
 class Conv1d(_Kernel, kind="conv1d"):
     """Dilated, strided, grouped convolution; (batch, in, time) -> (batch, out, time')."""
 
-    def forward(
-        self,
-        x: Tensor,
-        stream: Stream | None = None,
-        norm: Any = None,
-        activation: Any = None,
-    ) -> Tensor:
-        """Pad and convolve; with a `stream`, continue what came before.
+    def __init__(self, spec: Spec) -> None:
+        """Note what is looked up at every step of a stream."""
+        super().__init__(spec)
+        self.reach, self.pads, self.keeps = self.spec.reach, self.spec.pads, spec.own_state()
 
-        A batch norm and an activation that follow are applied here too, where they were given: the
-        caller has asked `fuses`.
-        """
-        spec = self.spec
-        fast = packed.usable(x)
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Pad and convolve; with a `stream`, continue what came before."""
+        if packed.usable(x):
+            return self.run_packed(x, stream)
         if stream is not None:
             x = self._continue(x, stream)
-            if x.shape[2] <= spec.reach:
-                return x.new_zeros(x.shape[0], spec.out_channels, 0)
-        elif fast and spec.padding_mode == "zeros":
-            x = packed.lead(x, *spec.pads) if any(spec.pads) else x
-        elif self._channels_last(x) and spec.padding_mode == "zeros":
-            x = F.pad(x.transpose(1, 2), (0, 0, *spec.pads)).transpose(1, 2)
-        elif any(spec.pads):
-            x = F.pad(x, spec.pads, mode=_PAD[spec.padding_mode])
-        if fast:
-            return packed.convolve(self, x, norm, activation)
+            if x.shape[2] <= self.reach:
+                return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
+        elif self._channels_last(x) and self.spec.padding_mode == "zeros":
+            x = F.pad(x.transpose(1, 2), (0, 0, *self.pads)).transpose(1, 2)
+        elif any(self.pads):
+            x = F.pad(x, self.pads, mode=_PAD[self.spec.padding_mode])
         return self._plain(x)
+
+    def run_packed(
+        self, x: Tensor, stream: Stream | None = None, norm: Any = None, activation: Any = None
+    ) -> Tensor:
+        """Pad and convolve with the kernels of `packed`, which must be usable.
+
+        Args:
+            x: (batch, in, time).
+            stream: continue what came before.
+            norm: the batch norm that follows, to be folded in.
+            activation: spec of the activation that follows, one that `packed` fuses.
+        """
+        if stream is not None:
+            x = self._continue(x, stream)
+            if x.shape[2] <= self.reach:
+                return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
+        elif any(self.pads):
+            if self.spec.padding_mode == "zeros":
+                x = packed.lead(x, *self.pads)
+            else:
+                x = F.pad(x, self.pads, mode=_PAD[self.spec.padding_mode])
+        return packed.convolve(self, x, norm, activation)
 
     def _channels_last(self, x: Tensor) -> bool:
         """Whether the plain convolution runs channels last: where that is faster in training."""
@@ -85,23 +99,23 @@ class Conv1d(_Kernel, kind="conv1d"):
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk, and drop what lies before the first due output."""
-        spec, table, length = self.spec, self.spec.own_state(), x.shape[2]
-        if "context" in table:
+        length, reach = x.shape[2], self.reach
+        if "context" in self.keeps:
             context = stream.read(self.path, "context")
-            if "started" in table:
+            if "started" in self.keeps:
                 started = int(stream.read(self.path, "started"))
                 if length and not started:
-                    context = x[:, :, :1].expand(-1, -1, spec.reach)
+                    context = x[:, :, :1].expand(-1, -1, reach)
                 begun = torch.tensor(max(started, int(length > 0)), dtype=torch.int32)
                 stream.write(self.path, "started", begun)
             x = torch.cat([context.transpose(1, 2), x.transpose(1, 2)], dim=1).transpose(1, 2)
-            after = x[:, :, x.shape[2] - spec.reach :]
+            after = x[:, :, x.shape[2] - reach :]
             # A view keeps the whole chunk in memory, so a chunk longer than the context is let go.
-            stream.write(self.path, "context", after.clone() if length > spec.reach else after)
-        if "skip" not in table:
+            stream.write(self.path, "context", after.clone() if length > reach else after)
+        if "skip" not in self.keeps:
             return x
         skip = int(stream.read(self.path, "skip"))
-        steps, left = strided_steps(skip, length, spec.stride)
+        steps, left = strided_steps(skip, length, self.spec.stride)
         stream.write(self.path, "skip", torch.tensor(left, dtype=torch.int32))
         return x[:, :, skip:] if steps else x[:, :, :0]
 
@@ -150,8 +164,8 @@ def fused(
         x = x if norm is None else norm(x)
         return x if activation is None else activation(x)
     if isinstance(activation, Activation) and activation.spec.name in packed.FUSED:
-        return conv(x, stream, norm, activation.spec)
-    x = conv(x, stream, norm)
+        return conv.run_packed(x, stream, norm, activation.spec)
+    x = conv.run_packed(x, stream, norm)
     return x if activation is None else activation(x)
 
 
