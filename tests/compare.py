@@ -3,10 +3,17 @@
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 
 import tcnzoo
 from tcnzoo.params import varied_weights
 from tcnzoo.parity import TOLERANCE
+
+# float32 against float64. A gradient sums one rounding for each step and layer behind it; measured
+# need on these models 8e-6. Relative to the gradient's own largest value, or to a hundredth of the
+# largest of all: a bias before a batch norm has gradient zero in training, and noise of 4e-5 in it.
+GRADIENT_TOLERANCE = 1e-4
+GRADIENT_FLOOR = 1e-2
 
 
 def noise(*shape, seed=0):
@@ -58,6 +65,25 @@ def assert_same_bits(found, expected):
         one, other = np.asarray(found[name]), np.asarray(expected[name])
         assert (one.dtype, one.shape) == (other.dtype, other.shape), name
         assert one.tobytes() == other.tobytes(), f"{name} differs"
+
+
+def assert_gradients_close(found, expected):
+    """Hold every gradient within tolerance of its own scale, or a hundredth of the largest one."""
+    assert list(found) == list(expected)
+    largest = max(np.abs(array).max() for array in expected.values())
+    for name, array in expected.items():
+        assert found[name].shape == array.shape, name
+        scale = max(np.abs(array).max(), GRADIENT_FLOOR * largest)
+        error = np.abs(found[name].astype(np.float64) - array).max() / scale
+        assert error <= GRADIENT_TOLERANCE, f"gradient of {name}: relative error {error:.1e}"
+
+
+def assert_refused(error, sentence, call, *args, **options):
+    """Hold that a call raises just `error` with exactly this sentence."""
+    with pytest.raises(error) as caught:
+        call(*args, **options)
+    assert type(caught.value) is error
+    assert str(caught.value) == sentence
 
 
 def assert_parity(spec, backend, *shape, label=""):

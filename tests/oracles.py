@@ -68,7 +68,7 @@ def sigmoid(value):
 
 
 def squeeze_excitation(x, w, reduction=True, residual=False, cumulative=False):
-    """SE by hand; `w` has expand.weight, expand.bias and, with a reduction, reduce.weight, reduce.bias."""
+    """SE by hand; `w` has weight and bias of `expand` and, with a reduction, of `reduce`."""
     y = np.zeros_like(x)
     for n, t in np.ndindex(x.shape[0], x.shape[2]):
         seen = x[n, :, : t + 1] if cumulative else x[n]

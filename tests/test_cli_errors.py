@@ -70,7 +70,7 @@ def test_every_command_has_help_and_json(command):
         ("stream model --input x.npy --state-in bad.safetensors", "not a whole safetensors file"),
         ("stream model --input x.npy --state-in model/model.safetensors", "no streaming state"),
         ("stream model --input x.npy --state-in x.npy", "a state is a .safetensors file"),
-        ("stream model --input x.npy --state-in nothing.safetensors", "no file at 'nothing.safetensors'"),
+        ("stream model --input x.npy --state-in no.safetensors", "no file at 'no.safetensors'"),
         ("parity tcn-base --backends ,", "--backends takes names separated by commas"),
         ("parity model --set dropout=0", "--set changes presets and spec files"),
         ("bench tcn-base --chunks 1,x", "--chunks takes numbers of samples"),

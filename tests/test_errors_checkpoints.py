@@ -7,8 +7,8 @@ import pytest
 
 import tcnzoo
 from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.cases import tcn
-from tests.compare import assert_same_bits, weights_of
+from tests.compare import assert_refused, assert_same_bits, weights_of
+from tests.tcns import tcn
 
 SPEC = tcn(norm="batch_norm")
 
@@ -18,7 +18,9 @@ def _without(weights):
 
 
 def _renamed(weights):
-    return {("blocks.1.conv2.bais" if n == "blocks.1.conv2.bias" else n): a for n, a in weights.items()}
+    return {
+        ("blocks.1.conv2.bais" if n == "blocks.1.conv2.bias" else n): a for n, a in weights.items()
+    }
 
 
 def _extra(weights):
@@ -30,13 +32,19 @@ def _misshapen(weights):
 
 
 MISFITS = {
-    "missing": (_without, "expected 40 tensors, but 1 are missing, the first 'blocks.1.conv2.bias' of shape (4,)"),
+    "missing": (
+        _without,
+        "expected 40 tensors, but 1 are missing, the first 'blocks.1.conv2.bias' of shape (4,)",
+    ),
     "renamed": (
         _renamed,
         "expected 40 tensors, but 1 are missing, the first 'blocks.1.conv2.bias' of shape (4,); "
         "is it 'blocks.1.conv2.bais'?",
     ),
-    "extra": (_extra, "expected only the 40 tensors of the model, but 1 more came, the first 'head.weight'"),
+    "extra": (
+        _extra,
+        "expected only the 40 tensors of the model, but 1 more came, the first 'head.weight'",
+    ),
     "misshapen": (
         _misshapen,
         "tensor 'blocks.1.conv2.weight' must have shape (4, 4, 3) (axes OIK), but has (3, 4, 4)",
@@ -44,19 +52,17 @@ MISFITS = {
 }
 
 
-def _refused(error, sentence, call, *args, **options):
-    with pytest.raises(error) as caught:
-        call(*args, **options)
-    assert str(caught.value) == sentence
-
-
 @pytest.mark.parametrize("misfit", MISFITS)
 def test_weights_that_do_not_fit_change_nothing(backend, misfit):
     change, sentence = MISFITS[misfit]
     model = tcnzoo.create(SPEC, backend, weights=weights_of(SPEC))
-    _refused(tcnzoo.WeightError, sentence, tcnzoo.set_weights, model, change(weights_of(SPEC, 1)))
+    assert_refused(
+        tcnzoo.WeightError, sentence, tcnzoo.set_weights, model, change(weights_of(SPEC, 1))
+    )
     assert_same_bits(tcnzoo.get_weights(model), weights_of(SPEC))
-    _refused(tcnzoo.WeightError, sentence, tcnzoo.create, SPEC, backend, weights=change(weights_of(SPEC)))
+    assert_refused(
+        tcnzoo.WeightError, sentence, tcnzoo.create, SPEC, backend, weights=change(weights_of(SPEC))
+    )
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
@@ -66,7 +72,7 @@ def test_checkpoint_that_does_not_fit(backend, misfit, tmp_path):
     path = tmp_path / "saved" / "model.safetensors"
     weights, metadata = read_safetensors(path)
     write_safetensors(path, change(weights), metadata)
-    _refused(tcnzoo.WeightError, sentence, tcnzoo.load, tmp_path / "saved", backend)
+    assert_refused(tcnzoo.WeightError, sentence, tcnzoo.load, tmp_path / "saved", backend)
 
 
 @pytest.fixture
@@ -81,7 +87,9 @@ def test_truncated_file(saved, kept):
     path = saved / "model.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[: kept if isinstance(kept, int) else int(kept * len(data))])
-    with pytest.raises(tcnzoo.WeightError, match="model.safetensors' is not a whole safetensors file: "):
+    with pytest.raises(
+        tcnzoo.WeightError, match="model.safetensors' is not a whole safetensors file: "
+    ):
         tcnzoo.load(saved, "numpy")
 
 
@@ -93,7 +101,7 @@ def test_file_of_another_kind(saved):
 
 def test_no_checkpoint(tmp_path):
     sentence = f"no checkpoint at {str(tmp_path)!r}: model.safetensors is not there"
-    _refused(tcnzoo.InputError, sentence, tcnzoo.load, tmp_path)
+    assert_refused(tcnzoo.InputError, sentence, tcnzoo.load, tmp_path)
 
 
 def test_safetensors_without_a_configuration(saved):
@@ -101,7 +109,7 @@ def test_safetensors_without_a_configuration(saved):
     write_safetensors(saved / "model.safetensors", weights)
     (saved / "config.json").unlink()
     sentence = f"no checkpoint at {str(saved)!r}: config.json is not there"
-    _refused(tcnzoo.InputError, sentence, tcnzoo.load, saved)
+    assert_refused(tcnzoo.InputError, sentence, tcnzoo.load, saved)
 
 
 def test_configuration_beside_a_bare_safetensors_file_is_used(saved):
@@ -122,7 +130,9 @@ def test_broken_configuration(saved):
 def test_configuration_of_a_later_version(saved):
     document = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps(document | {"version": 99}))
-    with pytest.raises(tcnzoo.WeightError, match="has format version 99, but this tcnzoo reads up to 1"):
+    with pytest.raises(
+        tcnzoo.WeightError, match="has format version 99, but this tcnzoo reads up to 1"
+    ):
         tcnzoo.load(saved, "numpy")
 
 

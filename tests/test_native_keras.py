@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_close, assert_same_bits, noise, reference, rows_for, weights_of
+from tests.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, activation="gelu"),
@@ -55,7 +56,7 @@ def test_trained_and_kept_variables_are_those_of_the_table():
     assert model.count_params() == sum(tcnzoo.count_params(SPECS["tcn-se"]))
 
 
-@pytest.mark.parametrize(("name", "jit_compile"), [("block", False), ("strided", True)])
+@pytest.mark.parametrize("name, jit_compile", [("block", False), ("strided", True)])
 def test_fit_lowers_the_loss(name, jit_compile):
     # One block each: tracing the training step takes seconds for a stack.
     keras.utils.set_random_seed(0)
@@ -110,7 +111,8 @@ def test_training_goes_on_after_loading(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     losses = [
-        one.fit(x, target, epochs=2, verbose=0, shuffle=False).history["loss"] for one in (model, loaded)
+        one.fit(x, target, epochs=2, verbose=0, shuffle=False).history["loss"]
+        for one in (model, loaded)
     ]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 

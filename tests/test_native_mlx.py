@@ -11,8 +11,9 @@ import pytest
 from mlx.utils import tree_flatten
 
 import tcnzoo
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_close, noise, reference, weights_of
+from tests.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, skip_connections=True, activation="gelu"),
@@ -106,7 +107,7 @@ def test_value_and_grad_reaches_every_parameter():
 
 
 @pytest.mark.parametrize(
-    ("name", "compiled"), [("tcn", False), ("tcn-se", False), ("strided", False), ("strided", True)]
+    "name, compiled", [("tcn", False), ("tcn-se", False), ("strided", False), ("strided", True)]
 )
 def test_training_lowers_the_loss(name, compiled):
     mx.random.seed(0)

@@ -10,8 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 import tcnzoo
 from tcnzoo.backend import get_backend
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, skip_connections=True, activation="gelu"),
@@ -44,7 +45,9 @@ def test_state_dict_has_the_neutral_names_in_table_order(name):
 def test_statistics_are_buffers_and_all_else_is_trained():
     model = _model(SPECS["tcn-se"])
     table = model.tcnzoo.params
-    assert {name for name, _ in model.named_buffers()} == {n for n, p in table.items() if not p.trainable}
+    assert {name for name, _ in model.named_buffers()} == {
+        n for n, p in table.items() if not p.trainable
+    }
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -77,7 +80,9 @@ def test_every_parameter_gets_a_gradient():
     model, x = _model(spec), _signal(2, 3, 21)
     rows = [torch.from_numpy(row).float() for row in rows_for(spec, 2, 21)]
     model.train()(x, None, rows).square().mean().backward()
-    idle = [name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()]
+    idle = [
+        name for name, one in model.named_parameters() if one.grad is None or not one.grad.any()
+    ]
     assert idle == []
 
 
@@ -173,7 +178,9 @@ def test_conversion_to_double_is_followed():
 def test_every_device_agrees(device):
     spec = tcn("add", "cumulative", norm="batch_norm", gate=True)
     model = _model(spec, device=device)
-    assert {parameter.device.type for parameter in model.parameters()} == {torch.device(device).type}
+    assert {parameter.device.type for parameter in model.parameters()} == {
+        torch.device(device).type
+    }
     report = tcnzoo.parity(spec, backends=[model], input_length=61)
     assert report.passed or device != "cpu", report
     x, rows = noise(2, 3, 61), rows_for(spec, 2, 61)
@@ -183,5 +190,7 @@ def test_every_device_agrees(device):
 
 def test_absent_device_is_named():
     absent = "mps" if torch.cuda.is_available() else "cuda"
-    with pytest.raises(tcnzoo.InputError, match=f"torch sees the devices cpu.*, but '{absent}' was asked"):
+    with pytest.raises(
+        tcnzoo.InputError, match=f"torch sees the devices cpu.*, but '{absent}' was asked"
+    ):
         tcnzoo.create(tcn(), "torch", device=absent)

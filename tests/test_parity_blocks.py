@@ -26,10 +26,11 @@ def test_activation_far_from_zero_stays_finite_and_right(backend, name):
 @pytest.mark.parametrize(
     "name",
     [
-        "conv1d-causal-zeros", "conv1d-same-reflect-stride2", "conv1d-valid-zeros", "conv1d-s2-d3-g3",
-        "conv1d-k5-wn1-bias0", "conv1d-k1-stride3", "conv_transpose1d-same-k5-s2-d2",
-        "conv_block-batch_norm", "conv_block-strided", "temporal_block-gate-norm",
-        "squeeze_excitation-cumulative-r2-res1", "pool-adaptive_average-5",
+        "conv1d-causal-zeros", "conv1d-same-reflect-stride2", "conv1d-valid-zeros",
+        "conv1d-s2-d3-g3", "conv1d-k5-wn1-bias0", "conv1d-k1-stride3",
+        "conv_transpose1d-same-k5-s2-d2", "conv_block-batch_norm", "conv_block-strided",
+        "temporal_block-gate-norm", "squeeze_excitation-cumulative-r2-res1",
+        "pool-adaptive_average-5",
     ],
 )  # fmt: skip
 def test_long_signal_equals_reference(backend, name):
@@ -53,8 +54,8 @@ def test_one_signal_and_one_step_are_enough(backend):
 
 
 def test_a_large_offset_does_not_cost_precision_in_layer_norm(backend):
-    # Variance as E[x^2] - E[x]^2 loses every digit here. The input itself is rounded to 2^-15 at 300,
-    # which the division by a deviation near 1 hands on: so the reference gets the rounded input.
+    # Variance as E[x^2] - E[x]^2 loses every digit here. The input itself is rounded to 2^-15 at
+    # 300, which a division by a deviation near 1 hands on: so the reference gets it rounded.
     spec = {"kind": "layer_norm", "channels": 3}
     weights, x = weights_of(spec), (noise(2, 3, 37) + 300.0).astype(np.float32)
     expected = tcnzoo.predict(reference(spec, weights), x)
@@ -72,7 +73,11 @@ def test_input_is_left_alone(backend):
 
 
 def test_output_is_float32_and_of_the_shape_the_spec_says(backend):
-    for name in ("conv1d-same-zeros-stride2", "pool-global_average", "conv_transpose1d-same-k4-s2-d1"):
+    for name in (
+        "conv1d-same-zeros-stride2",
+        "pool-global_average",
+        "conv_transpose1d-same-k4-s2-d1",
+    ):
         spec, shape = BLOCKS[name]
         y = tcnzoo.predict(tcnzoo.create(spec, backend), noise(*shape))
         assert y.dtype == np.float32

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import tcn
-from tests.compare import assert_close, noise, reference, rows_for, weights_of
-
-# float32 against float64. A gradient sums one rounding for each step and layer behind it; measured
-# need on these models 8e-6. Relative to the gradient's own largest value, or to a hundredth of the
-# largest of all: a bias before a batch norm has gradient zero in training, and only noise in it (4e-5).
-TOLERANCE = 1e-4
-FLOOR = 1e-2
+from tests.compare import (
+    assert_close,
+    assert_gradients_close,
+    noise,
+    reference,
+    rows_for,
+    weights_of,
+)
+from tests.tcns import tcn
 
 
 def _block(kind, **fields):
@@ -27,7 +28,9 @@ MODELS = {
         norm="layer_norm", skip_connections=True, causal=False, padding_mode="reflect", dropout=0.0,
         activation="gelu", output_projection=2,
     ),
-    "tcn-circular": tcn(padding_mode="circular", dropout=0.0, activation="elu", squeeze_excitation="global"),
+    "tcn-circular": tcn(
+        padding_mode="circular", dropout=0.0, activation="elu", squeeze_excitation="global"
+    ),
     "classifier": {
         "kind": "sequential",
         "layers": {
@@ -66,17 +69,6 @@ def _case(name, batch=3, length=19):
     x = noise(batch, spec.input_channels, length)
     target = noise(batch, *spec.output_shape(x.shape[1:]), seed=9)
     return spec, weights_of(spec), x, rows_for(spec, batch, length), target
-
-
-def assert_gradients_close(found, expected):
-    """Hold every gradient within tolerance of its own scale, or a hundredth of the largest one."""
-    assert list(found) == list(expected)
-    largest = max(np.abs(array).max() for array in expected.values())
-    for name, array in expected.items():
-        assert found[name].shape == array.shape, name
-        scale = max(np.abs(array).max(), FLOOR * largest)
-        error = np.abs(found[name].astype(np.float64) - array).max() / scale
-        assert error <= TOLERANCE, f"gradient of {name}: relative error {error:.1e}"
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +110,9 @@ def _batch_norm_of_the_batch(self, x, stream=None):
 
 @pytest.mark.parametrize("training", [False, True], ids=["evaluation", "training"])
 @pytest.mark.parametrize("name", MODELS)
-def test_float64_gradients_equal_central_differences(name, training, float64_gradients, monkeypatch):
+def test_float64_gradients_equal_central_differences(
+    name, training, float64_gradients, monkeypatch
+):
     from tcnzoo.backends.numpy import norm
 
     if training:
@@ -141,7 +135,7 @@ def test_float64_gradients_equal_central_differences(name, training, float64_gra
         places = generator.choice(gradient.size, min(2, gradient.size), replace=False)
         ways = [np.eye(1, gradient.size, place).reshape(gradient.shape) for place in places]
         for way in [*ways, generator.standard_normal(gradient.shape)]:
-            # Rounding of the loss (1e-16 / 1e-5) and the third derivative (1e-10) both stay below 1e-8.
+            # Rounding of the loss (1e-16 / 1e-5) and the third derivative (1e-10) stay below 1e-8.
             rise = loss_with(key, held[key] + 1e-5 * way) - loss_with(key, held[key] - 1e-5 * way)
             slope = np.sum(gradient * way)
             assert rise / 2e-5 == pytest.approx(slope, rel=1e-6, abs=1e-8), key

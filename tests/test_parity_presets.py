@@ -3,7 +3,7 @@
 import pytest
 
 import tcnzoo
-from tests.compare import assert_parity, noise
+from tests.compare import assert_close, assert_gradients_close, assert_parity, noise, weights_of
 
 # Short signals: DeepEpi needs 125 steps, the encoders 16.
 LENGTHS = {
@@ -33,6 +33,22 @@ def test_preset_equals_reference(backend, name):
 @pytest.mark.parametrize("name", COUNTS)
 def test_native_module_holds_the_counted_values(backend, name):
     assert tcnzoo.count_params(tcnzoo.create(name, backend)) == COUNTS[name]
+
+
+@pytest.mark.parametrize("name", ["deepepi", "tcn-se-gated"])
+def test_gradients_of_a_preset(native, name):
+    # In evaluation mode: in training, a value that float32 puts on the other side of a ReLU's kink
+    # changes the statistics of the batch for all others.
+    pytest.importorskip("torch")
+    spec = tcnzoo.load_spec(name)
+    weights, x = weights_of(spec), noise(2, spec.input_channels, LENGTHS[name])
+    target = noise(2, *spec.output_shape(x.shape[1:]), seed=3)
+    exact = tcnzoo.create(spec, "torch", weights=weights, dtype="float64")
+    loss, expected = tcnzoo.gradients(exact, x, target)
+    model = tcnzoo.create(spec, native, weights=weights)
+    found_loss, found = tcnzoo.gradients(model, x, target)
+    assert_close(found_loss, loss)
+    assert_gradients_close(found, expected)
 
 
 def test_every_preset_is_covered():

@@ -9,8 +9,7 @@ import pytest
 import tcnzoo
 from tcnzoo.params import varied_weights
 from tests import compare
-from tests.cases import tcn
-from tests.test_parity_gradients import assert_gradients_close
+from tests.tcns import tcn
 
 SPEC = tcn(norm="batch_norm", skip_connections=True, activation="tanh")
 
@@ -34,7 +33,11 @@ def test_agreeing_backends_pass(backends):
     assert all(0 <= row.output_error <= 1e-6 for row in report.rows)
     assert all(0 <= row.stream_error <= 1e-6 for row in report.rows)
     assert report.layers[-1].path == "output"
-    assert {layer.path for layer in report.layers} >= {"blocks.1.conv1", "blocks.1.norm2", "skips.0"}
+    assert {layer.path for layer in report.layers} >= {
+        "blocks.1.conv1",
+        "blocks.1.norm2",
+        "skips.0",
+    }
 
 
 def test_gradients_are_checked_when_asked_for(native):
@@ -137,7 +140,12 @@ def test_the_report_is_plain_data(backends):
 
 def test_assert_close_can_fail():
     compare.assert_close(np.ones(3), np.ones(3))
-    for wrong in (np.array([1, 1, 1 + 2e-5]), np.array([1, 1, np.nan]), np.ones(4), np.ones((3, 1))):
+    for wrong in (
+        np.array([1, 1, 1 + 2e-5]),
+        np.array([1, 1, np.nan]),
+        np.ones(4),
+        np.ones((3, 1)),
+    ):
         with pytest.raises(AssertionError):
             compare.assert_close(wrong, np.ones(3))
     with pytest.raises(AssertionError, match="instead of"):
@@ -156,6 +164,18 @@ def test_assert_same_bits_can_fail():
         compare.assert_same_bits(zero, {"b": zero["a"]})
 
 
+def test_assert_refused_can_fail():
+    def call():
+        raise tcnzoo.InputError("no")
+
+    compare.assert_refused(tcnzoo.InputError, "no", call)
+    for error, sentence in ((tcnzoo.InputError, "no!"), (tcnzoo.TcnzooError, "no")):
+        with pytest.raises(AssertionError):
+            compare.assert_refused(error, sentence, call)
+    with pytest.raises(pytest.fail.Exception):
+        compare.assert_refused(tcnzoo.InputError, "no", len, "")
+
+
 def test_assert_parity_can_fail(native, monkeypatch):
     from tcnzoo.backends.numpy import activation
 
@@ -170,7 +190,9 @@ def test_stream_can_fail():
     spec = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3}
     model, x = tcnzoo.create(spec, "numpy"), compare.noise(1, 3, 9)
     whole, _ = compare.stream(model, x, [4])
-    fresh = np.concatenate([compare.stream(model, part, [])[0] for part in (x[..., :4], x[..., 4:])], 2)
+    fresh = np.concatenate(
+        [compare.stream(model, part, [])[0] for part in (x[..., :4], x[..., 4:])], 2
+    )
     compare.assert_close(whole, tcnzoo.predict(model, x))
     with pytest.raises(AssertionError):
         compare.assert_close(fresh, tcnzoo.predict(model, x))
@@ -178,7 +200,7 @@ def test_stream_can_fail():
 
 def test_assert_gradients_close_can_fail():
     true = {"w": np.array([1.0, 2.0]), "b": np.array([0.0])}
-    assert_gradients_close(true, true)
+    compare.assert_gradients_close(true, true)
     for wrong in ({"w": np.array([1.0, 2.001])}, {"b": np.array([1e-4])}, {"w": np.ones((2, 1))}):
         with pytest.raises(AssertionError):
-            assert_gradients_close(true | wrong, true)
+            compare.assert_gradients_close(true | wrong, true)

@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tests.cases import MODES, NORMS, TCN_OPTIONS, covering, tcn, tcn_grid
+from tests.cases import MODES, NORMS
 from tests.compare import assert_parity
+from tests.tcns import TCN_OPTIONS, covering, tcn, tcn_grid
 
 SHAPE = (2, 3, 23)
 
@@ -19,7 +20,9 @@ def test_whole_grid(backends, norm, padding_mode):
         assert_parity(tcn(**options), "torch", *SHAPE, label=str(options))
 
 
-@pytest.mark.parametrize("options", covering(tcn_grid()), ids=lambda row: "-".join(map(str, row.values())))
+@pytest.mark.parametrize(
+    "options", covering(tcn_grid()), ids=lambda row: "-".join(map(str, row.values()))
+)
 def test_covering_part_of_the_grid(backend, options):
     assert_parity(tcn(**options), backend, *SHAPE)
 
@@ -39,7 +42,11 @@ def test_the_covering_part_has_every_pair_of_values():
         {"dilations": [3, 1, 2]},
         {"dilation_reset": 2},
         {"embeddings": [2]},
-        {"embeddings": [{"channels": 2, "per_step": True}], "embedding_mode": "concat", "gate": True},
+        {
+            "embeddings": [{"channels": 2, "per_step": True}],
+            "embedding_mode": "concat",
+            "gate": True,
+        },
         {"output_projection": 2, "output_activation": "softmax"},
         {"output_activation": "tanh", "skip_connections": True},
         {"activation": {"name": "leaky_relu", "slope": 0.2}},

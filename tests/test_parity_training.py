@@ -55,7 +55,9 @@ def _statistics_by_hand(spec, weights, batches, kernel, norm, momentum):
     for x in batches:
         y = x
         if kernel:
-            held = {name.removeprefix(f"{kernel}."): a for name, a in weights.items() if kernel in name}
+            held = {
+                name.removeprefix(f"{kernel}."): a for name, a in weights.items() if kernel in name
+            }
             y = tcnzoo.predict(reference(spec, held), x)
         axes = (0, *range(2, y.ndim))
         mean = (1 - momentum) * mean + momentum * y.mean(axis=axes)

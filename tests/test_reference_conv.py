@@ -41,7 +41,9 @@ def test_padding_equals_loop(padding, mode):
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_groups_equal_loop(groups):
-    found, expected = _conv1d(noise(2, 6, 13), in_channels=6, out_channels=9, groups=groups, stride=2)
+    found, expected = _conv1d(
+        noise(2, 6, 13), in_channels=6, out_channels=9, groups=groups, stride=2
+    )
     assert_close(found, expected, EXACT)
 
 
@@ -52,7 +54,9 @@ def test_padding_as_long_as_the_mode_allows():
 
 
 @pytest.mark.parametrize("padding", ["causal", "same", "valid"])
-@pytest.mark.parametrize("k, s, d", [(1, 1, 1), (4, 2, 1), (3, 3, 1), (5, 2, 2), (2, 3, 1), (3, 2, 3)])
+@pytest.mark.parametrize(
+    "k, s, d", [(1, 1, 1), (4, 2, 1), (3, 3, 1), (5, 2, 2), (2, 3, 1), (3, 2, 3)]
+)
 def test_transposed_equals_loop(padding, k, s, d):
     spec = {
         "kind": "conv_transpose1d", "in_channels": 3, "out_channels": 5, "kernel_size": k,

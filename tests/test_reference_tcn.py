@@ -5,8 +5,8 @@ import pytest
 
 import tcnzoo
 from tests import oracles
-from tests.cases import covering, tcn, tcn_grid
 from tests.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.tcns import covering, tcn, tcn_grid
 
 # A dozen float64 layers, summed in another order.
 EXACT = 1e-11
@@ -73,7 +73,9 @@ class LoopTcn:
             out = out[:, :half] * np.vectorize(oracles.sigmoid)(out[:, half:])
         else:
             out = np.maximum(out, 0.0)
-        out = np.maximum(self.norm(self.conv(out, f"{block}.conv2", dilation), f"{block}.norm2"), 0.0)
+        out = np.maximum(
+            self.norm(self.conv(out, f"{block}.conv2", dilation), f"{block}.norm2"), 0.0
+        )
         if self.options["squeeze_excitation"] != "none":
             prefix = f"{block}.se."
             held = {n.removeprefix(prefix): a for n, a in self.w.items() if n.startswith(prefix)}
@@ -95,7 +97,9 @@ class LoopTcn:
         return self.conv(x, "output")
 
 
-@pytest.mark.parametrize("options", covering(tcn_grid()), ids=lambda row: "-".join(map(str, row.values())))
+@pytest.mark.parametrize(
+    "options", covering(tcn_grid()), ids=lambda row: "-".join(map(str, row.values()))
+)
 def test_tcn_equals_loop(options):
     spec = tcn(output_projection=2, **options)
     weights, x, rows = weights_of(spec), noise(2, 3, 11), rows_for(spec, 2, 11)

@@ -1,4 +1,4 @@
-"""The float64 reference against torch.nn.functional in float64: an implementation that is not ours."""
+"""The float64 reference against torch.nn.functional in float64, which is not ours."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,9 @@ def test_norms_equal_torch(shape):
     spec = {"kind": "layer_norm", "channels": 3, "eps": 1e-2}
     weights = weights_of(spec)
     w = _tensors(weights)
-    expected = F.layer_norm(tensor.movedim(1, -1), (3,), w["weight"], w["bias"], 1e-2).movedim(-1, 1)
+    expected = F.layer_norm(tensor.movedim(1, -1), (3,), w["weight"], w["bias"], 1e-2).movedim(
+        -1, 1
+    )
     assert_close(_run(spec, x, weights), expected.numpy(), EXACT)
 
 

@@ -10,12 +10,15 @@ from pydantic import ValidationError
 import tcnzoo
 from tcnzoo.specs import SPEC_ADAPTER
 from tcnzoo.specs.sequential import RESERVED
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_close, assert_same_bits, noise, reference, weights_of
+from tests.tcns import tcn
 
 DOCUMENTS = {
     **{name: spec for name, (spec, _) in BLOCKS.items()},
-    "tcn": tcn("concat", "cumulative", kernel_size=[1, 2, 3], dilations=[3, 1, 2], norm="batch_norm"),
+    "tcn": tcn(
+        "concat", "cumulative", kernel_size=[1, 2, 3], dilations=[3, 1, 2], norm="batch_norm"
+    ),
     **{name: name for name in tcnzoo.list_models()},
 }
 
@@ -44,7 +47,12 @@ def test_words_stand_for_whole_specs():
 
 def test_defaults_on_which_frameworks_disagree_are_in_the_document():
     document = tcnzoo.load_spec(tcn(norm="batch_norm", activation="leaky_relu")).model_dump()
-    assert document["norm"] == {"kind": "batch_norm", "channels": None, "eps": 1e-5, "momentum": 0.1}
+    assert document["norm"] == {
+        "kind": "batch_norm",
+        "channels": None,
+        "eps": 1e-5,
+        "momentum": 0.1,
+    }
     assert document["activation"]["slope"] == 0.01
 
 
@@ -102,15 +110,19 @@ def test_reserved_layer_names_are_refused(name):
 def test_reserved_names_are_those_that_torch_modules_use():
     nn = pytest.importorskip("torch.nn")
     block = tcnzoo.create({"kind": "sequential", "layers": {"only": {"kind": "glu"}}}, "torch")
-    used = {name for name in (*dir(nn.Module()), *dir(block)) if re.fullmatch("[a-z][a-z0-9_]*", name)}
+    used = {
+        name for name in (*dir(nn.Module()), *dir(block)) if re.fullmatch("[a-z][a-z0-9_]*", name)
+    }
     assert used - {"only"} == RESERVED
 
 
-AWKWARD = (
-    "activation arrays bias build built call clear compute copy dtype eps freeze get input inputs "
-    "items keys kernel layers losses metrics name norm observer output outputs parts pop state stop "
-    "trainable unfreeze update values variables walk weight weights"
-).split()
+AWKWARD = [
+    "activation", "arrays", "bias", "build", "built", "call", "clear", "compute", "copy", "dtype",
+    "eps", "freeze", "get", "input", "inputs", "items", "keys", "kernel", "layers", "losses",
+    "metrics", "name", "norm", "observer", "output", "outputs", "parts", "place", "pop", "root",
+    "state", "stop", "trainable", "unfreeze", "update", "values", "variables", "walk", "weight",
+    "weights",
+]  # fmt: skip
 
 
 def test_names_that_other_frameworks_use_work(backend):

@@ -1,14 +1,21 @@
-"""Receptive field, causality and delay: measured by moving one input step, and compared with the spec."""
+"""Receptive field, causality and delay: measured by an impulse, and compared with the spec."""
 
 import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import NORMS, tcn
+from tests.cases import NORMS
 from tests.compare import noise, reference, rows_for, weights_of
+from tests.tcns import tcn
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 3, "kernel_size": 3}
-UP = {"kind": "conv_transpose1d", "in_channels": 3, "out_channels": 3, "kernel_size": 5, "stride": 2}
+UP = {
+    "kind": "conv_transpose1d",
+    "in_channels": 3,
+    "out_channels": 3,
+    "kernel_size": 5,
+    "stride": 2,
+}
 NEAREST = {"kind": "upsample", "factor": 2}
 
 
@@ -25,7 +32,9 @@ def influence(spec, length):
     for step in range(length):
         bumped = x.copy()
         bumped[:, :, step] += 1.0
-        moved.append(np.abs(tcnzoo.predict(model, bumped, embeddings=rows) - still).max(axis=(0, 1)))
+        moved.append(
+            np.abs(tcnzoo.predict(model, bumped, embeddings=rows) - still).max(axis=(0, 1))
+        )
     return np.array(moved) > 1e-13
 
 
@@ -116,7 +125,16 @@ def test_fields_of_the_encoders():
     assert tcnzoo.load_spec("tcn-eeg-encoder").receptive_field() == 457 + 15
 
 
-STREAMED = ["conv", "dilated", "strided", "valid", "transposed", "transposed-then-conv", "down-then-up", "block"]
+STREAMED = [
+    "conv",
+    "dilated",
+    "strided",
+    "valid",
+    "transposed",
+    "transposed-then-conv",
+    "down-then-up",
+    "block",
+]
 
 
 @pytest.mark.parametrize("name", STREAMED)

@@ -7,8 +7,9 @@ import pytest
 
 import tcnzoo
 from tcnzoo.params import initial_weights, varied_weights
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_same_bits
+from tests.tcns import tcn
 
 # Deviation of 60,000 draws: within 1 % of its expectation (five sigmas of the estimate).
 NEAR = 0.01
@@ -74,7 +75,13 @@ def test_gain_follows_the_activation(activation, gain, norm):
 
 
 def test_given_gain_beats_the_activation_in_every_kernel_of_a_tcn():
-    fields = {"kind": "tcn", "in_channels": 80, "channels": [96, 64], "kernel_size": 8, "norm": "weight_norm"}
+    fields = {
+        "kind": "tcn",
+        "in_channels": 80,
+        "channels": [96, 64],
+        "kernel_size": 8,
+        "norm": "weight_norm",
+    }
     spec = tcnzoo.load_spec({**fields, "initializer": {"name": "xavier_normal", "gain": 0.2}})
     for name, (inside, outside, taps) in {
         "blocks.0.conv1": (80, 96, 8),
@@ -89,8 +96,15 @@ def test_given_gain_beats_the_activation_in_every_kernel_of_a_tcn():
 def test_groups_and_transposition_change_the_fan():
     grouped = _effective(_conv(groups=4, initializer={"name": "kaiming_normal", "gain": 1.0}))
     assert grouped.std() == pytest.approx(math.sqrt(4 / FAN_IN), rel=2 * NEAR)
-    fields = {"kind": "conv_transpose1d", "in_channels": IN, "out_channels": OUT, "kernel_size": TAPS}
-    spec = tcnzoo.load_spec({**fields, "stride": 4, "initializer": {"name": "kaiming_normal", "gain": 1}})
+    fields = {
+        "kind": "conv_transpose1d",
+        "in_channels": IN,
+        "out_channels": OUT,
+        "kernel_size": TAPS,
+    }
+    spec = tcnzoo.load_spec(
+        {**fields, "stride": 4, "initializer": {"name": "kaiming_normal", "gain": 1}}
+    )
     # Of the 8 taps, 2 meet at each output step.
     assert _effective(spec).std() == pytest.approx(math.sqrt(1 / (IN * 2)), rel=NEAR)
 
@@ -104,7 +118,9 @@ def test_bias_is_uniform_in_one_over_root_fan_in():
 def test_weight_norm_gain_starts_as_the_norm_of_the_direction():
     spec = _conv(weight_norm=True)
     weights = initial_weights(spec.params())
-    expected = np.sqrt((weights["weight_v"].astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True))
+    expected = np.sqrt(
+        (weights["weight_v"].astype(np.float64) ** 2).sum(axis=(1, 2), keepdims=True)
+    )
     np.testing.assert_allclose(weights["weight_g"], expected, rtol=1e-6)
 
 
@@ -133,7 +149,7 @@ def test_another_seed_gives_other_weights():
 
 
 def test_seed_zero_is_pinned():
-    # So that no release changes everybody's initial weights unnoticed: PCG64(0) begins with this draw.
+    # So that no release changes everybody's initial weights unnoticed: PCG64(0) begins with this.
     spec = tcnzoo.load_spec({"kind": "dense", "in_features": 1, "out_features": 1})
     draw = 0.6369616873214543
     expected = np.float32((2 * draw - 1) * math.sqrt(3))

@@ -3,27 +3,50 @@
 import pytest
 
 import tcnzoo
-from tests.cases import tcn
+from tests.tcns import tcn
 
 
 @pytest.mark.parametrize(
     "spec, macs",
     [
         (dict(kind="conv1d", in_channels=6, out_channels=9, kernel_size=4), 37 * 9 * 6 * 4),
-        (dict(kind="conv1d", in_channels=6, out_channels=9, kernel_size=4, groups=3), 37 * 9 * 2 * 4),
         (
-            dict(kind="conv1d", in_channels=6, out_channels=9, kernel_size=4, stride=2, padding="valid"),
+            dict(kind="conv1d", in_channels=6, out_channels=9, kernel_size=4, groups=3),
+            37 * 9 * 2 * 4,
+        ),
+        (
+            dict(
+                kind="conv1d",
+                in_channels=6,
+                out_channels=9,
+                kernel_size=4,
+                stride=2,
+                padding="valid",
+            ),
             17 * 9 * 6 * 4,
         ),
-        (dict(kind="conv_transpose1d", in_channels=6, out_channels=9, kernel_size=4, stride=2), 37 * 216),
+        (
+            dict(kind="conv_transpose1d", in_channels=6, out_channels=9, kernel_size=4, stride=2),
+            37 * 216,
+        ),
         (dict(kind="dense", in_features=6, out_features=9), 37 * 54),
         (dict(kind="batch_norm", channels=6), 37 * 6),
         (dict(kind="activation", name="gelu"), 0),
         (dict(kind="pool"), 0),
         (dict(kind="squeeze_excitation", channels=6, reduction=2), 18 + 18 + 6 * 37),
-        (dict(kind="squeeze_excitation", channels=6, reduction=2, pool="cumulative"), 37 * (18 + 18 + 6)),
         (
-            dict(kind="conv_block", in_channels=6, out_channels=9, kernel_size=4, stride=2, norm="batch_norm"),
+            dict(kind="squeeze_excitation", channels=6, reduction=2, pool="cumulative"),
+            37 * (18 + 18 + 6),
+        ),
+        (
+            dict(
+                kind="conv_block",
+                in_channels=6,
+                out_channels=9,
+                kernel_size=4,
+                stride=2,
+                norm="batch_norm",
+            ),
             19 * 9 * 6 * 4 + 19 * 9,
         ),
     ],
@@ -34,7 +57,9 @@ def test_block_by_hand(spec, macs):
 
 
 def test_tcn_by_hand():
-    spec = tcnzoo.load_spec(tcn(gate=True, skip_connections=True, output_projection=2, norm="layer_norm"))
+    spec = tcnzoo.load_spec(
+        tcn(gate=True, skip_connections=True, output_projection=2, norm="layer_norm")
+    )
     total = 0
     for a, c in ((3, 4), (4, 4), (4, 6)):
         total += 3 * a * 2 * c + 3 * c * c + (a * c if a != c else 0)  # convolutions

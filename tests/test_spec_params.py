@@ -4,7 +4,8 @@ import pytest
 
 import tcnzoo
 from tcnzoo.params import count
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
+from tests.tcns import tcn
 
 
 def _count(spec):
@@ -45,11 +46,18 @@ def test_squeeze_excitation_by_hand():
     assert _count(spec) == (128 * 16 + 16 + 16 * 128 + 128, 0) == (4_240, 0)
     assert _count({**spec, "reduction": 0}) == (128 * 128 + 128, 0)
     assert _count({**spec, "reduction": 500}) == (128 + 1 + 128 + 128, 0)
+    uneven = {**spec, "channels": 11, "reduction": 4}  # two units: rounded down
+    assert _count(uneven) == (11 * 2 + 2 + 2 * 11 + 11, 0)
 
 
 def test_tcn_with_everything_by_hand():
     spec = tcn(
-        "concat", "cumulative", gate=True, skip_connections=True, norm="batch_norm", output_projection=2
+        "concat",
+        "cumulative",
+        gate=True,
+        skip_connections=True,
+        norm="batch_norm",
+        output_projection=2,
     )
     total, buffers = 0, 0
     for a, c in ((3, 4), (4, 4), (4, 6)):

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import tcnzoo
-from tests.cases import STREAMED, STREAMED_TCNS
 from tests.compare import assert_close, noise, reference, rows_for, stream, weights_of
+from tests.streams import STREAMED, STREAMED_TCNS
 
 LENGTH = 25
 
@@ -63,7 +63,9 @@ def test_offline_output_equals_the_reference_too(model_and_answer, backend):
         assert_close(tcnzoo.predict(model, x, embeddings=rows), answer, label=name)
 
 
-@pytest.mark.parametrize("name", ["down-down-up-up", "up-down-se", "layer_norm-add-se", "conv1d-replicate-s2"])
+@pytest.mark.parametrize(
+    "name", ["down-down-up-up", "up-down-se", "layer_norm-add-se", "conv1d-replicate-s2"]
+)
 def test_an_empty_chunk_changes_nothing(model_and_answer, backend, name):
     model, answers = model_and_answer(backend, name)
     x, rows, answer = answers[2]
@@ -85,7 +87,9 @@ def test_the_given_state_is_not_changed(model_and_answer, backend):
     for name in ("none-concat-gate-se", "down-down-up-up", "conv1d-replicate-s1"):
         model, answers = model_and_answer(backend, name)
         x, rows, _ = answers[2]
-        _, state = stream(model, x[:, :, :10], [3], [row[:, :, :10] if row.ndim == 3 else row for row in rows])
+        _, state = stream(
+            model, x[:, :, :10], [3], [row[:, :, :10] if row.ndim == 3 else row for row in rows]
+        )
         kept = {key: np.array(value, copy=True) for key, value in _numpy(state).items()}
         part = [row[:, :, 10:] if row.ndim == 3 else row for row in rows]
         first, _ = stream(model, x[:, :, 10:], [13], part, state)
@@ -112,7 +116,7 @@ def test_state_has_the_names_shapes_and_types_of_the_spec(model_and_answer, back
 
 
 def test_a_long_stream_does_not_drift(backend):
-    # The cumulative mean of 20,000 steps, in chunks of 1,000; the offset makes its rounding visible.
+    # The cumulative mean of 20,000 steps, in chunks of 1,000; the offset makes rounding visible.
     spec = {"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative", "reduction": 2}
     weights, x = weights_of(spec), noise(1, 3, 20_000) + 3.0
     model = tcnzoo.create(spec, backend, weights=weights)

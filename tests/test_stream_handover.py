@@ -6,12 +6,23 @@ import pytest
 import tcnzoo
 from tcnzoo.arrays import to_numpy
 from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.cases import STREAMED, STREAMED_TCNS
-from tests.compare import assert_close, assert_same_bits, noise, reference, rows_for, stream, weights_of
+from tests.compare import (
+    assert_close,
+    assert_same_bits,
+    noise,
+    reference,
+    rows_for,
+    stream,
+    weights_of,
+)
+from tests.streams import STREAMED, STREAMED_TCNS
 
 MOVED = {
     **{name: STREAMED[name] for name in ("down-down-up-up", "up-down-se", "conv1d-replicate-s2")},
-    **{name: STREAMED_TCNS[name] for name in ("none-concat-gate-se", "layer_norm-add-se", "downsampled")},
+    **{
+        name: STREAMED_TCNS[name]
+        for name in ("none-concat-gate-se", "layer_norm-add-se", "downsampled")
+    },
 }
 LENGTH, CUT = 29, 13
 

@@ -4,24 +4,39 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import tcn
+from tests.tcns import tcn
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3}
-UP = {"kind": "conv_transpose1d", "in_channels": 3, "out_channels": 5, "kernel_size": 4, "stride": 2}
+UP = {
+    "kind": "conv_transpose1d",
+    "in_channels": 3,
+    "out_channels": 5,
+    "kernel_size": 4,
+    "stride": 2,
+}
 REFUSED = {
     "non-causal": (tcn(causal=False), "blocks.0.conv1: padding 'same' looks ahead"),
     "global-se": (
         tcn(squeeze_excitation="global"),
         "blocks.0.se: squeeze-and-excitation with pool 'global' needs the whole signal",
     ),
-    "reflect": (tcn(padding_mode="reflect"), "blocks.0.conv1: padding_mode 'reflect' fills the start"),
-    "circular": ({**CONV, "padding_mode": "circular"}, "conv1d: padding_mode 'circular' fills the start"),
+    "reflect": (
+        tcn(padding_mode="reflect"),
+        "blocks.0.conv1: padding_mode 'reflect' fills the start",
+    ),
+    "circular": (
+        {**CONV, "padding_mode": "circular"},
+        "conv1d: padding_mode 'circular' fills the start",
+    ),
     "same": ({**CONV, "padding": "same"}, "use padding 'causal' or 'valid'"),
     "transposed-same": ({**UP, "padding": "same"}, "padding 'same' looks ahead"),
     "transposed-valid": ({**UP, "padding": "valid"}, "ends with 2 more steps after the last input"),
     "pool": ({"kind": "pool"}, "pool: mode 'global_average' needs the whole signal"),
     "linear": ({"kind": "upsample", "factor": 2, "mode": "linear"}, "needs the next step"),
-    "deepepi": ("deepepi", "pool: mode 'global_average' needs the whole signal, so it cannot stream"),
+    "deepepi": (
+        "deepepi",
+        "pool: mode 'global_average' needs the whole signal, so it cannot stream",
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, and with the right values whatever the strides."""
+"""Checkpoints on disk: whole or not at all, and with the right values whatever the strides."""
 
 import os
 from importlib.metadata import version
@@ -12,8 +12,9 @@ from safetensors.numpy import load, load_file, save
 import tcnzoo
 from tcnzoo import checkpoint
 from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.cases import BLOCKS, tcn
+from tests.cases import BLOCKS
 from tests.compare import assert_same_bits, weights_of
+from tests.tcns import tcn
 
 SPEC = tcn(norm="batch_norm")
 
@@ -72,7 +73,11 @@ def test_checkpoint_of_transposed_weights_reads_back_equal(tmp_path):
 
 def test_save_of_each_backend_reads_back_equal(backend, tmp_path):
     # Backends that store kernels in another order hand out transposed views.
-    for name in ("conv1d-depthwise-weight_norm", "conv_transpose1d-weight_norm-bias1", "dense-signal"):
+    for name in (
+        "conv1d-depthwise-weight_norm",
+        "conv_transpose1d-weight_norm-bias1",
+        "dense-signal",
+    ):
         spec = BLOCKS[name][0]
         tcnzoo.save(tcnzoo.create(spec, backend, weights=weights_of(spec)), tmp_path / name)
         found, _ = read_safetensors(tmp_path / name / "model.safetensors")
@@ -81,7 +86,10 @@ def test_save_of_each_backend_reads_back_equal(backend, tmp_path):
 
 def test_spec_and_weights_are_both_in_the_folder(tmp_path):
     tcnzoo.save(_model(), tmp_path / "saved")
-    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
     assert tcnzoo.load_spec(tmp_path / "saved") == tcnzoo.load_spec(SPEC)
     assert tcnzoo.load_spec(tmp_path / "saved" / "config.json") == tcnzoo.load_spec(SPEC)
 
@@ -90,9 +98,13 @@ def test_existing_destination_is_refused_and_left_alone(tmp_path):
     tcnzoo.save(_model(0), tmp_path / "saved")
     with pytest.raises(tcnzoo.InputError, match="saved' exists already"):
         tcnzoo.save(_model(1), tmp_path / "saved")
-    assert_same_bits(tcnzoo.get_weights(tcnzoo.load(tmp_path / "saved", "numpy")), weights_of(SPEC, 0))
+    assert_same_bits(
+        tcnzoo.get_weights(tcnzoo.load(tmp_path / "saved", "numpy")), weights_of(SPEC, 0)
+    )
     tcnzoo.save(_model(1), tmp_path / "saved", overwrite=True)
-    assert_same_bits(tcnzoo.get_weights(tcnzoo.load(tmp_path / "saved", "numpy")), weights_of(SPEC, 1))
+    assert_same_bits(
+        tcnzoo.get_weights(tcnzoo.load(tmp_path / "saved", "numpy")), weights_of(SPEC, 1)
+    )
 
 
 class Crash(Exception):

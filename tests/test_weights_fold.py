@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import BLOCKS, NORMS, tcn
+from tests.cases import BLOCKS, NORMS
 from tests.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.tcns import tcn
 
 DEEP = {
     "kind": "sequential",

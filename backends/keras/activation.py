@@ -26,7 +26,7 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "sigmoid": lambda spec, x: ops.sigmoid(x),
     "softplus": lambda spec, x: ops.softplus(x),
     # Keras warns of a softmax over one channel.
-    "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else ops.ones_like(x),
+    "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1,
     "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
 }
 

@@ -7,9 +7,6 @@ from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
 
-# A dilated convolution yields few steps up to this many times its dilation.
-FEW = 4
-
 
 def kernel(block: Block) -> Tensor:
     """The effective kernel: `weight`, or g * v / ||v|| with the norm over every axis but O."""
@@ -43,8 +40,8 @@ def convolve(x: Tensor, weight: Tensor, spec: Conv1dSpec) -> Tensor:
     """Convolution without padding or bias.
 
     Keras refuses stride together with dilation, TensorFlow cannot train groups on a CPU, and it
-    rounds the steps of a dilated convolution up to a multiple of the dilation, which costs most of
-    the work where there are few of them: there all taps go into one matrix product.
+    rounds the steps of a dilated convolution up to a multiple of the dilation, which is most of the
+    work where there are few of them: there all taps go into one matrix product.
 
     Args:
         x: (batch, time, in).
@@ -53,7 +50,7 @@ def convolve(x: Tensor, weight: Tensor, spec: Conv1dSpec) -> Tensor:
         (batch, (time - reach - 1) // stride + 1, out).
     """
     length = x.shape[1]
-    few = isinstance(length, int) and length - spec.reach <= FEW * spec.dilation
+    few = isinstance(length, int) and length - spec.reach <= spec.dilation
     if spec.groups > 1 or (spec.dilation > 1 and (spec.stride > 1 or few)):
         return _unfolded(x, weight, spec)
     return ops.conv(

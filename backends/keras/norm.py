@@ -8,6 +8,11 @@ from tcnzoo.streaming import Stream
 from .block import Block, Tensor
 
 
+def _wide(x: Tensor) -> Tensor:
+    """The same in float32 at least: statistics of 16-bit values need it."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+
+
 class BatchNorm(Block, kind="batch_norm"):
     """(x - mean) / sqrt(var + eps) * weight + bias, with running or batch statistics.
 
@@ -19,17 +24,16 @@ class BatchNorm(Block, kind="batch_norm"):
     def call(self, x: Tensor, stream: Stream | None = None, training: bool | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, time, channels)."""
         if training and self.trainable:
-            mean, variance = self._batch_statistics(x)
+            mean, variance = self._batch_statistics(_wide(x))
         else:
-            mean, variance = self.arrays["running_mean"], self.arrays["running_var"]
+            mean, variance = (_wide(self.arrays[name]) for name in ("running_mean", "running_var"))
         scale = self.arrays["weight"] * ops.rsqrt(variance + self.spec.eps)
         shift = self.arrays["bias"] - mean * scale
         return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
 
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance of the batch; move the running ones by `momentum`."""
+        """Mean and biased variance of the batch; the running ones move by `momentum`."""
         axes = tuple(range(len(x.shape) - 1))
-        x = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
         mean = ops.mean(x, axis=axes)
         variance = ops.mean(ops.square(x - mean), axis=axes)
         count = ops.cast(ops.size(x), x.dtype) / x.shape[-1]
@@ -39,9 +43,8 @@ class BatchNorm(Block, kind="batch_norm"):
 
     def _move(self, name: str, batch: Tensor) -> None:
         """new = (1 - momentum) * old + momentum * batch."""
-        old = self.arrays[name]
-        moved = ops.cast(old, batch.dtype) * (1.0 - self.spec.momentum)
-        old.assign(ops.stop_gradient(moved + batch * self.spec.momentum))
+        old, momentum = self.arrays[name], self.spec.momentum
+        old.assign(ops.stop_gradient(_wide(old) * (1.0 - momentum) + batch * momentum))
 
 
 class LayerNorm(Block, kind="layer_norm"):
@@ -49,7 +52,8 @@ class LayerNorm(Block, kind="layer_norm"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, time, channels)."""
-        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        wide = _wide(x)
+        centred = wide - ops.mean(wide, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        normal = centred * ops.rsqrt(variance + self.spec.eps)
+        normal = ops.cast(centred * ops.rsqrt(variance + self.spec.eps), x.dtype)
         return normal * self.arrays["weight"] + self.arrays["bias"]

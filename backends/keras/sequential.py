@@ -27,5 +27,5 @@ class Sequential(Block, kind="sequential"):
 
     def nothing(self, x: Tensor) -> Tensor:
         """No output steps, for the batch of x."""
-        shape = self.spec.output_shape((x.shape[2], self.spec.receptive_field()))
-        return ops.zeros((x.shape[0], 0, shape[0]), dtype=x.dtype)
+        channels = self.compute_output_shape((None, None, x.shape[2]))[-1]
+        return ops.zeros((x.shape[0], 0, channels), dtype=x.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 from tcnzoo.arrays import DTYPES, Array, to_numpy
 from tcnzoo.streaming import Stream
 
-from .block import Tensor
+from .block import LONG, Tensor
 from .model import SpecModel
 from .run import Body, compiled, swapped, tensor_of, uncompiled
 
@@ -76,8 +76,7 @@ def step(
 
 def _nothing(model: SpecModel, chunk: Array) -> Array:
     """The output of an empty chunk."""
-    spec = model.tcnzoo.spec
-    channels = spec.output_shape((chunk.shape[1], spec.receptive_field()))[0]
+    channels = model.tcnzoo.spec.output_shape((chunk.shape[1], LONG))[0]
     return np.zeros((chunk.shape[0], channels, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 

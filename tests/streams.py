@@ -1,0 +1,76 @@
+"""Models that can stream: every block with a state, compositions that change the rate, and TCNs."""
+
+import itertools
+
+from tests.cases import conv1d, conv_transpose1d
+from tests.tcns import tcn
+
+
+def _streamed():
+    """Every leaf with every kind of state, and compositions that change the rate."""
+    for padding, stride, (k, d) in itertools.product(
+        ("causal", "valid"), (1, 3), ((1, 1), (2, 1), (3, 4))
+    ):
+        yield (
+            f"conv1d-{padding}-s{stride}-k{k}-d{d}",
+            conv1d(k, dilation=d, stride=stride, padding=padding),
+        )
+    for stride in (1, 2):
+        yield (
+            f"conv1d-replicate-s{stride}",
+            conv1d(stride=stride, dilation=2, padding_mode="replicate"),
+        )
+    yield "conv1d-groups", conv1d(in_channels=3, out_channels=6, groups=3, weight_norm=True)
+    for k, s, d in ((1, 1, 1), (4, 2, 1), (3, 3, 1), (5, 2, 2), (2, 3, 1), (3, 2, 3)):
+        yield (
+            f"conv_transpose1d-k{k}-s{s}-d{d}",
+            conv_transpose1d(kernel_size=k, stride=s, dilation=d),
+        )
+    yield "squeeze_excitation", {"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"}
+    yield "dense_block", {
+        "kind": "dense_block", "in_features": 3, "out_features": 5, "norm": "batch_norm",
+    }  # fmt: skip
+    down = {**conv1d(stride=3, padding="valid"), "kind": "conv_block", "norm": "layer_norm"}
+    narrow = {
+        "kind": "conv1d",
+        "in_channels": 5,
+        "out_channels": 3,
+        "kernel_size": 2,
+        "padding": "valid",
+    }
+    up, nearest = conv_transpose1d(kernel_size=3, stride=2), {"kind": "upsample", "factor": 3}
+    inner = {"kind": "sequential", "layers": {"down": down, "narrow": {**narrow, "stride": 2}}}
+    layers = {
+        "inner": inner,
+        "nearest": nearest,
+        "up": up,
+        "tanh": {"kind": "activation", "name": "tanh"},
+    }
+    yield "down-down-up-up", {"kind": "sequential", "layers": layers}
+    layers = {"up": up, "narrow": {**narrow, "stride": 5, "kernel_size": 7}, "se": _streamed_se()}
+    yield "up-down-se", {"kind": "sequential", "layers": layers}
+
+
+def _streamed_se():
+    return {"kind": "squeeze_excitation", "channels": 3, "reduction": 0, "pool": "cumulative"}
+
+
+STREAMED = dict(_streamed())
+STREAMED_TCNS = {
+    "weight_norm": tcn(norm="weight_norm", output_projection=2),
+    "batch_norm-skip": tcn(norm="batch_norm", skip_connections=True, dilations=[3, 1, 2]),
+    "batch_norm-gate-skip": tcn(norm="batch_norm", gate=True, skip_connections=True),
+    "layer_norm-add-se": tcn("add", "cumulative", norm="layer_norm", padding_mode="replicate"),
+    "none-concat-gate-se": tcn(
+        "concat", "cumulative", norm="none", gate=True, skip_connections=True
+    ),
+    "kernel-1": tcn(kernel_size=1, activation="gelu"),
+    "mixed-kernels": tcn(kernel_size=[2, 1, 4], dilations=[5, 1, 3]),
+    "downsampled": {
+        "kind": "sequential",
+        "layers": {
+            "tcn": tcn("add", "cumulative"),
+            "down": {**conv1d(stride=4, padding="valid"), "in_channels": 6},
+        },
+    },
+}
