@@ -25,6 +25,9 @@ NEEDS = {
     "keras": ("keras",),
 }
 
+# The model itself among its parts in a trace; no part can have this name.
+ROOT = "(model)"
+
 Output = Array | dict[str, Array]
 
 
@@ -149,7 +152,7 @@ class Backend(Protocol):
         """Loss, and its gradients for every trained parameter and for `input`, neutral."""
 
     def trace(self, model: Any, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
-        """Run in evaluation mode; return the output of every part by dotted path, in order."""
+        """Run in evaluation mode; return every part's output by dotted path, its own as ROOT."""
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
+from tcnzoo.backend import ROOT
 from tcnzoo.params import varied_weights
 from tests import compare
 from tests.tcns import tcn
@@ -32,7 +33,7 @@ def test_agreeing_backends_pass(backends):
     assert [row.backend for row in report.rows] == backends
     assert all(0 <= row.output_error <= 1e-6 for row in report.rows)
     assert all(0 <= row.stream_error <= 1e-6 for row in report.rows)
-    assert report.layers[-1].path == "output"
+    assert report.layers[-1].path == ROOT
     assert {layer.path for layer in report.layers} >= {
         "blocks.1.conv1",
         "blocks.1.norm2",

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import BackendInfo, Output
+from tcnzoo.backend import ROOT, BackendInfo, Output
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
 
@@ -101,7 +101,7 @@ def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, 
     seen: dict[str, Array] = {}
 
     def observe(path: str, y: Any) -> None:
-        name = path or "output"
+        name = path or ROOT
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
         seen[name] = neutral(y[0] if isinstance(y, tuple) else y)
 

@@ -33,10 +33,10 @@ def placed(device: str | None) -> str | None:
 
 
 def dtypes() -> tuple[str, ...]:
-    """Float types that can be computed; JAX has float64 only when it is switched on."""
-    found = ("float32", "bfloat16", "float16")
-    if keras.backend.backend() == "jax":
-        import jax
+    """Float types that can be computed.
 
-        return (*found, "float64") if jax.config.jax_enable_x64 else found
-    return (*found, "float64")
+    Keras on torch, and on JAX unless float64 is switched on there, rounds float64 to float32.
+    """
+    found = ("float32", "bfloat16", "float16")
+    whole = keras.backend.result_type("float64", "float64") == "float64"
+    return (*found, "float64") if whole else found

@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Output
+from tcnzoo.backend import ROOT, Output
 from tcnzoo.params import Weights
 
 from .block import Block, blocks
@@ -63,7 +63,7 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     seen: dict[str, Array] = {}
 
     def observe(path: str, y: Any) -> None:
-        name = path or "output"
+        name = path or ROOT
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
         seen[name] = to_neutral(first(y))
 

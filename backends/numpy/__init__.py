@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import BackendInfo, Handle, Output
+from tcnzoo.backend import ROOT, BackendInfo, Handle, Output
 from tcnzoo.errors import InputError
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
@@ -100,7 +100,7 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     seen: dict[str, Array] = {}
 
     def observe(path: str, y: Any) -> None:
-        name = path or "output"
+        name = path or ROOT
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
         seen[name] = y[0] if isinstance(y, tuple) else y
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Handle, Output, handle_of
+from tcnzoo.backend import ROOT, Handle, Output, handle_of
 from tcnzoo.params import Weights
 from tcnzoo.specs import StateItem
 from tcnzoo.streaming import LazyState, State, Stream
@@ -166,7 +166,7 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     seen: dict[str, Array] = {}
 
     def observe(part: torch.nn.Module, _: Any, y: Any) -> None:
-        path = getattr(part, "path", "") or "output"
+        path = getattr(part, "path", "") or ROOT
         seen.pop(path, None)  # a part that is used twice counts where it ends for good
         seen[path] = to_numpy(y[0] if isinstance(y, tuple) else y)
 
