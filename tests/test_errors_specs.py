@@ -151,3 +151,28 @@ def test_spec_file_that_is_not_yaml(tmp_path):
     path.write_text("kind: [tcn")
     with pytest.raises(tcnzoo.SpecError, match="broken.yaml' is not valid YAML or JSON: "):
         tcnzoo.load_spec(path)
+
+
+def test_a_layer_that_cannot_take_what_comes_is_named():
+    layers = {"pool": {"kind": "pool"}, "conv": CONV}
+    sentence = (
+        "layer 'conv': conv1d expects a signal (batch, channels, time), "
+        "but a vector (batch, 3) came"
+    )
+    spec = {"kind": "sequential", "layers": layers}
+    assert_refused(tcnzoo.SpecError, sentence, tcnzoo.load_spec, spec)
+
+
+@pytest.mark.parametrize("before", [{**CONV, "stride": 2}, {"kind": "upsample", "factor": 2}])
+def test_embeddings_for_each_step_need_the_length_of_the_input(before):
+    step = {"channels": 2, "per_step": True}
+    body = tcn(in_channels=before.get("out_channels", 3)) | {"embeddings": [step]}
+    with pytest.raises(tcnzoo.SpecError, match="layer 'body' takes an embedding for each step"):
+        tcnzoo.load_spec({"kind": "sequential", "layers": {"first": before, "body": body}})
+
+
+def test_a_leading_gate_doubles_the_channels_of_the_input():
+    spec = tcnzoo.load_spec(
+        {"kind": "sequential", "layers": {"gate": {"kind": "glu"}, "conv": CONV}}
+    )
+    assert spec.input_channels == 6

@@ -33,10 +33,7 @@ def placed(device: str | None) -> str | None:
 
 
 def dtypes() -> tuple[str, ...]:
-    """Float types that can be computed.
-
-    Keras on torch, and on JAX unless float64 is switched on there, rounds float64 to float32.
-    """
+    """Float types that can be computed: Keras rounds float64 to float32 except on TensorFlow."""
     found = ("float32", "bfloat16", "float16")
     whole = keras.backend.result_type("float64", "float64") == "float64"
     return (*found, "float64") if whole else found

@@ -32,6 +32,9 @@ RESERVED = frozenset([
     "training", "type", "xpu", "zero_grad",
 ])  # fmt: skip
 
+# Steps, and channels where any will do, that every layer takes: only how they change matters.
+PROBE = 2**20
+
 
 class SequentialSpec(Spec):
     """Layers in order, each known by its name; parameters are named `layer.parameter`.
@@ -62,6 +65,21 @@ class SequentialSpec(Spec):
             raise ValueError(f"one layer may take embeddings, but {', '.join(taking)} do")
         return self
 
+    @model_validator(mode="after")
+    def _layers_take_what_comes(self) -> Self:
+        shape: Shape = (self.input_channels or PROBE, PROBE)
+        for name, layer in self.layers.items():
+            if any(one.per_step for one in layer.embedding_specs) and shape[1:] != (PROBE,):
+                raise ValueError(
+                    f"layer {name!r} takes an embedding for each step of the input, so the layers "
+                    "before it must keep the length of the signal, but they change it"
+                )
+            try:
+                shape = layer.output_shape(shape)
+            except InputError as error:
+                raise ValueError(f"layer {name!r}: {error}") from None
+        return self
+
     def children(self) -> dict[str, Spec]:
         """The layers."""
         return dict(self.layers)
@@ -69,9 +87,12 @@ class SequentialSpec(Spec):
     @property
     def input_channels(self) -> int | None:
         """Channels that the first layer which minds expects."""
+        halvings = 1
         for layer in self.layers.values():
             if layer.input_channels is not None:
-                return layer.input_channels
+                return layer.input_channels * halvings
+            if layer.kind == "glu":
+                halvings *= 2
         return None
 
     @property
