@@ -123,13 +123,6 @@ def test_min_length_is_the_edge():
         spec.output_shape((3, shortest - 1))
 
 
-def test_parts_that_never_fit_have_no_min_length():
-    layers = {"pool": {"kind": "pool"}, "conv": CONV}
-    spec = tcnzoo.load_spec({"kind": "sequential", "layers": layers})
-    with pytest.raises(InputError, match="takes no signal at all: layer 'conv'"):
-        analysis.min_length(spec)
-
-
 def test_length_below_one_is_refused():
     with pytest.raises(InputError, match="input_length must be at least 1, but is 0"):
         described(CONV, 0)
