@@ -81,12 +81,13 @@ def chart(document: dict[str, Any], path: Path) -> None:
     colours = dict(zip(dict.fromkeys(bar[0] for bar in bars), plt.cm.tab10.colors, strict=False))
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(bars) + 1.6))
     places = range(len(bars))
-    axes.barh(places, [bar[3] for bar in bars], color=[colours[bar[0]] for bar in bars], height=0.7)
+    colour = [colours[bar[0]] for bar in bars]
+    axes.barh(places, [bar[3] - 1 for bar in bars], left=1, color=colour, height=0.7)
     for place, (_, _, peer, ratio) in zip(places, bars, strict=True):
-        axes.text(ratio * 1.04, place, f"{ratio:.2g}x {peer}", va="center", fontsize=7)
+        axes.text(max(ratio, 1) * 1.04, place, f"{ratio:.2f}x {peer}", va="center", fontsize=7)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(places, [bar[1] for bar in bars], fontsize=7)
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xscale("log")
     axes.set_xlim(0.5, max(bar[3] for bar in bars) * 5)
     axes.set_xlabel("times as fast as the peer (log scale; 1 = equal)")
