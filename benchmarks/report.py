@@ -95,7 +95,7 @@ def chart(document: dict[str, Any], path: Path) -> None:
         f"tcnzoo beside what one would pick instead, {document['machine']['name']}", fontsize=10
     )
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
-    axes.legend(handles, colours, fontsize=7, loc="lower right", title="group", title_fontsize=7)
+    axes.legend(handles, colours, fontsize=7, loc="upper right", title="group", title_fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
