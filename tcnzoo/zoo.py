@@ -6,7 +6,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tcnzoo.errors import InputError, SpecError, suggestion
@@ -57,6 +56,8 @@ def preset(name: str) -> Preset:
     Raises:
         SpecError: no preset of that name; the nearest one is suggested.
     """
+    import yaml  # 15 ms that `import tcnzoo` does without
+
     if name not in list_models():
         raise SpecError(f"unknown model {name!r}{suggestion(name, list_models())}")
     return Preset.model_validate(yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8")))
@@ -98,6 +99,8 @@ def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> 
 
 def _read_document(path: Path) -> dict[str, Any]:
     """Read a YAML or JSON file that is a spec or holds one under `spec`."""
+    import yaml  # as above
+
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
