@@ -165,6 +165,38 @@ def test_a_copy_has_kernels_of_its_own(duplicate):
     assert model.state_dict().keys() == tcnzoo.load_spec(BLOCK).params().keys()
 
 
+def test_a_model_made_in_inference_mode_is_served_and_followed():
+    x = _signal()
+    with torch.inference_mode():
+        model = _model()
+        before = tcnzoo.predict(model, x)
+        for tensor in model.parameters():
+            tensor.mul_(0.5)
+    weights = {name: array.copy() for name, array in tcnzoo.get_weights(model).items()}
+    expected = tcnzoo.predict(tcnzoo.create(BLOCK, "torch", weights=weights), x)
+    for found in (tcnzoo.predict(model, x), _streamed(model, x)):
+        assert np.abs(found - expected).max() <= ROUNDING * np.abs(expected).max()
+    assert np.abs(before - expected).max() > 1e-3
+
+
+def test_a_parametrisation_is_followed():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.factor = nn.Parameter(torch.tensor(1.0))
+
+        def forward(self, weight):
+            return self.factor * weight
+
+    model, x = _model(), _signal()
+    conv = model.blocks["0"].conv1
+    nn.utils.parametrize.register_parametrization(conv, "weight", Scaled())
+    before = _assert_served(model.eval(), x)
+    with torch.no_grad():
+        conv.parametrizations.weight[0].factor.mul_(0.3)
+    assert np.abs(_assert_served(model, x) - before).max() > 1e-3
+
+
 def test_two_streams_through_one_model_do_not_mix():
     model = _model()
     signals = [_signal(1, 9), _signal(1, 9)[:, :, ::-1].copy()]

@@ -91,7 +91,7 @@ class OneStep:
     def __init__(self, tcn: Any) -> None:
         """Fold weight norm and batch norm, and lay out the log."""
         parts = list(tcn.blocks.modules())
-        self.origin = packed.Origin(parts)
+        self.origin = packed.Origin([tcn.blocks])
         self.listeners = packed.listeners(parts)
         self.contexts: dict[str, Context] = {}
         self.biases: list[Tensor] = []

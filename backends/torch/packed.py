@@ -27,14 +27,17 @@ FUSED = {"relu": ("relu", []), "leaky_relu": ("leaky_relu", ["slope"])}
 class Origin:
     """The tensors that something was made from, and whether they are still the same.
 
-    It holds the tensors, so that no other tensor can come to lie at the same address.
+    It holds the tensors, so that no other tensor can come to lie at the same address. Writes to
+    tensors made in inference mode are not counted by torch, so those never pass for unchanged.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        """Note the parameters and buffers that belong to some modules themselves."""
-        self.tables = [t for module in modules for t in (module._parameters, module._buffers) if t]
+        """Note the parameters and buffers of some modules and of those inside them."""
+        parts = dict.fromkeys(part for module in modules for part in module.modules())
+        self.tables = [t for part in parts for t in (part._parameters, part._buffers) if t]
         self.tensors = self._now()
-        self.versions = [tensor._version for tensor in self.tensors]
+        self.counted = not any(tensor.is_inference() for tensor in self.tensors)
+        self.versions = [tensor._version for tensor in self.tensors] if self.counted else []
         self.places = [tensor.data_ptr() for tensor in self.tensors]
 
     def _now(self) -> list[Tensor]:
@@ -45,7 +48,8 @@ class Origin:
         """Whether no tensor was replaced, moved or written in place since."""
         now = self._now()
         return (
-            len(now) == len(self.tensors)
+            self.counted
+            and len(now) == len(self.tensors)
             and all(map(operator.is_, now, self.tensors))
             and [tensor._version for tensor in now] == self.versions
             and [tensor.data_ptr() for tensor in now] == self.places
