@@ -5,9 +5,9 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.params import count
-from tcnzoo.specs import Field1d, SequentialSpec, Shape, Spec, TcnSpec
+from tcnzoo.specs import Field1d, GraphSpec, MergeSpec, SequentialSpec, Shape, Spec, TcnSpec
 
 
 @dataclass(frozen=True)
@@ -109,32 +109,14 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
 
 
 def default_length(spec: Spec) -> int:
-    """Fewest time steps that a model takes and that fill its receptive field."""
-    return max(spec.receptive_field(), min_length(spec))
-
-
-def min_length(spec: Spec) -> int:
-    """Find the fewest time steps that a model takes, by doubling and bisection."""
-    fits = 1
-    while not _takes(spec, fits):
-        fits *= 2
-    too_short = fits // 2
-    while fits - too_short > 1:
-        middle = (fits + too_short) // 2
-        if _takes(spec, middle):
-            fits = middle
-        else:
-            too_short = middle
-    return fits
-
-
-def _takes(spec: Spec, length: int) -> bool:
-    """Whether the model takes a signal of this length."""
+    """Fewest time steps that a model takes and that fill its receptive field, if it takes them."""
+    least = spec.min_length()
+    wanted = max(spec.receptive_field(), least)
     try:
-        spec.output_shape((_channels(spec), length))
-    except InputError:
-        return False
-    return True
+        spec.output_shape((_channels(spec), wanted))
+    except SignalTooLong:
+        return least
+    return wanted
 
 
 def _channels(spec: Spec) -> int:
@@ -146,6 +128,8 @@ def _rows(path: str, spec: Spec, place: _Place) -> Generator[Layer, None, _Place
     """Yield the row of each part; return where the signal has come to after the last."""
     if isinstance(spec, TcnSpec):
         return (yield from _tcn_rows(path, spec, place))
+    if isinstance(spec, GraphSpec):
+        return (yield from _graph_rows(path, spec, place))
     if not isinstance(spec, SequentialSpec):
         yield _row(path or "output", spec, place)
         return place.after(spec)
@@ -166,6 +150,16 @@ def _tcn_rows(path: str, spec: TcnSpec, place: _Place) -> Generator[Layer, None,
         if family == "blocks":
             blocks[level] = place
     return place
+
+
+def _graph_rows(path: str, spec: GraphSpec, place: _Place) -> Generator[Layer, None, _Place]:
+    """Rows of a graph's nodes, merges left out."""
+    shapes, fields = spec.shapes(place.shape), spec.fields()
+    places = {name: _Place(shape, place.field.then(fields[name])) for name, shape in shapes.items()}
+    for name, node in spec.nodes.items():
+        if not isinstance(node.layer, MergeSpec):
+            yield from _rows(_join(path, name), node.layer, places.get(node.inputs[0], place))
+    return places[name]
 
 
 def _join(path: str, name: str) -> str:

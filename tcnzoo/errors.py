@@ -24,6 +24,10 @@ class InputError(TcnzooError):
     """An array, a state, a file name or an option that the call cannot take."""
 
 
+class SignalTooLong(InputError):  # noqa: N818 - a kind of InputError, told apart by its cause
+    """A signal with more time steps than a model of a fixed length takes."""
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of `known`, or the list of what is known."""
     names = [str(name) for name in known]

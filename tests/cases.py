@@ -75,12 +75,73 @@ def _transposed_convolutions():
 
 def _resampling():
     yield "pool-global_average", {"kind": "pool"}, SIGNAL
+    for mode in ("global_max", "last", "middle"):
+        yield f"pool-{mode}", {"kind": "pool", "mode": mode}, SIGNAL
     for mode, size in itertools.product(("adaptive_average", "adaptive_max"), (1, 5, 37, 41)):
         spec = {"kind": "pool", "mode": mode, "output_size": size}
         yield f"pool-{mode}-{size}", spec, SIGNAL
     for mode, factor in itertools.product(("nearest", "linear"), (1, 2, 5)):
         spec = {"kind": "upsample", "mode": mode, "factor": factor}
         yield f"upsample-{mode}-{factor}", spec, SIGNAL
+
+
+def _windows():
+    for mode, padding in itertools.product(("average", "max"), ("valid", "same", "same_upper")):
+        spec = {"kind": "window_pool", "mode": mode, "padding": padding, "channels": 3}
+        for size, stride in ((2, None), (3, 1), (4, 2), (2, 3), (1, 2)):
+            name = f"window_pool-{mode}-{padding}-{size}-{stride}"
+            yield name, {**spec, "size": size, "stride": stride}, SIGNAL
+    counted = {"kind": "window_pool", "mode": "average", "size": 4, "padding": "same"}
+    yield "window_pool-count_padding", {**counted, "count_padding": True}, SIGNAL
+
+
+def _same_upper():
+    for kernel_size, stride, dilation, length in itertools.product(
+        (1, 3, 4), (2, 3), (1, 2), (36, 37)
+    ):
+        spec = conv1d(kernel_size, stride=stride, dilation=dilation, padding="same_upper")
+        name = f"conv1d-same_upper-k{kernel_size}-s{stride}-d{dilation}-L{length}"
+        yield name, spec, (2, 3, length)
+    yield "conv1d-same_upper-stride1", conv1d(padding="same_upper"), SIGNAL
+
+
+def _reshaping():
+    for order in ("channels", "time"):
+        yield f"flatten-{order}", {"kind": "flatten", "length": 37, "order": order}, SIGNAL
+    for mode, (left, right) in itertools.product(MODES, ((2, 3), (3, -2), (-2, 0), (0, 0))):
+        spec = {"kind": "pad", "left": left, "right": right, "mode": mode}
+        yield f"pad-{mode}-{left}-{right}", spec, SIGNAL
+
+
+def node(layer, *inputs):
+    return {"layer": layer, "inputs": list(inputs or ["input"])}
+
+
+def _graphs():
+    square = conv1d(out_channels=3, dilation=2)
+    for mode in ("add", "multiply", "concat"):
+        merged = node({"kind": "merge", "mode": mode}, "conv", "input", "beside")
+        nodes = {"conv": node(square), "beside": node(conv1d(2, out_channels=3)), "merged": merged}
+        yield f"graph-{mode}", {"kind": "graph", "in_channels": 3, "nodes": nodes}, SIGNAL
+    dense = {"kind": "dense", "in_features": 3, "out_features": 3}
+    for mode in ("add", "multiply"):
+        nodes = {
+            "mean": node({"kind": "pool"}),
+            "gate": node(dense, "mean"),
+            "merged": node({"kind": "merge", "mode": mode}, "gate", "input"),
+        }
+        yield f"graph-vector-{mode}", {"kind": "graph", "in_channels": 3, "nodes": nodes}, SIGNAL
+    down = {"kind": "window_pool", "mode": "max", "size": 3, "stride": 2, "channels": 3}
+    nodes = {
+        "long": node(conv1d(4, stride=2, out_channels=3)),
+        "short": node(conv1d(2, stride=2, out_channels=3)),
+        "sum": node({"kind": "merge", "mode": "add"}, "long", "short"),
+        "pooled": node(down, "sum"),
+        "inner": node(
+            {"kind": "graph", "in_channels": 3, "nodes": {"one": node(square)}}, "pooled"
+        ),
+    }
+    yield "graph-strided", {"kind": "graph", "in_channels": 3, "nodes": nodes}, SIGNAL
 
 
 def _dense():
@@ -130,8 +191,8 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _convolutions, _transposed_convolutions, _resampling, _dense,
-        _squeeze_excitation, _composed,
+        _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
+        _windows, _reshaping, _dense, _squeeze_excitation, _composed, _graphs,
     )
     for name, spec, shape in family()
 }  # fmt: skip

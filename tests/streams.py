@@ -2,7 +2,7 @@
 
 import itertools
 
-from tests.cases import conv1d, conv_transpose1d
+from tests.cases import BLOCKS, conv1d, conv_transpose1d
 from tests.tcns import tcn
 
 
@@ -51,11 +51,23 @@ def _streamed():
     yield "up-down-se", {"kind": "sequential", "layers": layers}
 
 
+def _windows_and_graphs():
+    """Pools over windows, and branches that meet again, also behind a stride."""
+    for mode, size, stride in (("max", 3, 2), ("average", 2, None), ("max", 2, 5), ("max", 1, 3)):
+        yield f"window_pool-{mode}-{size}-{stride}", {
+            "kind": "window_pool", "mode": mode, "size": size, "stride": stride, "channels": 3,
+        }  # fmt: skip
+    for name in ("graph-add", "graph-multiply", "graph-concat", "graph-strided"):
+        yield name, BLOCKS[name][0]
+    layers = {"graph": BLOCKS["graph-strided"][0], "up": conv_transpose1d(kernel_size=3, stride=2)}
+    yield "graph-up", {"kind": "sequential", "layers": layers}
+
+
 def _streamed_se():
     return {"kind": "squeeze_excitation", "channels": 3, "reduction": 0, "pool": "cumulative"}
 
 
-STREAMED = dict(_streamed())
+STREAMED = {**dict(_streamed()), **dict(_windows_and_graphs())}
 STREAMED_TCNS = {
     "weight_norm": tcn(norm="weight_norm", output_projection=2),
     "batch_norm-skip": tcn(norm="batch_norm", skip_connections=True, dilations=[3, 1, 2]),

@@ -111,12 +111,12 @@ def test_upsampling_halves_the_stride():
 
 @pytest.mark.parametrize("document, length", [(CONV, 1), (STRIDED, 13), (TCN, 1), ("deepepi", 125)])
 def test_min_length(document, length):
-    assert analysis.min_length(tcnzoo.load_spec(document)) == length
+    assert tcnzoo.load_spec(document).min_length() == length
 
 
 def test_min_length_is_the_edge():
     spec = tcnzoo.load_spec({**TCN, "padding_mode": "reflect"})
-    shortest = analysis.min_length(spec)
+    shortest = spec.min_length()
     # The widest padding is (3 - 1) * 4 steps, and reflection needs one more than that.
     assert shortest == 9
     with pytest.raises(InputError, match="reflect padding"):

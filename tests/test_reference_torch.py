@@ -25,6 +25,10 @@ FUNCTIONS = {
     "softplus": lambda x: torch.logaddexp(x, torch.zeros_like(x)),  # F.softplus is linear above 20
     "softmax": lambda x: F.softmax(x, dim=1),
     "log_softmax": lambda x: F.log_softmax(x, dim=1),
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu6": F.relu6,
+    "hard_sigmoid": F.hardsigmoid,
+    "hard_swish": F.hardswish,
 }
 
 

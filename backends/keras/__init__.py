@@ -12,7 +12,19 @@ from tcnzoo.backend import ROOT, BackendInfo, Output
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
 
-from . import activation, conv, dense, norm, pool, sequential, squeeze_excitation, tcn, weights
+from . import (
+    activation,
+    conv,
+    dense,
+    graph,
+    norm,
+    pool,
+    reshape,
+    sequential,
+    squeeze_excitation,
+    tcn,
+    weights,
+)
 from .block import BLOCKS, Block
 from .device import devices, dtypes, placed
 from .gradients import LOSSES, differentiate
@@ -20,8 +32,8 @@ from .model import SpecModel
 from .run import compiled, native_inputs, neutral, swapped, tensor_of
 from .stream import step
 
-__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "dense", "norm", "pool"]
-__all__ += ["sequential", "squeeze_excitation", "step", "tcn"]
+__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "dense", "graph", "norm"]
+__all__ += ["pool", "reshape", "sequential", "squeeze_excitation", "step", "tcn"]
 
 NAME = "keras"
 DTYPES = dtypes()

@@ -28,6 +28,10 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     # Keras warns of a softmax over one channel.
     "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1,
     "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
+    "gelu_tanh": lambda spec, x: ops.gelu(x, approximate=True),
+    "relu6": lambda spec, x: ops.relu6(x),
+    "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
+    "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,
 }
 
 

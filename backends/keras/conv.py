@@ -1,5 +1,7 @@
 """Convolutions: Keras's own where it has them, else one matrix product of all taps."""
 
+from typing import Any
+
 from keras import ops
 
 from tcnzoo.specs import Conv1dSpec
@@ -18,10 +20,21 @@ def kernel(block: Block) -> Tensor:
     return direction * (gain * ops.rsqrt(ops.sum(ops.square(direction), axis=over, keepdims=True)))
 
 
+def pads_of(spec: Any, length: Any) -> tuple[Any, Any]:
+    """Steps that a window adds left and right: `spec.pads`, also of a length not known yet."""
+    if isinstance(length, int) or spec.padding != "same_upper":
+        pads: tuple[int, int] = spec.pads(length)
+        return pads
+    stride = spec.step if spec.kind == "window_pool" else spec.stride
+    last = (length - 1) // stride * stride
+    total = ops.maximum(0, last + spec.reach + 1 - length)
+    return total // 2, total - total // 2
+
+
 def padded(x: Tensor, pads: tuple[int, int], mode: str) -> Tensor:
     """Add steps before and after a signal (batch, time, channels), as torch's four modes do."""
     left, right = pads
-    if not left and not right:
+    if all(isinstance(one, int) and one == 0 for one in pads):
         return x
     if mode == "zeros":
         return ops.pad(x, ((0, 0), (left, right), (0, 0)))
@@ -85,7 +98,7 @@ class Conv1d(Block, kind="conv1d"):
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, in) -> (batch, time', out)."""
         if stream is None:
-            x = padded(x, self.spec.pads, self.spec.padding_mode)
+            x = padded(x, pads_of(self.spec, ops.shape(x)[1]), self.spec.padding_mode)
         else:
             x = self._continue(x, stream)
             if x.shape[1] <= self.spec.reach:

@@ -1,10 +1,21 @@
-"""Pools over the whole signal, and upsampling."""
+"""Pools over the whole signal and over moving windows, and upsampling."""
+
+import math
+from collections.abc import Callable
 
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
+from .conv import pads_of
+
+WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
+    "global_average": lambda x: ops.mean(x, axis=1),
+    "global_max": lambda x: ops.max(x, axis=1),
+    "last": lambda x: x[:, -1],
+    "middle": lambda x: x[:, ops.shape(x)[1] // 2],
+}
 
 
 class Pool(Block, kind="pool"):
@@ -12,11 +23,45 @@ class Pool(Block, kind="pool"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> (batch, channels) or (batch, output_size, channels)."""
-        if self.spec.mode == "global_average":
-            return ops.mean(x, axis=1)
+        if self.spec.mode in WHOLE:
+            return WHOLE[self.spec.mode](x)
         reduce = ops.mean if self.spec.mode == "adaptive_average" else ops.max
         windows = self.spec.windows(ops.shape(x)[1])
         return ops.stack([reduce(x[:, a:b], axis=1) for a, b in windows], axis=1)
+
+
+class WindowPool(Block, kind="window_pool"):
+    """Mean or maximum over a window that moves along the signal."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, time, channels) -> (batch, time', channels)."""
+        spec = self.spec
+        if stream is not None:
+            x = self._continue(x, stream)
+            return self._reduce(x) if x.shape[1] >= spec.size else x[:, :0]
+        around = ((0, 0), pads_of(spec, ops.shape(x)[1]), (0, 0))
+        if spec.mode == "max":
+            return self._reduce(ops.pad(x, around, constant_values=-math.inf))
+        y = self._reduce(ops.pad(x, around))
+        if spec.count_padding or spec.padding == "valid":
+            return y
+        return y / self._reduce(ops.pad(ops.ones_like(x[:1, :, :1]), around))
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        """Pool the windows of an already padded signal."""
+        pool = ops.max_pool if self.spec.mode == "max" else ops.average_pool
+        return pool(x, self.spec.size, self.spec.step, "valid", "channels_last")
+
+    def _continue(self, x: Tensor, stream: Stream) -> Tensor:
+        """Put the context before the chunk, and drop the steps before the first window."""
+        spec, skip, length = self.spec, 0, x.shape[1]
+        if spec.reach:
+            x = ops.concatenate([stream.read(self.place, "context"), x], axis=1)
+            stream.write(self.place, "context", x[:, length:])
+        if spec.reach or spec.step > 1:
+            skip = stream.read(self.place, "skip")
+            stream.write(self.place, "skip", strided_steps(skip, length, spec.step)[1])
+        return x[:, skip:]
 
 
 class Upsample(Block, kind="upsample"):

@@ -8,15 +8,26 @@ from tcnzoo.backend import BackendInfo
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
 
-from . import activation, conv, dense, norm, pool, sequential, squeeze_excitation, tcn
+from . import (
+    activation,
+    conv,
+    dense,
+    graph,
+    norm,
+    pool,
+    reshape,
+    sequential,
+    squeeze_excitation,
+    tcn,
+)
 from .block import BLOCKS, Block, build_model
 from .fir import fast_products
 from .run import gradients, predict, trace
 from .stream import init_state, step
 from .weights import LAYOUT, get_weights, set_weights
 
-__all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "dense", "norm", "pool"]
-__all__ += ["sequential", "squeeze_excitation", "tcn"]
+__all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "dense", "graph", "norm"]
+__all__ += ["pool", "reshape", "sequential", "squeeze_excitation", "tcn"]
 __all__ += ["get_weights", "gradients", "init_state", "predict", "set_weights", "step", "trace"]
 
 NAME = "mlx"

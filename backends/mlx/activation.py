@@ -12,6 +12,8 @@ from .block import Block
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
+# Hendrycks & Gimpel 2016, arXiv:1606.08415, the form with tanh.
+GELU_TANH = math.sqrt(2.0 / math.pi)
 
 
 def elu(x: mx.array, alpha: float) -> mx.array:
@@ -35,6 +37,10 @@ def activate(spec: Any, x: mx.array) -> mx.array:
         "softplus": lambda: mx.logaddexp(x, 0.0),
         "softmax": lambda: mx.softmax(x, axis=-1, precise=True),
         "log_softmax": lambda: x - mx.logsumexp(x, axis=-1, keepdims=True),
+        "gelu_tanh": lambda: 0.5 * x * (1.0 + mx.tanh(GELU_TANH * (x + 0.044715 * x * x * x))),
+        "relu6": lambda: mx.clip(x, 0.0, 6.0),
+        "hard_sigmoid": lambda: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
+        "hard_swish": lambda: x * mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
     }
     return functions[spec.name]()
 

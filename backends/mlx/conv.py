@@ -20,33 +20,38 @@ def kernel(block: Block) -> mx.array:
     return direction * (gain * mx.rsqrt(squares)).astype(direction.dtype)
 
 
+def padded(x: mx.array, pads: tuple[int, int], mode: str) -> mx.array:
+    """Add steps before and after a signal (batch, time, channels), in one of the four modes."""
+    (left, right), length = pads, x.shape[1]
+    if not left + right:
+        return x
+    if mode == "zeros":
+        return mx.pad(x, [(0, 0), (left, right), (0, 0)])
+    steps = np.pad(np.arange(length, dtype=np.int32), (left, right), mode=_NUMPY_PAD[mode])  # type: ignore[call-overload]
+    before, after = mx.array(steps[:left]), mx.array(steps[left + length :])
+    return mx.concatenate([x[:, before], x, x[:, after]], axis=1)
+
+
 class Conv1d(Block, kind="conv1d"):
     """y[t, o] = b[o] + sum over i, j of w[o, j, i] x[t * stride + j * dilation, i]."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, in) -> (batch, time', out)."""
+        length = x.shape[1]
         x = self._pad(x) if stream is None else self._continue(x, stream)
         if x.shape[1] <= self.spec.reach:
-            return self._nothing(x, stream)
+            return self._nothing(x, length, stream)
         return convolve(x, kernel(self), self.get("bias"), self.spec)
 
-    def _nothing(self, x: mx.array, stream: Stream | None) -> mx.array:
+    def _nothing(self, x: mx.array, length: int, stream: Stream | None) -> mx.array:
         """No output step: right for a chunk, InputError for a whole signal."""
         if stream is None:
-            self.spec.output_shape((x.shape[2], x.shape[1] - sum(self.spec.pads)))
+            self.spec.output_shape((x.shape[2], length))
         return mx.zeros((x.shape[0], 0, self.spec.out_channels), dtype=x.dtype)
 
     def _pad(self, x: mx.array) -> mx.array:
         """Add the steps that the padding and its mode ask for."""
-        (left, right), length = self.spec.pads, x.shape[1]
-        if not left + right:
-            return x
-        if self.spec.padding_mode == "zeros":
-            return mx.pad(x, [(0, 0), (left, right), (0, 0)])
-        mode = _NUMPY_PAD[self.spec.padding_mode]
-        steps = np.pad(np.arange(length, dtype=np.int32), (left, right), mode=mode)  # type: ignore[call-overload]
-        before, after = mx.array(steps[:left]), mx.array(steps[left + length :])
-        return mx.concatenate([x[:, before], x, x[:, after]], axis=1)
+        return padded(x, self.spec.pads(x.shape[1]), self.spec.padding_mode)
 
     def _continue(self, x: mx.array, stream: Stream) -> mx.array:
         """Put the context before a chunk of one step or more, and drop what no output sees."""

@@ -1,11 +1,20 @@
-"""Pools over the whole signal, and upsampling."""
+"""Pools over the whole signal and over moving windows, and upsampling."""
+
+from collections.abc import Callable
 
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.streaming import Stream
+from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
+
+WHOLE: dict[str, Callable[[mx.array], mx.array]] = {
+    "global_average": lambda x: x.mean(axis=1),
+    "global_max": lambda x: x.max(axis=1),
+    "last": lambda x: x[:, -1],
+    "middle": lambda x: x[:, x.shape[1] // 2],
+}
 
 
 class Pool(Block, kind="pool"):
@@ -13,8 +22,8 @@ class Pool(Block, kind="pool"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> (batch, channels) or (batch, output_size, channels)."""
-        if self.spec.mode == "global_average":
-            return x.mean(axis=1)
+        if self.spec.mode in WHOLE:
+            return WHOLE[self.spec.mode](x)
         starts, ends = np.array(self.spec.windows(x.shape[1]), dtype=np.int32).T[..., None]
         steps = starts + np.arange((ends - starts).max(), dtype=np.int32)
         parts = x[:, mx.array(np.minimum(steps, ends - 1))]
@@ -22,6 +31,45 @@ class Pool(Block, kind="pool"):
             return parts.max(axis=2)
         share = mx.array(((steps < ends) / (ends - starts)).astype(np.float32))
         return (parts * share[..., None]).sum(axis=2).astype(x.dtype)
+
+
+class WindowPool(Block, kind="window_pool"):
+    """Mean or maximum over a window that moves along the signal."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, time, channels) -> (batch, time', channels)."""
+        spec = self.spec
+        if stream is not None:
+            return self._reduce(self._continue(x, stream))
+        pads = spec.pads(x.shape[1])
+        if not any(pads):
+            return self._reduce(x)
+        around = mx.array(-np.inf if spec.mode == "max" else 0.0, dtype=x.dtype)
+        y = self._reduce(mx.pad(x, [(0, 0), pads, (0, 0)], constant_values=around))
+        if spec.mode == "max" or spec.count_padding:
+            return y
+        present = mx.pad(mx.ones((1, x.shape[1], 1), dtype=x.dtype), [(0, 0), pads, (0, 0)])
+        return y / self._reduce(present)
+
+    def _reduce(self, x: mx.array) -> mx.array:
+        """Pool the windows of an already padded signal; none where it is too short."""
+        spec = self.spec
+        if x.shape[1] < spec.size:
+            return x[:, :0]
+        starts = np.arange(0, x.shape[1] - spec.reach, spec.step, dtype=np.int32)
+        windows = x[:, mx.array(starts[:, None] + np.arange(spec.size, dtype=np.int32))]
+        return windows.max(axis=2) if spec.mode == "max" else windows.mean(axis=2)
+
+    def _continue(self, x: mx.array, stream: Stream) -> mx.array:
+        """Put the context before the chunk, and drop the steps before the first window."""
+        spec, skip, length = self.spec, 0, x.shape[1]
+        if spec.reach:
+            x = mx.concatenate([stream.read(self._path, "context").swapaxes(1, 2), x], axis=1)
+            stream.write(self._path, "context", x[:, length:].swapaxes(1, 2))
+        if spec.reach or spec.step > 1:
+            skip = stream.read(self._path, "skip")
+            stream.write(self._path, "skip", strided_steps(skip, length, spec.step)[1])
+        return x[:, skip:]
 
 
 class Upsample(Block, kind="upsample"):

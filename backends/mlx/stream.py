@@ -4,14 +4,14 @@ import copy
 import ctypes
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
 from tcnzoo.fold import fold
-from tcnzoo.specs import Conv1dSpec, Spec
+from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.streaming import Stream
 
 from .block import Block, build_model
@@ -83,9 +83,9 @@ class Steps:
         self.held = [copy.copy(array) for array in _arrays(model)]
         self.places = [_address(array) for array in self.held]
         self.periods = {
-            f"{path}.skip" if path else "skip": part.stride
+            f"{path}.skip" if path else "skip": _period(part)
             for path, part in model.spec.walk()
-            if isinstance(part, Conv1dSpec)
+            if "skip" in part.own_state()
         }
         self.ran: dict[tuple[Any, ...], int] = {}
         self.folded: Block | None = None
@@ -128,6 +128,11 @@ class Steps:
         if returning and key not in self.compiled and len(self.compiled) < KEPT:
             self.compiled[key] = mx.compile(run)
         return self.compiled.get(key, run)
+
+
+def _period(spec: Spec) -> int:
+    """Input steps from one output of a strided block to the next."""
+    return spec.step if isinstance(spec, WindowPoolSpec) else cast(Conv1dSpec, spec).stride
 
 
 def _advance(

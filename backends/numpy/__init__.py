@@ -12,11 +12,22 @@ from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
-from . import activation, conv, dense, norm, pool, sequential, squeeze_excitation, tcn
+from . import (
+    activation,
+    conv,
+    dense,
+    graph,
+    norm,
+    pool,
+    reshape,
+    sequential,
+    squeeze_excitation,
+    tcn,
+)
 from .block import BLOCKS, Array, Block, build as build_block
 
-__all__ = ["BLOCKS", "Block", "activation", "conv", "dense", "norm", "pool", "sequential"]
-__all__ += ["squeeze_excitation", "tcn"]
+__all__ = ["BLOCKS", "Block", "activation", "conv", "dense", "graph", "norm", "pool", "reshape"]
+__all__ += ["sequential", "squeeze_excitation", "tcn"]
 
 NAME = "numpy"
 DTYPES = ("float32", "float64")

@@ -28,6 +28,12 @@ def elu(x: Array, alpha: float) -> Array:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0.0)))
 
 
+def gelu_tanh(x: Array) -> Array:
+    """Hendrycks & Gimpel 2016, arXiv:1606.08415, the form with tanh."""
+    inner: Array = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)
+    return 0.5 * x * (1.0 + np.tanh(inner))
+
+
 def log_softmax(x: Array) -> Array:
     """Logarithm of the softmax over channels (axis 1)."""
     shifted = x - x.max(axis=1, keepdims=True)
@@ -49,6 +55,10 @@ def activate(spec: Any, x: Array) -> Array:
         "softplus": lambda: np.logaddexp(x, 0.0),
         "softmax": lambda: np.exp(log_softmax(x)),
         "log_softmax": lambda: log_softmax(x),
+        "gelu_tanh": lambda: gelu_tanh(x),
+        "relu6": lambda: np.clip(x, 0.0, 6.0),
+        "hard_sigmoid": lambda: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+        "hard_swish": lambda: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
     }
     return np.asarray(functions[spec.name](), dtype=x.dtype)
 

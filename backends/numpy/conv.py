@@ -23,6 +23,12 @@ def _out(block: Block) -> int:
     return 1 if block.spec.kind == "conv_transpose1d" else 0
 
 
+def padded(x: Array, pads: tuple[int, int], mode: str) -> Array:
+    """Add steps before and after a signal (batch, channels, time), in one of the four modes."""
+    found: Array = np.pad(x, ((0, 0), (0, 0), pads), mode=_NUMPY_PAD[mode])  # type: ignore[call-overload]
+    return found
+
+
 class Conv1d(Block, kind="conv1d"):
     """y[o, t] = b[o] + sum over i, j of w[o, i, j] x[i, t * stride + j * dilation]."""
 
@@ -30,8 +36,7 @@ class Conv1d(Block, kind="conv1d"):
         """(batch, in, time) -> (batch, out, time')."""
         spec = self.spec
         if stream is None:
-            mode = _NUMPY_PAD[spec.padding_mode]
-            x = np.pad(x, ((0, 0), (0, 0), spec.pads), mode=mode)  # type: ignore[call-overload]
+            x = padded(x, spec.pads(x.shape[2]), spec.padding_mode)
             steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
             start = 0
         else:

@@ -6,7 +6,18 @@ from tcnzoo.backend import BackendInfo, Handle
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
 
-from . import activation, conv, dense, norm, pool, sequential, squeeze_excitation, tcn
+from . import (
+    activation,
+    conv,
+    dense,
+    graph,
+    norm,
+    pool,
+    reshape,
+    sequential,
+    squeeze_excitation,
+    tcn,
+)
 from .block import BLOCKS, Block, build as build_block
 from .run import gradients, init_state, predict, step, trace
 from .weights import LAYOUT, get_weights, set_weights
@@ -23,11 +34,13 @@ __all__ = [
     "dense",
     "get_weights",
     "gradients",
+    "graph",
     "info",
     "init_state",
     "norm",
     "pool",
     "predict",
+    "reshape",
     "sequential",
     "set_weights",
     "squeeze_excitation",

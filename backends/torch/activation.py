@@ -24,6 +24,10 @@ FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "softplus": lambda x, spec: F.softplus(x),
     "softmax": lambda x, spec: F.softmax(x, dim=1),
     "log_softmax": lambda x, spec: F.log_softmax(x, dim=1),
+    "gelu_tanh": lambda x, spec: F.gelu(x, approximate="tanh"),
+    "relu6": lambda x, spec: F.relu6(x),
+    "hard_sigmoid": lambda x, spec: F.hardsigmoid(x),
+    "hard_swish": lambda x, spec: F.hardswish(x),
 }
 
 

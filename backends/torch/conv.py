@@ -18,6 +18,11 @@ NARROW = 128
 _PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
+def padded(x: Tensor, pads: tuple[int, int], mode: str) -> Tensor:
+    """Add steps before and after a signal (batch, channels, time), in one of the four modes."""
+    return F.pad(x, pads, mode=_PAD[mode]) if any(pads) else x
+
+
 class _Kernel(Block):
     """What plain and transposed convolutions share: the effective kernel."""
 
@@ -41,7 +46,7 @@ class Conv1d(_Kernel, kind="conv1d"):
     def __init__(self, spec: Spec) -> None:
         """Note what is looked up at every step of a stream."""
         super().__init__(spec)
-        self.reach, self.pads, self.keeps = self.spec.reach, self.spec.pads, spec.own_state()
+        self.reach, self.keeps = self.spec.reach, spec.own_state()
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Pad and convolve; with a `stream`, continue what came before."""
@@ -51,11 +56,16 @@ class Conv1d(_Kernel, kind="conv1d"):
             x = self._continue(x, stream)
             if x.shape[2] <= self.reach:
                 return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
-        elif self._channels_last(x) and self.spec.padding_mode == "zeros":
-            x = F.pad(x.transpose(1, 2), (0, 0, *self.pads)).transpose(1, 2)
-        elif any(self.pads):
-            x = F.pad(x, self.pads, mode=_PAD[self.spec.padding_mode])
+        else:
+            x = self._pad(x)
         return self._plain(x)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        """Add the steps that the padding and its mode ask for."""
+        pads, mode = self.spec.pads(x.shape[2]), self.spec.padding_mode
+        if mode == "zeros" and self._channels_last(x):
+            return F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
+        return padded(x, pads, mode)
 
     def run_packed(
         self, x: Tensor, stream: Stream | None = None, norm: Any = None, activation: Any = None
@@ -72,11 +82,10 @@ class Conv1d(_Kernel, kind="conv1d"):
             x = self._continue(x, stream)
             if x.shape[2] <= self.reach:
                 return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
-        elif any(self.pads):
-            if self.spec.padding_mode == "zeros":
-                x = packed.lead(x, *self.pads)
-            else:
-                x = F.pad(x, self.pads, mode=_PAD[self.spec.padding_mode])
+        else:
+            pads = self.spec.pads(x.shape[2])
+            zeros = self.spec.padding_mode == "zeros" and any(pads)
+            x = packed.lead(x, *pads) if zeros else padded(x, pads, self.spec.padding_mode)
         return packed.convolve(self, x, norm, activation)
 
     def _channels_last(self, x: Tensor) -> bool:

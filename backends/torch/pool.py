@@ -1,11 +1,21 @@
-"""Pools over the whole signal, and upsampling."""
+"""Pools over the whole signal and over moving windows, and upsampling."""
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from tcnzoo.streaming import Stream
+from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
+
+WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
+    "global_average": lambda x: x.mean(dim=2),
+    "global_max": lambda x: x.amax(dim=2),
+    "last": lambda x: x[:, :, -1],
+    "middle": lambda x: x[:, :, x.shape[2] // 2],
+}
 
 
 class Pool(Block, kind="pool"):
@@ -13,11 +23,48 @@ class Pool(Block, kind="pool"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, channels) or (batch, channels, output_size)."""
-        if self.spec.mode == "global_average":
-            return x.mean(dim=2)
+        if self.spec.mode in WHOLE:
+            return WHOLE[self.spec.mode](x)
         if self.spec.mode == "adaptive_average":
             return F.adaptive_avg_pool1d(x, self.spec.output_size)
         return F.adaptive_max_pool1d(x, self.spec.output_size)
+
+
+class WindowPool(Block, kind="window_pool"):
+    """Mean or maximum over a window that moves along the signal."""
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, channels, time) -> (batch, channels, time')."""
+        spec = self.spec
+        if stream is not None:
+            return self._reduce(self._continue(x, stream))
+        pads = spec.pads(x.shape[2])
+        if not any(pads):
+            return self._reduce(x)
+        y = self._reduce(F.pad(x, pads, value=-torch.inf if spec.mode == "max" else 0.0))
+        if spec.mode == "max" or spec.count_padding:
+            return y
+        return y / self._reduce(F.pad(x.new_ones(1, 1, x.shape[2]), pads))
+
+    def _reduce(self, x: Tensor) -> Tensor:
+        """Pool the windows of an already padded signal; none where it is too short."""
+        spec = self.spec
+        if x.shape[2] < spec.size:
+            return x[:, :, :0]
+        pool = F.max_pool1d if spec.mode == "max" else F.avg_pool1d
+        return pool(x, spec.size, spec.step)
+
+    def _continue(self, x: Tensor, stream: Stream) -> Tensor:
+        """Put the context before the chunk, and drop the steps before the first window."""
+        spec, skip, length = self.spec, 0, x.shape[2]
+        if spec.reach:
+            x = torch.cat([stream.read(self.path, "context"), x], dim=2)
+            stream.write(self.path, "context", x[:, :, x.shape[2] - spec.reach :].clone())
+        if spec.reach or spec.step > 1:
+            skip = int(stream.read(self.path, "skip"))
+            after = strided_steps(skip, length, spec.step)[1]
+            stream.write(self.path, "skip", torch.tensor(after, dtype=torch.int32))
+        return x[:, :, skip:]
 
 
 class Upsample(Block, kind="upsample"):

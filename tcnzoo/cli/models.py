@@ -61,7 +61,7 @@ def describe(
     rate = facts.sampling_rate if facts else None
     if as_json:
         document = {"model": source, "kind": spec.kind, "sampling_rate": rate}
-        least = {"min_length": analysis.min_length(spec)}
+        least = {"min_length": spec.min_length()}
         console.show_json({**document, **description.to_dict(), **least})
         return
     _show_layers(source, description)
@@ -144,7 +144,7 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
         "parameters": counts,
         "cost": f"{macs_text(description.macs)} multiply-accumulates a signal",
         "receptive field": steps(description.receptive_field),
-        "shortest signal": steps(analysis.min_length(spec)),
+        "shortest signal": steps(spec.min_length()),
     }
     if len(description.output_shape) == 2 and description.stride != "1":
         facts["output step every"] = f"{description.stride} input steps"

@@ -8,9 +8,11 @@ from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
 from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec, StateItem
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
+from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, WeightNormSpec
-from tcnzoo.specs.pool import PoolSpec, UpsampleSpec
+from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
+from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
@@ -24,18 +26,25 @@ AnySpec = Annotated[
     | DenseBlockSpec
     | DenseSpec
     | DropoutSpec
+    | FlattenSpec
     | GluSpec
+    | GraphSpec
     | LayerNormSpec
+    | PadSpec
     | PoolSpec
     | SequentialSpec
     | SqueezeExcitationSpec
     | TcnSpec
     | TemporalBlockSpec
-    | UpsampleSpec,
+    | UpsampleSpec
+    | WindowPoolSpec,
     Field(discriminator="kind"),
 ]
 
-SequentialSpec.model_rebuild(_types_namespace={"AnySpec": AnySpec})
+NodeLayer = Annotated[AnySpec | MergeSpec, Field(discriminator="kind")]
+
+for _spec in (SequentialSpec, NodeSpec, GraphSpec):
+    _spec.model_rebuild(_types_namespace={"AnySpec": AnySpec, "NodeLayer": NodeLayer})
 SPEC_ADAPTER: TypeAdapter[Spec] = TypeAdapter(AnySpec)
 
 __all__ = [
@@ -51,9 +60,15 @@ __all__ = [
     "DropoutSpec",
     "EmbeddingSpec",
     "Field1d",
+    "FlattenSpec",
     "GluSpec",
+    "GraphSpec",
     "InitializerSpec",
     "LayerNormSpec",
+    "MergeSpec",
+    "NodeLayer",
+    "NodeSpec",
+    "PadSpec",
     "PoolSpec",
     "SequentialSpec",
     "Shape",
@@ -64,4 +79,5 @@ __all__ = [
     "TemporalBlockSpec",
     "UpsampleSpec",
     "WeightNormSpec",
+    "WindowPoolSpec",
 ]

@@ -10,7 +10,8 @@ from tcnzoo.specs.base import NoneWord, Rate, Shape, Spec
 
 ActivationName = Literal[
     "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
-    "tanh", "sigmoid", "softplus", "softmax", "log_softmax",
+    "tanh", "sigmoid", "softplus", "softmax", "log_softmax", "gelu_tanh", "relu6", "hard_sigmoid",
+    "hard_swish",
 ]  # fmt: skip
 
 
@@ -18,8 +19,9 @@ class ActivationSpec(Spec):
     """A pointwise activation, or a softmax over channels.
 
     Attributes:
-        name: which one; `gelu` is the exact form (erf), `softmax` and `log_softmax` act over
-            channels.
+        name: which one; `gelu` is the exact form (erf) and `gelu_tanh` its approximation,
+            `hard_sigmoid` is relu6(x + 3) / 6 and `hard_swish` x times that, `softmax` and
+            `log_softmax` act over channels.
         slope: of `leaky_relu` below zero (torch's 0.01; Keras's own default is 0.3).
         alpha: of `elu` below zero.
     """

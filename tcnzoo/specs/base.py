@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tcnzoo.errors import InputError, SpecError
+from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.params import Param, prefixed
 
 Shape = tuple[int, ...]
@@ -23,6 +23,9 @@ def none_or(value: Any) -> Any:
 
 
 NoneWord = BeforeValidator(none_or)
+
+# Steps, and channels where any will do, that every layer takes: only how they change matters.
+PROBE = 2**20
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,20 @@ class Field1d:
     def then(self, after: "Field1d") -> "Field1d":
         """Compose with the field of what follows."""
         return Field1d(self.layers + after.layers)
+
+    def union(self, beside: "Field1d") -> "Field1d":
+        """Field of an output that sees what either of two of the same stride sees."""
+        delay = max(self.delay, beside.delay)
+        before = max(one._span - one.delay for one in (self, beside))
+        return Field1d((Reach(before + delay, self.stride, delay),))
+
+    @property
+    def _span(self) -> Fraction:
+        """Input steps from the first to the last that one output step sees."""
+        span, stride = Fraction(0), Fraction(1)
+        for layer in self.layers:
+            span, stride = span + layer.span * stride, stride * layer.stride
+        return span
 
 
 def settled(kind: str, channels: int | None) -> int:
@@ -195,6 +212,37 @@ class Spec(BaseModel):
                 f"{self.kind} expects {wanted} channels on axis 1 of (batch, channels, time), "
                 f"but {input_shape[0]} came"
             )
+
+    def min_length(self) -> int:
+        """Find the fewest time steps that the model takes, by doubling and bisection.
+
+        Raises:
+            InputError: it takes no length at all.
+        """
+        fits = 1
+        while self._is_too_short(fits):
+            fits *= 2
+        too_short = fits // 2
+        while fits - too_short > 1:
+            middle = (fits + too_short) // 2
+            if self._is_too_short(middle):
+                too_short = middle
+            else:
+                fits = middle
+        self.output_shape((self.input_channels or 2, fits))
+        return fits
+
+    def _is_too_short(self, length: int) -> bool:
+        """Whether the model wants a longer signal."""
+        try:
+            self.output_shape((self.input_channels or 2, length))
+        except SignalTooLong:
+            return False
+        except InputError:
+            if length > PROBE:
+                raise
+            return True
+        return False
 
     def macs(self, length: int | None) -> int:
         """Multiply-accumulates for one input of `length` steps (None: a vector)."""

@@ -8,11 +8,57 @@ from pydantic import model_validator
 from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import OptionalActivation, activation_child
-from tcnzoo.specs.base import Field1d, PaddingMode, Positive, Rate, Shape, Spec, StateItem
+from tcnzoo.specs.base import (
+    PROBE,
+    Field1d,
+    PaddingMode,
+    Positive,
+    Rate,
+    Shape,
+    Spec,
+    StateItem,
+)
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
 
-Padding = Literal["causal", "same", "valid"]
+Padding = Literal["causal", "same", "same_upper", "valid"]
+
+
+def window_pads(padding: Padding, length: int, reach: int, stride: int) -> tuple[int, int]:
+    """Steps that a window over time adds on the left and on the right.
+
+    Args:
+        padding: as in Conv1dSpec.
+        length: steps of the signal.
+        reach: steps from the first to the last that one output sees.
+        stride: steps between the windows.
+    """
+    total = reach
+    if padding == "same_upper":
+        outputs = -(-length // stride)
+        total = max(0, (outputs - 1) * stride + reach + 1 - length)
+    left = {"causal": reach, "valid": 0}.get(padding, total // 2)
+    return left, (total - left if padding in ("same", "same_upper") else 0)
+
+
+def window_delay(padding: Padding, reach: int, stride: int) -> int:
+    """Steps after an output's own first one that it sees, at most; arguments as `window_pads`."""
+    fewest = max(0, reach - stride + 1) if padding == "same_upper" else reach
+    return {"causal": 0, "valid": reach}.get(padding, reach - fewest // 2)
+
+
+def check_padding(mode: PaddingMode, steps: int, length: int) -> None:
+    """Raise InputError unless a signal of `length` steps can be padded by `steps` in this mode."""
+    if mode == "reflect" and steps >= length:
+        raise InputError(
+            f"reflect padding by {steps} steps needs a signal of more than {steps} steps, "
+            f"but {length} came"
+        )
+    if mode == "circular" and steps > length:
+        raise InputError(
+            f"circular padding by {steps} steps needs a signal of at least {steps} steps, "
+            f"but {length} came"
+        )
 
 
 class _KernelSpec(Spec):
@@ -25,7 +71,6 @@ class _KernelSpec(Spec):
     dilation: Positive = 1
     bias: bool = True
     weight_norm: bool = False
-    padding: Padding = "causal"
     initializer: Initializer = InitializerSpec()
 
     @property
@@ -73,7 +118,10 @@ class Conv1dSpec(_KernelSpec):
     Attributes:
         groups: input and output channels are split into this many independent groups.
         padding: `causal` adds (kernel_size - 1) * dilation steps on the left, `same` half of that
-            (rounded down) on the left and the rest on the right, `valid` none.
+            (rounded down) on the left and the rest on the right, `valid` none. `same_upper` adds
+            what ceil(time / stride) outputs need, half of it (rounded down) on the left: Keras's
+            and TensorFlow's "same", and ONNX's SAME_UPPER, which with a stride differs from `same`
+            and depends on the length.
         padding_mode: what the added steps hold, as torch.nn.functional.pad defines the four modes.
         weight_norm: parameters `weight_v` and `weight_g` instead of `weight`.
     Source:
@@ -82,6 +130,7 @@ class Conv1dSpec(_KernelSpec):
 
     kind: Literal["conv1d"] = "conv1d"
     groups: Positive = 1
+    padding: Padding = "causal"
     padding_mode: PaddingMode = "zeros"
 
     @model_validator(mode="after")
@@ -94,11 +143,9 @@ class Conv1dSpec(_KernelSpec):
                 )
         return self
 
-    @property
-    def pads(self) -> tuple[int, int]:
-        """Steps added on the left and on the right."""
-        left = {"causal": self.reach, "same": self.reach // 2, "valid": 0}[self.padding]
-        return left, (self.reach - left if self.padding == "same" else 0)
+    def pads(self, length: int) -> tuple[int, int]:
+        """Steps added on the left and on the right of a signal of `length` steps."""
+        return window_pads(self.padding, length, self.reach, self.stride)
 
     @property
     def pointwise(self) -> bool:
@@ -127,17 +174,8 @@ class Conv1dSpec(_KernelSpec):
     def output_shape(self, input_shape: Shape) -> Shape:
         """(in, time) -> (out, time'); see Spec.output_shape."""
         length = self.step_shape(input_shape)
-        left, right = self.pads
-        if self.padding_mode == "reflect" and max(left, right) >= length:
-            raise InputError(
-                f"reflect padding by {max(left, right)} steps needs a signal of more than "
-                f"{max(left, right)} steps, but {length} came"
-            )
-        if self.padding_mode == "circular" and max(left, right) > length:
-            raise InputError(
-                f"circular padding by {max(left, right)} steps needs a signal of at least "
-                f"{max(left, right)} steps, but {length} came"
-            )
+        left, right = self.pads(length)
+        check_padding(self.padding_mode, max(left, right), length)
         steps = length + left + right - self.reach
         if steps < 1:
             raise InputError(
@@ -154,17 +192,18 @@ class Conv1dSpec(_KernelSpec):
 
     def field(self) -> Field1d:
         """`reach + 1` steps, of which `same` needs the right half from the future."""
-        delay = {"causal": 0, "same": self.pads[1], "valid": self.reach}[self.padding]
-        return Field1d.of(self.reach, self.stride, delay)
+        return Field1d.of(
+            self.reach, self.stride, window_delay(self.padding, self.reach, self.stride)
+        )
 
     def own_obstacle(self) -> str | None:
         """Streaming needs padding that looks at the past only."""
-        if self.padding == "same" and self.reach:
+        if self.padding in ("same", "same_upper") and self.reach:
             return (
-                "padding 'same' looks ahead, so it cannot stream; use padding 'causal' or 'valid'"
-                " (causal: true in a tcn)"
+                f"padding {self.padding!r} looks ahead, so it cannot stream; use padding 'causal' "
+                "or 'valid' (causal: true in a tcn)"
             )
-        if self.padding_mode in ("reflect", "circular") and self.pads[0]:
+        if self.padding_mode in ("reflect", "circular") and self.pads(PROBE)[0]:
             return (
                 f"padding_mode {self.padding_mode!r} fills the start from later samples, so it "
                 "cannot stream; use 'zeros' or 'replicate'"
@@ -187,6 +226,7 @@ class ConvTranspose1dSpec(_KernelSpec):
     """
 
     kind: Literal["conv_transpose1d"] = "conv_transpose1d"
+    padding: Literal["causal", "same", "valid"] = "causal"
 
     @property
     def overlap(self) -> int:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.activation import GluSpec
-from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec
+from tcnzoo.specs.base import PROBE, EmbeddingSpec, Field1d, Shape, Spec
+from tcnzoo.specs.reshape import FlattenSpec
 
 if TYPE_CHECKING:
     from tcnzoo.specs import AnySpec
@@ -31,9 +32,6 @@ RESERVED = frozenset([
     "set_submodule", "share_memory", "spec", "state_dict", "tcnzoo", "to", "to_empty", "train",
     "training", "type", "xpu", "zero_grad",
 ])  # fmt: skip
-
-# Steps, and channels where any will do, that every layer takes: only how they change matters.
-PROBE = 2**20
 
 
 class SequentialSpec(Spec):
@@ -67,18 +65,28 @@ class SequentialSpec(Spec):
 
     @model_validator(mode="after")
     def _layers_take_what_comes(self) -> Self:
-        shape: Shape = (self.input_channels or PROBE, PROBE)
-        for name, layer in self.layers.items():
-            if any(one.per_step for one in layer.embedding_specs) and shape[1:] != (PROBE,):
+        channels = self.input_channels or PROBE
+        try:
+            shapes = self.shapes((channels, PROBE))
+        except SignalTooLong:
+            shapes = self._shapes_at_fixed_length(channels)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        for name, before in zip(list(self.layers)[1:], shapes[:-1], strict=True):
+            per_step = any(one.per_step for one in self.layers[name].embedding_specs)
+            if per_step and before[1:] != (PROBE,):
                 raise ValueError(
                     f"layer {name!r} takes an embedding for each step of the input, so the layers "
                     "before it must keep the length of the signal, but they change it"
                 )
-            try:
-                shape = layer.output_shape(shape)
-            except InputError as error:
-                raise ValueError(f"layer {name!r}: {error}") from None
         return self
+
+    def _shapes_at_fixed_length(self, channels: int) -> list[Shape]:
+        """Shapes for the one length, or the shortest, that the layers take."""
+        try:
+            return self.shapes((channels, self.min_length()))
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
     def children(self) -> dict[str, Spec]:
         """The layers."""
@@ -114,7 +122,7 @@ class SequentialSpec(Spec):
             try:
                 shapes.append(layer.output_shape(shapes[-1]))
             except InputError as error:
-                raise InputError(f"layer {name!r}: {error}") from None
+                raise type(error)(f"layer {name!r}: {error}") from None
         return shapes[1:]
 
     def macs(self, length: int | None) -> int:
@@ -148,5 +156,7 @@ def _output_width(layer: Spec, width: int | None) -> int | None:
         return width
     if isinstance(layer, GluSpec):
         return None if width is None else width // 2
+    if isinstance(layer, FlattenSpec):
+        return None if width is None else width * layer.length
     channels: Any = getattr(layer, "channels", None)
     return channels if isinstance(channels, int) else width

@@ -1,0 +1,185 @@
+"""Named nodes that each read from earlier ones: models with branches, sums and concatenations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from tcnzoo.errors import InputError, SignalTooLong
+from tcnzoo.specs.base import PROBE, Field1d, Positive, Shape, Spec
+from tcnzoo.specs.sequential import RESERVED, LayerName
+
+if TYPE_CHECKING:
+    from tcnzoo.specs import NodeLayer
+
+# What nodes call the input of the graph.
+INPUT = "input"
+
+
+class MergeSpec(Spec):
+    """Several signals made one; a node of a graph and nothing else.
+
+    Attributes:
+        mode: `add` and `multiply` take signals of one shape, or vectors (batch, channels) that act
+            on every step of them; `concat` puts channels side by side.
+    """
+
+    kind: Literal["merge"] = "merge"
+    mode: Literal["add", "multiply", "concat"]
+
+    def merged_shape(self, shapes: list[Shape]) -> Shape:
+        """Shape of the result.
+
+        Raises:
+            InputError: shapes that do not go together.
+        """
+        text = " and ".join(str(shape) for shape in shapes)
+        lengths = {shape[1:] for shape in shapes}
+        if self.mode == "concat":
+            if len(lengths) > 1:
+                raise InputError(f"merge 'concat' takes signals of one length, but got {text}")
+            return (sum(shape[0] for shape in shapes), *shapes[0][1:])
+        if len({shape[0] for shape in shapes}) > 1 or len(lengths - {()}) > 1:
+            raise InputError(f"merge {self.mode!r} takes signals of one shape, but got {text}")
+        return max(shapes, key=len)
+
+
+class NodeSpec(BaseModel):
+    """One node of a graph.
+
+    Attributes:
+        layer: any block, or a merge.
+        inputs: names of earlier nodes, or `input`: one for a block, two or more for a merge.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layer: NodeLayer
+    inputs: Annotated[tuple[str, ...], Field(min_length=1)] = (INPUT,)
+
+    @model_validator(mode="after")
+    def _inputs_fit(self) -> Self:
+        merges = isinstance(self.layer, MergeSpec)
+        if merges != (len(self.inputs) > 1):
+            wanted = "two or more inputs" if merges else "one input"
+            raise ValueError(f"a {self.layer.kind} takes {wanted}, but got {len(self.inputs)}")
+        if self.layer.embedding_specs:
+            raise ValueError(f"a {self.layer.kind} that takes embeddings cannot be in a graph")
+        return self
+
+
+class GraphSpec(Spec):
+    """Nodes in order of computation, each reading from the input or from earlier nodes.
+
+    The last node is the output. Parameters are named `node.parameter`.
+
+    Attributes:
+        in_channels: of the input.
+        nodes: name -> node; names as in SequentialSpec.
+    """
+
+    kind: Literal["graph"] = "graph"
+    in_channels: Positive
+    nodes: Annotated[dict[LayerName, NodeSpec], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        known, read = {INPUT}, set[str]()
+        for name, node in self.nodes.items():
+            if name in RESERVED or name == INPUT:
+                raise ValueError(f"node name {name!r} is reserved; choose another")
+            unknown = [one for one in node.inputs if one not in known]
+            if unknown:
+                raise ValueError(f"node {name!r} reads {unknown[0]!r}, which is no earlier node")
+            known.add(name)
+            read.update(node.inputs)
+        unread = [name for name in list(self.nodes)[:-1] if name not in read]
+        if unread:
+            raise ValueError(f"no node reads {unread[0]!r}, and it is not the last one")
+        return self
+
+    @model_validator(mode="after")
+    def _nodes_take_what_comes(self) -> Self:
+        try:
+            try:
+                self.shapes((self.in_channels, PROBE))
+            except SignalTooLong:
+                self.shapes((self.in_channels, self.min_length()))
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def children(self) -> dict[str, Spec]:
+        """The layers of the nodes."""
+        return {name: node.layer for name, node in self.nodes.items()}
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.in_channels
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        shape: Shape = (self.in_channels, PROBE)
+        try:
+            return self.output_shape(shape)[0]
+        except SignalTooLong:
+            return self.output_shape((self.in_channels, self.min_length()))[0]
+
+    def shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shape after each node."""
+        self.check_channels(input_shape)
+        shapes = {INPUT: input_shape}
+        for name, node in self.nodes.items():
+            before = [shapes[one] for one in node.inputs]
+            try:
+                if isinstance(node.layer, MergeSpec):
+                    shapes[name] = node.layer.merged_shape(before)
+                else:
+                    shapes[name] = node.layer.output_shape(before[0])
+            except InputError as error:
+                raise type(error)(f"node {name!r}: {error}") from None
+        del shapes[INPUT]
+        return shapes
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """Shape after the last node."""
+        return list(self.shapes(input_shape).values())[-1]
+
+    def macs(self, length: int | None) -> int:
+        """Sum over the nodes, each at the length that reaches it."""
+        shape: Shape = (self.in_channels,) if length is None else (self.in_channels, length)
+        before = {INPUT: shape, **self.shapes(shape)}
+        return sum(
+            node.layer.macs(before[node.inputs[0]][1] if len(before[node.inputs[0]]) == 2 else None)
+            for node in self.nodes.values()
+        )
+
+    def fields(self) -> dict[str, Field1d]:
+        """Field of each node, and of the input, counted from the input of the graph."""
+        fields = {INPUT: Field1d()}
+        for name, node in self.nodes.items():
+            found = fields[node.inputs[0]]
+            for one in node.inputs[1:]:
+                found = found.union(fields[one])
+            fields[name] = found.then(node.layer.field())
+        return fields
+
+    def field(self) -> Field1d:
+        """That of the last node."""
+        return list(self.fields().values())[-1]
+
+    def own_obstacle(self) -> str | None:
+        """Signals that are merged must have given out as many steps as one another, always."""
+        fields = self.fields()
+        for name, node in self.nodes.items():
+            waits = {one: fields[one].delay for one in node.inputs}
+            if len(set(waits.values())) > 1:
+                text = ", ".join(f"{one} by {steps}" for one, steps in waits.items())
+                return (
+                    f"node {name!r} merges signals that lag differently ({text} steps), so it "
+                    "cannot stream; use padding 'causal'"
+                )
+        return None

@@ -1,0 +1,77 @@
+"""Layers that only move values: signals made vectors, and steps added or dropped at the ends."""
+
+from typing import Literal
+
+from tcnzoo.errors import InputError, SignalTooLong
+from tcnzoo.specs.base import Field1d, PaddingMode, Positive, Shape, Spec
+from tcnzoo.specs.conv import check_padding
+from tcnzoo.specs.pool import steps_of
+
+
+class FlattenSpec(Spec):
+    """A signal of fixed length as one vector, (batch, channels, length) -> (batch, width).
+
+    Attributes:
+        length: time steps of the signal, no more and no fewer: a vector has one width.
+        order: which index moves slowly: `channels` gives value (c, t) the place c * length + t, as
+            torch.nn.Flatten; `time` the place t * channels + c, as keras.layers.Flatten.
+    """
+
+    kind: Literal["flatten"] = "flatten"
+    length: Positive
+    order: Literal["channels", "time"] = "channels"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, length) -> (channels * length,)."""
+        steps = steps_of(self, input_shape)
+        if steps != self.length:
+            error = SignalTooLong if steps > self.length else InputError
+            raise error(f"flatten expects {self.length} time steps, but {steps} came")
+        return (input_shape[0] * self.length,)
+
+    @property
+    def pools_all(self) -> bool:
+        """Always."""
+        return True
+
+    def own_obstacle(self) -> str | None:
+        """A vector of the whole signal is never complete before its end."""
+        return "flatten needs the whole signal, so it cannot stream"
+
+
+class PadSpec(Spec):
+    """Time steps added (or, where negative, dropped) at the two ends of a signal.
+
+    Attributes:
+        left, right: how many.
+        mode: what added steps hold, as in Conv1dSpec's `padding_mode`.
+    """
+
+    kind: Literal["pad"] = "pad"
+    left: int = 0
+    right: int = 0
+    mode: PaddingMode = "zeros"
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, time) -> (channels, time + left + right)."""
+        steps = steps_of(self, input_shape)
+        check_padding(self.mode, max(self.left, self.right), steps)
+        if steps + min(0, self.left) + min(0, self.right) < 1:
+            raise InputError(
+                f"pad drops {-min(0, self.left) - min(0, self.right)} steps, so it needs a signal "
+                f"of more, but {steps} came"
+            )
+        return input_shape[0], steps + self.left + self.right
+
+    def field(self) -> Field1d:
+        """One step, `left` earlier."""
+        return Field1d.of(0, 1, -self.left)
+
+    def own_obstacle(self) -> str | None:
+        """The ends of a stream are not known."""
+        if self.left or self.right:
+            return (
+                "pad works on the ends of a whole signal, so it cannot stream; "
+                "use padding 'causal' of the convolution"
+            )
+        return None
