@@ -7,6 +7,7 @@ import numpy as np
 
 import tcnzoo
 from benchmarks import nets, tasks
+from benchmarks.big_files import big_files_group
 from benchmarks.nets import NETS, Net
 from benchmarks.timing import Result, interleaved
 from tcnzoo.backend import installed_backends
@@ -145,4 +146,5 @@ GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "mlx": mlx_group,
     "mlx-openblas": mlx_group,
     "presets": preset_group,
+    "big-files": big_files_group,
 }

@@ -96,7 +96,7 @@ def one_group(
 def everything(
     groups: Annotated[
         str, typer.Option(help="comma-separated")
-    ] = "torch,keras,mlx,mlx-openblas,presets",
+    ] = "torch,keras,mlx,mlx-openblas,presets,big-files",
     device: Annotated[str | None, typer.Option(help="cuda, mps, gpu; default: the CPU")] = None,
     budget: Annotated[float, typer.Option(help="seconds for each measurement")] = 20.0,
     name: Annotated[

@@ -23,6 +23,7 @@ NEEDS = {
     "torch": ("torch",),
     "mlx": ("mlx.core",),
     "keras": ("keras",),
+    "h5py": ("h5py",),
 }
 
 # The model itself among its parts in a trace; no part can have this name.

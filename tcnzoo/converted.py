@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Weights
+from tcnzoo.lazy import Tensors
 from tcnzoo.specs import Spec
 
 
@@ -15,14 +15,14 @@ class Converted:
 
     Attributes:
         spec: of the model.
-        weights: neutral names and layout, every row of the spec's table.
+        weights: neutral names and layout, every row of the spec's table; lazy or not.
         used: source tensor -> the neutral tensor that it became.
         dropped: source tensor -> why it was left out.
         assumed: fields of the spec that neither the file nor a hint says -> the value taken.
     """
 
     spec: Spec
-    weights: Weights
+    weights: Tensors
     used: Mapping[str, str]
     dropped: Mapping[str, str] = field(default_factory=dict)
     assumed: Mapping[str, Any] = field(default_factory=dict)

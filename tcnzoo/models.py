@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,12 +16,16 @@ from tcnzoo.backend import (
     get_backend,
     handle_of,
 )
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError
+from tcnzoo.lazy import facts_of
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import State, check_state, initial_state
 from tcnzoo.zoo import load_spec
+
+if TYPE_CHECKING:
+    from tcnzoo.parity import ParityReport
 
 LOSSES = ("mse", "mae", "bce", "cross_entropy")
 
@@ -198,13 +202,38 @@ def gradients(
     return _engine(model).gradients(model, x, target, loss, rows, training)
 
 
-def save(model: Any, directory: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Write a model as a checkpoint directory, config.json and model.safetensors.
+def save(
+    model: Any,
+    directory: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    licence: str | None = None,
+    parity: "ParityReport | None" = None,
+    max_shard_size: int | str = LARGEST_SHARD,
+) -> None:
+    """Write a model as a checkpoint directory: config.json, model.safetensors, README.md.
 
+    Args:
+        model: from `create` or `load`.
+        directory: made if it is not there.
+        overwrite: replace the checkpoint that is there; of its README.md only our section.
+        licence: of the weights, as in the model card: `apache-2.0`, `cc-by-4.0`.
+        parity: a report of `tcnzoo.parity` to be shown in the model card.
+        max_shard_size: tensors above it, in all, are spread over several files with
+            model.safetensors.index.json; bytes, or text such as `500MB`.
     Raises:
-        InputError: the directory exists and `overwrite` is not set.
+        InputError: the directory exists and `overwrite` is not set, or a size or licence that is
+            none.
     """
-    write_checkpoint(directory, handle_of(model).spec, get_weights(model), overwrite=overwrite)
+    write_checkpoint(
+        directory,
+        handle_of(model).spec,
+        get_weights(model),
+        overwrite=overwrite,
+        licence=licence,
+        parity=parity,
+        max_shard_size=max_shard_size,
+    )
 
 
 def load(
@@ -224,13 +253,13 @@ def load(
         InputError: no checkpoint there.
         WeightError: a broken file, or tensors that do not fit the spec.
     """
-    spec, weights = read_checkpoint(directory)
+    spec, weights = open_checkpoint(directory)
     return create(spec, backend, weights=weights, device=device, dtype=dtype or _dtype_of(weights))
 
 
-def _dtype_of(weights: Weights) -> str:
+def _dtype_of(weights: Mapping[str, Array]) -> str:
     """The float type of some weights; of several, one that holds them all."""
-    types = {str(array.dtype) for array in weights.values()}
+    types = {str(one.dtype) for one in facts_of(weights).values()}
     if len(types) == 1:
         return types.pop()
     return "float64" if "float64" in types else "float32"

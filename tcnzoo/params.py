@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tcnzoo.errors import SpecError, WeightError, suggestion
+from tcnzoo.lazy import facts_of
 
 Role = Literal["weight", "bias", "scale", "statistic"]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -143,7 +144,7 @@ def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
 
 
 def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> None:
-    """Hold a set of weights against a param table before anything is changed.
+    """Hold a set of weights against a param table before anything is changed or read.
 
     Raises:
         WeightError: a row without array, an array without row, or a shape that differs.
@@ -163,11 +164,12 @@ def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> Non
             f"expected only the {len(table)} tensors of the model, but {len(extra)} more came, "
             f"the first {extra[0]!r}"
         )
+    facts = facts_of(weights)
     for name, param in table.items():
-        if tuple(weights[name].shape) != param.shape:
+        if tuple(facts[name].shape) != param.shape:
             raise WeightError(
                 f"tensor {name!r} must have shape {param.shape} (axes {param.axes}), "
-                f"but has {tuple(weights[name].shape)}"
+                f"but has {tuple(facts[name].shape)}"
             )
 
 

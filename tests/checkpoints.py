@@ -65,6 +65,11 @@ def held_in(path, tmp_path):
     return read_checkpoint(tmp_path / "held")
 
 
+def shards_of(folder):
+    """Names of all files of tensors, sorted."""
+    return sorted(path.name for path in folder.glob("[!.]*.safetensors*"))
+
+
 def write_small(folder):
     """Write the small model to every kind of file in a folder; return the folder."""
     write_checkpoint(folder / "start", SMALL, weights_of(SMALL))

@@ -11,7 +11,9 @@ from typing import IO, Literal
 
 from tcnzoo.errors import WeightError
 
-Kind = Literal["pt", "npz", "keras", "h5", "safetensors", "pickle"]
+from .onnx_file import is_onnx
+
+Kind = Literal["pt", "npz", "keras", "h5", "safetensors", "onnx", "pickle"]
 
 # An archive may grow by so much when it is read. Weights hardly shrink when they are packed, but
 # small ones that are all zero may; a bomb claims far more.
@@ -52,6 +54,8 @@ def kind_of(path: Path) -> Kind | None:
             return _kind_of_members(opened.namelist())
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return "h5"
+    if start[:1] == b"\x08" and is_onnx(path):
+        return "onnx"
     if start[8:] == b"{":
         return "safetensors"
     return "pickle" if start[:1] == b"\x80" and start[1:2] <= b"\x05" else None

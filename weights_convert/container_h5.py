@@ -1,17 +1,23 @@
 """HDF5 files: read as named arrays without following links or trusting shapes, and written."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import ml_dtypes
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import DTYPES, Array
 from tcnzoo.backend import missing_package
 from tcnzoo.errors import BackendMissing, WeightError
+from tcnzoo.lazy import Facts, LazyTensors, Tensors
 from tcnzoo.params import Weights
+
+# Bytes of an array that are laid out in order at a time.
+PIECE = 4 * 2**20
+# Groups within groups: each costs a search from the root, and Keras makes a few.
+DEEPEST = 64
 
 
 @contextlib.contextmanager
@@ -54,35 +60,79 @@ def read_h5(path: Path, file: Any) -> Weights:
     Raises:
         WeightError: a dataset whose values are elsewhere, or fewer than its shape claims.
     """
-    datasets: dict[str, Any] = {}
+    return {name: _values(item) for name, item in _datasets(path, file).items()}
+
+
+def open_h5(path: Path, content: Path | IO[bytes]) -> LazyTensors:
+    """Look at every dataset of a file, each of which is read when it is asked for.
+
+    Args:
+        path, content: as for `h5_file`.
+    Raises:
+        BackendMissing, WeightError: as `h5_file` and `read_h5`.
+    """
+    with h5_file(path, content) as file:
+        datasets = _datasets(path, file)
+        facts = {name: Facts(item.shape, _type(item)) for name, item in datasets.items()}
+
+    def read(name: str) -> Array:
+        with h5_file(path, content) as file:
+            return _values(file[name])
+
+    return LazyTensors(facts, read)
+
+
+def _datasets(path: Path, file: Any) -> dict[str, Any]:
+    """Every dataset by its full path, once it is sure that all its values lie in the file."""
+    found: dict[str, Any] = {}
 
     def visit(name: str | bytes, item: Any) -> None:
+        if str(name).count("/") >= DEEPEST:
+            raise WeightError(f"{str(path)!r} is refused: more than {DEEPEST} groups in each other")
         if hasattr(item, "shape"):
-            datasets[str(name)] = item
+            found[str(name)] = item
 
     file.visititems(visit)
-    return {name: _read_dataset(path, name, item) for name, item in datasets.items()}
+    for name, dataset in found.items():
+        _check_dataset(path, name, dataset)
+    return found
 
 
-def _read_dataset(path: Path, name: str, dataset: Any) -> Array:
-    """One dataset, if all its values lie in the file, as Keras leaves them."""
+def _check_dataset(path: Path, name: str, dataset: Any) -> None:
+    """Refuse a dataset whose values do not lie in the file as Keras leaves them."""
     if dataset.is_virtual or dataset.external:
         raise WeightError(f"{str(path)!r} is refused: {name!r} lies in another file")
-    claimed, stored = dataset.size or 0, dataset.id.get_storage_size()
+    if dataset.shape is None:
+        raise WeightError(f"{name!r} of {str(path)!r} holds no values")
+    claimed, stored = dataset.size, dataset.id.get_storage_size()
     if claimed * dataset.dtype.itemsize != stored:
         raise WeightError(
             f"{name!r} of {str(path)!r} claims shape {dataset.shape} of {dataset.dtype}, but "
             f"{stored} bytes are there"
         )
-    values = np.asarray(dataset[()])
-    if dataset.attrs.get("dtype") == "bfloat16" and values.dtype.itemsize == 2:
-        return values.view(ml_dtypes.bfloat16)
-    return values
 
 
-def write_h5(group: Any, tensors: Mapping[str, Array]) -> None:
+def _type(dataset: Any) -> np.dtype[Any]:
+    """Type of a dataset's values."""
+    if dataset.attrs.get("dtype") == "bfloat16" and dataset.dtype.itemsize == 2:
+        return DTYPES["bfloat16"]
+    found: np.dtype[Any] = dataset.dtype
+    return found
+
+
+def _values(dataset: Any) -> Array:
+    """All values of a dataset, which has been checked."""
+    values, dtype = np.asarray(dataset[()]), _type(dataset)
+    return values if values.dtype == dtype else values.view(dtype)
+
+
+def write_h5(group: Any, tensors: Tensors) -> None:
     """Write arrays of any strides into a group; bfloat16 as Keras does, raw and with a label."""
     for name, array in tensors.items():
-        dataset = group.create_dataset(name, data=np.asarray(array, order="C"))
+        dataset = group.create_dataset(name, array.shape, array.dtype)
+        rows = max(1, PIECE // max(1, array[:1].nbytes)) if array.ndim else 1
+        for start in range(0, len(array) if array.ndim else 1, rows):
+            place = slice(start, start + rows) if array.ndim else ()
+            dataset[place] = np.asarray(array[place], order="C")
         if array.dtype == ml_dtypes.bfloat16:
             dataset.attrs["dtype"] = "bfloat16"

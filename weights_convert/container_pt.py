@@ -1,11 +1,13 @@
 """torch's .pt archives: read as named arrays without running their pickle, and written."""
 
+import mmap
 import pickle
 import pickletools
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from zipfile import ZIP_STORED, ZipInfo
 
 import ml_dtypes
 import numpy as np
@@ -17,9 +19,12 @@ from tcnzoo.errors import BackendMissing, WeightError
 from tcnzoo.params import Weights
 
 from .container import archive, kind_of
+from .pickled_numbers import numbers_allowed
 
 # What a pickle of tensors and plain values refers to.
 PLAIN = ("torch", "collections", "numpy", "_codecs")
+# Bytes of a member's header in a zip archive, before its name.
+HEADER = 30
 _TEXT = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE")
 
 
@@ -72,7 +77,7 @@ def _check_reference(path: Path, name: str) -> None:
 
 
 def read_pt(path: Path) -> Any:
-    """Load a .pt archive of tensors and plain values on the CPU.
+    """Load a .pt archive of tensors and plain values on the CPU; tensors are mapped from the file.
 
     Raises:
         WeightError: a broken archive, or a pickle with code in it, which is not run.
@@ -80,17 +85,74 @@ def read_pt(path: Path) -> Any:
     """
     pickled_strings(path)
     torch = _torch()
+    records = _records(path)
+    options = {"map_location": "cpu", "weights_only": True, "mmap": records is not None}
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with numbers_allowed():
+            document = torch.load(path, **options)
+        _check_storages(document, records)
+        return document
     except pickle.UnpicklingError as error:
         lines = [line for line in str(error).splitlines() if "GLOBAL" in line] or [""]
         raise WeightError(
             f"{str(path)!r} holds more than tensors, so it was not run; save model.state_dict() "
             f"alone {lines[0].strip()}".rstrip()
         ) from None
-    except (RuntimeError, ValueError, KeyError, TypeError, EOFError, MemoryError) as error:
+    except Exception as error:  # a damaged pickle makes torch stumble in any way
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise WeightError(f"{str(path)!r} is damaged: {reason}") from None
+
+
+def _records(path: Path) -> dict[int, int] | None:
+    """Where in the file each record of an archive begins, and its size; None if one is packed."""
+    with archive(path) as opened:
+        members = opened.infolist()
+        if opened.fp is None or any(member.compress_type != ZIP_STORED for member in members):
+            return None
+        for member in members:
+            opened.open(member).close()  # which holds its two headers against each other
+        return {_begin(opened.fp, member): member.file_size for member in members}
+
+
+def _begin(file: IO[bytes], member: ZipInfo) -> int:
+    """Where the bytes of a member begin: behind its header, its name and what else stands there."""
+    file.seek(member.header_offset + HEADER - 4)
+    sizes = file.read(4)
+    extra = int.from_bytes(sizes[:2], "little") + int.from_bytes(sizes[2:], "little")
+    return member.header_offset + HEADER + extra
+
+
+def _check_storages(document: Any, records: Mapping[int, int] | None) -> None:
+    """Raise ValueError if a mapped tensor is not just its record, which torch lets pass."""
+    sizes = {one.data_ptr(): one.nbytes() for one in _storages(document) if one.nbytes()}
+    if records is None or not sizes:
+        return
+    # The file is mapped as a whole, so its tensors are as far from each other as its records.
+    starts = (min(sizes) - begin for begin in records)
+    pages = [start for start in starts if start % mmap.PAGESIZE == 0]
+    if not any(
+        all(records.get(place - start) == size for place, size in sizes.items()) for start in pages
+    ):
+        raise ValueError("a tensor is not as long as its record")
+
+
+def _storages(document: Any) -> Iterator[Any]:
+    """The storage of every dense tensor in a document, which may hold a part many times."""
+    torch = _torch()
+    left, seen = [document], {id(document)}
+    while left:
+        one = left.pop()
+        inner: Iterable[Any] = ()
+        if isinstance(one, torch.Tensor) and one.layout == torch.strided:
+            if one.device.type == "cpu":
+                yield one.untyped_storage()
+        elif isinstance(one, Mapping):
+            inner = one.values()
+        elif isinstance(one, list | tuple):
+            inner = one
+        new = {id(value): value for value in inner if id(value) not in seen}
+        seen.update(new)
+        left += new.values()
 
 
 def arrays_of(path: Path, document: Any) -> Weights:
@@ -121,7 +183,7 @@ def _array(path: Path, name: str, tensor: Any) -> Array:
             f"file holds too few values"
         )
     try:
-        return to_numpy(tensor)
+        return to_numpy(tensor.resolve_neg().resolve_conj())
     except TypeError:
         raise WeightError(
             f"tensor {name!r} of {str(path)!r} is of type {tensor.dtype}, which numpy cannot hold"

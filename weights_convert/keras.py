@@ -5,24 +5,26 @@ its spec in its configuration.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
 from tcnzoo.checkpoint import replacing
 from tcnzoo.converted import Converted
 from tcnzoo.errors import WeightError
-from tcnzoo.params import Weights
+from tcnzoo.lazy import LazyTensors, Tensors, facts_of, picked
 from tcnzoo.specs import Spec
 
 from .container import archive, kind_of
-from .container_h5 import h5_file, members, read_h5, write_h5
+from .container_h5 import h5_file, members, open_h5, write_h5
 from .own import header, mark, read_own, to_stored
 
 NAME = "keras"
@@ -36,6 +38,8 @@ REGISTERED = "tcnzoo>SpecModel"
 GROUP = "vars/"
 # Where a .weights.h5 of ours has its configuration; Keras passes it over.
 CONFIG = "tcnzoo_config"
+# Bytes that are copied at a time.
+CHUNK = 2**20
 
 
 def detect(path: Path) -> bool:
@@ -60,22 +64,23 @@ def _model_config(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _contents(path: Path) -> tuple[Weights, dict[str, Any]]:
+def _contents(path: Path) -> tuple[LazyTensors, dict[str, Any]]:
     """Every dataset by its path, and what stands beside them."""
     kind = kind_of(path)
     if kind == "keras":
         with archive(path) as opened:
             content = BytesIO(opened.read("model.weights.h5"))
-        with h5_file(path, content) as file:
-            return read_h5(path, file), _beside_model(path)
+        return open_h5(path, content), _beside_model(path)
     if kind != "h5":
         raise WeightError(f"{str(path)!r} is neither .keras nor .weights.h5 inside")
+    held = open_h5(path, path)
     with h5_file(path, path) as file:
-        held, beside = read_h5(path, file), {"format": file.attrs.get("format", "")}
-    config = held.pop(CONFIG, None)
-    if config is None:
+        beside = {"format": file.attrs.get("format", "")}
+    if CONFIG not in held:
         return held, beside
-    return held, {**beside, "config": config.tobytes().decode("utf-8", errors="replace")}
+    config = held[CONFIG].tobytes().decode("utf-8", errors="replace")
+    others = picked(held, {name: name for name in held if name != CONFIG})
+    return others, {**beside, "config": config}
 
 
 def _beside_model(path: Path) -> dict[str, Any]:
@@ -90,21 +95,23 @@ def _beside_model(path: Path) -> dict[str, Any]:
     return {"format": mark(NAME), "config": json.dumps({"spec": config.get("spec")})}
 
 
-def tensors(path: Path) -> Weights:
+def tensors(path: Path) -> Tensors:
     """Every tensor by its name, those of an optimiser by their path."""
-    return {name.removeprefix(GROUP): array for name, array in _contents(path)[0].items()}
+    held = _contents(path)[0]
+    return picked(held, {name.removeprefix(GROUP): name for name in held})
 
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a model, or weights; those written by `model.save_weights` need their spec as a hint."""
     held, beside = _contents(path)
-    own = {name.removeprefix(GROUP): one for name, one in held.items() if name.startswith(GROUP)}
+    names = {name.removeprefix(GROUP): name for name in held if name.startswith(GROUP)}
+    own = picked(held, names)
     converted = read_own(NAME, path, own, beside, hints, LAYOUT)
     dropped = {name: "state of training" for name in held if not name.startswith(GROUP)}
     return Converted(converted.spec, converted.weights, converted.used, dropped)
 
 
-def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
+def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     """Write a model that `keras.saving.load_model` takes, or weights for `model.load_weights`."""
     stored = to_stored(spec.params(), weights, LAYOUT)
     with replacing(path) as temporary:
@@ -115,7 +122,7 @@ def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
     return {}
 
 
-def _write_weights(path: Path, spec: Spec, stored: Weights) -> None:
+def _write_weights(path: Path, spec: Spec, stored: Tensors) -> None:
     """Write the group of variables, and the configuration where Keras passes it over."""
     beside = header(NAME, spec)
     with h5_file(path, path, "w") as file:
@@ -124,7 +131,7 @@ def _write_weights(path: Path, spec: Spec, stored: Weights) -> None:
         file[CONFIG] = np.frombuffer(beside["config"].encode(), np.uint8)
 
 
-def _write_model(path: Path, spec: Spec, stored: Weights) -> None:
+def _write_model(path: Path, spec: Spec, stored: Tensors) -> None:
     """Write the archive that `keras.Model.save` writes."""
     config = {
         "spec": spec.model_dump(mode="json"),
@@ -133,18 +140,21 @@ def _write_model(path: Path, spec: Spec, stored: Weights) -> None:
         "trainable": True,
     }
     document = {**MODEL, "config": config, "registered_name": REGISTERED}
-    content = BytesIO()
-    with h5_file(path, content, "w") as file:
-        write_h5(file.create_group("vars"), stored)
-    with ZipFile(path, "w") as opened:
+    with TemporaryFile(dir=path.parent) as content, ZipFile(path, "w") as opened:
+        with h5_file(path, content, "w") as file:
+            write_h5(file.create_group("vars"), stored)
         opened.writestr("metadata.json", json.dumps(_metadata()))
         opened.writestr("config.json", json.dumps(document))
-        opened.writestr("model.weights.h5", content.getvalue())
+        member = ZipInfo("model.weights.h5")
+        member.file_size = content.seek(0, SEEK_END)
+        content.seek(0)
+        with opened.open(member, "w") as packed:
+            shutil.copyfileobj(content, packed, CHUNK)
 
 
-def _variable_type(stored: Weights) -> str:
+def _variable_type(stored: Tensors) -> str:
     """The one type of all variables that holds every tensor exactly."""
-    types = {str(array.dtype) for array in stored.values()}
+    types = {str(one.dtype) for one in facts_of(stored).values()}
     if len(types) == 1:
         return types.pop()
     return "float64" if "float64" in types else "float32"

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import read_safetensors, safetensors_metadata, write_safetensors
+from tcnzoo.checkpoint import open_safetensors, safetensors_metadata, write_safetensors
 from tcnzoo.converted import Converted
 from tcnzoo.errors import WeightError
+from tcnzoo.lazy import LazyTensors, Tensors
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
 
 from .container import kind_of
-from .container_npz import npz_comment, read_npz, write_npz
+from .container_npz import npz_comment, open_npz, write_npz
 from .own import header, mark, read_own, to_stored
 
 NAME = "mlx"
@@ -30,46 +31,60 @@ def detect(path: Path) -> bool:
     """Whether the file has our mark of an MLX file."""
     kind = kind_of(path)
     if kind == "npz":
-        return _beside(npz_comment(path)).get("format") == mark(NAME)
+        return beside_in(npz_comment(path)).get("format") == mark(NAME)
     return kind == "safetensors" and safetensors_metadata(path).get("format") == mark(NAME)
 
 
-def _beside(comment: str) -> dict[str, Any]:
+def beside_in(comment: str) -> dict[str, Any]:
     """The header in an archive comment, or nothing where there is another comment or none."""
     try:
         found = json.loads(comment)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _contents(path: Path) -> tuple[Weights, Mapping[str, Any]]:
-    """The tensors, and what stands beside them."""
+def opened(path: Path) -> tuple[LazyTensors, Mapping[str, Any]]:
+    """Open a .safetensors or .npz file: its tensors as they are asked for, and the header.
+
+    Raises:
+        WeightError: neither of the two, or a broken one.
+    """
     kind = kind_of(path)
     if kind == "safetensors":
-        return read_safetensors(path)
+        return open_safetensors(path)
     if kind != "npz":
         raise WeightError(f"{str(path)!r} is neither .safetensors nor .npz inside")
-    held, comment = read_npz(path)
-    return held, _beside(comment)
+    held, comment = open_npz(path)
+    return held, beside_in(comment)
 
 
-def tensors(path: Path) -> Weights:
+def contents(path: Path) -> tuple[Weights, Mapping[str, Any]]:
+    """All tensors of such a file at once, those of .safetensors as views of it, and the header."""
+    held, beside = opened(path)
+    return dict(held), beside
+
+
+def tensors(path: Path) -> Tensors:
     """Every tensor, channels last."""
-    return _contents(path)[0]
+    return opened(path)[0]
 
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a file of ours, or one written by `model.save_weights` whose spec the hints give."""
-    held, beside = _contents(path)
+    held, beside = opened(path)
     return read_own(NAME, path, held, beside, hints, LAYOUT)
 
 
-def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
+def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     """Write tensors with our header."""
-    stored, beside = to_stored(spec.params(), weights, LAYOUT), header(NAME, spec)
+    store(path, to_stored(spec.params(), weights, LAYOUT), header(NAME, spec))
+    return {}
+
+
+def store(path: Path, stored: Tensors, beside: Mapping[str, str]) -> None:
+    """Write stored tensors and a header, as .safetensors or .npz by the ending of the name."""
     if path.suffix.lower() == ".safetensors":
         write_safetensors(path, stored, beside)
     else:
         write_npz(path, stored, json.dumps(beside))
-    return {}

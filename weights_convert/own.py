@@ -9,7 +9,8 @@ from typing import Any
 from tcnzoo.checkpoint import config_document, read_config
 from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.params import Param, Weights, check_weights, permute
+from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of
+from tcnzoo.params import Param, check_weights, permute
 from tcnzoo.specs import Spec
 from tcnzoo.zoo import load_spec
 
@@ -31,7 +32,7 @@ def header(name: str, spec: Spec) -> dict[str, str]:
 
 def check_mark(name: str, path: Path, beside: Mapping[str, Any]) -> None:
     """Raise WeightError if a file says that it is of another format of ours."""
-    said = str(beside.get("format", ""))
+    said = str(beside.get("made_by", beside.get("format", "")))
     if said.startswith("tcnzoo") and said != mark(name):
         said = said.removeprefix("tcnzoo-")
         raise WeightError(f"{str(path)!r} says that it is of format {said!r}, not {name!r}")
@@ -40,7 +41,7 @@ def check_mark(name: str, path: Path, beside: Mapping[str, Any]) -> None:
 def read_own(
     name: str,
     path: Path,
-    tensors: Weights,
+    tensors: Tensors,
     beside: Mapping[str, Any],
     hints: Mapping[str, Any],
     layout: Layout,
@@ -81,25 +82,32 @@ def _spec(name: str, path: Path, config: Any, hints: Mapping[str, Any]) -> Spec:
     return found
 
 
-def to_stored(table: Mapping[str, Param], weights: Weights, layout: Layout) -> Weights:
-    """Neutral weights in a stored layout, as views."""
-    return {
-        name: permute(weights[name], param.axes, layout[param.axes])
-        for name, param in table.items()
-    }
+def to_stored(table: Mapping[str, Param], weights: Tensors, layout: Layout) -> LazyTensors:
+    """Neutral weights in a stored layout, each a view that is made when it is asked for."""
+    stored = {name: _stored(param, layout) for name, param in table.items()}
+    return _permuted(weights, table, stored)
 
 
-def to_neutral(table: Mapping[str, Param], tensors: Weights, layout: Layout) -> Weights:
-    """Tensors of a stored layout in the neutral one, as views, in table order.
+def to_neutral(table: Mapping[str, Param], tensors: Tensors, layout: Layout) -> LazyTensors:
+    """Tensors of a stored layout in the neutral one, in table order, each a view made when asked.
 
     Raises:
         WeightError: a missing or extra tensor, or a shape that differs from the stored one.
     """
-    check_weights({name: _stored(param, layout) for name, param in table.items()}, tensors)
-    return {
-        name: permute(tensors[name], layout[param.axes], param.axes)
-        for name, param in table.items()
-    }
+    stored = {name: _stored(param, layout) for name, param in table.items()}
+    check_weights(stored, tensors)
+    return _permuted(tensors, stored, table)
+
+
+def _permuted(
+    tensors: Tensors, now: Mapping[str, Param], wanted: Mapping[str, Param]
+) -> LazyTensors:
+    """Tensors with the axes of one table in the order of another."""
+    held = facts_of(tensors)
+    facts = {name: Facts(param.shape, held[name].dtype) for name, param in wanted.items()}
+    return LazyTensors(
+        facts, lambda name: permute(tensors[name], now[name].axes, wanted[name].axes)
+    )
 
 
 def _stored(param: Param, layout: Layout) -> Param:

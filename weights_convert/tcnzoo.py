@@ -5,31 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.checkpoint import (
-    FORMAT,
+    INDEX,
     TENSORS,
-    read_checkpoint,
-    read_safetensors,
+    has_tensors,
+    is_own,
+    open_checkpoint,
+    open_tensors,
     safetensors_metadata,
     write_checkpoint,
 )
 from tcnzoo.converted import Converted
-from tcnzoo.params import Weights
+from tcnzoo.lazy import Tensors
 from tcnzoo.specs import Spec
 
 from .container import kind_of
 from .hints import check_hints
 
 NAME = "tcnzoo"
-DESCRIPTION = "checkpoint directory: config.json and model.safetensors"
+DESCRIPTION = "checkpoint directory: config.json and model.safetensors, whole or in shards"
 SUFFIXES: tuple[str, ...] = ()
 FOREIGN = False
 
 
 def detect(path: Path) -> bool:
-    """Whether it is a directory with tensors in it, or their file."""
+    """Whether it is a directory with tensors in it, or their file or index."""
     if path.name == TENSORS and kind_of(path) == "safetensors":
-        return safetensors_metadata(path).get("format") == FORMAT
-    return (path / TENSORS).is_file()
+        return is_own(safetensors_metadata(path))
+    return has_tensors(path) or (path.name == INDEX and path.is_file())
 
 
 def _directory(path: Path) -> Path:
@@ -37,19 +39,19 @@ def _directory(path: Path) -> Path:
     return path.parent if path.is_file() else path
 
 
-def tensors(path: Path) -> Weights:
+def tensors(path: Path) -> Tensors:
     """Every tensor of the checkpoint."""
-    return read_safetensors(_directory(path) / TENSORS)[0]
+    return open_tensors(_directory(path))[0]
 
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a checkpoint directory; it says everything itself, so it takes no hints."""
     check_hints(NAME, hints, ())
-    spec, weights = read_checkpoint(_directory(path))
+    spec, weights = open_checkpoint(_directory(path))
     return Converted(spec, weights, {name: name for name in weights})
 
 
-def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
+def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     """Write a checkpoint directory."""
     write_checkpoint(path, spec, weights, overwrite=True)
     return {}

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import read_safetensors, safetensors_metadata, write_safetensors
+from tcnzoo.checkpoint import open_safetensors, safetensors_metadata, write_safetensors
 from tcnzoo.converted import Converted
-from tcnzoo.params import Weights
+from tcnzoo.lazy import Tensors
 from tcnzoo.specs import Spec
 
 from .container import kind_of
@@ -28,17 +28,17 @@ def detect(path: Path) -> bool:
     return kind == "safetensors" and safetensors_metadata(path).get("format") == mark(NAME)
 
 
-def _contents(path: Path) -> tuple[Weights, Mapping[str, Any]]:
+def _contents(path: Path) -> tuple[Tensors, Mapping[str, Any]]:
     """The tensors, and what stands beside them."""
     if kind_of(path) == "safetensors":
-        return read_safetensors(path)
+        return open_safetensors(path)
     document = read_pt(path)
     if isinstance(document, Mapping) and isinstance(document.get("config"), str):
         return arrays_of(path, document.get("state_dict")), document
     return arrays_of(path, document), {}
 
 
-def tensors(path: Path) -> Weights:
+def tensors(path: Path) -> Tensors:
     """Every tensor of the state_dict."""
     return _contents(path)[0]
 
@@ -49,7 +49,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     return read_own(NAME, path, held, beside, hints, LAYOUT)
 
 
-def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
+def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     """Write `{"format", "config", "state_dict"}` as .pt, or tensors with that header."""
     stored, beside = to_stored(spec.params(), weights, LAYOUT), header(NAME, spec)
     if path.suffix.lower() == ".safetensors":

@@ -12,11 +12,12 @@ from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
 from . import packed
+from .hub import Pretrained
 
 BLOCKS: dict[str, type[Block]] = {}
 
 
-class Block(nn.Module):
+class Block(Pretrained, nn.Module):
     """A block whose state_dict has the neutral names and layout; signals are channels first."""
 
     tcnzoo: Handle

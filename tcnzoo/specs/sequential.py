@@ -19,18 +19,17 @@ LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 # Attributes of torch.nn.Module, which names its children by attribute, and of our blocks; a test
 # compares.
 RESERVED = frozenset([
-    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile",
-    "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward",
+    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
+    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "from_pretrained",
     "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu",
     "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
-    "named_parameters", "optional", "parameters", "part", "register_backward_hook",
-    "register_buffer", "register_forward_hook", "register_forward_pre_hook",
-    "register_full_backward_hook", "register_full_backward_pre_hook",
-    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook",
-    "register_module", "register_parameter", "register_state_dict_post_hook",
-    "register_state_dict_pre_hook", "requires_grad_", "path", "set_extra_state",
-    "set_submodule", "share_memory", "spec", "state_dict", "tcnzoo", "to", "to_empty", "train",
-    "training", "type", "xpu", "zero_grad",
+    "named_parameters", "optional", "parameters", "part", "path", "push_to_hub",
+    "register_backward_hook", "register_buffer", "register_forward_hook",
+    "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook",
+    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
+    "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
+    "requires_grad_", "save_pretrained", "set_extra_state", "set_submodule", "share_memory", "spec",
+    "state_dict", "tcnzoo", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad",
 ])  # fmt: skip
 
 

@@ -1,0 +1,193 @@
+"""The tensors of a checkpoint directory: one .safetensors file, or several shards and their index.
+
+`model.safetensors.index.json` holds `weight_map` (tensor -> name of its shard) and
+`metadata.total_size` in bytes, as Hugging Face's libraries write and read it. Where
+`model.safetensors` is there as well, it is what counts.
+"""
+
+import json
+import os
+import re
+import string
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from tcnzoo.errors import InputError, WeightError
+from tcnzoo.files import flush_directory, in_folder, replacing
+from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of, picked
+from tcnzoo.safetensors_files import open_safetensors, write_safetensors
+
+TENSORS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# What huggingface_hub takes where nothing is said.
+LARGEST_SHARD = "5GB"
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
+    "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40,
+}  # fmt: skip
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?I?B)?", re.IGNORECASE | re.ASCII)
+_SHARD = re.compile(r"model(-[a-z])?-\d{5,}-of-\d{5,}\.safetensors")
+
+
+def size_in_bytes(size: int | str) -> int:
+    """Read a size: bytes, or text such as `5GB`, `500 MB` (powers of 1000) or `1.5GiB` (of 1024).
+
+    Raises:
+        InputError: something else, or less than one byte.
+    """
+    found = _SIZE.fullmatch(str(size).strip())
+    unit = (found[2] or "B").upper() if found else ""
+    if found is None or unit not in UNITS or float(found[1]) * UNITS[unit] < 1:
+        raise InputError(f"a shard's size is a number of bytes or such as 500MB, but got {size!r}")
+    return int(float(found[1]) * UNITS[unit])
+
+
+def has_tensors(directory: Path) -> bool:
+    """Whether there is a file of tensors, or an index of several."""
+    return (directory / TENSORS).is_file() or (directory / INDEX).is_file()
+
+
+def open_tensors(directory: Path) -> tuple[LazyTensors, dict[str, str]]:
+    """The tensors of a directory, mapped as they are asked for, and the metadata of their files.
+
+    Raises:
+        InputError: there are none.
+        WeightError: a broken file, or shards that are not what the index says.
+    """
+    if (directory / TENSORS).is_file():
+        return open_safetensors(directory / TENSORS)
+    if not (directory / INDEX).is_file():
+        raise InputError(f"no checkpoint at {str(directory)!r}: {TENSORS} is not there")
+    place = _weight_map(directory / INDEX)
+    shards: dict[str, LazyTensors] = {}
+    facts: dict[str, Facts] = {}
+    first: dict[str, str] | None = None
+    for shard in dict.fromkeys(place.values()):
+        shards[shard], metadata = _open_shard(directory, shard, place)
+        first = metadata if first is None else first
+        if metadata != first:
+            raise WeightError(
+                f"the shards of {str(directory)!r} are of different checkpoints: the header of "
+                f"{shard!r} is not that of {next(iter(shards))!r}"
+            )
+        facts |= shards[shard].facts
+    ordered = {name: facts[name] for name in place}
+    return LazyTensors(ordered, lambda name: shards[place[name]][name]), first or {}
+
+
+def _weight_map(path: Path) -> dict[str, str]:
+    """Tensor -> shard, from an index whose shards lie beside it."""
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise WeightError(f"{str(path)!r} is not valid JSON: {error}") from None
+    found = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise WeightError(f"{str(path)!r} must hold a 'weight_map' of tensors to files")
+    for shard in dict.fromkeys(found.values()):
+        if PureWindowsPath(shard).name != shard or not shard.endswith(".safetensors"):
+            raise WeightError(
+                f"{str(path)!r} is refused: {shard!r} is not the name of a .safetensors file "
+                "beside it"
+            )
+    return found
+
+
+def _open_shard(
+    directory: Path, shard: str, place: Mapping[str, str]
+) -> tuple[LazyTensors, dict[str, str]]:
+    """Open a shard that holds the tensors that the index says, and no others."""
+    path = directory / shard
+    if not os.path.isfile(path):  # which a name that no file can have is not either
+        raise WeightError(f"{str(directory / INDEX)!r} names {shard!r}, which is not there")
+    tensors, metadata = open_safetensors(path)
+    wanted = {name for name, where in place.items() if where == shard}
+    for name in sorted(wanted - tensors.facts.keys()):
+        raise WeightError(f"tensor {name!r} is not in {str(path)!r}, where the index has it")
+    for name in sorted(tensors.facts.keys() - wanted):
+        where = f"has it in {place[name]!r}" if name in place else "does not know it"
+        raise WeightError(f"tensor {name!r} is in {str(path)!r}, but the index {where}")
+    return tensors, metadata
+
+
+def write_tensors(
+    directory: Path, tensors: Tensors, metadata: Mapping[str, str], largest: int
+) -> None:
+    """Write the tensors of a directory, in place of those that are there.
+
+    New shards go under names that no file has. The last step that counts is one renaming (of the
+    one file, or of the index) or removal (of the one file that stood before the index): until then
+    the old tensors are whole, and after it the new ones. Only then are old shards removed.
+
+    Args:
+        directory: made if it is not there.
+        tensors: lazy or not; one is read at a time.
+        metadata: text for the header of every file.
+        largest: bytes of values that a shard may have, if it has more than one tensor.
+    """
+    parts = _split(facts_of(tensors), largest)
+    if len(parts) == 1:
+        write_safetensors(directory / TENSORS, tensors, metadata)
+        _remove_old(directory, INDEX, ())
+        return
+    shards = dict(zip(_free_names(directory, len(parts)), parts, strict=True))
+    with in_folder(directory):
+        try:
+            _write_shards(directory, tensors, metadata, shards)
+        except BaseException:
+            for name in shards:
+                (directory / name).unlink(missing_ok=True)
+            raise
+    _remove_old(directory, TENSORS, shards)
+
+
+def _write_shards(
+    directory: Path,
+    tensors: Tensors,
+    metadata: Mapping[str, str],
+    shards: Mapping[str, list[str]],
+) -> None:
+    """Write each shard, and when all are on disk the index."""
+    for shard, names in shards.items():
+        write_safetensors(directory / shard, picked(tensors, {n: n for n in names}), metadata)
+    flush_directory(directory)
+    total = sum(one.nbytes for one in facts_of(tensors).values())
+    place = {name: shard for shard, names in shards.items() for name in names}
+    document: dict[str, Any] = {"metadata": {"total_size": total}, "weight_map": place}
+    with replacing(directory / INDEX) as temporary:
+        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def _split(facts: Mapping[str, Any], largest: int) -> list[list[str]]:
+    """Names of the tensors of each file, in order; a tensor that is too large has its own."""
+    parts: list[list[str]] = [[]]
+    room = largest
+    for name, one in facts.items():
+        if parts[-1] and one.nbytes > room:
+            parts.append([])
+            room = largest
+        parts[-1].append(name)
+        room -= one.nbytes
+    return parts
+
+
+def _free_names(directory: Path, count: int) -> list[str]:
+    """Names for shards, under which there are no files yet."""
+    for letter in ("", *(f"-{one}" for one in string.ascii_lowercase)):
+        names = [f"model{letter}-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
+        if not any((directory / name).exists() for name in names):
+            return names
+    raise InputError(f"{str(directory)!r} holds too many old shards; choose another directory")
+
+
+def _remove_old(directory: Path, other: str, kept: Iterable[str]) -> None:
+    """Remove the index or file of another layout, then shards that no index names, in that order.
+
+    What is new is on disk before the first goes, and that is gone before the shards go.
+    """
+    flush_directory(directory)
+    (directory / other).unlink(missing_ok=True)
+    flush_directory(directory)
+    for path in sorted(directory.glob("model-*.safetensors")):
+        if _SHARD.fullmatch(path.name) and path.name not in kept:
+            path.unlink()
