@@ -89,7 +89,7 @@ def facts_of(shapes: Shapes) -> dict[str, Any]:
     first = [_kernel(shapes, level, "conv1") for level in range(depth)]
     second = [_kernel(shapes, level, "conv2") for level in range(depth)]
     if not depth:
-        raise WeightError("a state_dict of pytorch-tcn has 'network.0.conv1', but this one has not")
+        raise WeightError("such a net has a tensor 'network.0.conv1.bias', but this one has not")
     channels = [shape[0] for shape in second]
     facts: dict[str, Any] = {
         "in_channels": first[0][1],

@@ -1,24 +1,28 @@
-"""The spec of a pytorch-tcn net: from its file and the caller's hints, and back to arguments."""
+"""The spec of a net of pytorch-tcn or a relative of it: from its file and the caller's hints."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from tcnzoo.checkpoint import read_config
 from tcnzoo.converted import Undetermined
-from tcnzoo.errors import InputError, SpecError
-from tcnzoo.specs import ActivationSpec, BatchNormSpec, LayerNormSpec, SequentialSpec, Spec, TcnSpec
+from tcnzoo.errors import InputError
+from tcnzoo.specs import TcnSpec
 from tcnzoo.zoo import parse_spec
 
-HINTS = (
+from .own import check_mark, mark
+from .pytorch_tcn_arguments import the_tcn
+from .state_dicts import PREFIX
+
+FIELDS = (
     "in_channels", "channels", "kernel_size", "dilations", "dilation_reset", "dropout", "causal",
     "norm", "activation", "gate", "embeddings", "embedding_mode", "skip_connections",
     "output_projection", "output_activation",
 )  # fmt: skip
+HINTS = (*FIELDS, PREFIX)
 # What changes no output, or is as odd without a projection as it is common with one.
 DEFAULTS: Mapping[str, Any] = {"dropout": 0.1, "output_activation": None}
 
-ACTIVATIONS = ("relu", "tanh", "leaky_relu", "sigmoid", "elu", "gelu", "selu")
-SOFTMAXES = ("softmax", "log_softmax")
 # Fields that say the same thing in several ways -> the property to compare.
 _COMPARED = {
     "kernel_size": "kernel_sizes",
@@ -28,40 +32,47 @@ _COMPARED = {
 
 
 def completed(
-    path: Path, facts: Mapping[str, Any], hints: Mapping[str, Any]
+    path: Path,
+    facts: Mapping[str, Any],
+    hints: Mapping[str, Any],
+    defaults: Mapping[str, Any] = DEFAULTS,
+    asked: Collection[str] = (),
 ) -> tuple[TcnSpec, dict[str, Any]]:
     """Join facts of a file and hints.
 
     Args:
         path: of the file.
-        facts: as `facts_of` gives them.
-        hints: checked values.
+        facts: as `facts_of` gives them, and what else the kind of file says.
+        hints: checked values of fields.
+        defaults: fields that are assumed where neither says them.
+        asked: what else the file leaves open, and no hint says.
     Returns:
         the spec, and the fields that were assumed.
     Raises:
         Undetermined: fields are left open.
         InputError: a hint that contradicts the file.
-        SpecError: a value that a tcn cannot have, or a softmax, which means something else there.
+        SpecError: a value that a tcn cannot have.
     """
     fields = dict(facts)
     width = fields.pop("embedding_width", 0)
-    missing = list(_missing(fields, width, hints))
+    missing = [*_missing(fields, width, hints), *asked]
     if missing:
         examples = _examples(len(fields["channels"]), width)
-        asked = " ".join(f"--set {name}={examples[name]}" for name in missing)
+        sample = " ".join(f"--set {name}={examples[name]}" for name in missing)
         raise Undetermined(
             f"{str(path)!r} does not determine {', '.join(missing)}; give the values of the net, "
-            f"as in: {asked}",
+            f"as in: {sample}",
             fields | ({"embeddings": width} if width else {}),
         )
-    spec = agreeing(path, {"kind": "tcn", **fields}, hints)
+    assumed = {name: value for name, value in defaults.items() if name not in {**fields, **hints}}
+    spec = agreeing(path, {"kind": "tcn", **fields}, {**assumed, **hints})
     total = sum(embedding.channels for embedding in spec.embeddings)
     if total != width:
         raise InputError(
             f"the embeddings in {str(path)!r} have {width} channels in all, but the hint "
             f"embeddings={hints.get('embeddings')} makes {total}"
         )
-    return spec, {name: value for name, value in DEFAULTS.items() if name not in hints}
+    return spec, assumed
 
 
 def _examples(depth: int, width: int) -> dict[str, str]:
@@ -74,18 +85,19 @@ def _examples(depth: int, width: int) -> dict[str, str]:
         "embeddings": str(width),
         "embedding_mode": "add",
         "output_activation": "none",
+        "se_residual": "false",
     }
 
 
 def _missing(fields: Mapping[str, Any], width: int, hints: Mapping[str, Any]) -> Iterator[str]:
     """Names of the hints that are needed and not there."""
-    if "dilations" not in fields and not {"dilations", "dilation_reset"} & hints.keys():
+    known = {*fields, *hints}
+    if not {"dilations", "dilation_reset"} & known:
         yield "dilations"
-    asked = ["causal", "activation"]
-    asked += ["skip_connections"] if "skip_connections" not in fields else []
+    asked = ["causal", "activation", "skip_connections"]
     asked += ["embeddings", "embedding_mode"] if width else []
     asked += ["output_activation"] if fields["output_projection"] is not None else []
-    yield from (name for name in asked if name not in hints)
+    yield from (name for name in asked if name not in known)
 
 
 def agreeing(path: Path, fields: Mapping[str, Any], hints: Mapping[str, Any]) -> TcnSpec:
@@ -103,84 +115,30 @@ def agreeing(path: Path, fields: Mapping[str, Any], hints: Mapping[str, Any]) ->
                 f"{fields[name]}"
             )
     assert isinstance(spec, TcnSpec)
-    _check_softmax(spec)
     return spec
+
+
+def written_in(name: str, path: Path, beside: Mapping[str, Any]) -> TcnSpec | None:
+    """The spec that a file of our making carries.
+
+    Args:
+        name: of the format.
+        path: of the file.
+        beside: what stands beside the tensors.
+    Returns:
+        None where there is none.
+    Raises:
+        WeightError: another format's mark, or a damaged configuration.
+        SpecError: no tcn.
+    """
+    check_mark(name, path, beside)
+    config = beside.get("config")
+    if beside.get("format") != mark(name) or not isinstance(config, str):
+        return None
+    return the_tcn(name, read_config(config, f"the configuration in {str(path)!r}"))
 
 
 def _listed(name: str, value: Any) -> Any:
     """A single value for a field that takes a list, as a list."""
     listed = name in ("channels", "dilations", "embeddings") and isinstance(value, int | dict)
     return [value] if listed else value
-
-
-def _check_softmax(spec: TcnSpec) -> None:
-    """Refuse the activations that mean something else there."""
-    for name in ("activation", "output_activation"):
-        activation = getattr(spec, name)
-        if activation is not None and activation.name in SOFTMAXES:
-            raise SpecError(
-                f"{name} {activation.name!r} cannot be converted, because pytorch-tcn's runs over "
-                f"the batch and tcnzoo's over the channels"
-            )
-
-
-def arguments_of(spec: Spec) -> dict[str, Any]:
-    """Arguments of `pytorch_tcn.TCN` that make the net of a spec.
-
-    Raises:
-        SpecError: pytorch-tcn has no such net; the sentence names every field that is against it.
-    """
-    if not isinstance(spec, TcnSpec):
-        inside = list(spec.layers) if isinstance(spec, SequentialSpec) else []
-        what = f"{spec.kind} of {', '.join(inside)}" if inside else spec.kind
-        raise SpecError(f"pytorch-tcn holds a single model of kind 'tcn', but this is a {what}")
-    _check_softmax(spec)
-    obstacles = list(_obstacles(spec))
-    if obstacles:
-        raise SpecError(f"pytorch-tcn cannot hold this model: {'; '.join(obstacles)}")
-    arguments = {
-        "num_inputs": spec.in_channels,
-        "num_channels": list(spec.channels),
-        "kernel_size": spec.kernel_sizes[0],
-        "dilations": list(spec.dilation_of),
-        "dropout": spec.dropout,
-        "causal": spec.causal,
-        "use_norm": spec.norm.kind if spec.norm else None,
-        "activation": spec.activation.name,
-        "use_skip_connections": spec.skip_connections,
-        "use_gate": spec.gate,
-        "output_projection": spec.output_projection,
-        "output_activation": spec.output_activation.name if spec.output_activation else None,
-    }
-    if spec.embeddings:
-        arguments["embedding_shapes"] = [[embedding.channels] for embedding in spec.embeddings]
-        arguments["embedding_mode"] = spec.embedding_mode
-    return arguments
-
-
-def _obstacles(spec: TcnSpec) -> Iterator[str]:
-    """Say which fields pytorch-tcn has no argument for."""
-    if spec.squeeze_excitation is not None:
-        yield "it has no squeeze_excitation"
-    if spec.padding_mode != "zeros":
-        yield f"padding_mode must be 'zeros', but is {spec.padding_mode!r}"
-    if len(set(spec.kernel_sizes)) > 1:
-        yield f"kernel_size must be the same for all blocks, but is {list(spec.kernel_sizes)}"
-    if isinstance(spec.norm, BatchNormSpec | LayerNormSpec) and spec.norm.eps != 1e-5:
-        yield f"norm.eps must be 1e-05, but is {spec.norm.eps}"
-    if isinstance(spec.norm, BatchNormSpec) and spec.norm.momentum != 0.1:
-        yield f"norm.momentum must be 0.1, but is {spec.norm.momentum}"
-    for name in ("activation", "output_activation"):
-        yield from _activation_obstacles(name, getattr(spec, name))
-
-
-def _activation_obstacles(field: str, activation: ActivationSpec | None) -> Iterator[str]:
-    """Say what of an activation it cannot be told."""
-    if activation is None:
-        return
-    if activation.name not in ACTIVATIONS:
-        yield f"{field} must be one of {', '.join(ACTIVATIONS)}, but is {activation.name!r}"
-    if activation.name == "leaky_relu" and activation.slope != 0.01:
-        yield f"{field}.slope must be 0.01, but is {activation.slope}"
-    if activation.name == "elu" and activation.alpha != 1.0:
-        yield f"{field}.alpha must be 1.0, but is {activation.alpha}"
