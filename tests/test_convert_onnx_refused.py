@@ -1,0 +1,235 @@
+"""Graphs that are not supported or not determined, and what is said of those that are."""
+
+import numpy as np
+import pytest
+
+import tcnzoo
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.converted import Undetermined
+from tcnzoo.errors import InputError, SpecError
+from tcnzoo.formats import convert, inspect
+from tests.checkpoints import refusal
+from tests.compare import assert_close
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from onnx import TensorProto, helper  # noqa: E402
+
+from tests.onnx_graphs import Graph, run, values  # noqa: E402
+
+
+def saved(build, folder, *shape, opset=17):
+    """Write the graph that a function builds."""
+    graph = Graph(*(shape or ("n", 3, "t")), opset=opset)
+    return graph.save(folder / "a.onnx", build(graph))
+
+
+# Not supported ------------------------------------------------------------------------------------
+
+UNSUPPORTED = {
+    "operator": (lambda g: g.node("Sin", "x"), "node 'n1' (Sin) is not supported: the operators"),
+    "two axes": (
+        lambda g: g.conv(g.node("Reshape", "x", [0, 3, 4, -1]), 5, 3, 3, 3),
+        "it splits an axis",
+    ),
+    "over time": (lambda g: g.node("Softmax", "x", axis=2), "it acts over axis 2, 'T'"),
+    "slopes": (lambda g: g.node("PRelu", "x", values(3, 1)), "a slope for each channel"),
+    "several matrices": (
+        lambda g: g.node("MatMul", "x", values(2, 3, 5)), "where a matrix is expected",
+    ),
+    "constant over time": (lambda g: g.node("Add", "x", values(3, 12)), "one for each channel"),
+    "erf alone": (lambda g: g.node("Erf", "x"), "read only as a part of GELU"),
+    "difference": (lambda g: g.node("Sub", "x", g.node("Tanh", "x")), "read only as a part"),
+    "ceil_mode": (
+        lambda g: g.node("MaxPool", "x", kernel_shape=[2], strides=[2], ceil_mode=1),
+        "its ceil_mode adds a window",
+    ),
+    "uncounted": (
+        lambda g: g.node("AveragePool", "x", kernel_shape=[3], pads=[2, 0]), "do not count",
+    ),
+    "dilated pool": (
+        lambda g: g.node("MaxPool", "x", kernel_shape=[3], dilations=[2]), "it is dilated",
+    ),
+    "hard_sigmoid": (lambda g: g.node("HardSigmoid", "x"), "its alpha and beta are (0.2, 0.5)"),
+    "exponent": (lambda g: g.node("Pow", "x", np.float32(2.5)), "its exponent is 2.5"),
+    "flip": (lambda g: g.node("Slice", "x", [-1], [-(2**60)], [2], [-1]), "by -1"),
+    "padded with ones": (
+        lambda g: g.node("Pad", "x", [0, 0, 1, 0, 0, 1], np.float32(1)), "its value 1.0",
+    ),
+    "padded channels": (
+        lambda g: g.node("Pad", g.conv("x", 5, 3, 3), [0, 1, 0, 0, 0, 0]), "it pads the axis 'C'",
+    ),
+    "joined in time": (lambda g: g.node("Concat", "x", "x", axis=2), "joins signals along time"),
+    "cubic": (
+        lambda g: g.node("Resize", "x", "", np.float32([1, 1, 2]), mode="cubic"),
+        "its mode 'cubic'",
+    ),
+    "smaller": (
+        lambda g: g.node("Resize", "x", "", np.float32([1, 1, 0.5])), "by a whole number is read",
+    ),
+    "groups": (
+        lambda g: g.node("ConvTranspose", "x", values(3, 1, 2), group=3), "groups or an output",
+    ),
+    "computed kernel": (
+        lambda g: g.node("Conv", "x", g.node("Tanh", "x")), "computed from the signal",
+    ),
+    "mean of all": (lambda g: g.node("ReduceMean", "x", keepdims=1), "it takes all axes"),
+    "mean of no axes": (
+        lambda g: g.node("ReduceSum", "x", np.zeros(0, np.int64)), "it sums over an axis",
+    ),
+    "no layers": (lambda g: g.node("Identity", "x"), "its output is its input"),
+    "a constant": (
+        lambda g: g.node("Shape", "x"), "the output does not depend on the input",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSUPPORTED)
+def test_what_is_not_supported_is_named(name, tmp_path):
+    build, words = UNSUPPORTED[name]
+    assert words in refusal(saved(build, tmp_path, "n", 3, 12 if name == "two axes" else "t"))
+
+
+def test_two_axes_of_space_are_refused(tmp_path):
+    path = saved(lambda g: g.conv("x", 5, 3, 3, 3), tmp_path, "n", 3, 4, 12)
+    assert "axes (None, 3, 4, 12), where batch, channels, time and one of size 1" in refusal(path)
+    path = saved(lambda g: g.conv("x", 5, 3, 3, 3), tmp_path, "n", 3, "h", "w")
+    assert "two axes of space" in refusal(path)
+
+
+def test_steps_of_the_bias_alone_are_refused(tmp_path):
+    def build(g):
+        return g.node(
+            "ConvTranspose", "x", values(3, 5, 2), values(5), strides=[3], output_padding=[2]
+        )
+
+    assert "adds steps of the bias alone" in refusal(saved(build, tmp_path))
+
+
+def test_several_inputs_are_refused(tmp_path):
+    graph = Graph("n", 3, "t")
+    model = graph.model(graph.node("Add", "x", "z"))
+    model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["n", 3, "t"]))
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    assert "depends on 2 inputs ['x', 'z']" in refusal(tmp_path / "a.onnx")
+
+
+def test_models_that_do_not_fit_together_are_refused(tmp_path):
+    path = saved(lambda g: g.node("Add", g.conv("x", 5, 3, 3), g.conv("x", 5, 3, 1)), tmp_path)
+    assert "merge 'add' takes signals of one shape" in refusal(path, kind=SpecError)
+
+
+# Not determined -----------------------------------------------------------------------------------
+
+
+def test_a_flatten_of_unknown_length_is_asked_for(tmp_path):
+    path = saved(lambda g: g.node("Flatten", g.conv("x", 5, 3, 3)), tmp_path)
+    assert "--set length=STEPS" in refusal(path, kind=Undetermined)
+    found = inspect(path)
+    assert found.spec is None
+    assert "--set length" in found.missing
+    report = convert(path, tmp_path / "ours", hints={"length": "12"})
+    assert report.spec.layers["flatten1"].length == 10
+
+
+def test_an_end_that_depends_on_the_length_is_asked_for(tmp_path):
+    path = saved(lambda g: g.node("Slice", g.node("Tanh", "x"), [-3], [2**62], [2]), tmp_path)
+    assert "a model for signals of one length" in refusal(path, kind=Undetermined)
+    convert(path, tmp_path / "ours", hints={"length": 9})
+    x = values(2, 3, 9)
+    assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x), run(path, x))
+
+
+def test_a_graph_that_pads_by_its_length_is_asked_for(tmp_path):
+    def build(g):
+        return g.conv("x", 5, 3, 3, strides=[2], auto_pad="SAME_LOWER")
+
+    path = saved(build, tmp_path)
+    assert "--set length=STEPS" in refusal(path)
+    convert(path, tmp_path / "ours", hints={"length": 12})
+    x = values(2, 3, 12)
+    assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x), run(path, x))
+
+
+def test_one_of_several_outputs_is_asked_for(tmp_path):
+    graph = Graph("n", 3, "t")
+    y = graph.conv("x", 5, 3, 3)
+    z = graph.node("Tanh", y)
+    path = graph.save(tmp_path / "a.onnx", y, z)
+    assert f"2 outputs ['{y}', '{z}']; choose one" in refusal(path, kind=Undetermined)
+    report = convert(path, tmp_path / "ours", hints={"output": y})
+    assert list(report.spec.layers) == ["conv1"]
+    with pytest.raises(InputError, match="has no output 'v3_0'; did you mean"):
+        convert(path, tmp_path / "more", hints={"output": "v3_0"})
+
+
+def test_axes_that_could_be_either_are_asked_for(tmp_path):
+    def build(g):
+        y = g.node("Flatten", g.node("Add", "x", g.node("Tanh", "x")))
+        return g.node("Gemm", y, values(36, 2))
+
+    path, x = saved(build, tmp_path, "n", 3, 12), values(2, 3, 12)
+    sentence = refusal(path, kind=Undetermined)
+    assert sentence.endswith("what the axes of its input are; give them: --set layout=NCT or NTC")
+    for layout, order in (("NCT", "channels"), ("NTC", "time")):
+        report = convert(path, tmp_path / layout, hints={"layout": layout})
+        assert report.spec.nodes["flatten1"].layer.order == order
+        given = x if layout == "NCT" else x.transpose(0, 2, 1)
+        y = tcnzoo.predict(tcnzoo.load(tmp_path / layout, "numpy"), given)
+        assert_close(y, run(path, x))
+
+
+def test_channels_that_are_left_open_are_asked_for(tmp_path):
+    path = saved(lambda g: g.node("Add", "x", g.node("Tanh", "x")), tmp_path, "n", "c", "t")
+    assert "--set channels=NUMBER" in refusal(path, kind=Undetermined)
+    assert convert(path, tmp_path / "a", hints={"channels": 4}).spec.in_channels == 4
+    path = saved(lambda g: g.node("Add", "x", g.conv("x", 3, 3, 1)), tmp_path, "n", "c", "t")
+    assert convert(path, tmp_path / "b").spec.in_channels == 3
+
+
+def test_hints_are_checked(tmp_path):
+    path = saved(lambda g: g.conv("x", 5, 3, 3), tmp_path, 1, 3, 12)
+    for hints, words in (
+        ({"lengths": 12}, "takes no hint 'lengths'; did you mean 'length'"),
+        ({"length": 13}, r"may be NCT, NTC; \{'length': 13\} does not go"),
+        ({"length": "long"}, "'long'"),
+        ({"channels": 4}, "'channels': 4"),
+        ({"layout": "NCHW"}, "which may be NCT, NTC; "),
+        ({"layout": "NTC", "channels": 3}, "'layout': 'NTC'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            convert(path, tmp_path / "ours", hints=hints)
+
+
+def test_momentum_is_the_callers(tmp_path):
+    scale = [values(3, seed=place, low=0.2) for place in range(4)]
+    path = saved(lambda g: g.node("BatchNormalization", "x", *scale), tmp_path)
+    assert convert(path, tmp_path / "a").assumed == {"momentum": 0.1}
+    report = convert(path, tmp_path / "b", hints={"momentum": "0.01"})
+    assert report.spec.layers["norm1"].momentum == 0.01
+    assert not report.assumed
+
+
+def test_what_is_not_read_is_said(tmp_path):
+    graph = Graph("n", 3, "t")
+    graph.constant(values(7), name="left_over")
+    y = graph.node("Reshape", graph.conv("x", 1, 3, 3), graph.constant([0, -1], name="target"))
+    report = convert(graph.save(tmp_path / "a.onnx", y), tmp_path / "ours")
+    assert report.dropped == {
+        "left_over": "nothing that the output depends on reads it",
+        "target": "a number of the graph, which is in the spec",
+    }
+    assert report.used == {"c1": "conv1.weight", "c2": "conv1.bias"}
+    assert report.assumed == {"output": "given as (batch, channels, time) instead of (batch, time)"}
+
+
+def test_weights_keep_their_bits(tmp_path):
+    graph = Graph("n", 3, "t", dtype="f2")
+    kernel = values(5, 3, 3).astype(np.float16)
+    y = graph.node("Conv", "x", graph.constant(kernel, name="kernel"))
+    report = convert(graph.save(tmp_path / "a.onnx", y), tmp_path / "ours")
+    found = read_checkpoint(tmp_path / "ours")[1]["conv1.weight"]
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, kernel)
+    assert report.used == {"kernel": "conv1.weight"}

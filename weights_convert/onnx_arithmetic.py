@@ -1,0 +1,143 @@
+"""Sums and products of signals, and of signals and constants."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+
+from .onnx_signal import CHANNELS, UNIT, Const, Roles, Signal, Unfit
+from .onnx_walk import Step, handles, is_number
+
+MINUS_ONE = Const(np.asarray(-1.0, np.float32))
+
+
+@handles("Neg")
+def negative(step: Step) -> Signal:
+    """The sign changed."""
+    return _affine(step, step.signal(), {"scale": MINUS_ONE})
+
+
+@handles("Pow")
+def power(step: Step) -> Signal:
+    """Squares, cubes and roots."""
+    x, exponent = step.signal(), step.number(1, None)
+    if exponent in (2.0, 3.0):
+        layer = step.add("merge", [x] * int(exponent or 0), mode="multiply")
+        return replace(x, layer=layer)
+    if exponent in (0.5, -0.5):
+        root = step.then("sqrt", x)
+        return root if exponent > 0 else step.then("reciprocal", root)
+    raise Unfit(f"its exponent is {exponent}")
+
+
+def _shifted(const: Const, sign: int) -> dict[str, Const]:
+    return {"shift": const if sign > 0 else const.now(-const.array)}
+
+
+_WITH_CONSTANT: dict[str, Callable[[Const], dict[str, Const]]] = {
+    "Add": lambda const: _shifted(const, 1),
+    "Sub": lambda const: _shifted(const, -1),
+    "Mul": lambda const: {"scale": const},
+    "Div": lambda const: {"scale": const.now(np.reciprocal(const.array))},
+}
+_OF_SIGNALS = {"Add": "add", "Mul": "multiply", "Sub": "subtract", "Div": "divide"}
+
+
+@handles("Add", "Sub", "Mul", "Div")
+def arithmetic(step: Step) -> Signal:
+    """Of two signals, or of a signal and constants, one for each channel or one for all."""
+    first, second = step.value(0), step.value(1)
+    if isinstance(first, Signal) and isinstance(second, Signal):
+        return _of_signals(step, [first, second], _OF_SIGNALS[step.node.op])
+    op = step.node.op
+    if isinstance(first, Const) and op in ("Sub", "Div"):
+        x = step.signal(1)
+        turned = (
+            _affine(step, x, {"scale": MINUS_ONE}) if op == "Sub" else step.then("reciprocal", x)
+        )
+        return _with_constant(step, turned, step.needed(0), "Add" if op == "Sub" else "Mul")
+    place = 0 if isinstance(first, Signal) else 1
+    return _with_constant(step, step.signal(place), step.needed(1 - place), op)
+
+
+@handles("Sum")
+def total(step: Step) -> Signal:
+    """Of signals."""
+    read = [step.signal(place) for place in range(step.count)]
+    return read[0] if len(read) == 1 else _of_signals(step, read, "add")
+
+
+def _of_signals(step: Step, read: list[Signal], mode: str) -> Signal:
+    """Append a merge, or a part that only larger patterns have."""
+    longest = max(read, key=lambda one: len(one.roles))
+    roles = longest.roles
+    for one in read:
+        roles = _aligned(roles, one)
+    whole = [one for one in read if not one.is_vector]
+    known = [one.channels for one in read if one.channels is not None]
+    made = {"mode": mode} if mode in ("add", "multiply") else {}
+    layer = step.add("merge" if made else mode, read, None, **made)
+    base = whole[0] if whole else longest
+    return replace(base, layer=layer, roles=roles, channels=max(known, default=None))
+
+
+def _aligned(roles: Roles, one: Signal) -> Roles:
+    """Roles of what two signals spread over one another give."""
+    behind = len(roles) - len(one.roles)
+    found = list(roles)
+    for place, role in enumerate(one.roles):
+        other = found[behind + place]
+        if UNIT not in (role, other) and role != other:
+            raise Unfit(f"it lays the axis {role!r} on the axis {other!r}")
+        found[behind + place] = role if other == UNIT else other
+    return tuple(found)
+
+
+def _with_constant(step: Step, x: Signal, const: Const, op: str) -> Signal:
+    """Append a scale or a shift."""
+    neutral = 1.0 if op in ("Mul", "Div") else 0.0
+    if is_number(const) and float(const.array.reshape(-1)[0]) == neutral:
+        return x
+    if op == "Div" and not const.array.all():
+        raise Unfit("it divides by zero")
+    const, channels = _by_channel(x, const)
+    if channels is not None and x.channels is None:
+        x = step.settled(x, channels)
+    return _affine(step, x, _WITH_CONSTANT[op](const), channels)
+
+
+def _affine(step: Step, x: Signal, arrays: dict[str, Const], channels: int | None = None) -> Signal:
+    """Append a scale or a shift; one channel is spread over as many as the constant has."""
+    channels = channels or x.channels
+    widens = x.channels != channels
+    return replace(
+        step.then("affine", x, arrays, channels=channels, widens=widens), channels=channels
+    )
+
+
+def _by_channel(x: Signal, const: Const) -> tuple[Const, int | None]:
+    """A constant as one number (and None), or as one for each channel (and how many).
+
+    Raises:
+        Unfit: a constant that varies over time or over the batch.
+    """
+    array: Array = const.array
+    if array.size == 1:
+        return const.now(array.reshape(())), None
+    front = len(x.roles) - array.ndim
+    long = [front + place for place, size in enumerate(array.shape) if size > 1]
+    if len(long) != 1 or long[0] < 0 or not _may_be_channels(x, long[0]):
+        raise Unfit(
+            f"its constant has shape {array.shape} beside axes {x.roles}; one number, or one for "
+            "each channel, is read"
+        )
+    if x.channels not in (None, 1, array.size):
+        raise Unfit(f"its constant has {array.size} numbers for {x.channels} channels")
+    return const.now(array.reshape(-1)), array.size
+
+
+def _may_be_channels(x: Signal, axis: int) -> bool:
+    """Whether a constant may vary along an axis."""
+    return x.is_channels(axis) or (x.roles[axis] == CHANNELS)

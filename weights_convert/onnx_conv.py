@@ -1,0 +1,148 @@
+"""Convolutions, plain and transposed, of one axis of time among axes of size 1."""
+
+from dataclasses import replace
+
+from tcnzoo.arrays import Array
+
+from .onnx_dense import dense
+from .onnx_signal import BATCH, CHANNELS, TIME, UNIT, Const, Signal, Unfit
+from .onnx_walk import Step, handles
+from .onnx_windows import Window, over_time, tap, windows
+
+
+@handles("Conv")
+def conv(step: Step) -> Signal:
+    """A convolution over time; over a vector it is a dense layer."""
+    x, weight, bias = step.signal(), step.needed(1), step.const(2)
+    groups = step.node.get("group", 1)
+    if weight.array.ndim < 3:
+        raise Unfit(f"its kernel has {weight.array.ndim} axes, where 3 or 4 are expected")
+    if _mixes_an_axis_of_channels(x):
+        x, weight = _channels_first(step, x, weight)
+    if not x.is_channels(1):
+        raise Unfit(f"its axis 1 is {x.roles[1]!r}, where the channels are expected")
+    found = windows(step, x, weight.array.shape[2:])
+    if TIME not in x.roles:
+        return _of_vector(step, x, weight, bias, found, groups)
+    place, window = over_time(x, found)
+    x = step.settled(x, weight.array.shape[1] * groups)
+    kernel = _taps(weight.array, found, place)
+    outputs = window.outputs(x.length or 0)
+    if outputs < 1 or kernel.shape[0] % groups:
+        raise Unfit("it has no output, or groups that do not divide its channels")
+    arrays = {"weight": weight.now(kernel)} | ({"bias": bias} if bias else {})
+    layer = step.add(
+        "conv1d",
+        x,
+        arrays,
+        in_channels=x.channels,
+        out_channels=kernel.shape[0],
+        kernel_size=window.size,
+        stride=window.stride,
+        dilation=window.dilation,
+        groups=groups,
+        pads=window.pads,
+        mode="zeros",
+        length=x.length,
+    )
+    roles = (BATCH, CHANNELS, *x.roles[2:])
+    return replace(x, layer=layer, roles=roles, channels=kernel.shape[0], length=outputs)
+
+
+def _taps(kernel: Array, found: list[Window], place: int) -> Array:
+    """A kernel (O, I, ...) without the axes of size 1 of the signal."""
+    places = [slice(None) if axis == place else tap(one) for axis, one in enumerate(found)]
+    return kernel[(slice(None), slice(None), *places)]
+
+
+def _of_vector(
+    step: Step, x: Signal, weight: Const, bias: Const | None, found: list[Window], groups: int
+) -> Signal:
+    """A convolution of axes of size 1 only."""
+    if groups != 1:
+        raise Unfit("it has groups, but its signal has one step only")
+    matrix = weight.now(_taps(weight.array, found, -1))
+    y = dense(step, replace(x, roles=(BATCH, CHANNELS)), matrix, bias)
+    return replace(y, roles=(BATCH, CHANNELS, *x.roles[2:]))
+
+
+def _mixes_an_axis_of_channels(x: Signal) -> bool:
+    """Whether the channels are an axis of space, as in (batch, 1, channels, time)."""
+    return len(x.roles) == 4 and x.roles[1] == UNIT and {CHANNELS, TIME} == set(x.roles[2:])
+
+
+def _channels_first(step: Step, x: Signal, weight: Const) -> tuple[Signal, Const]:
+    """Such a signal and its kernel, which must cover all channels, with the channels in front."""
+    kernel = weight.array
+    found = windows(step, x, kernel.shape[2:])
+    axis = x.roles.index(CHANNELS)
+    across = found[axis - 2]
+    whole = across.size == x.channels and across.pads == (0, 0) and across.dilation == 1
+    if kernel.ndim != 4 or kernel.shape[1] != 1 or not whole:
+        raise Unfit("it moves over two axes of space")
+    order = (0, 2, 1, 3) if axis == 2 else (0, 3, 2, 1)
+    swapped = weight.now(kernel.transpose(order))
+    roles = tuple(x.roles[place] for place in order)
+    return replace(x, roles=roles), swapped
+
+
+@handles("ConvTranspose")
+def conv_transpose(step: Step) -> Signal:
+    """A transposed convolution over time."""
+    x, weight, bias = step.signal(), step.needed(1), step.const(2)
+    if step.node.get("group", 1) != 1 or "output_shape" in step.node.attributes:
+        raise Unfit("it has groups or an output_shape; one group and pads are read")
+    if not x.is_channels(1) or weight.array.ndim < 3:
+        raise Unfit(f"its axes are {x.roles}, where channels and time are expected")
+    found = [
+        _crops(step, one, place, len(x.roles) - 2)
+        for place, one in enumerate(windows(step, x, weight.array.shape[2:]))
+    ]
+    place = over_time(x, [window for window, _ in found])[0]
+    window, (left, right) = found[place]
+    kernel = weight.array[(slice(None), slice(None), *_places(found, place))]
+    x = step.settled(x, kernel.shape[0])
+    outputs = ((x.length or 0) - 1) * window.stride + window.reach + 1 - left - right
+    if outputs < 1:
+        raise Unfit("it has no output")
+    layer = step.add(
+        "conv_transpose1d",
+        x,
+        {"weight": weight.now(kernel)} | ({"bias": bias} if bias else {}),
+        in_channels=x.channels,
+        out_channels=kernel.shape[1],
+        kernel_size=window.size,
+        stride=window.stride,
+        dilation=window.dilation,
+        crops=(left, right),
+    )
+    roles = (BATCH, CHANNELS, *x.roles[2:])
+    return replace(x, layer=layer, roles=roles, channels=kernel.shape[1], length=outputs)
+
+
+def _crops(step: Step, window: Window, place: int, rank: int) -> tuple[Window, tuple[int, int]]:
+    """Steps that a transposed window drops at the two ends; fewer than none where it adds some."""
+    added = step.node.get("output_padding", [0] * rank)[place]
+    auto = step.node.get("auto_pad", "NOTSET")
+    overlap = window.reach + 1 - window.stride
+    if auto == "SAME_LOWER":
+        raise Unfit("its auto_pad is 'SAME_LOWER'")
+    if auto == "SAME_UPPER":
+        total = max(0, overlap + added)
+        return window, (total // 2, total - total // 2 - added)
+    left, right = window.pads or (0, 0)
+    return window, (left, right - added)
+
+
+def _places(found: list[tuple[Window, tuple[int, int]]], place: int) -> list[slice | int]:
+    """Where a kernel is read: all of it over time, one tap over axes of size 1."""
+    places: list[slice | int] = []
+    for axis, (window, (left, right)) in enumerate(found):
+        tap_at, rest = divmod(left, window.dilation)
+        if axis == place:
+            places.append(slice(None))
+        elif window.reach + 1 - left - right == 1 and not rest:
+            places.append(tap_at)
+        else:
+            raise Unfit("it changes an axis of size 1 beside that of time: two axes of space")
+    return places

@@ -1,0 +1,52 @@
+"""Changes of the rate."""
+
+from dataclasses import replace
+
+from .onnx_signal import TIME, Signal, Unfit
+from .onnx_walk import Step, handles
+
+
+@handles("Resize", "Upsample")
+def resize(step: Step) -> Signal:
+    """A whole number of steps for each step."""
+    x, node = step.signal(), step.node
+    scales = _scales(step, x)
+    place = x.roles.index(TIME) if TIME in x.roles else -1
+    factor = round(scales[place])
+    others = [one for axis, one in enumerate(scales) if axis != place]
+    if place < 0 or any(one != 1.0 for one in others) or abs(scales[place] - factor) > 1e-6:
+        raise Unfit(f"it changes axes {x.roles} by {scales}; time by a whole number is read")
+    _check_places(step, factor)
+    if factor < 1:
+        raise Unfit("it shortens the signal")
+    mode = "nearest" if node.get("mode", "nearest") == "nearest" else "linear"
+    layer = step.add("upsample", x, factor=factor, mode=mode)
+    return replace(x, layer=layer, length=(x.length or 0) * factor)
+
+
+def _scales(step: Step, x: Signal) -> list[float]:
+    """Factor of each axis."""
+    place = 1 if step.node.op == "Upsample" or step.walk.graph.opset < 11 else 2
+    given = step.node.get("scales")
+    found = step.const(place) if given is None else None
+    if found is not None and found.array.size:
+        given = found.array.ravel()
+    if given is None:
+        sizes = step.needed(3).array.ravel()
+        given = [int(one) / size for one, size in zip(sizes, x.sizes, strict=False)]
+    if len(given) != len(x.roles):
+        raise Unfit(f"it has {len(given)} scales for {len(x.roles)} axes")
+    return [float(one) for one in given]
+
+
+def _check_places(step: Step, factor: int) -> None:
+    """Refuse sampling points other than those of UpsampleSpec."""
+    node, old = step.node, step.node.op == "Upsample" or step.walk.graph.opset < 11
+    mode = node.get("mode", "nearest")
+    points = node.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
+    rounding = node.get("nearest_mode", "floor" if old else "round_prefer_floor")
+    half = points in ("half_pixel", "pytorch_half_pixel")
+    even = points == "asymmetric" and (rounding == "floor" or factor == 2)
+    nearest = mode == "nearest" and ((half and rounding.startswith("round")) or even)
+    if not nearest and not (mode == "linear" and half):
+        raise Unfit(f"its mode {mode!r} with {points!r} and {rounding!r} is none that is read")

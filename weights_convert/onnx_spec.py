@@ -1,0 +1,180 @@
+"""Layers with names: the spec of a model that was read, and its weights."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import DTYPES
+from tcnzoo.params import Weights
+from tcnzoo.specs.graph import INPUT as GRAPH_INPUT
+
+from .onnx_layers import PARTS, Layer, Program
+from .onnx_padding import settle_padding
+from .onnx_signal import INPUT, Const
+from .onnx_simplify import simplify, spread
+from .onnx_walk import LATE, Refused
+
+# What a layer's name begins with, where that is not its kind or what the kind says of itself.
+_STEMS = {
+    "conv1d": "conv", "conv_transpose1d": "conv_transpose", "batch_norm": "norm",
+    "layer_norm": "norm", "window_pool": "pool", "affine": "norm",
+}  # fmt: skip
+# Fields that are for this package, not for the spec.
+_OURS = {"pads", "length", "crops", "window", "inside", "widens"}
+# Powers of two that a variance of 1 - eps holds exactly in each float type.
+_EPS = {"float64": 2.0**-17, "float32": 2.0**-17, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+
+
+@dataclass
+class Named:
+    """A model that was read.
+
+    Attributes:
+        document: of its spec.
+        weights: under their neutral names.
+        used: name of the file's tensor -> the neutral tensor that it became.
+        assumed: fields that the file does not say -> the value taken.
+    """
+
+    document: dict[str, Any]
+    weights: Weights = field(default_factory=dict)
+    used: dict[str, str] = field(default_factory=dict)
+    assumed: dict[str, Any] = field(default_factory=dict)
+
+    def same(self, other: "Named") -> bool:
+        """Whether two readings are of one model."""
+        return self.document == other.document and all(
+            np.array_equal(array, other.weights[name]) for name, array in self.weights.items()
+        )
+
+
+def named(program: Program, channels: int | None, fixed: bool, momentum: float | None) -> Named:
+    """Give the layers of a program their names.
+
+    Args:
+        program: what was read; simplified in place.
+        channels: of the input, where they are known.
+        fixed: whether the signals have one length.
+        momentum: of batch norms, None for the default.
+    Raises:
+        Refused: a step that is no part of a layer.
+    """
+    simplify(program)
+    _check_parts(program)
+    for number in list(program.order):
+        settle_padding(program, number, fixed)
+    found, names, counts = Named({}), {INPUT: GRAPH_INPUT}, Counter[str]()
+    nodes: dict[str, Any] = {}
+    for number in program.order:
+        layer = program.layers[number]
+        stem = _stem(layer)
+        counts[stem] += 1
+        between = "_" if stem[-1].isdigit() else ""
+        name = names[number] = f"{stem}{between}{counts[stem]}"
+        document = _document(name, layer, found, (channels, momentum))
+        nodes[name] = {"layer": document, "inputs": [names[one] for one in layer.inputs]}
+        for row, const in layer.arrays.items():
+            found.weights[f"{name}.{row}"] = const.array
+            for source in const.sources:
+                found.used.setdefault(source, f"{name}.{row}")
+    found.document.update(_model(nodes, channels))
+    return found
+
+
+def _check_parts(program: Program) -> None:
+    """Refuse steps that were not put together to a layer."""
+    for number in program.order:
+        layer = program.layers[number]
+        if layer.kind in PARTS:
+            raise Refused(
+                f"{layer.node} is not supported: it is read only as a part of GELU, GLU, hard "
+                "sigmoid, relu6 or a layer norm over channels, and here it is none",
+                LATE,
+            )
+        if layer.kind == "affine" and layer.fields["widens"]:
+            raise Refused(f"{layer.node} is not supported: it spreads one channel over many", LATE)
+    if not program.order:
+        raise Refused("the graph has no layers: its output is its input", LATE)
+
+
+def _stem(layer: Layer) -> str:
+    """What a layer's name begins with."""
+    if layer.kind == "activation":
+        return str(layer.fields["name"])
+    if layer.kind == "merge":
+        return str(layer.fields["mode"])
+    return _STEMS.get(layer.kind, layer.kind)
+
+
+def _model(nodes: dict[str, Any], channels: int | None) -> dict[str, Any]:
+    """A sequential where each layer reads the one before, else a graph."""
+    before = [GRAPH_INPUT, *nodes]
+    if all(node["inputs"] == [one] for node, one in zip(nodes.values(), before, strict=False)):
+        layers = {name: node["layer"] for name, node in nodes.items()}
+        return {"kind": "sequential", "layers": layers}
+    return {"kind": "graph", "in_channels": channels, "nodes": nodes}
+
+
+def _document(
+    name: str, layer: Layer, found: Named, known: tuple[int | None, float | None]
+) -> dict[str, Any]:
+    """The spec of one layer, which may complete its arrays; `known` are channels and momentum."""
+    channels, momentum = known
+    kind = layer.kind
+    if kind == "affine":
+        kind = "batch_norm"
+        _as_batch_norm(layer, channels)
+        found.assumed[name] = "a scale and shift by constants, as a batch norm of fixed statistics"
+    fields = {key: value for key, value in layer.fields.items() if key not in _OURS}
+    if kind in ("conv1d", "conv_transpose1d"):
+        fields.pop("mode", None)
+    if kind == "flatten":
+        fields["length"] = layer.fields["length"]
+    if kind in ("conv1d", "conv_transpose1d", "dense"):
+        fields["bias"] = "bias" in layer.arrays
+        layer.arrays = _ordered(layer, ("weight", "bias"))
+    if kind == "layer_norm":
+        _complete(layer)
+    if kind == "batch_norm":
+        fields["momentum"] = 0.1 if momentum is None else momentum
+        if momentum is None:
+            found.assumed["momentum"] = 0.1
+    return {"kind": kind, **fields}
+
+
+def _ordered(layer: Layer, names: tuple[str, ...]) -> dict[str, Const]:
+    return {name: layer.arrays[name] for name in names if name in layer.arrays}
+
+
+def _dtype(layer: Layer) -> np.dtype[Any]:
+    """Float type of a layer's arrays."""
+    for const in layer.arrays.values():
+        return const.array.dtype
+    return np.dtype(np.float32)
+
+
+def _complete(layer: Layer) -> None:
+    """Give a layer norm the scale and the shift that it may be without."""
+    width, dtype = layer.fields["channels"], _dtype(layer)
+    layer.arrays.setdefault("weight", Const(np.ones(width, dtype)))
+    layer.arrays.setdefault("bias", Const(np.zeros(width, dtype)))
+    rows = _ordered(layer, ("weight", "bias"))
+    layer.arrays = {name: spread(const, width) for name, const in rows.items()}
+
+
+def _as_batch_norm(layer: Layer, channels: int | None) -> None:
+    """A scale and shift as the batch norm whose deviation is 1 to the last bit."""
+    dtype, width = _dtype(layer), layer.fields["channels"] or channels
+    if width is None:
+        raise Refused(f"{layer.node} is not supported: its channels are not known", LATE)
+    eps = _EPS[next((name for name, one in DTYPES.items() if one == dtype), "float32")]
+    rows = {
+        "weight": layer.arrays.get("scale", Const(np.ones((), dtype))),
+        "bias": layer.arrays.get("shift", Const(np.zeros((), dtype))),
+        "running_mean": layer.arrays.get("mean", Const(np.zeros((), dtype))),
+        "running_var": Const(np.asarray(1.0 - eps, dtype)),
+    }
+    layer.arrays = {name: spread(const, width) for name, const in rows.items()}
+    layer.fields = {"channels": width, "eps": eps}
