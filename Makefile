@@ -26,7 +26,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy tcnzoo backends weights_convert
+	$(VENV)/bin/mypy tcnzoo backends weights_convert exporters
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks all $(BENCH_ARGS)

@@ -4,6 +4,7 @@ from pathlib import Path as _Path
 
 from tcnzoo.backend import BackendInfo, available_backends
 from tcnzoo.errors import BackendMissing, InputError, SpecError, TcnzooError, WeightError
+from tcnzoo.exporting import export
 from tcnzoo.fold import fold
 from tcnzoo.formats import convert
 from tcnzoo.models import (
@@ -36,6 +37,7 @@ __all__ = [
     "convert",
     "count_params",
     "create",
+    "export",
     "fold",
     "get_weights",
     "gradients",

@@ -1,21 +1,25 @@
 """Fold weight norm and batch norm into the kernels before them, for inference."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.params import Weights, check_weights, weight_norm_gain
-from tcnzoo.specs import BatchNormSpec, SequentialSpec, Spec, WeightNormSpec
+from tcnzoo.specs import BatchNormSpec, GraphSpec, SequentialSpec, Spec, WeightNormSpec
 from tcnzoo.zoo import parse_spec
 
 
-def fold(spec: Spec, weights: Mapping[str, Array]) -> tuple[Spec, Weights]:
+def fold(
+    spec: Spec, weights: Mapping[str, Array], *, batch_norm: bool = True
+) -> tuple[Spec, Weights]:
     """Give an equal model without weight norm, and without the batch norms that follow a kernel.
 
     Args:
         spec: any model; other norms, and batch norms that stand alone, are left as they are.
         weights: neutral weights of `spec`.
+        batch_norm: fold batch norms too, not only weight norm.
     Returns:
         (spec, weights) of the folded model: the same outputs in evaluation mode, computed in
         float64 and stored in the type the weights had. A folded kernel gains a bias if it had none.
@@ -23,23 +27,29 @@ def fold(spec: Spec, weights: Mapping[str, Array]) -> tuple[Spec, Weights]:
         WeightError: the weights do not fit the spec.
     """
     check_weights(spec.params(), weights)
-    folded = parse_spec(_folded_document(spec))
+    folded = parse_spec(_folded_document(spec, batch_norm))
     effective = {name: np.asarray(array) for name, array in weights.items()}
     for path, part in spec.walk():
         _fold_weight_norm(path, part, effective)
-    for path, part in spec.walk():
+    for path, part in spec.walk() if batch_norm else ():
         _fold_batch_norms(path, part, effective)
     table = folded.params()
     check_weights(table, effective)
     return folded, {name: effective[name] for name in table}
 
 
-def _folded_document(spec: Spec) -> dict[str, object]:
+def _folded_document(spec: Spec, batch_norm: bool) -> dict[str, Any]:
     """The spec as a dictionary, without the norms that can be folded."""
     document = spec.model_dump(mode="json")
     if isinstance(spec, SequentialSpec):
-        document["layers"] = {name: _folded_document(one) for name, one in spec.layers.items()}
-    if isinstance(getattr(spec, "norm", None), BatchNormSpec | WeightNormSpec):
+        document["layers"] = {
+            name: _folded_document(one, batch_norm) for name, one in spec.layers.items()
+        }
+    if isinstance(spec, GraphSpec):
+        for name, node in spec.nodes.items():
+            document["nodes"][name]["layer"] = _folded_document(node.layer, batch_norm)
+    folded = BatchNormSpec | WeightNormSpec if batch_norm else WeightNormSpec
+    if isinstance(getattr(spec, "norm", None), folded):
         if isinstance(spec.norm, BatchNormSpec) and "bias" in document:  # type: ignore[attr-defined]
             document["bias"] = True
         document["norm"] = None

@@ -10,10 +10,11 @@ from typing import Any, Protocol, cast
 
 from tcnzoo.arrays import DTYPES
 from tcnzoo.backend import ALIASES
-from tcnzoo.checkpoint import refuse_existing
+from tcnzoo.checkpoint import refuse_existing, write_checkpoint
 from tcnzoo.converted import ConversionReport, Converted, Inspection, TensorRow, Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
-from tcnzoo.params import Param, Weights, check_weights
+from tcnzoo.lazy import Tensors, facts_of, picked
+from tcnzoo.params import Param, check_weights
 from tcnzoo.specs import Spec
 
 GROUP = "tcnzoo.formats"
@@ -25,6 +26,14 @@ BUILT_IN = {
     "mlx": "tcnzoo.weights_convert.mlx",
     "keras": "tcnzoo.weights_convert.keras",
     "pytorch-tcn": "tcnzoo.weights_convert.pytorch_tcn",
+    "osd-torch": "tcnzoo.weights_convert.osd_torch",
+    "torch-sequential": "tcnzoo.weights_convert.torch_sequential",
+    "locuslab-tcn": "tcnzoo.weights_convert.locuslab_tcn",
+    "mlx-tcn": "tcnzoo.weights_convert.mlx_tcn",
+    "keras-sequential": "tcnzoo.weights_convert.keras_sequential",
+    "osd-keras": "tcnzoo.weights_convert.osd_keras",
+    "keras-tcn": "tcnzoo.weights_convert.keras_tcn",
+    "onnx": "tcnzoo.weights_convert.onnx",
 }
 
 
@@ -46,14 +55,17 @@ class Format(Protocol):
     def detect(self, path: Path) -> bool:
         """Tell from the content, without running any of it, whether a file is of this format."""
 
-    def tensors(self, path: Path) -> Weights:
+    def tensors(self, path: Path) -> Tensors:
         """Every tensor of a file under the names, and in the layout, that the file has."""
 
     def read(self, path: Path, hints: Mapping[str, Any]) -> Converted:
         """Read a file; `hints` say what the file does not."""
 
-    def write(self, path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
-        """Write a file, whole or not at all; return the neutral tensors left out, with reasons."""
+    def write(self, path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
+        """Write a file, whole or not at all; return the neutral tensors left out, with reasons.
+
+        The weights may be lazy: ask for one at a time.
+        """
 
 
 @functools.cache
@@ -119,6 +131,7 @@ def convert(
     to_format: str | None = None,
     hints: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    max_shard_size: int | str | None = None,
 ) -> ConversionReport:
     """Convert a checkpoint; tensors keep their bits and their float types.
 
@@ -130,6 +143,7 @@ def convert(
         hints: fields of the spec that the source does not determine, such as
             `{"causal": True, "dilations": [1, 2, 4]}`, or text as on the command line: `"1,2,4"`.
         overwrite: replace what is at the destination.
+        max_shard_size: of a checkpoint directory, as in `save`.
     Raises:
         InputError: nothing to read, something at the destination, a format that is unknown or not
             determined, or a hint that is missing, unknown or at odds with the file.
@@ -140,12 +154,22 @@ def convert(
     reader = _reader(origin, from_format)
     writer = get_format(to_format) if to_format else destination_format(target)
     _check_destination(target, writer, overwrite)
+    if max_shard_size is not None and writer.SUFFIXES:
+        raise InputError(
+            f"format {writer.NAME!r} is one file; only checkpoint directories are split in shards"
+        )
     converted = reader.read(origin, dict(hints or {}))
     table = converted.spec.params()
     check_weights(table, converted.weights)
     _check_types(converted.weights)
-    weights = {name: converted.weights[name] for name in table}
-    left_out = writer.write(target, converted.spec, weights)
+    weights = picked(converted.weights, {name: name for name in table})
+    if max_shard_size is None:
+        left_out = writer.write(target, converted.spec, weights)
+    else:
+        left_out = {}
+        write_checkpoint(
+            target, converted.spec, weights, overwrite=True, max_shard_size=max_shard_size
+        )
     return ConversionReport(
         source=str(origin),
         destination=str(target),
@@ -188,7 +212,7 @@ def inspect(
 
 
 def _rows(
-    tensors: Weights,
+    tensors: Tensors,
     used: Mapping[str, str],
     dropped: Mapping[str, str],
     table: Mapping[str, Param],
@@ -197,13 +221,13 @@ def _rows(
     return tuple(
         TensorRow(
             name=name,
-            shape=tuple(array.shape),
-            dtype=str(array.dtype),
+            shape=tuple(one.shape),
+            dtype=str(one.dtype),
             used_as=used.get(name),
             role=table[used[name]].role if used.get(name) in table else None,
             dropped=dropped.get(name),
         )
-        for name, array in tensors.items()
+        for name, one in facts_of(tensors).items()
     )
 
 
@@ -230,12 +254,12 @@ def _check_destination(path: Path, writer: Format, overwrite: bool) -> None:
         )
 
 
-def _check_types(weights: Weights) -> None:
+def _check_types(weights: Tensors) -> None:
     """Raise WeightError unless every tensor is of a float type that weights may have."""
-    for name, array in weights.items():
-        if array.dtype not in DTYPES.values():
+    for name, one in facts_of(weights).items():
+        if one.dtype not in DTYPES.values():
             raise WeightError(
-                f"tensor {name!r} must be of type {_either(list(DTYPES))}, but is {array.dtype}"
+                f"tensor {name!r} must be of type {_either(list(DTYPES))}, but is {one.dtype}"
             )
 
 

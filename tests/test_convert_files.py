@@ -60,7 +60,7 @@ def test_an_ending_of_two_formats_is_asked_about(start, tmp_path):
 
 def test_an_ending_of_no_format_is_refused(start, tmp_path):
     with pytest.raises(InputError, match="has an ending of no format"):
-        convert(start, tmp_path / "a.onnx")
+        convert(start, tmp_path / "a.xyz")
 
 
 def test_an_ending_of_another_format_is_refused(start, tmp_path):

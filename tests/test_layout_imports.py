@@ -1,4 +1,4 @@
-"""Who imports whom: arrows point from backends and converters to the core, never back or across."""
+"""Who imports whom: arrows point from backends, converters and exporters to the core, never back."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,9 @@ OWN_FRAMEWORKS = {
     "keras": frozenset({"keras", "tensorflow", "jax", "torch"}),  # what Keras itself runs on
 }
 # Where the folders beside `tcnzoo/` are installed.
-INSTALLED_AS = {"backends": "tcnzoo.backends", "weights_convert": "tcnzoo.weights_convert"}
+INSTALLED_AS = {
+    name: f"tcnzoo.{name}" for name in ("backends", "exporters", "weights_convert")
+}
 
 
 def package_of(path: Path) -> list[str]:
@@ -67,7 +69,7 @@ def offences(folder: str, *forbidden: str, allowed: tuple[str, ...] = ()) -> lis
     ]
 
 
-def test_core_imports_no_backend_and_no_converter():
+def test_core_imports_no_backend_converter_or_exporter():
     assert not offences("tcnzoo", *INSTALLED_AS, *INSTALLED_AS.values())
 
 
@@ -89,7 +91,7 @@ def test_backend_imports_no_other_framework(folder):
 
 
 @each_backend
-def test_backend_imports_no_other_backend_and_no_converter(folder):
+def test_backend_imports_no_other_backend_converter_or_exporter(folder):
     own = f"tcnzoo.backends.{folder}"
     others = (*INSTALLED_AS, *INSTALLED_AS.values())
     assert not offences(f"backends/{folder}", *others, allowed=(own,))
@@ -108,8 +110,14 @@ def test_every_backend_folder_is_held_to_these_rules():
     assert {path.parent.name for path in ROOT.glob("backends/*/__init__.py")} == set(OWN_FRAMEWORKS)
 
 
-def test_converters_import_no_backend():
-    assert not offences("weights_convert", "backends", "tcnzoo.backends")
+def test_converters_import_no_backend_and_no_exporter():
+    others = ("backends", "exporters", "tcnzoo.backends", "tcnzoo.exporters")
+    assert not offences("weights_convert", *others)
+
+
+def test_exporters_import_no_backend_and_no_converter():
+    others = ("backends", "weights_convert", "tcnzoo.backends", "tcnzoo.weights_convert")
+    assert not offences("exporters", *others)
 
 
 @pytest.mark.parametrize(
@@ -132,3 +140,4 @@ def test_the_walk_sees_every_form_of_import(source, name):
 def test_the_walk_finds_an_offence_where_there_is_one():
     assert offences("backends/torch", "torch")
     assert offences("backends/numpy", "tcnzoo.backends")
+    assert offences("exporters", "onnx")

@@ -16,12 +16,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import tcnzoo
-from tcnzoo import backend, formats
+from tcnzoo import backend, exports, formats
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
-FRAMEWORKS = ("torch", "mlx", "keras", "tensorflow", "jax")
+FRAMEWORKS = ("torch", "mlx", "keras", "tensorflow", "jax", "onnx", "onnxruntime")
 
 
 def package_files() -> Iterator[tuple[str, Path]]:
@@ -64,7 +64,8 @@ def test_version_is_the_same_everywhere():
 
 def test_entry_points_are_the_built_in_ones():
     groups = PROJECT["project"]["entry-points"]
-    assert groups == {backend.GROUP: backend.BUILT_IN, formats.GROUP: formats.BUILT_IN}
+    modules = (backend, formats, exports)
+    assert groups == {module.GROUP: module.BUILT_IN for module in modules}
     for module in (module for group in groups.values() for module in group.values()):
         assert find_spec(module), module
 
@@ -158,7 +159,7 @@ print([name for name, info in tcnzoo.available_backends().items() if info.instal
     assert run(bare_python, code, str(tmp_path / "saved")).strip() == "['numpy']"
 
 
-def test_core_and_converters_import_without_any_framework(bare_python):
+def test_core_converters_and_exporters_import_without_any_framework(bare_python):
     modules = [
         f"{name}.{path.stem}".removesuffix(".__init__")
         for name, path in package_files()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tcnzoo
-from tcnzoo.cli import checkpoints, checks, demonstration, models, run
+from tcnzoo.cli import checkpoints, checks, demonstration, exports, models, run
 from tcnzoo.cli.console import Commands
 
 __all__ = ["app", "main"]
@@ -40,6 +40,7 @@ for _command in (
     models.init,
     checkpoints.convert,
     checkpoints.inspect,
+    exports.export,
     checks.parity,
     run.predict,
     run.stream,

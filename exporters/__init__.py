@@ -1,0 +1,1 @@
+"""Exporters: a spec and neutral weights into the file of a runtime."""

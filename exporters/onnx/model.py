@@ -1,0 +1,155 @@
+"""A whole model as a graph, with its inputs, outputs, state and what the file says of itself."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.checkpoint import config_document
+from tcnzoo.errors import SpecError, WeightError
+from tcnzoo.exports import ExportOptions
+from tcnzoo.params import Weights
+from tcnzoo.specs import Spec
+
+from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
+from .emit import Place, emit
+
+# What the file's metadata says under `format`.
+FORMAT = "tcnzoo-onnx"
+# A protobuf message is smaller than this.
+LARGEST = 2**31 - 2**20
+
+
+def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
+    """Write a model's nodes.
+
+    Args:
+        spec, weights: without weight norm.
+        options: as in `export`.
+    Raises:
+        SpecError: a block that cannot be written in this form.
+        WeightError: a weight that the float type does not hold.
+    """
+    if options.rank == 4 and spec.embedding_specs:
+        raise SpecError("a model that takes embeddings cannot be written with rank 4; leave it out")
+    dtype = np.dtype(np.float16 if options.precision == "float16" else np.float32)
+    _check_range(weights, dtype)
+    graph = Graph(dtype, options.rank)
+    batch: Axis = "batch" if options.dynamic else options.batch_size
+    x = _input(graph, "x", options.channels, batch, _time(options))
+    rows = tuple(
+        _input(graph, f"embedding.{place}", row.channels, batch, _time(options, row.per_step))
+        for place, row in enumerate(spec.embedding_specs)
+    )
+    table = spec.state() if options.streaming else {}
+    for name, item in table.items():
+        axes = () if item.integer else (batch, *item.shape)
+        graph.input(f"state.{name}", axes, np.int32 if item.integer else None)
+    place = Place(graph, spec, "", weights, options.streaming, {}, rows)
+    y = emit(place, x)
+    outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
+    if options.streaming:
+        outputs = {"y": y if isinstance(y, Value) else y[0]}
+    for name, value in outputs.items():
+        graph.output(value.name, name, _axes(graph, value, batch))
+    for name, item in table.items():
+        axes = () if item.integer else (batch, *item.shape)
+        graph.output(place.after[name], f"next.{name}", axes, np.int32 if item.integer else None)
+    return graph
+
+
+def _check_range(weights: Weights, dtype: np.dtype[Any]) -> None:
+    """Raise WeightError for a finite weight that becomes infinite."""
+    for name, array in weights.items():
+        finite = array[np.isfinite(array)]
+        if np.abs(finite).max(initial=0.0) > np.finfo(dtype).max:
+            raise WeightError(f"tensor {name!r} holds values that {dtype} does not; use float32")
+
+
+def _time(options: ExportOptions, wanted: bool = True) -> Axis | None:
+    """The time axis of an input; None for a vector."""
+    if options.input_length is None or not wanted:
+        return None
+    return "time" if options.dynamic else options.input_length
+
+
+def _input(graph: Graph, name: str, channels: int, batch: Axis, time: Axis | None) -> Value:
+    """An input: a signal, or a vector where `time` is None."""
+    if time is None:
+        graph.input(name, (batch, channels))
+        return Value(name, (channels,))
+    graph.input(name, (batch, channels, *([1] if graph.rank == 4 else []), time))
+    return Value(name, (channels, time if isinstance(time, int) else None))
+
+
+def _axes(graph: Graph, value: Value, batch: Axis) -> tuple[Axis, ...]:
+    """Axes of an output."""
+    if not value.is_signal:
+        return batch, value.channels
+    time = "steps" if value.time is None else value.time
+    return (batch, value.channels, *([1] if graph.rank == 4 else []), time)
+
+
+def metadata(spec: Spec, options: ExportOptions) -> dict[str, str]:
+    """What the file says of itself: the spec, and how a stream of it starts.
+
+    Entry `state` holds, for each input `state.NAME` of a streaming graph, the number that it is
+    filled with before the first chunk.
+    """
+    mark = f"{FORMAT}-int8" if options.precision == "int8" else FORMAT
+    said = {"format": mark, "config": json.dumps(config_document(spec))}
+    if options.streaming:
+        starts = {f"state.{name}": item.start for name, item in spec.state().items()}
+        said["state"] = json.dumps(starts)
+    return said
+
+
+def to_proto(graph: Graph, said: Mapping[str, str]) -> Any:
+    """The graph as an onnx.ModelProto, checked.
+
+    Raises:
+        SpecError: more weights than one file can hold.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    size = sum(array.nbytes for array in graph.initializers.values())
+    if size > LARGEST:
+        raise SpecError(f"an .onnx file holds less than 2 GiB, but the weights take {size:,} bytes")
+    made = helper.make_graph(
+        [_node(node) for node in graph.nodes],
+        "tcnzoo",
+        [_port(port) for port in graph.inputs],
+        [_port(port) for port in graph.outputs],
+        [
+            numpy_helper.from_array(np.asarray(array, order="C"), name)
+            for name, array in graph.initializers.items()
+        ],
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(
+        made, producer_name="tcnzoo", opset_imports=opsets, ir_version=IR_VERSION
+    )
+    helper.set_model_props(model, dict(said))
+    onnx.checker.check_model(model)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def _node(node: Node) -> Any:
+    """An onnx.NodeProto."""
+    from onnx import helper
+
+    attributes: dict[str, Any] = {
+        name: helper.np_dtype_to_tensor_dtype(np.dtype(value)) if name == "to" else value
+        for name, value in node.attributes.items()
+    }
+    return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+
+
+def _port(port: Port) -> Any:
+    """An onnx.ValueInfoProto."""
+    from onnx import helper
+
+    kind = helper.np_dtype_to_tensor_dtype(port.dtype)
+    return helper.make_tensor_value_info(port.name, kind, list(port.axes))

@@ -1,0 +1,86 @@
+"""Running a written file with onnxruntime."""
+
+import functools
+import json
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output
+
+# Steps of the chunks that a stream is cut into, in turn.
+CHUNKS = (1, 7, 2, 16, 3)
+
+
+def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> Output:
+    """Run a file on neutral inputs; return the neutral output, float32."""
+    info = path.stat()
+    session = _session(str(path), info.st_mtime_ns, info.st_size)
+    feeds = {"x": x} | {f"embedding.{place}": row for place, row in enumerate(embeddings)}
+    if streaming:
+        return _stream(session, feeds)
+    outputs = dict(zip(_names(session.get_outputs()), _call(session, feeds), strict=True))
+    found = {name: _neutral(array) for name, array in outputs.items()}
+    return found["y"] if list(found) == ["y"] else found
+
+
+@functools.lru_cache(maxsize=1)
+def _session(path: str, changed: int, size: int) -> Any:
+    """Open a file; the last one is kept for as long as it stays the same."""
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+def _names(ports: Sequence[Any]) -> list[str]:
+    """Names of inputs or outputs."""
+    return [port.name for port in ports]
+
+
+def _call(session: Any, feeds: dict[str, Array]) -> list[Array]:
+    """Run once, each input in the type and rank that the graph has."""
+    ready = {}
+    for port in session.get_inputs():
+        array = np.asarray(feeds[port.name])
+        if port.type in ("tensor(float)", "tensor(float16)"):
+            array = array.astype(np.float16 if "16" in port.type else np.float32)
+        ready[port.name] = array[:, :, None] if len(port.shape) == array.ndim + 1 else array
+    return list(session.run(None, ready))
+
+
+def _neutral(array: Array) -> Array:
+    """An output as float32 (batch, channels, time) or (batch, channels)."""
+    array = array.astype(np.float32)
+    return array[:, :, 0] if array.ndim == 4 else array
+
+
+def start(session: Any, batch: int) -> dict[str, Array]:
+    """State before the first chunk, as the file's metadata says it."""
+    starts = json.loads(session.get_modelmeta().custom_metadata_map["state"])
+    state = {}
+    for port in session.get_inputs():
+        if port.name in starts:
+            shape = (batch, *port.shape[1:]) if port.shape else ()
+            dtype = np.int32 if port.type == "tensor(int32)" else np.float32
+            state[port.name] = np.full(shape, starts[port.name], dtype)
+    return state
+
+
+def _stream(session: Any, feeds: dict[str, Array]) -> Array:
+    """Feed a signal in ragged chunks, or in those that a graph of one shape takes."""
+    x = feeds["x"]
+    fixed = next(port for port in session.get_inputs() if port.name == "x").shape[2]
+    sizes, place, pieces = cycle([fixed] if isinstance(fixed, int) else CHUNKS), 0, []
+    state = start(session, len(x))
+    while place < x.shape[2]:
+        span = slice(place, place + next(sizes))
+        chunk = {k: array[:, :, span] if array.ndim == 3 else array for k, array in feeds.items()}
+        piece, *after = _call(session, chunk | state)
+        state = dict(zip(state, after, strict=True))
+        pieces.append(piece.astype(np.float32))
+        place = span.stop
+    return np.concatenate(pieces, axis=2)

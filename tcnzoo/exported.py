@@ -1,0 +1,201 @@
+"""What exporting a model gives: how far the written file is from its source, and reports of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output
+from tcnzoo.errors import InputError
+from tcnzoo.exports import Exporter, ExportOptions
+from tcnzoo.models import create, predict
+from tcnzoo.params import Weights
+from tcnzoo.specs import Spec
+
+# Largest difference, relative to max(1, max|reference|), that a float type explains. int8 has none:
+# what it loses depends on the model and on the representative signals.
+TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
+
+# Signals that the reference computes at a time.
+BATCH = 16
+
+Run = Callable[[Array, list[Array]], Output]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How an exported file answers one input, beside the float64 reference.
+
+    Attributes:
+        input: what it was fed: `random`, `representative`, or the name of a file.
+        shape: of that input.
+        absolute: largest |found - reference|.
+        relative: that over max(1, max|reference|).
+        agreement: share of the outputs (of each step, where there is time) whose largest channel is
+            the reference's too; None where there is only one channel.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    absolute: float
+    relative: float
+    agreement: float | None
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What `export` did.
+
+    Attributes:
+        source, destination: the model and the path.
+        format: name of the exporter.
+        size: of the written file or directory, in bytes.
+        precision: of the written weights.
+        comparisons: one for each input; none where this machine cannot run the file.
+        command: shell command that runs the file.
+        notes: what else there is to know, one sentence each.
+    """
+
+    source: str
+    destination: str
+    format: str
+    size: int
+    precision: str
+    comparisons: tuple[Comparison, ...]
+    command: str
+    notes: tuple[str, ...]
+
+    @property
+    def tolerance(self) -> float | None:
+        """Largest relative difference allowed; None for int8."""
+        return TOLERANCES.get(self.precision)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every comparison is within tolerance; a NaN never is."""
+        limit = self.tolerance
+        return limit is None or all(one.relative <= limit for one in self.comparisons)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        return {**asdict(self), "tolerance": self.tolerance, "passed": self.passed}
+
+
+def compare(
+    exporter: Exporter,
+    path: Path,
+    spec: Spec,
+    weights: Weights,
+    options: ExportOptions,
+    cases: Mapping[str, Array],
+) -> tuple[tuple[Comparison, ...], tuple[str, ...]]:
+    """Run a written file on some inputs beside the float64 reference.
+
+    Args:
+        exporter: wrote the file.
+        path: of the file.
+        spec, weights: of the source.
+        options: that it was written with.
+        cases: label -> (batch, channels[, time]).
+    Returns:
+        (one comparison a case, notes); no comparison where the file cannot be run here.
+    Raises:
+        InputError: an input that the file does not take, or outputs of other shapes.
+    """
+    reason = exporter.can_run() if hasattr(exporter, "can_run") else None
+    if reason is not None:
+        return (), (f"not compared: {reason}",)
+    model = create(spec, "numpy", weights=weights, dtype="float64")
+
+    def reference(x: Array, rows: list[Array]) -> Output:
+        y = predict(model, x, embeddings=rows)
+        return y["output"] if options.streaming and isinstance(y, dict) else y
+
+    def written(x: Array, rows: list[Array]) -> Output:
+        return exporter.run(path, x, options, *([rows] if rows else []))
+
+    found = []
+    for label, x in cases.items():
+        _check_static(label, x, options)
+        rows = _embeddings(spec, x, options.seed)
+        size = len(x) if options.dynamic else options.batch_size
+        y = in_batches(written, x, rows, size)
+        found.append(compared(label, x, y, in_batches(reference, x, rows, BATCH)))
+    return tuple(found), ()
+
+
+def _check_static(label: str, x: Array, options: ExportOptions) -> None:
+    """Raise InputError unless a graph of one shape takes the input."""
+    if options.dynamic:
+        return
+    batch, *shape = options.shape
+    if list(x.shape[1:]) != shape or len(x) % batch:
+        raise InputError(
+            f"the exported graph takes signals of shape {tuple(options.shape)} only, but "
+            f"{label!r} has shape {x.shape}"
+        )
+
+
+def _embeddings(spec: Spec, x: Array, seed: int) -> list[Array]:
+    """Random embeddings for a batch of signals."""
+    generator = np.random.default_rng([seed, 3])
+    shapes = [
+        (len(x), one.channels, *(x.shape[2:] if one.per_step else ()))
+        for one in spec.embedding_specs
+    ]
+    return [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
+
+
+def in_batches(run: Run, x: Array, rows: list[Array], size: int) -> Output:
+    """Run `size` signals at a time, with their embeddings, and put the outputs together."""
+    outputs = [
+        run(x[start : start + size], [row[start : start + size] for row in rows])
+        for start in range(0, len(x), size)
+    ]
+    if isinstance(outputs[0], dict):
+        names = list(outputs[0])
+        return {name: np.concatenate([dict(one)[name] for one in outputs]) for name in names}
+    return np.concatenate([np.asarray(one) for one in outputs])
+
+
+def compared(label: str, x: Array, found: Output, reference: Output) -> Comparison:
+    """Measure the difference of two outputs, the worst over the entries of a dictionary.
+
+    Raises:
+        InputError: the two have different entries or shapes.
+    """
+    absolute = relative = 0.0
+    agreement = None
+    for place, (one, expected) in enumerate(_pairs(found, reference)):
+        if one.shape != expected.shape:
+            raise InputError(
+                f"the exported file must give an output of shape {expected.shape}, "
+                f"but gives {one.shape}"
+            )
+        if expected.size:
+            # `np.maximum` keeps a NaN, which `max` may drop.
+            worst = np.abs(one.astype(np.float64) - expected).max()
+            absolute = float(np.maximum(absolute, worst))
+            relative = float(np.maximum(relative, worst / max(1.0, np.abs(expected).max())))
+        if place == 0:
+            agreement = _agreement(one, expected)
+    return Comparison(label, x.shape, absolute, relative, agreement)
+
+
+def _pairs(found: Output, reference: Output) -> Iterator[tuple[Array, Array]]:
+    """Matching outputs, the main one first."""
+    one = found if isinstance(found, dict) else {"output": found}
+    expected = reference if isinstance(reference, dict) else {"output": reference}
+    if one.keys() != expected.keys():
+        raise InputError(f"the exported file must give {list(expected)}, but gives {list(one)}")
+    return ((one[name], expected[name]) for name in expected)
+
+
+def _agreement(found: Array, reference: Array) -> float | None:
+    """Share of equal largest channels."""
+    if reference.ndim < 2 or reference.shape[1] < 2 or not reference.size:
+        return None
+    return float((found.argmax(axis=1) == reference.argmax(axis=1)).mean())

@@ -1,0 +1,263 @@
+"""Exporting a model: the file is written, run in its own runtime, and compared with its source."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo import analysis, signals
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Handle
+from tcnzoo.checkpoint import refuse_existing
+from tcnzoo.errors import InputError
+from tcnzoo.exported import ExportReport, compare
+from tcnzoo.exports import (
+    Exporter,
+    ExportOptions,
+    check_installed,
+    check_options,
+    exporter_for,
+    get_exporter,
+)
+from tcnzoo.fold import fold as fold_norms
+from tcnzoo.formats import detect_format, get_format
+from tcnzoo.models import get_weights
+from tcnzoo.params import Weights, check_weights, initial_weights
+from tcnzoo.specs import Spec
+from tcnzoo.zoo import list_models, load_spec, preset
+
+# Random signals on which int8 is compared: enough for a share of equal answers.
+SAMPLES = 500
+
+
+@dataclass(frozen=True)
+class _Model:
+    """What is exported.
+
+    Attributes:
+        name: for the report.
+        spec, weights: of the model.
+        length: time steps that it is meant for, where that is known.
+    """
+
+    name: str
+    spec: Spec
+    weights: Weights
+    length: int | None = None
+
+
+def export(
+    source: Any,
+    destination: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    from_format: str | None = None,
+    hints: Mapping[str, Any] | None = None,
+    input_length: int | None = None,
+    batch_size: int = 1,
+    vectors: bool = False,
+    dynamic: bool = True,
+    streaming: bool = False,
+    rank: int = 3,
+    precision: str = "float32",
+    representative: Any = None,
+    inputs: Any = None,
+    samples: int | None = None,
+    fold: bool | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> ExportReport:
+    """Write a model for another runtime, run what was written, and compare it with its source.
+
+    Args:
+        source: a checkpoint directory, a file of any format that can be read, a model made by
+            `create`, or a preset, spec file, dictionary or Spec with initial weights.
+        destination: written whole or not at all.
+        to: `onnx`, `litert`, `coreml`, `executorch` or `aotinductor`; None to tell it from the
+            ending.
+        from_format, hints: of a source file, as in `convert`.
+        input_length: time steps of the compared signals, and of a graph that is not dynamic;
+            default: those of `inputs`, else the preset's, else enough for the receptive field.
+        batch_size: signals of a call, where the graph is not dynamic.
+        vectors: the model is fed (batch, channels) and not signals.
+        dynamic: leave the batch and time axes open where the runtime can.
+        streaming: write one step of a stream, with the state as inputs and outputs.
+        rank: 4 writes 1-d convolutions as 1 x k 2-d ones, in a graph of one shape.
+        precision: `float32`, `float16` or `int8`.
+        representative: signals (batch, channels, time), or the name of a file of them, to choose
+            the ranges of int8 by; compared as well.
+        inputs: signals, or the name of a file, to compare on beside random ones.
+        samples: how many random signals are compared; default `batch_size`, and 500 for int8.
+        fold: fold batch norms into the kernels before them; default for rank 4, float16 and int8.
+        seed: of initial weights and random signals.
+        overwrite: replace what is at the destination.
+    Returns:
+        Sizes, differences from the float64 reference of the same weights, and the command that
+        runs the file; `report.passed` is the verdict.
+    Raises:
+        InputError: nothing to read, something at the destination, or an option that does not fit.
+        SpecError: a model that the runtime cannot hold.
+        WeightError: a broken or unsafe source.
+        BackendMissing: a package that is not installed.
+    """
+    path = Path(destination)
+    exporter = get_exporter(to) if to else exporter_for(path)
+    _check_destination(path, exporter, overwrite)
+    check_installed(exporter)
+    model = _read(source, from_format, hints, seed)
+    cases = _cases(inputs, representative, vectors)
+    options = ExportOptions(
+        channels=_channels(model.spec, cases),
+        input_length=None if vectors else _length(model, input_length, cases),
+        batch_size=batch_size,
+        dynamic=dynamic and rank == 3 and getattr(exporter, "DYNAMIC", False),
+        streaming=streaming,
+        rank=rank,  # type: ignore[arg-type] # held against the exporter's by the next line
+        precision=precision,  # type: ignore[arg-type] # likewise
+        representative=cases.get("representative"),
+        seed=seed,
+    )
+    check_options(exporter, options)
+    _check_model(model.spec, options, cases)
+    cases = {"random": _noise(options, samples), **cases}
+    written = _written_weights(model, _folds(options) if fold is None else fold)
+    with _placed(path) as temporary:
+        notes = exporter.export(*written, temporary, options)
+        size = _size(temporary)
+        found, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
+    command = exporter.command(path, options)
+    return ExportReport(
+        model.name, str(path), exporter.NAME, size, precision, found, command, (*notes, *more)
+    )
+
+
+def _read(
+    source: Any, from_format: str | None, hints: Mapping[str, Any] | None, seed: int
+) -> _Model:
+    """The model behind a source."""
+    handle = getattr(source, "tcnzoo", None)
+    if isinstance(handle, Handle):
+        return _Model(f"a {handle.backend} model", handle.spec, get_weights(source))
+    if isinstance(source, str | os.PathLike) and (from_format or _is_checkpoint(Path(source))):
+        path = Path(source)
+        reader = get_format(from_format) if from_format else detect_format(path)
+        converted = reader.read(path, dict(hints or {}))
+        check_weights(converted.spec.params(), converted.weights)
+        return _Model(str(source), converted.spec, dict(converted.weights))
+    if hints:
+        raise InputError(f"hints are for files, but {source!r} is none")
+    spec = load_spec(source)
+    known = isinstance(source, str) and source in list_models()
+    length = preset(str(source)).input.length if known else None
+    name = str(source) if isinstance(source, str | os.PathLike) else f"a {spec.kind}"
+    return _Model(name, spec, initial_weights(spec.params(), seed), length)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether something is there that is not a spec file."""
+    return path.exists() and path.suffix not in (".yaml", ".yml", ".json")
+
+
+def _written_weights(model: _Model, fold: bool) -> tuple[Spec, Weights]:
+    """Spec and float32 weights for the exporter."""
+    weights = {name: array.astype(np.float32) for name, array in model.weights.items()}
+    return fold_norms(model.spec, weights) if fold else (model.spec, weights)
+
+
+def _folds(options: ExportOptions) -> bool:
+    """Whether batch norms are folded without being asked for: runtimes round them in 16 bits."""
+    return options.rank == 4 or options.precision != "float32"
+
+
+def _cases(inputs: Any, representative: Any, vectors: bool) -> dict[str, Array]:
+    """The signals that were given, by the name that they have in the report."""
+    cases: dict[str, Array] = {}
+    if inputs is not None:
+        label = str(inputs) if isinstance(inputs, str | os.PathLike) else "input"
+        cases[label] = _signals(inputs, vectors)
+    if representative is not None:
+        cases["representative"] = _signals(representative, vectors)
+    return cases
+
+
+def _signals(given: Any, vectors: bool) -> Array:
+    """Signals of a file or array as (batch, channels, time), vectors as (batch, channels)."""
+    array = signals.read_signal(Path(given)) if isinstance(given, str | os.PathLike) else given
+    array = np.asarray(array, dtype=np.float32)
+    rank = 2 if vectors else 3
+    if array.ndim not in (rank - 1, rank):
+        expected = "(channels,) or (batch, channels)" if vectors else "(batch, channels, time)"
+        raise InputError(f"the input must be {expected}, but has shape {array.shape}")
+    return array[None] if array.ndim == rank - 1 else array
+
+
+def _channels(spec: Spec, cases: Mapping[str, Array]) -> int:
+    """Channels of the input: the model's, else those of what was given, else any that will do."""
+    given = [array.shape[1] for array in cases.values()]
+    return spec.input_channels or (given[0] if given else 2)
+
+
+def _length(model: _Model, asked: int | None, cases: Mapping[str, Array]) -> int:
+    """Time steps: those asked for, given, meant by the preset, or enough to fill the field."""
+    if asked is not None:
+        return asked
+    given = [array.shape[2] for array in cases.values()]
+    return given[0] if given else model.length or analysis.default_length(model.spec)
+
+
+def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array]) -> None:
+    """Raise InputError unless the model takes the signals, and can stream where it shall."""
+    if options.batch_size < 1:
+        raise InputError(f"batch_size must be at least 1, but is {options.batch_size}")
+    for shape in (options.shape, *(array.shape for array in cases.values())):
+        spec.output_shape(shape[1:])
+        if shape[1] != options.channels:
+            raise InputError(f"the inputs have {options.channels} and {shape[1]} channels")
+    obstacle = spec.stream_obstacle() if options.streaming else None
+    if obstacle:
+        raise InputError(f"this model cannot stream: {obstacle}")
+
+
+def _noise(options: ExportOptions, samples: int | None) -> Array:
+    """Standard normal signals."""
+    batch, *shape = options.shape
+    count = samples or (SAMPLES if options.precision == "int8" else batch)
+    generator = np.random.default_rng([options.seed, 2])
+    return generator.standard_normal((count, *shape)).astype(np.float32)
+
+
+def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
+    """Raise InputError unless the name can be written to."""
+    if not overwrite:
+        refuse_existing(path)
+    if not path.name.lower().endswith(exporter.SUFFIX):
+        raise InputError(
+            f"export to {exporter.NAME!r} is written to a name in {exporter.SUFFIX}, "
+            f"but got {str(path)!r}"
+        )
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[Path]:
+    """Give a temporary path of the same name, and move it to `path` once the block has ended well.
+
+    The block may make a file or a directory; a failure leaves what was at `path` untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        if path.is_dir() or (path.exists() and temporary.is_dir()):
+            path.replace(Path(folder) / "replaced")
+        temporary.replace(path)
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of all files in a directory."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+    return sum(one.stat().st_size for one in files)

@@ -1,0 +1,34 @@
+"""Writing a model with an exporter and running it, for the tests of each."""
+
+import numpy as np
+
+import tcnzoo
+from tcnzoo.exports import ExportOptions, get_exporter
+from tests.compare import noise, reference, rows_for, weights_of
+
+
+def options_for(shape, **options):
+    """Options for inputs of one shape, (batch, channels[, time])."""
+    batch, channels, *time = shape
+    length = time[0] if time else None
+    return ExportOptions(channels, length, batch_size=batch, **options)
+
+
+def written(to, spec, shape, folder, **options):
+    """Write a model with weights that hide nothing; return (path, options)."""
+    spec, settled = tcnzoo.load_spec(spec), options_for(shape, **options)
+    exporter = get_exporter(to)
+    path = folder / f"model{exporter.SUFFIX}"
+    exporter.export(spec, weights_of(spec), path, settled)
+    return path, settled
+
+
+def ran(to, spec, path, options, shape):
+    """Outputs for noise of `shape`: (the written file's, the float64 reference's)."""
+    x = noise(*shape).astype(np.float32)
+    rows = [row.astype(np.float32) for row in rows_for(spec, shape[0], shape[-1])]
+    found = get_exporter(to).run(path, x, options, *([rows] if rows else []))
+    expected = tcnzoo.predict(reference(spec, weights_of(spec)), x, embeddings=rows)
+    if options.streaming and isinstance(expected, dict):
+        expected = expected["output"]
+    return found, expected
