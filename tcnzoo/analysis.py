@@ -110,13 +110,17 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
 
 def default_length(spec: Spec) -> int:
     """Fewest time steps that a model takes and that fill its receptive field, if it takes them."""
+    return fitting_length(spec, spec.receptive_field())
+
+
+def fitting_length(spec: Spec, wanted: int) -> int:
+    """So many time steps, or the fewest that a model takes where it takes more or one length."""
     least = spec.min_length()
-    wanted = max(spec.receptive_field(), least)
     try:
-        spec.output_shape((_channels(spec), wanted))
+        spec.output_shape((_channels(spec), max(wanted, least)))
     except SignalTooLong:
         return least
-    return wanted
+    return max(wanted, least)
 
 
 def _channels(spec: Spec) -> int:

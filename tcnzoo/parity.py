@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.analysis import fitting_length
 from tcnzoo.arrays import Array
 from tcnzoo.backend import Output, canonical, get_backend, handle_of, installed_backends
 from tcnzoo.checkpoint import read_checkpoint
@@ -212,7 +213,7 @@ def _length(subject: Subject, spec: Spec, asked: int | None) -> int:
         return asked
     if isinstance(subject, str) and subject in list_models():
         return preset(subject).input.length
-    return 2 * spec.receptive_field() + 33
+    return fitting_length(spec, 2 * spec.receptive_field() + 33)
 
 
 def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:

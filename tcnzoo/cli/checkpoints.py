@@ -5,18 +5,25 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Hints, Json, Overwrite, assignments
 from tcnzoo.converted import ConversionReport, Inspection
 from tcnzoo.formats import convert as run_convert, inspect as run_inspect
 from tcnzoo.params import ParamCount, count
+from tcnzoo.specs import Spec
 
 FromFormat = Annotated[
     str | None, typer.Option("--from", metavar="FORMAT", help="Default: told from the content.")
 ]
 ToFormat = Annotated[
     str | None, typer.Option("--to", metavar="FORMAT", help="Default: told from the ending.")
+]
+
+ShardSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Split a directory in files of, say, 500MB; default: 5GB."),
 ]
 
 
@@ -27,6 +34,7 @@ def convert(
     to_format: ToFormat = None,
     hints: Hints = None,
     overwrite: Overwrite = False,
+    max_shard_size: ShardSize = None,
     as_json: Json = False,
 ) -> None:
     """Convert a checkpoint between frameworks and libraries; every tensor keeps its bits."""
@@ -38,6 +46,7 @@ def convert(
             to_format=to_format,
             hints=assignments(hints),
             overwrite=overwrite,
+            max_shard_size=max_shard_size,
         )
     if as_json:
         console.show_json({**vars(report), "spec": report.spec.model_dump(mode="json")})
@@ -73,10 +82,15 @@ def _show_conversion(report: ConversionReport) -> None:
     if report.assumed:
         facts["assumed"] = _pairs(report.assumed)
     console.facts(facts)
-    for name, reason in report.dropped.items():
-        console.show(f"dropped: {name}: {reason}")
-    for name, reason in report.left_out.items():
-        console.show(f"not written: {name}: {reason}")
+    _show_reasons("dropped", report.dropped)
+    _show_reasons("not written", report.left_out)
+
+
+def _show_reasons(what: str, reasons: Mapping[str, str]) -> None:
+    """Print which tensors share a reason."""
+    for reason in dict.fromkeys(reasons.values()):
+        names = [name for name, why in reasons.items() if why == reason]
+        console.show(f"{what}: {', '.join(names)}: {reason}")
 
 
 def _show_inspection(found: Inspection) -> None:
@@ -90,17 +104,36 @@ def _show_inspection(found: Inspection) -> None:
             facts["assumed"] = _pairs(found.assumed)
     console.facts(facts)
     console.show()
-    headings = {"tensor": "left", "shape": "right", "type": "left", "becomes": "left"}
+    if found.spec is not None:
+        print(_spec_text(found.spec))  # as it is: a wrapped line is no YAML
+    headings = {"tensor": "left", "shape": "right", "type": "left", "role": "left"}
+    headings |= {"becomes": "left"}
     rows = [
         (
             row.name,
             " x ".join(map(str, row.shape)) or "scalar",
             row.dtype,
+            row.role or "-",
             row.used_as or (f"dropped: {row.dropped}" if row.dropped else "-"),
         )
         for row in found.tensors
     ]
     console.table(headings, rows)
+
+
+def _spec_text(spec: Spec) -> str:
+    """A spec as YAML, without the fields that have their default value."""
+    full = spec.model_dump(mode="json")
+    document = _with_kinds(spec.model_dump(mode="json", exclude_defaults=True), full)
+    return yaml.safe_dump({"spec": document}, sort_keys=False, default_flow_style=None, width=100)
+
+
+def _with_kinds(short: Any, full: Any) -> Any:
+    """A document without default values, but with every kind."""
+    if not isinstance(short, dict):
+        return short
+    inner = {name: _with_kinds(value, full[name]) for name, value in short.items()}
+    return {"kind": full["kind"], **inner} if "kind" in full else inner
 
 
 def _counts_text(size: ParamCount) -> str:
