@@ -1,6 +1,5 @@
 """Pools over the whole signal and over moving windows, and upsampling."""
 
-import math
 from collections.abc import Callable
 
 from keras import ops
@@ -8,7 +7,7 @@ from keras import ops
 from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
-from .conv import pads_of
+from .conv import padded, pads_of
 
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "global_average": lambda x: ops.mean(x, axis=1),
@@ -39,9 +38,11 @@ class WindowPool(Block, kind="window_pool"):
         if stream is not None:
             x = self._continue(x, stream)
             return self._reduce(x) if x.shape[1] >= spec.size else x[:, :0]
-        around = ((0, 0), pads_of(spec, ops.shape(x)[1]), (0, 0))
+        pads = pads_of(spec, ops.shape(x)[1])
         if spec.mode == "max":
-            return self._reduce(ops.pad(x, around, constant_values=-math.inf))
+            # As -inf would: a window that reaches over an end holds that end's own value too.
+            return self._reduce(padded(x, pads, "replicate"))
+        around = ((0, 0), pads, (0, 0))
         y = self._reduce(ops.pad(x, around))
         if spec.count_padding or spec.padding == "valid":
             return y

@@ -1,0 +1,125 @@
+"""A torch model as `torch.export` sees it: where Core ML, ExecuTorch and AOTInductor begin."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output
+from tcnzoo.errors import InputError
+from tcnzoo.exports import ExportOptions
+from tcnzoo.fold import fold
+from tcnzoo.models import create
+from tcnzoo.params import Weights
+from tcnzoo.specs import Spec
+
+# Outputs of a model that has two: those of a temporal block by itself.
+OUTPUTS = ("output", "out")
+
+
+def input_names(spec: Spec) -> list[str]:
+    """Names of a file's inputs: `x`, and one for each embedding."""
+    return ["x", *(f"embedding_{index}" for index in range(len(spec.embedding_specs)))]
+
+
+def input_shapes(spec: Spec, shape: Sequence[int]) -> list[tuple[int, ...]]:
+    """Neutral shapes of the inputs, in the order of `input_names`."""
+    batch, _, *steps = shape
+    rows = [(batch, one.channels, *(steps if one.per_step else ())) for one in spec.embedding_specs]
+    return [tuple(shape), *rows]
+
+
+def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
+    """The folded torch model, as a module of tensors only.
+
+    Its inputs are float32, in the order of `input_names`, and so are its outputs; it computes in
+    `dtype`.
+    """
+    import torch
+
+    folded, effective = fold(spec, weights)
+    model = create(folded, "torch", weights=effective, dtype=dtype)
+    kind = getattr(torch, dtype)
+
+    class Offline(torch.nn.Module):
+        """Casts at both ends, and passes embeddings as a list."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: torch.Tensor, *embedding: torch.Tensor) -> Any:
+            """(batch, channels, time) -> the same, or a tuple of two; names as `input_names`."""
+            rows = {"embeddings": [row.to(kind) for row in embedding]} if embedding else {}
+            y = self.model(x.to(kind), **rows)
+            return tuple(one.float() for one in y) if isinstance(y, tuple) else y.float()
+
+    return Offline().eval()
+
+
+def program(
+    spec: Spec, weights: Weights, options: ExportOptions, dtype: str = "float32"
+) -> tuple[Any, str]:
+    """Trace a model.
+
+    Args:
+        spec, weights: of the model.
+        options: shape, and whether batch and time stay open.
+        dtype: float type that the model computes in.
+    Returns:
+        (torch.export.ExportedProgram, a note on the shapes that it takes).
+    """
+    module = module_of(spec, weights, dtype)
+    shape, axes = _open_axes(spec, options) if options.dynamic else (options.shape, ())
+    found = _traced(module, input_shapes(spec, shape), axes)
+    if not _all_open(found, axes):
+        axes = ()
+        found = _traced(module, input_shapes(spec, options.shape), axes)
+    if not axes:
+        return found, f"takes inputs of shape {options.shape} only"
+    if len(shape) == 2:
+        return found, "takes any batch"
+    length = "any length" if 2 in axes else f"{shape[2]} time steps only"
+    return found, f"takes any batch, and {length}"
+
+
+def _open_axes(spec: Spec, options: ExportOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """A shape to trace with, and its axes that can stay open.
+
+    torch takes every size of 0 or 1 on the way for a fixed one; a long signal has none. A model of
+    one length keeps it.
+    """
+    batch, channels, *steps = options.shape
+    longer = [2 * length + 64 for length in steps]
+    try:
+        spec.output_shape((channels, *longer))
+    except InputError:
+        return (max(batch, 2), channels, *steps), (0,)
+    return (max(batch, 2), channels, *longer), (0, 2) if steps else (0,)
+
+
+def _traced(module: Any, shapes: Sequence[tuple[int, ...]], axes: Sequence[int]) -> Any:
+    """Trace a module for inputs of some shapes, with some of their axes open."""
+    import torch
+
+    free = torch.export.Dim.AUTO
+    names = [{axis: free for axis in axes if axis < len(shape)} for shape in shapes]
+    # The embeddings are one argument, where there are any.
+    arguments = (names[0], tuple(names[1:])) if len(names) > 1 else tuple(names)
+    inputs = tuple(torch.zeros(shape) for shape in shapes)
+    with torch.no_grad():
+        return torch.export.export(
+            module, inputs, dynamic_shapes=arguments if axes else None, strict=False
+        )
+
+
+def _all_open(found: Any, axes: Sequence[int]) -> bool:
+    """Whether the trace has left these axes of `x` open."""
+    name = found.graph_signature.user_inputs[0]
+    shape = next(node for node in found.graph.nodes if node.name == name).meta["val"].shape
+    return not any(isinstance(shape[axis], int) for axis in axes)
+
+
+def labelled(outputs: Sequence[Any]) -> Output:
+    """Outputs of a run as neutral arrays: one, or a dictionary of two."""
+    arrays: list[Array] = [one.numpy(force=True) for one in outputs]
+    return arrays[0] if len(arrays) == 1 else dict(zip(OUTPUTS, arrays, strict=True))

@@ -1,0 +1,110 @@
+"""ExecuTorch programs, run with its Python runtime beside the float64 reference."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+import tcnzoo
+from tcnzoo.errors import InputError, SpecError, WeightError
+from tcnzoo.exports import get_exporter
+from tests.cases import BLOCKS, SIGNAL, conv1d
+from tests.compare import assert_close, assert_refused, noise
+from tests.exported import ran, written
+from tests.tcns import tcn
+from tests.test_parity_presets import LENGTHS
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="needs executorch")
+
+# XNNPACK computes in float16, layer after layer.
+HALF = 5e-3
+SOME = (
+    "activation-gelu_tanh", "activation-selu", "conv1d-causal-circular", "conv1d-s2-d3-g3",
+    "conv_transpose1d-causal-k4-s2-d1", "conv_transpose1d-same-k5-s2-d2", "pool-adaptive_max-5",
+    "pad-circular-3--2", "window_pool-average-same_upper-4-2", "layer_norm-vector",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_block_equals_reference(name, tmp_path):
+    spec, shape = BLOCKS[name]
+    path, options = written("executorch", spec, shape, tmp_path, dynamic=False)
+    assert_close(*ran("executorch", spec, path, options, shape))
+
+
+@pytest.mark.parametrize("name", ["tcn-base", "deepepi", "tcn-se-gated"])
+def test_preset_equals_reference(name, tmp_path):
+    shape = (1, tcnzoo.load_spec(name).input_channels, LENGTHS[name])
+    path, options = written("executorch", name, shape, tmp_path, dynamic=False)
+    assert_close(*ran("executorch", name, path, options, shape))
+
+
+@pytest.mark.parametrize("norm", ["batch_norm", "layer_norm", "weight_norm"])
+def test_tcn_equals_reference(norm, tmp_path):
+    spec = tcn("add", norm=norm, gate=norm == "layer_norm", skip_connections=True)
+    path, options = written("executorch", spec, SIGNAL, tmp_path, dynamic=False)
+    assert_close(*ran("executorch", spec, path, options, SIGNAL))
+
+
+def test_two_outputs(tmp_path):
+    spec = BLOCKS["temporal_block"][0]
+    path, options = written("executorch", spec, SIGNAL, tmp_path, dynamic=False)
+    found, expected = ran("executorch", spec, path, options, SIGNAL)
+    assert list(found) == ["output", "out"]
+    assert_close(found, expected)
+
+
+def test_half_precision_is_near_the_reference(tmp_path):
+    options = {"input_length": 37, "precision": "float16"}
+    report = tcnzoo.export(tcn(norm="batch_norm"), tmp_path / "a.pte", **options)
+    (random,) = report.comparisons
+    assert 1e-5 < random.relative < HALF
+    assert report.notes[1] == "XNNPACK keeps the kernels of convolutions in float32"
+
+
+def test_other_shapes_are_refused(tmp_path):
+    x, path = noise(2, 3, 41), tmp_path / "a.pte"
+    sentence = (
+        "the exported graph takes signals of shape (1, 3, 37) only, but 'input' has shape "
+        "(2, 3, 41)"
+    )
+    options = {"input_length": 37, "inputs": x}
+    assert_refused(InputError, sentence, tcnzoo.export, conv1d(), path, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_without_the_method_is_refused(monkeypatch, tmp_path):
+    path, options = written("executorch", conv1d(), SIGNAL, tmp_path, dynamic=False)
+    monkeypatch.setattr("executorch.runtime.Program.load_method", lambda self, name: None)
+    sentence = f"{str(path)!r} has no method 'forward'"
+    x = noise(*SIGNAL).astype(np.float32)
+    assert_refused(WeightError, sentence, get_exporter("executorch").run, path, x, options)
+
+
+def test_what_cannot_be_lowered_is_one_sentence(monkeypatch, tmp_path):
+    def refuse(*args, **options):
+        raise RuntimeError("no such operator\nand more")
+
+    monkeypatch.setattr("executorch.exir.to_edge_transform_and_lower", refuse)
+    sentence = "ExecuTorch cannot convert this conv1d: no such operator"
+    path, spec = tmp_path / "a.pte", tcnzoo.load_spec(conv1d())
+    assert_refused(SpecError, sentence, tcnzoo.export, spec, path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_command_runs_the_file(tmp_path):
+    x = noise(1, 3, 37)
+    np.save(tmp_path / "x.npy", x)
+    report = tcnzoo.export(conv1d(), tmp_path / "it's.pte", inputs=x)
+    assert report.passed
+    command = report.command.replace("python ", f"{sys.executable} ", 1)
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    first = float(done.stdout.partition("[[[")[2].partition(",")[0])
+    expected = tcnzoo.predict(tcnzoo.create(conv1d(), "numpy"), x)[0, 0, 0]
+    assert first == pytest.approx(expected, abs=1e-3)  # printed with four digits
