@@ -84,7 +84,9 @@ def _fold_batch_norms(path: str, part: Spec, weights: Weights) -> None:
         ("conv2", "norm2"),
     ):
         batch_norm = parts.get(norm)
-        if isinstance(batch_norm, BatchNormSpec) and kernel in parts:
+        # A sequential may name its layers so, too, and keeps them.
+        own = isinstance(getattr(part, "norm", None), BatchNormSpec)
+        if own and isinstance(batch_norm, BatchNormSpec) and kernel in parts:
             _fold_one(_join(path, kernel), _join(path, norm), batch_norm.eps, weights)
 
 

@@ -470,6 +470,12 @@ def test_upsampling(name, factor, tmp_path):
     assert spec.layers["upsample1"].mode == ("linear" if "mode" in RATES[name] else "nearest")
 
 
+@case("n", 3, "t", kinds="upsample", factor=2)
+def doubled_between_places(g):
+    scales = np.float32([1, 1, 2])
+    return g.node("Resize", "x", "", scales, coordinate_transformation_mode="asymmetric")
+
+
 @case("n", "t", 3, axes="NTC", kinds="upsample conv1d", factor=2, out="NCT")
 def upsampling_of_keras(g):
     copies = g.node("Tile", g.node("Unsqueeze", "x", [2]), [1, 1, 2, 1])

@@ -65,6 +65,12 @@ UNSUPPORTED = {
         lambda g: g.node("Resize", "x", "", np.float32([1, 1, 2]), mode="cubic"),
         "its mode 'cubic'",
     ),
+    "uneven copies": (
+        lambda g: g.node(
+            "Resize", "x", "", np.float32([1, 1, 3]), coordinate_transformation_mode="asymmetric"
+        ),
+        "with 'asymmetric' and 'round_prefer_floor' is none",
+    ),
     "smaller": (
         lambda g: g.node("Resize", "x", "", np.float32([1, 1, 0.5])), "by a whole number is read",
     ),

@@ -1,4 +1,4 @@
-"""Who imports whom: arrows point from backends, converters and exporters to the core, never back."""
+"""Who imports whom: from backends, converters and exporters to the core, and never back."""
 
 import ast
 from collections.abc import Iterator
@@ -15,9 +15,7 @@ OWN_FRAMEWORKS = {
     "keras": frozenset({"keras", "tensorflow", "jax", "torch"}),  # what Keras itself runs on
 }
 # Where the folders beside `tcnzoo/` are installed.
-INSTALLED_AS = {
-    name: f"tcnzoo.{name}" for name in ("backends", "exporters", "weights_convert")
-}
+INSTALLED_AS = {name: f"tcnzoo.{name}" for name in ("backends", "exporters", "weights_convert")}
 
 
 def package_of(path: Path) -> list[str]:

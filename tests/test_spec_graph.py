@@ -133,6 +133,15 @@ def test_a_flattened_model_takes_one_length():
         assert_refused(error, sentence.format(steps), tcnzoo.predict, model, x)
 
 
+def test_a_dense_layer_on_a_flattened_input_says_the_channels():
+    layers = {"flat": {"kind": "flatten", "length": 12}}
+    layers["head"] = {"kind": "dense", "in_features": 36, "out_features": 2}
+    spec = tcnzoo.load_spec({"kind": "sequential", "layers": layers})
+    assert (spec.input_channels, spec.min_length()) == (3, 12)
+    model = tcnzoo.create(spec, "numpy")
+    assert tcnzoo.predict(model, noise(0, 3, 12)).shape == (0, 2)
+
+
 def test_a_length_that_never_comes_out_is_refused():
     document = flattened(7, 35)
     document["layers"]["conv"] = {"kind": "upsample", "factor": 2}

@@ -5,7 +5,7 @@ import pytest
 
 import tcnzoo
 from tests.cases import BLOCKS, NORMS
-from tests.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.compare import assert_close, assert_same_bits, noise, reference, rows_for, weights_of
 from tests.tcns import tcn
 
 DEEP = {
@@ -87,3 +87,13 @@ def test_folding_twice_is_folding_once():
     again, same = tcnzoo.fold(folded, weights)
     assert again == folded
     np.testing.assert_equal(same, weights)
+
+
+def test_layers_of_a_sequential_named_as_in_a_block_are_left_as_they_are():
+    layers = {"conv": {"kind": "conv1d", "in_channels": 3, "out_channels": 4, "kernel_size": 2}}
+    layers["norm"] = {"kind": "batch_norm", "channels": 4}
+    spec = tcnzoo.load_spec({"kind": "sequential", "layers": layers})
+    weights = weights_of(spec)
+    folded, effective = tcnzoo.fold(spec, weights)
+    assert folded == spec
+    assert_same_bits(effective, weights)

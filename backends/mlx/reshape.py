@@ -13,7 +13,9 @@ class Flatten(Block, kind="flatten"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, length, channels) -> (batch, channels * length)."""
-        return (x if self.spec.order == "time" else x.swapaxes(1, 2)).reshape(x.shape[0], -1)
+        batch, length, channels = x.shape
+        rows = x if self.spec.order == "time" else x.swapaxes(1, 2)
+        return rows.reshape(batch, length * channels)
 
 
 class Pad(Block, kind="pad"):

@@ -13,7 +13,7 @@ class Flatten(Block, kind="flatten"):
         """(batch, channels, length) -> (batch, channels * length)."""
         if self.spec.order == "time":
             x = x.swapaxes(1, 2)
-        return x.reshape(x.shape[0], -1)
+        return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
 
 
 class Pad(Block, kind="pad"):

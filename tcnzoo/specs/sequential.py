@@ -94,12 +94,14 @@ class SequentialSpec(Spec):
     @property
     def input_channels(self) -> int | None:
         """Channels that the first layer which minds expects."""
-        halvings = 1
+        halvings = steps = 1
         for layer in self.layers.values():
             if layer.input_channels is not None:
-                return layer.input_channels * halvings
-            if layer.kind == "glu":
+                return max(1, layer.input_channels * halvings // steps)
+            if isinstance(layer, GluSpec):
                 halvings *= 2
+            if isinstance(layer, FlattenSpec):
+                steps = layer.length
         return None
 
     @property
@@ -127,7 +129,7 @@ class SequentialSpec(Spec):
     def macs(self, length: int | None) -> int:
         """Sum over the layers, each at the length that reaches it."""
         shape: Shape = (
-            (self.input_channels or 1,) if length is None else (self.input_channels or 1, length)
+            (self.input_channels or 2,) if length is None else (self.input_channels or 2, length)
         )
         total = 0
         for layer, after in zip(self.layers.values(), self.shapes(shape), strict=True):
