@@ -176,4 +176,4 @@ def test_a_model_of_lengths_that_divide_is_given_one():
     back = node({"kind": "upsample", "factor": 2}, "down")
     spec = tcnzoo.load_spec(graph(down=down, back=back, sum=node(ADD, "back", "input")))
     assert fitting_length(spec, 7) == 8
-    assert tcnzoo.parity(spec, ["numpy"]).passed
+    assert tcnzoo.parity(spec, None, ["numpy"]).passed
