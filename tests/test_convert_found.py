@@ -185,6 +185,14 @@ def test_a_dataset_without_values_is_refused(good):
     assert "'vars/weight' of" in refusal(good / "file.weights.h5")
 
 
+def test_values_in_place_of_a_group_are_no_group(good):
+    with h5py.File(good / "file.weights.h5", "a") as file:
+        del file["vars"]
+        file["vars"] = np.ones((2, 3), np.float32)
+    refusal(good / "file.weights.h5", kind=TcnzooError)
+    refusal(good / "file.weights.h5", "keras")
+
+
 def test_groups_deep_in_each_other_are_refused(good):
     with h5py.File(good / "file.weights.h5", "a") as file:
         file["/".join(["x"] * 100)] = np.ones(3, np.float32)
@@ -214,7 +222,7 @@ def keras_file(tmp_path):
     """A chain of Keras layers as an .h5 file."""
     keras = pytest.importorskip("keras")
     x = keras.Input((None, 3))
-    model = keras.Model(x, keras.layers.Conv1D(2, 3)(x))
+    model = keras.Model(x, keras.layers.Conv1D(2, 3, name="conv1d")(x))
     model.save(tmp_path / "net.h5")
     return tmp_path / "net.h5"
 

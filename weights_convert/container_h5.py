@@ -59,7 +59,8 @@ def h5_file(
 def members(file: Any, group: str) -> list[str]:
     """Names in a group that lies in the file itself; none where there is no such group."""
     link = file.get(group, getlink=True)
-    return list(file[group]) if type(link).__name__ == "HardLink" else []
+    held: Any = file[group] if type(link).__name__ == "HardLink" else {}
+    return list(held) if hasattr(held, "keys") else []  # a dataset may have the name
 
 
 def read_h5(path: Path, file: Any) -> Weights:
