@@ -4,6 +4,7 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from keras import ops
@@ -82,7 +83,8 @@ def chunks(
     if isinstance(steps, int):
         pieces = []
         for start in range(0, steps, size):
-            y, state = chunk(*(one[:, start : start + size] for one in (x, a, b, c)), state)
+            rows = [one[:, start : start + size] for one in (x, a, b, c)]
+            y, state = chunk(rows, state)
             pieces.append(y)
         return ops.concatenate(pieces, axis=1), state
     count = (steps - 1) // size + 1
@@ -91,7 +93,7 @@ def chunks(
     parts = [_rows(one, short, count, size) for one in (x, a, b, c)]
 
     def advance(held: Tensor, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-        y, held = chunk(*rows, held)
+        y, held = chunk(rows, held)
         return held, y
 
     state, found = ops.scan(advance, state, parts)
@@ -106,17 +108,17 @@ def _rows(x: Tensor, short: Tensor, count: Tensor, size: int) -> Tensor:
     return ops.moveaxis(ops.reshape(filled, (ops.shape(x)[0], count, size, *x.shape[2:])), 1, 0)
 
 
-def chunk(x: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+def chunk(rows: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
 
     Args:
-        x: (batch, time, heads, head_dim).
-        a: (batch, time, heads), log decay of each step.
-        b, c: (batch, time, heads, d_state).
+        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
+            b and c (batch, time, heads, d_state).
         state: (batch, heads, head_dim, d_state) before the first step.
     Returns:
         (y as x, state after the last step).
     """
+    x, a, b, c = rows
     x, b, c = (ops.swapaxes(one, 1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
     sums = ops.cumsum(ops.swapaxes(a, 1, 2), axis=2)
     mixed = ops.matmul(c, ops.swapaxes(b, 2, 3)) * decays(sums)

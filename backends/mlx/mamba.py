@@ -3,6 +3,8 @@
 Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 """
 
+from collections.abc import Sequence
+
 import mlx.core as mx
 
 from tcnzoo.streaming import Stream
@@ -72,7 +74,7 @@ class Mamba2(Block, kind="mamba2"):
         moved, pieces = x * dt[..., None], []
         for start in range(0, steps, size):
             part = [one[:, start : start + size] for one in (moved, a, b, c)]
-            y, state = chunk(*part, state)
+            y, state = chunk(part, state)
             pieces.append(y)
         if stream is not None:
             stream.write(self._path, "ssm", state)
@@ -80,19 +82,17 @@ class Mamba2(Block, kind="mamba2"):
         return y.reshape(batch, steps, spec.width)
 
 
-def chunk(
-    x: mx.array, a: mx.array, b: mx.array, c: mx.array, state: mx.array
-) -> tuple[mx.array, mx.array]:
+def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:
     """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
 
     Args:
-        x: (batch, time, heads, head_dim).
-        a: (batch, time, heads), log decay of each step.
-        b, c: (batch, time, heads, d_state).
+        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
+            b and c (batch, time, heads, d_state).
         state: (batch, heads, head_dim, d_state) before the first step.
     Returns:
         (y as x, state after the last step).
     """
+    x, a, b, c = rows
     x, b, c = (one.swapaxes(1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
     sums = mx.cumsum(a.swapaxes(1, 2), axis=2)
     mixed = (c @ b.swapaxes(2, 3)) * decays(sums)

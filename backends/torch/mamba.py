@@ -65,9 +65,6 @@ class Mamba2(Block, kind="mamba2"):
         x = x.unflatten(2, (spec.heads, spec.head_dim))
         b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
         state = None if stream is None else stream.read(self.path, "ssm")
-        if not x.shape[1]:
-            stream.write(self.path, "ssm", state)  # type: ignore[union-attr] - an empty chunk
-            return x.flatten(2)
         y, last = scan(Inputs(x, dt, -self.A_log.exp(), b, c), state, spec.chunk_size)
         if stream is not None:
             stream.write(self.path, "ssm", last)

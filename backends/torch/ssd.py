@@ -43,7 +43,9 @@ def scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tenso
         (y as x, state after the last step).
     """
     steps = inputs.x.shape[1]
-    if steps == 1 and state is not None:
+    if state is not None and not steps:
+        return inputs.x, state
+    if state is not None and steps == 1:
         return _one(inputs, state)
     size = min(chunk or CHUNK.get(inputs.x.device.type, CHUNK_OF_OTHERS), steps)
     return _chunked(inputs, state, size)
