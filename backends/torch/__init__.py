@@ -20,7 +20,15 @@ from . import (
     tcn,
 )
 from .block import BLOCKS, Block, build as build_block
-from .run import gradients, init_state, predict, step, trace
+from .run import (
+    activation_bytes,
+    device_peak,
+    gradients,
+    init_state,
+    predict,
+    step,
+    trace,
+)
 from .weights import LAYOUT, get_weights, set_weights
 
 __all__ = [
@@ -30,9 +38,11 @@ __all__ = [
     "NAME",
     "Block",
     "activation",
+    "activation_bytes",
     "build",
     "conv",
     "dense",
+    "device_peak",
     "get_weights",
     "gradients",
     "graph",

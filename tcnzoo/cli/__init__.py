@@ -44,6 +44,7 @@ for _command in (
     run.predict,
     run.stream,
     checks.bench,
+    checks.compare,
     checks.doctor,
     demonstration.demo,
 ):
