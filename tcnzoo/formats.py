@@ -25,6 +25,9 @@ BUILT_IN = {
     "mlx": "tcnzoo.weights_convert.mlx",
     "keras": "tcnzoo.weights_convert.keras",
     "pytorch-tcn": "tcnzoo.weights_convert.pytorch_tcn",
+    "mamba-ssm": "tcnzoo.weights_convert.mamba_ssm",
+    "transformers-mamba2": "tcnzoo.weights_convert.transformers_mamba2",
+    "brain-go-brr": "tcnzoo.weights_convert.brain_go_brr",
 }
 
 

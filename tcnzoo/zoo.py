@@ -86,19 +86,24 @@ def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> 
     if isinstance(source, Spec):
         return source.model_dump(mode="json")
     if isinstance(source, Mapping):
-        return dict(source.get("spec", source))
+        return _spec_within(source, "the dictionary")
     path = Path(source)
     if path.is_dir():
         path = path / "config.json"
     if path.suffix in (".yaml", ".yml", ".json"):
-        return _read_document(path)
+        return _spec_within(read_mapping(path), repr(str(path)))
     if str(source) in list_models() or not path.exists():
         return preset(str(source)).spec
     raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(source)!r}")
 
 
-def _read_document(path: Path) -> dict[str, Any]:
-    """Read a YAML or JSON file that is a spec or holds one under `spec`."""
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file that holds a mapping.
+
+    Raises:
+        InputError: no such file.
+        SpecError: anything else in it.
+    """
     import yaml  # as above
 
     try:
@@ -109,17 +114,28 @@ def _read_document(path: Path) -> dict[str, Any]:
         raise SpecError(f"{str(path)!r} is not valid YAML or JSON: {_first_line(error)}") from None
     if not isinstance(document, dict):
         raise SpecError(f"{str(path)!r} must hold a mapping, but holds {_shortened(document)}")
+    return document
+
+
+def _spec_within(document: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """The spec that a mapping is, holds under `spec`, or asks for in a detector's `model`."""
+    if "model" in document and not {"spec", "kind"} & document.keys():
+        from tcnzoo.brain_go_brr_config import detector_config_of, is_detector_config
+
+        if is_detector_config(document):  # that module builds on this one
+            return detector_config_of(document, place).spec.model_dump(mode="json")
     inner = document.get("spec", document)
-    if not isinstance(inner, dict):
-        raise SpecError(f"'spec' in {str(path)!r} must be a mapping, but is {_shortened(inner)}")
-    return inner
+    if not isinstance(inner, Mapping):
+        raise SpecError(f"'spec' in {place} must be a mapping, but is {_shortened(inner)}")
+    return dict(inner)
 
 
 def load_spec(source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any) -> Spec:
     """Build a spec from a preset's name, YAML or JSON file, checkpoint directory or dictionary.
 
     Args:
-        source: where the spec is.
+        source: where the spec is; a file may be a configuration of brain-go-brr-v2 too (see
+            `tcnzoo.brain_go_brr_config`).
         overrides: fields to change, dotted for inner ones: `**{"layers.conv14.stride": 1}`.
     Raises:
         SpecError: unknown model, field or value.

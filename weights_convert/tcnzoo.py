@@ -18,6 +18,7 @@ from tcnzoo.specs import Spec
 
 from .container import kind_of
 from .hints import check_hints
+from .transformers_mamba2_config import config_of
 
 NAME = "tcnzoo"
 DESCRIPTION = "checkpoint directory: config.json and model.safetensors"
@@ -29,7 +30,7 @@ def detect(path: Path) -> bool:
     """Whether it is a directory with tensors in it, or their file."""
     if path.name == TENSORS and kind_of(path) == "safetensors":
         return safetensors_metadata(path).get("format") == FORMAT
-    return (path / TENSORS).is_file()
+    return (path / TENSORS).is_file() and config_of(path) is None
 
 
 def _directory(path: Path) -> Path:
