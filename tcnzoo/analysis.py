@@ -114,13 +114,21 @@ def default_length(spec: Spec) -> int:
 
 
 def fitting_length(spec: Spec, wanted: int) -> int:
-    """So many time steps, or the fewest that a model takes where it takes more or one length."""
+    """So many time steps, or the next length that a model takes, or the only one.
+
+    A graph whose branches are downsampled and meet again may take multiples of a number only.
+    """
     least = spec.min_length()
-    try:
-        spec.output_shape((_channels(spec), max(wanted, least)))
-    except SignalTooLong:
-        return least
-    return max(wanted, least)
+    wanted = max(wanted, least)
+    for length in range(wanted, 2 * wanted):
+        try:
+            spec.output_shape((_channels(spec), length))
+        except SignalTooLong:
+            break
+        except InputError:
+            continue
+        return length
+    return least
 
 
 def _channels(spec: Spec) -> int:
