@@ -58,7 +58,7 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
         outputs = OUTPUTS[: len(found.graph_signature.user_outputs)]
         coremltools.convert(
             rewritten(found),
-            outputs=[coremltools.TensorType(name=name) for name in outputs],
+            outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in outputs],
             convert_to="mlprogram",
             minimum_deployment_target=coremltools.target.iOS16,
             compute_precision=getattr(coremltools.precision, options.precision.upper()),

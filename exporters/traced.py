@@ -116,7 +116,8 @@ def _all_open(found: Any, axes: Sequence[int]) -> bool:
     """Whether the trace has left these axes of `x` open."""
     name = found.graph_signature.user_inputs[0]
     shape = next(node for node in found.graph.nodes if node.name == name).meta["val"].shape
-    return not any(isinstance(shape[axis], int) for axis in axes)
+    # A size is a symbol or, also where it looks like one, the number that it was fixed at.
+    return not any(str(shape[axis]).isdigit() for axis in axes)
 
 
 def labelled(outputs: Sequence[Any]) -> Output:

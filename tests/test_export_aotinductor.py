@@ -29,16 +29,17 @@ def _compiler():
 NEEDS_COMPILER = pytest.mark.skipif(not _compiler(), reason="needs a C++ compiler")
 
 
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path_factory):
-    """What is compiled for a test is not left with the user's."""
-    folder = tmp_path_factory.mktemp("inductor")
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(folder))
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory):
+    """What is compiled for these tests is not left with the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        yield
 
 
 @NEEDS_COMPILER
 def test_tcn_equals_reference_at_any_batch_and_length(tmp_path):
-    spec = tcn("add", "cumulative", norm="layer_norm", gate=True, channels=[4, 6])
+    spec = tcn("add", "cumulative", norm="layer_norm", gate=True, channels=[4])
     path, options = written("aotinductor", spec, (1, 3, 37), tmp_path)
     for shape in ((1, 3, 37), (2, 3, 21), (3, 3, 90)):
         assert_close(*ran("aotinductor", spec, path, options, shape))

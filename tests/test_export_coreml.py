@@ -2,6 +2,7 @@
 
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,10 +25,9 @@ ON_MACOS = pytest.mark.skipif(sys.platform != "darwin", reason="Core ML predicts
 PRESETS = ("tcn-base", "deepepi", "tcn-se-gated")
 TYPES = {"float32": np.float32, "float16": np.float16}
 SOME = (
-    "activation-gelu_tanh", "conv1d-causal-circular", "conv1d-same-reflect",
-    "conv1d-s2-d3-g3", "conv_transpose1d-same-k5-s2-d2", "pool-adaptive_max-5", "pad-circular-2-3",
-    "upsample-linear-5", "window_pool-average-same_upper-4-2", "flatten-time", "graph-vector-add",
-    "layer_norm-vector", "squeeze_excitation-cumulative-r2-res1",
+    "activation-gelu_tanh", "conv1d-causal-circular", "conv1d-s2-d3-g3",
+    "conv_transpose1d-same-k5-s2-d2", "pool-adaptive_max-5", "pad-circular-2-3",
+    "window_pool-average-same_upper-4-2", "graph-vector-add",
 )  # fmt: skip
 
 
@@ -55,8 +55,9 @@ def constants(path):
         return [np.asarray(one.val) for one in found.values()]
 
 
-@pytest.mark.parametrize("precision", TYPES)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name, precision", [*((one, "float32") for one in PRESETS), ("tcn-base", "float16")]
+)
 def test_package_holds_the_weights_of_a_preset(name, precision, tmp_path):
     spec = tcnzoo.load_spec(name)
     shape = (2, spec.input_channels, LENGTHS[name])
@@ -110,16 +111,6 @@ def test_report_says_that_nothing_was_compared(monkeypatch, tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["a.mlpackage"]
 
 
-def test_half_precision_halves_the_package(tmp_path):
-    sizes = [
-        tcnzoo.export(
-            "tcn-base", tmp_path / f"{one}.mlpackage", input_length=40, precision=one
-        ).size
-        for one in TYPES
-    ]
-    assert sizes[1] < 0.6 * sizes[0]
-
-
 def test_a_package_is_replaced_only_when_asked_for(tmp_path):
     path = tmp_path / "a.mlpackage"
     tcnzoo.export(conv1d(), path)
@@ -131,9 +122,14 @@ def test_a_package_is_replaced_only_when_asked_for(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["a.mlpackage"]
 
 
-def test_what_cannot_be_converted_leaves_nothing(tmp_path):
-    with pytest.raises(SpecError, match="coremltools cannot convert this dropout: "):
-        tcnzoo.export({"kind": "dropout", "rate": 0.5}, tmp_path / "a.mlpackage", input_length=9)
+def test_what_cannot_be_converted_leaves_nothing(monkeypatch, tmp_path):
+    def refuse(*args, package_dir, **options):
+        Path(package_dir).mkdir()
+        raise NotImplementedError("no such operator\nand more")
+
+    monkeypatch.setattr("coremltools.convert", refuse)
+    sentence = "coremltools cannot convert this conv1d: no such operator"
+    assert_refused(SpecError, sentence, tcnzoo.export, conv1d(), tmp_path / "a.mlpackage")
     assert not list(tmp_path.iterdir())
 
 

@@ -26,8 +26,8 @@ ROWS = covering(tcn_grid())
 PRESETS = ("tcn-base", "deepepi", "tcn-se-gated")
 # Weights are rounded to 11 bits.
 HALF = 5e-3
-# Every fifth block: each family has several of a kind.
-SOME = [*list(BLOCKS)[::5], "activation-gelu_tanh", "pad-circular-3--2", "graph-strided"]
+# Every seventh block: each family has several of a kind.
+SOME = [*list(BLOCKS)[::7], "activation-gelu_tanh", "pad-circular-3--2", "graph-strided"]
 SOME += [name for name in ("mamba2-dt_limit", "bi_mamba2_layer") if name not in SOME]
 
 
@@ -135,6 +135,18 @@ def test_int8_ranges_come_from_the_signals(tmp_path):
     widest = np.abs(representative(8, 3, 37)).max()
     assert scales[0] == pytest.approx(2 * widest / 255, rel=0.1)
     assert scales[1] == pytest.approx(4 * scales[0], rel=1e-3)
+
+
+def test_int8_zero_points_are_kept_to(tmp_path):
+    signals, path = representative(8, 3, 37) + 3.0, tmp_path / "a.tflite"
+    report = tcnzoo.export(
+        {**conv1d(), "kind": "conv_block", "activation": "relu"}, path,
+        precision="int8", representative=signals, samples=1,
+    )  # fmt: skip
+    inputs, outputs = details(path)
+    assert inputs["x"]["quantization"][1] < -20
+    assert outputs["output"]["quantization"][1] < -20
+    assert report.comparisons[1].relative < 0.02
 
 
 @pytest.mark.parametrize("padding", ["same", "same_upper"])

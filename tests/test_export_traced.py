@@ -1,7 +1,5 @@
 """Torch models as they are traced for other runtimes: the same numbers, axes open, names."""
 
-import operator
-
 import numpy as np
 import pytest
 
@@ -19,8 +17,8 @@ torch = pytest.importorskip("torch")
 
 # Blocks with an operator that is rewritten, and some that work with the length of the signal.
 REWRITTEN = (
-    "activation-gelu_tanh", "activation-gelu", "conv1d-causal-circular", "conv1d-same-reflect",
-    "conv_transpose1d-causal-k4-s2-d1", "conv_transpose1d-same-k5-s2-d2",
+    "activation-gelu_tanh", "conv1d-causal-circular", "conv1d-same-reflect",
+    "conv_transpose1d-same-k5-s2-d2",
     "pool-adaptive_average-5", "pool-adaptive_max-5", "pad-circular-3--2",
     "pad-zeros--2-0", "pad-reflect-3--2", "window_pool-average-same_upper-4-2",
 )  # fmt: skip
@@ -70,7 +68,7 @@ def test_pool_of_one_length_equals_reference(name):
 
 def test_only_the_tanh_form_of_gelu_is_rewritten():
     for name, kept in (("activation-gelu", True), ("activation-gelu_tanh", False)):
-        found, _ = traced(*BLOCKS[name])
+        found, _ = traced(*BLOCKS[name], dynamic=False)
         assert ("aten.gelu.default" in operators(found)) == kept
 
 
@@ -122,13 +120,13 @@ def test_what_cannot_stay_open_is_traced_for_its_shape(monkeypatch):
     forward = block.forward
 
     def counting(self, x, stream=None):
-        operator.index(x.shape[2])  # what Python needs as a number, torch fixes
-        return forward(self, x, stream)
+        steps = [x[:, :, one] for one in range(x.shape[2])]  # as many as torch has seen
+        return forward(self, torch.stack(steps, dim=2), stream)
 
     monkeypatch.setattr(block, "forward", counting)
-    found, note = traced(spec, (1, 3, 37))
-    assert note == "takes inputs of shape (1, 3, 37) only"
-    assert_close(*both(found, spec, (1, 3, 37)))
+    found, note = traced(spec, (1, 3, 9))
+    assert note == "takes inputs of shape (1, 3, 9) only"
+    assert_close(*both(found, spec, (1, 3, 9)))
 
 
 def test_half_precision_computes_in_float16_between_float32_ends():

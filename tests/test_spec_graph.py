@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.analysis import describe
+from tcnzoo.analysis import describe, fitting_length
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tests.cases import BLOCKS, conv1d, node
 from tests.compare import assert_close, assert_refused, noise, reference, weights_of
@@ -169,3 +169,11 @@ def test_a_width_that_does_not_fit_a_flattened_signal_is_refused():
 def test_what_cannot_stream_says_why(spec, sentence):
     with pytest.raises(InputError, match=sentence):
         tcnzoo.init_state(tcnzoo.create(spec, "numpy"))
+
+
+def test_a_model_of_lengths_that_divide_is_given_one():
+    down = node(conv1d(2, stride=2, padding="valid", out_channels=3))
+    back = node({"kind": "upsample", "factor": 2}, "down")
+    spec = tcnzoo.load_spec(graph(down=down, back=back, sum=node(ADD, "back", "input")))
+    assert fitting_length(spec, 7) == 8
+    assert tcnzoo.parity(spec, None, ["numpy"]).passed

@@ -35,6 +35,11 @@ BROKEN = (
 )
 
 
+def reason(error: Exception) -> str:
+    """First line of what another library says of an error, or the kind of it."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def kind_of(path: Path) -> Kind | None:
     """Tell the container of a file from its content.
 
@@ -70,8 +75,18 @@ def _kind_of_members(names: list[str]) -> Kind | None:
     return "npz" if names and all(name.endswith(".npy") for name in names) else None
 
 
+class Archive(zipfile.ZipFile):
+    """A zip archive of whose members no more is unpacked than the size that they claim."""
+
+    def read(self, name: str | zipfile.ZipInfo, pwd: bytes | None = None) -> bytes:
+        """Read a member; zipfile itself would unpack all that is there, and then cut it off."""
+        member = name if isinstance(name, zipfile.ZipInfo) else self.getinfo(name)
+        with self.open(member, pwd=pwd) as file:
+            return file.read(member.file_size)
+
+
 @contextlib.contextmanager
-def archive(path: Path) -> Iterator[zipfile.ZipFile]:
+def archive(path: Path) -> Iterator[Archive]:
     """Open a zip archive whose members have been checked; nothing is ever unpacked to disk.
 
     Raises:
@@ -80,13 +95,14 @@ def archive(path: Path) -> Iterator[zipfile.ZipFile]:
     """
     with path.open("rb") as file:
         try:
-            with zipfile.ZipFile(file) as opened:
+            with Archive(file) as opened:
                 _check_end(file, opened.comment)
                 _check_members(path, opened.infolist())
                 yield opened
         except BROKEN as error:
             raise WeightError(
-                f"{str(path)!r} is cut short or damaged: it begins as a zip archive, but {error}"
+                f"{str(path)!r} is cut short or damaged: it begins as a zip archive, but "
+                f"{reason(error)}"
             ) from None
 
 
@@ -110,6 +126,8 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo]) -> None:
             raise WeightError(f"{str(path)!r} is refused: {member.filename!r} has a password")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise WeightError(f"{str(path)!r} is refused: {member.filename!r} is packed unusually")
+        if member.compress_type == zipfile.ZIP_STORED and member.compress_size != member.file_size:
+            raise zipfile.BadZipFile(f"{member.filename!r} has two sizes")
     if len({member.filename for member in members}) < len(members):
         raise WeightError(f"{str(path)!r} is refused: two of its members have the same name")
     claimed = sum(member.file_size for member in members)

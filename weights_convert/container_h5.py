@@ -14,6 +14,9 @@ from tcnzoo.errors import BackendMissing, WeightError
 from tcnzoo.lazy import Facts, LazyTensors, Tensors
 from tcnzoo.params import Weights
 
+from .container import reason
+from .h5_heaps import is_endless
+
 # Bytes of an array that are laid out in order at a time.
 PIECE = 4 * 2**20
 # Groups within groups: each costs a search from the root, and Keras makes a few.
@@ -21,13 +24,16 @@ DEEPEST = 64
 
 
 @contextlib.contextmanager
-def h5_file(path: Path, content: Path | IO[bytes], mode: str = "r") -> Iterator[Any]:
+def h5_file(
+    path: Path, content: Path | IO[bytes], mode: str = "r", *, checked: bool = False
+) -> Iterator[Any]:
     """Open an HDF5 file.
 
     Args:
         path: for the sentence of an error.
         content: the file, or its bytes.
         mode: "r" or "w".
+        checked: it has been read from before.
     Raises:
         BackendMissing: h5py is not installed.
         WeightError: a file that is cut short or damaged.
@@ -39,13 +45,15 @@ def h5_file(path: Path, content: Path | IO[bytes], mode: str = "r") -> Iterator[
         )
     import h5py
 
+    if mode == "r" and not checked and is_endless(content):
+        raise WeightError(f"{str(path)!r} is cut short or damaged: a heap in it has no end")
     try:
         with h5py.File(content, mode) as file:
             yield file
     except (OSError, RuntimeError, KeyError, ValueError) as error:
         if mode == "w":
             raise
-        raise WeightError(f"{str(path)!r} is cut short or damaged: {error}") from None
+        raise WeightError(f"{str(path)!r} is cut short or damaged: {reason(error)}") from None
 
 
 def members(file: Any, group: str) -> list[str]:
@@ -76,7 +84,7 @@ def open_h5(path: Path, content: Path | IO[bytes]) -> LazyTensors:
         facts = {name: Facts(item.shape, _type(item)) for name, item in datasets.items()}
 
     def read(name: str) -> Array:
-        with h5_file(path, content) as file:
+        with h5_file(path, content, checked=True) as file:
             return _values(file[name])
 
     return LazyTensors(facts, read)

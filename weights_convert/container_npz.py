@@ -18,7 +18,7 @@ from tcnzoo.lazy import Facts, LazyTensors, Tensors
 from tcnzoo.params import Weights
 from tcnzoo.safetensors_files import pieces
 
-from .container import archive
+from .container import archive, reason
 
 # numpy has no name for bfloat16; MLX writes two raw bytes, and reads them back as bfloat16.
 BFLOAT16 = "<V2"
@@ -30,8 +30,6 @@ BROKEN_HEADER = (
     TypeError,
     KeyError,
     OverflowError,
-    RecursionError,
-    MemoryError,
     EOFError,
     SyntaxError,
     TokenError,
@@ -90,8 +88,12 @@ def _facts(path: Path, name: str, file: IO[bytes], size: int) -> Facts:
     """What the header of a .npy of `size` bytes says, if that is what is there."""
     try:
         shape, _, dtype = _header(file)
+    except (RecursionError, MemoryError):  # of the parser
+        raise WeightError(
+            f"array {name!r} of {str(path)!r} is damaged: its header is nested too deeply"
+        ) from None
     except BROKEN_HEADER as error:
-        raise WeightError(f"array {name!r} of {str(path)!r} is damaged: {error}") from None
+        raise WeightError(f"array {name!r} of {str(path)!r} is damaged: {reason(error)}") from None
     if dtype.kind not in "biufc" and dtype != np.dtype(BFLOAT16):
         raise WeightError(f"{str(path)!r} is refused: {name!r} holds {dtype}, not numbers")
     if math.prod(shape) * dtype.itemsize != size - file.tell():
@@ -110,7 +112,8 @@ def _numpy_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def _read_array(file: IO[bytes]) -> Array:
     """Read one .npy that has been checked."""
     shape, fortran, dtype = _header(file)
-    flat = np.frombuffer(file.read(), dtype=dtype)
+    # Without a number, zipfile would unpack more than the member claims to hold.
+    flat = np.frombuffer(file.read(math.prod(shape) * dtype.itemsize), dtype=dtype)
     if dtype == np.dtype(BFLOAT16):
         flat = flat.view(ml_dtypes.bfloat16)
     elif not dtype.isnative:

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
-from zipfile import ZIP_STORED, ZipInfo
+from zipfile import ZIP_STORED, BadZipFile, ZipInfo
 
 import ml_dtypes
 import numpy as np
@@ -18,7 +18,7 @@ from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import BackendMissing, WeightError
 from tcnzoo.params import Weights
 
-from .container import archive, kind_of
+from .container import archive, kind_of, reason
 from .pickled_numbers import numbers_allowed
 
 # What a pickle of tensors and plain values refers to.
@@ -62,7 +62,9 @@ def _strings_of(path: Path, data: bytes) -> set[str]:
             elif opcode.name in _TEXT:
                 strings.add(str(argument))
     except (ValueError, IndexError, EOFError) as error:
-        raise WeightError(f"{str(path)!r} is damaged: its pickle breaks off, {error}") from None
+        raise WeightError(
+            f"{str(path)!r} is damaged: its pickle breaks off, {reason(error)}"
+        ) from None
     return strings
 
 
@@ -99,8 +101,7 @@ def read_pt(path: Path) -> Any:
             f"alone {lines[0].strip()}".rstrip()
         ) from None
     except Exception as error:  # a damaged pickle makes torch stumble in any way
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise WeightError(f"{str(path)!r} is damaged: {reason}") from None
+        raise WeightError(f"{str(path)!r} is damaged: {reason(error)}") from None
 
 
 def _records(path: Path) -> dict[int, int] | None:
@@ -108,6 +109,8 @@ def _records(path: Path) -> dict[int, int] | None:
     with archive(path) as opened:
         members = opened.infolist()
         if opened.fp is None or any(member.compress_type != ZIP_STORED for member in members):
+            if opened.testzip() is not None:  # torch would leave a tensor as the memory was
+                raise BadZipFile("a checksum in it is wrong")
             return None
         for member in members:
             opened.open(member).close()  # which holds its two headers against each other

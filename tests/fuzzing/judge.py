@@ -1,0 +1,234 @@
+"""What becomes of a mutant: refused in one sentence, read as it is, or a failure."""
+
+import hashlib
+import itertools
+import os
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import tcnzoo
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.converted import ConversionReport
+from tcnzoo.errors import TcnzooError
+from tcnzoo.formats import convert, get_format, inspect
+from tests.fuzzing.cases import Case, mutant
+from tests.fuzzing.memory import peak, reset_peak
+from tests.fuzzing.raw import bits, raw_tensors
+from tests.fuzzing.runs import difference
+from tests.fuzzing.sample import Sample
+from tests.fuzzing.trap import WORD, Trap
+
+REFUSED, READ, FAILED = "refused", "read", "failed"
+# MiB that reading may take: an archive may unpack to 256, of which there may be copies.
+MOST_MEMORY = 900
+# Words of a refusal that show that memory was asked for, and not had.
+ASKED = ("allocate", "MemoryError", "out of memory")
+
+# Source tensor -> (neutral tensor, order of its axes there).
+Plan = Mapping[str, tuple[str, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case ended.
+
+    Attributes:
+        name: of the case.
+        change: what was done to the sample.
+        outcome: `refused`, `read` or `failed`.
+        detail: the sentence of a refusal, or what is wrong.
+        compared: tensors whose bits were held against another reader's.
+        seconds: that it took.
+    """
+
+    name: str
+    change: str
+    outcome: str
+    detail: str = ""
+    compared: int = 0
+    seconds: float = 0.0
+
+
+class Wrong(Exception):  # noqa: N818 - a finding about tcnzoo, not an error in this file
+    """A mutant that ends as none may."""
+
+
+def judge(case: Case, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Verdict:
+    """Make a mutant in a new folder, tell what was done, and see what becomes of it."""
+    folder.mkdir()
+    trap, start, change = Trap.set_in(folder), time.monotonic(), "none"
+    try:
+        path, change = mutant(case, folder / "source", trap)
+        tell(change)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            outcome, detail, compared = _outcome(case.sample, path, plan, folder, trap)
+    except Wrong as wrong:
+        return Verdict(case.name, change, FAILED, str(wrong))
+    except Exception as error:
+        last = traceback.format_exc().strip().splitlines()
+        places = [line.strip() for line in last if line.strip().startswith("File ")][-3:]
+        return Verdict(case.name, change, FAILED, f"{type(error).__name__}: {error}; {places}")
+    return Verdict(case.name, change, outcome, detail, compared, time.monotonic() - start)
+
+
+def _outcome(
+    sample: Sample, path: Path, plan: Plan, folder: Path, trap: Trap
+) -> tuple[str, str, int]:
+    """Inspect and convert, with the format found and with it given."""
+    before = _digest(folder)
+    reset_peak()
+    sentences, reports = [], []
+    for number, name in enumerate((None, sample.format)):
+        target = folder / f"target{number}"
+        seen = _refusal(sentences, inspect, path, from_format=name, hints=sample.hints)
+        report = _refusal(sentences, convert, path, target, from_format=name, hints=sample.hints)
+        if report is None and target.exists():
+            raise Wrong(f"refused, but {sorted(map(str, target.rglob('*')))} is left")
+        if report is not None and seen is None:
+            raise Wrong(f"converted, but inspect refused it: {sentences[-1]}")
+        if report is not None and seen.spec != report.spec:
+            raise Wrong("inspect shows another spec than convert")
+        if report is not None:
+            reports.append((target, report))
+    grown = peak()
+    if grown > MOST_MEMORY:
+        raise Wrong(f"took {grown} MiB")
+    if trap.sentinel.exists():
+        raise Wrong("code in it was run")
+    made = {target.name for target, _ in reports}
+    if _digest(folder, leaving_out=made) != before:
+        raise Wrong(f"files beside it were changed or left: {sorted(os.listdir(folder))}")
+    compared = [_check_read(sample, path, plan, target, report) for target, report in reports]
+    if len(reports) == 2:
+        _check_same(*(target for target, _ in reports))
+    return (READ, "", max(compared)) if reports else (REFUSED, sentences[-1], 0)
+
+
+def _refusal(sentences: list[str], call: Any, *args: Any, **options: Any) -> Any:
+    """Call; keep the sentence of a refusal, which must be one."""
+    try:
+        return call(*args, **options)
+    except TcnzooError as error:
+        text = str(error)
+        text.encode()  # or nobody could print it
+        if not text.strip() or len(text.splitlines()) != 1:
+            raise Wrong(f"the refusal is no single line: {text[:300]!r}") from None
+        if any(word in text for word in ASKED):
+            raise Wrong(f"memory was asked for: {text[:300]}") from None
+        sentences.append(f"{type(error).__name__}: {text}")
+        return None
+
+
+def _check_read(
+    sample: Sample, path: Path, plan: Plan, target: Path, report: ConversionReport
+) -> int:
+    """Hold what was written against the file; return how many tensors were compared bit by bit."""
+    spec, weights = read_checkpoint(target)
+    if spec != report.spec:
+        raise Wrong("the spec that was written is not the one in the report")
+    if any(one.size and (bits(one) == WORD).all() for one in weights.values()):
+        raise Wrong("what lies in another file was read")
+    model = tcnzoo.create(spec, "numpy", weights=weights)
+    wrong = difference(path, model, spec.input_channels) if sample.runs else None
+    if wrong:
+        raise Wrong(f"what was read {wrong}")
+    extra = {one.name for one in target.iterdir()} - {
+        "config.json",
+        "model.safetensors",
+        "README.md",
+    }
+    if extra:
+        raise Wrong(f"{sorted(extra)} was written as well")
+    held = get_format(sample.format).tensors(path)
+    unknown = set(held) - set(report.used) - set(report.dropped)
+    if unknown:
+        raise Wrong(f"{sorted(unknown)[:3]} is neither used nor dropped")
+    raw = raw_tensors(path, sample.container)
+    compared = 0
+    for source, neutral in report.used.items():
+        array = _of(raw, source)
+        if neutral not in weights or array is None:
+            continue
+        known, order = plan.get(source, ("", ()))
+        compared += 1
+        orders = [order] if known == neutral else _orders(array)
+        if not any(_turned(array, weights[neutral], one) for one in orders):
+            raise Wrong(f"{neutral!r} is not {source!r} of the file")
+    return compared
+
+
+def _of(raw: Mapping[str, Any], source: str) -> Any:
+    """A tensor by the name that we give it, which may be the last parts of its path."""
+    if source in raw:
+        return raw[source]
+    found = [name for name in raw if name.endswith(("/" + source, "." + source))]
+    return raw[found[0]] if len(found) == 1 else None
+
+
+def _orders(array: Any) -> list[tuple[int, ...]]:
+    """Every order of the axes."""
+    return list(itertools.permutations(range(array.ndim)))
+
+
+def _turned(array: Any, neutral: Any, order: tuple[int, ...]) -> bool:
+    """Whether a neutral tensor is an array with its axes in an order."""
+    if len(order) != array.ndim:
+        return False
+    return bool(np.array_equal(bits(neutral), array.transpose(order)))
+
+
+def _check_same(one: Path, other: Path) -> None:
+    """What is read with the format given is what is read without."""
+    (spec, weights), (second, more) = read_checkpoint(one), read_checkpoint(other)
+    same = list(weights) == list(more)
+    same = same and all(
+        bits(weights[name]).tobytes() == bits(more[name]).tobytes() for name in more
+    )
+    if spec != second or not same:
+        raise Wrong("the format that was found reads it as something else than the one it is of")
+
+
+def plan_of(sample: Sample, folder: Path) -> Plan:
+    """Read a whole sample, and see in which order the axes of each tensor end up.
+
+    Raises:
+        Wrong: a tensor that is not that of the file in any order.
+    """
+    target = folder / "whole"
+    report = convert(sample.path, target, from_format=sample.format, hints=sample.hints)
+    _, weights = read_checkpoint(target)
+    raw = raw_tensors(sample.path, sample.container)
+    plan = {}
+    for source, neutral in report.used.items():
+        array = _of(raw, source)
+        if neutral not in weights or array is None:
+            continue
+        fitting = [one for one in _orders(array) if _turned(array, weights[neutral], one)]
+        if not fitting:
+            raise Wrong(f"{neutral!r} is not {source!r} of the whole file of {sample.format}")
+        plan[source] = (neutral, fitting[0])
+    return plan
+
+
+def _digest(folder: Path, leaving_out: Any = ()) -> dict[str, str]:
+    """Kind and content of everything in a folder."""
+    found = {}
+    for root, directories, files in os.walk(folder):
+        inside = Path(root).relative_to(folder)
+        if inside.parts and inside.parts[0] in leaving_out:
+            continue
+        for name in [*directories, *files]:
+            path = Path(root) / name
+            if path.is_file() and not path.is_symlink():
+                found[str(inside / name)] = hashlib.sha256(path.read_bytes()).hexdigest()
+            elif str(inside / name) not in leaving_out:
+                found[str(inside / name)] = "no file"
+    return found
