@@ -218,11 +218,18 @@ CHANGES = (
 )  # fmt: skip
 
 
-def structure(path, choice, trap):
-    change = choice.choice(CHANGES)
-    with library().File(path, "r+") as file:
+def _changed(data, choice, trap):
+    """Bytes of a changed file; a file on disk might change once more when it is given up."""
+    change, held = choice.choice(CHANGES), io.BytesIO(data)
+    with library().File(held, "r+") as file:
         how = change(file, choice, trap)
-    return f"{change.__name__.lstrip('_')}: {how}"
+    return held.getvalue(), f"{change.__name__.strip('_')}: {how}"
+
+
+def structure(path, choice, trap):
+    data, how = _changed(path.read_bytes(), choice, trap)
+    path.write_bytes(data)
+    return how
 
 
 def userblock(path, choice, trap):
@@ -234,13 +241,10 @@ def inside(path, choice, trap):
     """A change of the weights in a .keras archive."""
     held, comment = by_zip.members(path)
     place = [name.endswith(".h5") for name, _ in held].index(True)
-    name, data = held[place]
-    file, change = io.BytesIO(data), choice.choice(CHANGES)
-    with library().File(file, "r+") as opened:
-        how = change(opened, choice, trap)
-    held[place] = (name, file.getvalue())
+    data, how = _changed(held[place][1], choice, trap)
+    held[place] = (held[place][0], data)
     by_zip.put(path, held, comment)
-    return f"{change.__name__.lstrip('_')}: {how}"
+    return how
 
 
 STRUCTURAL = (structure,) * 15 + (userblock,)
