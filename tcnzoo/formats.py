@@ -34,6 +34,9 @@ BUILT_IN = {
     "osd-keras": "tcnzoo.weights_convert.osd_keras",
     "keras-tcn": "tcnzoo.weights_convert.keras_tcn",
     "onnx": "tcnzoo.weights_convert.onnx",
+    "mamba-ssm": "tcnzoo.weights_convert.mamba_ssm",
+    "transformers-mamba2": "tcnzoo.weights_convert.transformers_mamba2",
+    "brain-go-brr": "tcnzoo.weights_convert.brain_go_brr",
 }
 
 

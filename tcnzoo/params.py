@@ -21,11 +21,14 @@ class Init:
 
     Attributes:
         name: `constant`, `normal`, `uniform`, `xavier_normal`, `xavier_uniform`, `kaiming_normal`,
-            `kaiming_uniform`, or `norm_of` (the weight-norm gain: norm of the sibling `sibling`).
+            `kaiming_uniform`, `norm_of` (the weight-norm gain: norm of the sibling `sibling`),
+            `log_uniform` (logarithm of a value uniform within `bounds`), or `softplus_inverse` (x
+            with softplus(x) log-uniform within `bounds`, and at least `floor`).
         gain: factor on the standard deviation or bound; the value itself for `constant`.
         fan_in: inputs that one output sums over.
         fan_out: outputs that one input feeds.
         sibling: for `norm_of`, the last part of the direction parameter's name.
+        bounds, floor: of the last two laws.
     Source:
         Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming, fan-in mode), as torch.nn.init.
     """
@@ -35,6 +38,8 @@ class Init:
     fan_in: int = 1
     fan_out: int = 1
     sibling: str = ""
+    bounds: tuple[float, float] = (0.0, 0.0)
+    floor: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,13 @@ def _draw(init: Init, shape: tuple[int, ...], generator: np.random.Generator) ->
     """Draw float64 values; bound and deviation follow torch.nn.init."""
     if init.name == "constant":
         return np.full(shape, init.gain)
+    low, high = init.bounds
+    if init.name == "log_uniform":
+        return np.log(generator.uniform(low, high, shape))
+    if init.name == "softplus_inverse":
+        drawn = np.exp(generator.uniform(math.log(low), math.log(high), shape))
+        value = np.maximum(drawn, init.floor)
+        return value + np.log(-np.expm1(-value))
     family, _, law = init.name.rpartition("_")
     deviation = {
         "": init.gain,

@@ -123,11 +123,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def _spec_within(document: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The spec that a mapping is, holds under `spec`, or asks for in a `modelConfig`."""
+    """The spec that a mapping is, holds under `spec`, or asks for as another project's file."""
     if "modelConfig" in document and not {"spec", "kind"} & document.keys():
         from tcnzoo.osd_config import osd_config_of  # which builds on this module
 
         return osd_config_of(document, place).spec.model_dump(mode="json")
+    if "model" in document and not {"spec", "kind"} & document.keys():
+        from tcnzoo.brain_go_brr_config import detector_config_of, is_detector_config
+
+        if is_detector_config(document):  # that module builds on this one
+            return detector_config_of(document, place).spec.model_dump(mode="json")
     inner = document.get("spec", document)
     if not isinstance(inner, Mapping):
         raise SpecError(f"'spec' in {place} must be a mapping, but is {_shortened(inner)}")
@@ -138,8 +143,9 @@ def load_spec(source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overr
     """Build a spec from a preset's name, YAML or JSON file, checkpoint directory or dictionary.
 
     Args:
-        source: where the spec is; a file may be an `nnConfig*.json` of OpenSeizureDetector too (see
-            `tcnzoo.osd_config`).
+        source: where the spec is; a file may be an `nnConfig*.json` of OpenSeizureDetector or a
+            configuration of brain-go-brr-v2 too (see `tcnzoo.osd_config` and
+            `tcnzoo.brain_go_brr_config`).
         overrides: fields to change, dotted for inner ones: `**{"layers.conv14.stride": 1}`.
     Raises:
         SpecError: unknown model, field or value.

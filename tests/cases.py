@@ -166,6 +166,39 @@ def _squeeze_excitation():
         yield f"squeeze_excitation-{pool}-r{reduction}-res{residual:d}", spec, (2, 6, 37)
 
 
+def mamba2(**fields):
+    return {"kind": "mamba2", "channels": 3, "expand": 4, "head_dim": 2, "d_state": 5, **fields}
+
+
+def _mamba():
+    for channels, groups in ((3, 1), (6, 2), (6, 3)):
+        norm = {"kind": "rms_norm", "channels": channels, "groups": groups, "eps": 0.1}
+        yield f"rms_norm-g{groups}", norm, (2, channels, 37)
+    yield "rms_norm-vector", {"kind": "rms_norm", "channels": 6, "groups": 2}, (4, 6)
+    options = {
+        "plain": {},
+        "chunks": {"chunk_size": 8},
+        "chunk1": {"chunk_size": 1},
+        "groups": {"groups": 2, "d_state": 16},
+        "ungrouped": {"groups": 3, "grouped_norm": False, "chunk_size": 16},
+        "wide": {"d_state": 64, "d_conv": 2},
+        "wider": {"d_state": 128, "groups": 2},
+        "d_per_channel": {"d_per_channel": True, "norm_before_gate": True},
+        "no_norm": {"rms_norm": False, "bias": True, "conv_bias": False},
+        "dt_limit": {"dt_limit": [0.02, 0.05]},
+        "d_ssm": {"d_ssm": 8},
+        "large_dt": {"dt_limit": [50.0, 200.0]},
+    }
+    for name, fields in options.items():
+        yield f"mamba2-{name}", mamba2(**fields), SIGNAL
+    inner = {name: value for name, value in mamba2().items() if name not in ("kind", "channels")}
+    layer = {"channels": 3, "mamba": {**inner, "chunk_size": 16}}
+    yield "bi_mamba2_layer", {"kind": "bi_mamba2_layer", **layer, "dropout": 0.0}, SIGNAL
+    for shared in (False, True):
+        spec = {"kind": "bi_mamba2", **layer, "layers": 2, "shared": shared}
+        yield f"bi_mamba2-shared{shared:d}", spec, SIGNAL
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -192,7 +225,7 @@ BLOCKS = {
     name: (spec, shape)
     for family in (
         _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
-        _windows, _reshaping, _dense, _squeeze_excitation, _composed, _graphs,
+        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _composed, _graphs,
     )
     for name, spec, shape in family()
 }  # fmt: skip

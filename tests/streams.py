@@ -2,7 +2,7 @@
 
 import itertools
 
-from tests.cases import BLOCKS, conv1d, conv_transpose1d
+from tests.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
 from tests.tcns import tcn
 
 
@@ -63,11 +63,23 @@ def _windows_and_graphs():
     yield "graph-up", {"kind": "sequential", "layers": layers}
 
 
+def _mambas():
+    """Mamba-2 with each form of its state, and behind a stride."""
+    for name in ("plain", "groups", "dt_limit", "d_ssm", "large_dt"):
+        yield f"mamba2-{name}", BLOCKS[f"mamba2-{name}"][0]
+    layers = {
+        "down": conv1d(stride=3, out_channels=3),
+        "mamba": mamba2(),
+        "up": conv_transpose1d(kernel_size=3, stride=2),
+    }
+    yield "down-mamba2-up", {"kind": "sequential", "layers": layers}
+
+
 def _streamed_se():
     return {"kind": "squeeze_excitation", "channels": 3, "reduction": 0, "pool": "cumulative"}
 
 
-STREAMED = {**dict(_streamed()), **dict(_windows_and_graphs())}
+STREAMED = {**dict(_streamed()), **dict(_windows_and_graphs()), **dict(_mambas())}
 STREAMED_TCNS = {
     "weight_norm": tcn(norm="weight_norm", output_projection=2),
     "batch_norm-skip": tcn(norm="batch_norm", skip_connections=True, dilations=[3, 1, 2]),

@@ -28,6 +28,7 @@ PRESETS = ("tcn-base", "deepepi", "tcn-se-gated")
 HALF = 5e-3
 # Every seventh block: each family has several of a kind.
 SOME = [*list(BLOCKS)[::7], "activation-gelu_tanh", "pad-circular-3--2", "graph-strided"]
+SOME += [name for name in ("mamba2-dt_limit", "bi_mamba2_layer") if name not in SOME]
 
 
 def preset_shape(name, batch=1):

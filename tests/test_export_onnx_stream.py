@@ -7,7 +7,7 @@ import tcnzoo
 from tcnzoo.exporters.onnx import runtime
 from tcnzoo.exports import get_exporter
 from tcnzoo.streaming import initial_state
-from tests.cases import BLOCKS, conv1d, conv_transpose1d
+from tests.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
 from tests.compare import assert_close, noise, reference, weights_of
 from tests.exported import ran, written
 from tests.streams import STREAMED, STREAMED_TCNS
@@ -34,6 +34,9 @@ AFTER_A_STRIDE = {
     "conv_transpose1d-gap": {**conv_transpose1d(kernel_size=1, stride=3), "in_channels": 5},
     "dense": {"kind": "dense", "in_features": 5, "out_features": 2},
     "layer_norm": {"kind": "layer_norm", "channels": 5},
+    "mamba2": mamba2(channels=5, groups=2, dt_limit=[0.02, 0.05]),
+    "mamba2-d_ssm": mamba2(channels=5, d_ssm=8, rms_norm=False),
+    "rms_norm": {"kind": "rms_norm", "channels": 6, "groups": 2},
     "squeeze_excitation": {"kind": "squeeze_excitation", "channels": 5, "pool": "cumulative"},
     "upsample": {"kind": "upsample", "factor": 3},
     "window_pool": {"kind": "window_pool", "mode": "max", "size": 3, "stride": 2, "channels": 5},
@@ -64,7 +67,10 @@ def test_chunks_equal_whole(name, tmp_path):
 
 @pytest.mark.parametrize("name", AFTER_A_STRIDE)
 def test_chunks_that_yield_no_step(name, tmp_path):
-    layers = {"down": conv1d(3, stride=5, padding="valid"), "then": AFTER_A_STRIDE[name]}
+    then = AFTER_A_STRIDE[name]
+    width = tcnzoo.load_spec(then).input_channels or 5
+    down = conv1d(3, stride=5, padding="valid", out_channels=width)
+    layers = {"down": down, "then": then}
     spec = {"kind": "sequential", "layers": layers}
     path, options = written("onnx", spec, (2, 3, 61), tmp_path, streaming=True)
     assert_close(*ran("onnx", spec, path, options, (2, 3, 61)))

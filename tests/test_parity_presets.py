@@ -5,13 +5,17 @@ import pytest
 import tcnzoo
 from tests.compare import assert_close, assert_gradients_close, assert_parity, noise, weights_of
 
-# Short signals: DeepEpi needs 125 steps, the encoders 16.
+# Short signals: DeepEpi needs 125 steps, the encoders and the seizure detectors 16.
 LENGTHS = {
     "deepepi": 300,
     "deepepi-osd": 260,
     "tcn-base": 61,
     "tcn-eeg-encoder": 53,
     "tcn-se-gated": 47,
+    "seizure-stream": 48,
+    "seizure-tcn-fast": 48,
+    "seizure-tcn-mamba": 48,
+    "seizure-unet-mamba": 48,
 }
 COUNTS = {
     "deepepi": (97_362, 1_344),
@@ -19,15 +23,38 @@ COUNTS = {
     "tcn-base": (118_856, 0),
     "tcn-eeg-encoder": (12_103_040, 0),
     "tcn-se-gated": (137_088, 0),
+    "seizure-stream": (3_572_703, 2_944),
+    "seizure-tcn-fast": (30_360_807, 7_808),
+    "seizure-tcn-mamba": (34_513_255, 0),
+    "seizure-unet-mamba": (32_606_439, 12_160),
 }
 # Of the same blocks and widths as tcn-eeg-encoder, which stands for it.
 LIKE_ANOTHER = {"tcn-eeg-encoder-rf12s"}
 
 
+def shallow(name):
+    """A preset with one of its bidirectional Mamba-2 layers, which are all alike."""
+
+    def one_layer(part):
+        if not isinstance(part, dict):
+            return part
+        changed = {"layers": 1} if part.get("kind") == "bi_mamba2" else {}
+        return {field: one_layer(value) for field, value in part.items()} | changed
+
+    return tcnzoo.load_spec(one_layer(tcnzoo.load_spec(name).model_dump(mode="json")))
+
+
 @pytest.mark.parametrize("name", LENGTHS)
 def test_preset_equals_reference(backend, name):
-    channels = tcnzoo.load_spec(name).input_channels
-    assert_parity(name, backend, 1, channels, LENGTHS[name])
+    spec = shallow(name)
+    assert_parity(spec, backend, 1, spec.input_channels, LENGTHS[name])
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_shallow_preset_lacks_alike_layers_alone(name):
+    whole, fewer = tcnzoo.load_spec(name).params(), shallow(name).params()
+    assert fewer.items() <= whole.items()
+    assert all("mamba.layers." in row for row in whole.keys() - fewer.keys())
 
 
 @pytest.mark.parametrize("name", COUNTS)

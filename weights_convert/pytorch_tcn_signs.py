@@ -22,6 +22,9 @@ OURS = mark("")
 # A tensor that every such net has, and what stands before it where the net is part of a model.
 ROOT = re.compile(r"(.*\.|)network\.0\.(?:conv1|net\.0)\.")
 
+# A name of a detector, which is a format of its own, around a net of pytorch-tcn.
+DETECTOR = re.compile(r"(?:^|\.)mamba\.layers\.0\.layer_norm\.weight$")
+
 _PROJECTS = {
     "pt": {LOCUSLAB, PYTORCH},
     "npz": {MLX},
@@ -67,7 +70,7 @@ def projects(path: Path) -> set[str]:
     said, names = _contents(path, kind)
     if said.startswith(OURS):
         return _PROJECTS[kind] & {said.removeprefix(OURS)}
-    if not any(ROOT.match(name) for name in names):
+    if not any(ROOT.match(name) for name in names) or _occurs(DETECTOR, names):
         return set()
     possible = set(_PROJECTS[kind])
     for there, absent, writers in _SIGNS:

@@ -20,6 +20,7 @@ from tcnzoo.specs import Spec
 
 from .container import kind_of
 from .hints import check_hints
+from .transformers_mamba2_config import config_of
 
 NAME = "tcnzoo"
 DESCRIPTION = "checkpoint directory: config.json and model.safetensors, whole or in shards"
@@ -31,7 +32,8 @@ def detect(path: Path) -> bool:
     """Whether it is a directory with tensors in it, or their file or index."""
     if path.name == TENSORS and kind_of(path) == "safetensors":
         return is_own(safetensors_metadata(path))
-    return has_tensors(path) or (path.name == INDEX and path.is_file())
+    own = has_tensors(path) and config_of(path) is None
+    return own or (path.name == INDEX and path.is_file())
 
 
 def _directory(path: Path) -> Path:

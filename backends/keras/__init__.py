@@ -17,6 +17,7 @@ from . import (
     conv,
     dense,
     graph,
+    mamba,
     norm,
     pool,
     reshape,
@@ -33,7 +34,7 @@ from .run import compiled, native_inputs, neutral, swapped, tensor_of
 from .stream import step
 
 __all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "dense", "graph", "norm"]
-__all__ += ["pool", "reshape", "sequential", "squeeze_excitation", "step", "tcn"]
+__all__ += ["mamba", "pool", "reshape", "sequential", "squeeze_excitation", "step", "tcn"]
 
 NAME = "keras"
 DTYPES = dtypes()

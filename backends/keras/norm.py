@@ -57,3 +57,15 @@ class LayerNorm(Block, kind="layer_norm"):
         variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
         normal = ops.cast(centred * ops.rsqrt(variance + self.spec.eps), x.dtype)
         return normal * self.arrays["weight"] + self.arrays["bias"]
+
+
+class RmsNorm(Block, kind="rms_norm"):
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        shape = ops.shape(x)
+        groups = ops.reshape(_wide(x), (*shape[:-1], self.spec.groups, -1))
+        squares = ops.mean(ops.square(groups), axis=-1, keepdims=True)
+        normal = ops.reshape(groups * ops.rsqrt(squares + self.spec.eps), shape)
+        return ops.cast(normal, x.dtype) * self.arrays["weight"]

@@ -13,6 +13,7 @@ from . import (
     conv,
     dense,
     graph,
+    mamba,
     norm,
     pool,
     reshape,
@@ -27,7 +28,7 @@ from .stream import init_state, step
 from .weights import LAYOUT, get_weights, set_weights
 
 __all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "dense", "graph", "norm"]
-__all__ += ["pool", "reshape", "sequential", "squeeze_excitation", "tcn"]
+__all__ += ["mamba", "pool", "reshape", "sequential", "squeeze_excitation", "tcn"]
 __all__ += ["get_weights", "gradients", "init_state", "predict", "set_weights", "step", "trace"]
 
 NAME = "mlx"

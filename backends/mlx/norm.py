@@ -53,3 +53,16 @@ class LayerNorm(Block, kind="layer_norm"):
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
         return mx.fast.layer_norm(x, self["weight"], self["bias"], self.spec.eps)
+
+
+class RmsNorm(Block, kind="rms_norm"):
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        groups = self.spec.groups
+        if groups == 1:
+            return mx.fast.rms_norm(x, self["weight"], self.spec.eps)
+        parts = x.reshape(*x.shape[:-1], groups, -1)
+        plain = mx.ones((parts.shape[-1],), dtype=x.dtype)
+        return mx.fast.rms_norm(parts, plain, self.spec.eps).reshape(x.shape) * self["weight"]

@@ -17,6 +17,7 @@ from . import (
     conv,
     dense,
     graph,
+    mamba,
     norm,
     pool,
     reshape,
@@ -26,8 +27,8 @@ from . import (
 )
 from .block import BLOCKS, Array, Block, build as build_block
 
-__all__ = ["BLOCKS", "Block", "activation", "conv", "dense", "graph", "norm", "pool", "reshape"]
-__all__ += ["sequential", "squeeze_excitation", "tcn"]
+__all__ = ["BLOCKS", "Block", "activation", "conv", "dense", "graph", "mamba", "norm", "pool"]
+__all__ += ["reshape", "sequential", "squeeze_excitation", "tcn"]
 
 NAME = "numpy"
 DTYPES = ("float32", "float64")

@@ -1,4 +1,4 @@
-"""Batch norm with running statistics, and layer norm over channels."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 import numpy as np
 
@@ -31,3 +31,14 @@ class LayerNorm(Block, kind="layer_norm"):
         deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.spec.eps)
         scale = _over_channels(self.arrays["weight"], x)
         return centred / deviation * scale + _over_channels(self.arrays["bias"], x)
+
+
+class RmsNorm(Block, kind="rms_norm"):
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """Normalise (batch, channels) or (batch, channels, time)."""
+        count, width = self.spec.groups, self.spec.channels
+        groups = x.reshape(x.shape[0], count, width // count, *x.shape[2:])
+        size = np.sqrt((groups**2).mean(axis=2, keepdims=True) + self.spec.eps)
+        return (groups / size).reshape(x.shape) * _over_channels(self.arrays["weight"], x)

@@ -11,6 +11,7 @@ from . import (
     conv,
     dense,
     graph,
+    mamba,
     norm,
     pool,
     reshape,
@@ -19,7 +20,15 @@ from . import (
     tcn,
 )
 from .block import BLOCKS, Block, build as build_block
-from .run import gradients, init_state, predict, step, trace
+from .run import (
+    activation_bytes,
+    device_peak,
+    gradients,
+    init_state,
+    predict,
+    step,
+    trace,
+)
 from .weights import LAYOUT, get_weights, set_weights
 
 __all__ = [
@@ -29,14 +38,17 @@ __all__ = [
     "NAME",
     "Block",
     "activation",
+    "activation_bytes",
     "build",
     "conv",
     "dense",
+    "device_peak",
     "get_weights",
     "gradients",
     "graph",
     "info",
     "init_state",
+    "mamba",
     "norm",
     "pool",
     "predict",

@@ -1,4 +1,4 @@
-"""Batch norm with running statistics, and layer norm over channels."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
@@ -41,4 +41,20 @@ class LayerNorm(Block, kind="layer_norm"):
         y = F.layer_norm(
             x.movedim(1, -1), self.weight.shape, self.weight, self.bias, eps=self.spec.eps
         )
+        return y.movedim(-1, 1)
+
+
+class RmsNorm(Block, kind="rms_norm"):
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
+
+    weight: Tensor
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, channels, time)."""
+        last, groups = x.movedim(1, -1), self.spec.groups
+        if groups == 1:
+            y = F.rms_norm(last, self.weight.shape, self.weight, self.spec.eps)
+        else:
+            parts = last.unflatten(-1, (groups, -1))
+            y = F.rms_norm(parts, parts.shape[-1:], eps=self.spec.eps).flatten(-2) * self.weight
         return y.movedim(-1, 1)

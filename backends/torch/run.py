@@ -177,3 +177,36 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
         for hook in hooks:
             hook.remove()
     return seen
+
+
+def activation_bytes(model: Block, x: Array) -> int:
+    """Bytes that a forward pass in training keeps for the backward pass.
+
+    Counted are distinct storages that autograd saves, the model's own parameters left out.
+    """
+    place = _place(model)
+    own = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        address = tensor.untyped_storage().data_ptr()
+        if address not in own:
+            kept[address] = tensor  # held, so that no other storage gets this address
+        return tensor
+
+    statistics = {name: one.clone() for name, one in model.named_buffers()}
+    model.train()
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one), full_precision():
+            _call(model, _tensor(x, *place), None, ())
+    finally:
+        model.eval()
+        for name, one in model.named_buffers():
+            one.copy_(statistics[name])
+    return sum(one.untyped_storage().nbytes() for one in kept.values())
+
+
+def device_peak(model: Block) -> int | None:
+    """Largest amount of memory that CUDA tensors have taken, in bytes; None on another device."""
+    device = _place(model)[1]
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

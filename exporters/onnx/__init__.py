@@ -31,6 +31,7 @@ from . import (
     conv,
     dense,
     graph,
+    mamba,
     norm,
     pool,
     reshape,
@@ -42,8 +43,8 @@ from .model import build, metadata, to_proto
 from .quantize import quantized
 from .runtime import run as run_file
 
-__all__ = ["activation", "conv", "dense", "graph", "norm", "pool", "reshape", "sequential"]
-__all__ += ["squeeze_excitation", "tcn"]
+__all__ = ["activation", "conv", "dense", "graph", "mamba", "norm", "pool", "reshape"]
+__all__ += ["sequential", "squeeze_excitation", "tcn"]
 
 NAME = "onnx"
 DESCRIPTION = "ONNX graph, offline or one step of a stream"

@@ -55,7 +55,7 @@ class Node:
         op: its type.
         name: unique.
         inputs, outputs: names of values; an input of "" is left out.
-        attributes: of the operator.
+        attributes: of the operator; the body of a loop is a Graph.
     """
 
     op: str

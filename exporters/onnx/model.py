@@ -112,21 +112,12 @@ def to_proto(graph: Graph, said: Mapping[str, str]) -> Any:
         SpecError: more weights than one file can hold.
     """
     import onnx
-    from onnx import helper, numpy_helper
+    from onnx import helper
 
     size = sum(array.nbytes for array in graph.initializers.values())
     if size > LARGEST:
         raise SpecError(f"an .onnx file holds less than 2 GiB, but the weights take {size:,} bytes")
-    made = helper.make_graph(
-        [_node(node) for node in graph.nodes],
-        "tcnzoo",
-        [_port(port) for port in graph.inputs],
-        [_port(port) for port in graph.outputs],
-        [
-            numpy_helper.from_array(np.asarray(array, order="C"), name)
-            for name, array in graph.initializers.items()
-        ],
-    )
+    made = _graph(graph, "tcnzoo")
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(
         made, producer_name="tcnzoo", opset_imports=opsets, ir_version=IR_VERSION
@@ -136,15 +127,37 @@ def to_proto(graph: Graph, said: Mapping[str, str]) -> Any:
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
+def _graph(graph: Graph, name: str) -> Any:
+    """An onnx.GraphProto."""
+    from onnx import helper, numpy_helper
+
+    return helper.make_graph(
+        [_node(node) for node in graph.nodes],
+        name,
+        [_port(port) for port in graph.inputs],
+        [_port(port) for port in graph.outputs],
+        [
+            numpy_helper.from_array(np.asarray(array, order="C"), name)
+            for name, array in graph.initializers.items()
+        ],
+    )
+
+
 def _node(node: Node) -> Any:
     """An onnx.NodeProto."""
     from onnx import helper
 
-    attributes: dict[str, Any] = {
-        name: helper.np_dtype_to_tensor_dtype(np.dtype(value)) if name == "to" else value
-        for name, value in node.attributes.items()
-    }
+    attributes = {name: _attribute(node, name, value) for name, value in node.attributes.items()}
     return helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+
+
+def _attribute(node: Node, name: str, value: Any) -> Any:
+    """An attribute as onnx takes it: types by number, the graph of a loop as a message."""
+    from onnx import helper
+
+    if isinstance(value, Graph):
+        return _graph(value, f"{node.name}.{name}")
+    return helper.np_dtype_to_tensor_dtype(np.dtype(value)) if name == "to" else value
 
 
 def _port(port: Port) -> Any:

@@ -1,6 +1,8 @@
-"""Batch norm with running statistics, and layer norm over channels."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 from dataclasses import replace
+
+import numpy as np
 
 from .builder import Value
 from .emit import Place, emits
@@ -24,3 +26,25 @@ def layer_norm(place: Place, x: Value) -> Value:
     if x.is_signal:
         name = place.op("Transpose", name, perm=[0, 3, 1, 2] if place.wide else [0, 2, 1])
     return replace(x, name=name)
+
+
+@emits("rms_norm")
+def rms_norm(place: Place, x: Value) -> Value:
+    """x / sqrt(mean(x^2) + eps) * weight, the mean over a group's channels, in float32."""
+    if place.wide:
+        raise place.refuse(
+            "rms_norm takes a mean over some of the channels, which rank 4 cannot hold; use rank 3"
+        )
+    graph, spec, leading = place.graph, place.spec, [0] * len(x.shape)
+    name = place.cast(x, np.float32, graph.dtype)
+    if x.is_signal:
+        name = place.op("Transpose", name, perm=[0, 2, 1])
+    apart = graph.integers(*leading, spec.groups, x.channels // spec.groups)
+    groups = place.op("Reshape", name, apart)
+    mean = place.op("ReduceMean", place.op("Mul", groups, groups), axes=[-1], keepdims=1)
+    size = place.op("Sqrt", place.op("Add", mean, graph.constant(spec.eps, np.float32)))
+    name = place.op("Reshape", place.op("Div", groups, size), graph.integers(*leading, x.channels))
+    name = place.op("Mul", name, place.cast(place.vector("weight"), np.float32, graph.dtype))
+    if x.is_signal:
+        name = place.op("Transpose", name, perm=[0, 2, 1])
+    return replace(x, name=place.cast(name, graph.dtype, np.float32))

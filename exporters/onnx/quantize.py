@@ -49,10 +49,21 @@ def quantized(model: Any, signals: Array, options: ExportOptions) -> Any:
                 per_channel=True,
                 activation_type=quantization.QuantType.QInt8,
                 weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=_kept_float(model),
             )
         finally:
             root.setLevel(level)
         return onnx.load(path)
+
+
+def _kept_float(model: Any) -> list[str]:
+    """Nodes of a block that has a loop or divides by a root; its parts are blocks of their own.
+
+    A loop sums the error over time, and of a mean square that divides, 8 bits leave 0 too often.
+    """
+    blocks = {node.name: node.name.rpartition("/")[0] for node in model.graph.node}
+    kept = {blocks[node.name] for node in model.graph.node if node.op_type in ("Scan", "Sqrt")}
+    return [name for name, block in blocks.items() if block in kept]
 
 
 def _batches(model: Any, signals: Array, size: int) -> Iterator[dict[str, Array]]:

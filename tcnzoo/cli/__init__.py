@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import tcnzoo
-from tcnzoo.cli import checkpoints, checks, demonstration, exports, models, run
+from tcnzoo.cli import checkpoints, checks, demonstration, eeg, exports, models, run
 from tcnzoo.cli.console import Commands
 
 __all__ = ["app", "main"]
@@ -44,7 +44,9 @@ for _command in (
     checks.parity,
     run.predict,
     run.stream,
+    eeg.detect,
     checks.bench,
+    checks.compare,
     checks.doctor,
     demonstration.demo,
 ):

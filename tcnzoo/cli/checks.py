@@ -1,4 +1,4 @@
-"""Commands that look at backends: parity, bench, doctor."""
+"""Commands that look at backends and models: parity, bench, compare, doctor."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +21,8 @@ from tcnzoo.cli.options import (
     chosen_backends,
     spec_of,
 )
+from tcnzoo.comparing import ComparisonTable, Row, compare as run_compare
+from tcnzoo.comparing_figure import draw_comparison
 from tcnzoo.doctor import Examination, Finding, examine
 from tcnzoo.errors import InputError
 from tcnzoo.parity import ParityReport, parity as run_parity
@@ -96,6 +98,41 @@ def bench(
         console.show_json({**about, "rows": [asdict(row) for row in rows]})
         return
     _show_bench(source, length, rounds, rows)
+
+
+def compare(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Presets, spec files or checkpoints.")
+    ],
+    backends: SomeBackends = None,
+    input_length: InputLength = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Signals of a call.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    device: Device = None,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw a chart of it, too.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure models beside each other: size, cost, memory, time; with and without Mamba layers."""
+    names = chosen_backends(backends) or ["torch"]
+    import_backends(names)
+    with console.working("starting") as tell:
+        found = run_compare(
+            sources,
+            names,
+            input_length=input_length,
+            batch_size=batch_size,
+            rounds=rounds,
+            device=device,
+            progress=tell,
+        )
+    if figure is not None:
+        draw_comparison(figure, found)
+    if as_json:
+        console.show_json(found.to_dict())
+        return
+    _show_comparison(found)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -190,6 +227,36 @@ def _show_bench(source: str, length: int, rounds: int, rows: list[BenchRow]) -> 
             for row in rows
         ],
         f"{source}: batch 1, {length} steps, {rounds} rounds",
+    )
+
+
+def _show_comparison(found: ComparisonTable) -> None:
+    """Print one table for each form and backend; ratios are to the first model."""
+    headings = {"model": "left", "parameters": "right", "GMAC": "right"}
+    headings |= dict.fromkeys(["kept MB", "forward MiB", "training MiB"], "right")
+    headings |= dict.fromkeys(["forward s", "", "training s", " "], "right")
+    shape = " x ".join(map(str, found.input_shape))
+    for form, backend in dict.fromkeys((row.form, row.backend) for row in found.rows):
+        rows = [row for row in found.rows if (row.form, row.backend) == (form, backend)]
+        title = f"{form}, {backend} {found.device or ''}: input {shape}, {found.rounds} rounds"
+        console.table(headings, [_compared(row) for row in rows], title)
+        console.show()
+
+
+def _compared(row: Row) -> tuple[Any, ...]:
+    """One row of a comparison."""
+    kept = "-" if row.activations is None else f"{row.activations / 1e6:,.0f}"
+    return (
+        row.model,
+        row.parameters,
+        f"{row.macs / 1e9:.1f}",
+        kept,
+        f"{row.forward_memory:,.0f}",
+        f"{row.training_memory:,.0f}",
+        f"{row.forward_seconds:.3g}",
+        f"{row.forward_ratio:.2f}x",
+        f"{row.training_seconds:.3g}",
+        f"{row.training_ratio:.2f}x",
     )
 
 

@@ -12,6 +12,7 @@ import tcnzoo
 from tcnzoo import signals, state_files
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.cli import console
+from tcnzoo.cli.eeg import stream_recording
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import (
     Checkpoint,
@@ -23,6 +24,7 @@ from tcnzoo.cli.options import (
     Signal,
     chosen_backend,
 )
+from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError
 
 # A prediction of so few values is printed, not only written.
@@ -78,7 +80,15 @@ def stream(
     dtype: Dtype = None,
     as_json: Json = False,
 ) -> None:
-    """Run a checkpoint on a recording chunk by chunk, as it would come in."""
+    """Run a checkpoint on a recording chunk by chunk, as it would come in.
+
+    An EEG recording (.edf, .bdf, .fif) goes to the seizure detector, whose events are printed.
+    """
+    if is_recording(source):
+        if state_in or state_out or embeddings:
+            raise InputError("a recording is streamed from its start, without state or embeddings")
+        stream_recording(checkpoint, source, destination, chunk, backend, device, dtype, as_json)
+        return
     signals.check_writable(destination)
     if state_out is not None:
         state_files.check_suffix(state_out)

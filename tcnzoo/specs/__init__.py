@@ -10,7 +10,8 @@ from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.initializer import InitializerSpec
-from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, WeightNormSpec
+from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
+from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
@@ -20,6 +21,8 @@ from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
 AnySpec = Annotated[
     ActivationSpec
     | BatchNormSpec
+    | BiMamba2LayerSpec
+    | BiMamba2Spec
     | Conv1dSpec
     | ConvBlockSpec
     | ConvTranspose1dSpec
@@ -30,8 +33,10 @@ AnySpec = Annotated[
     | GluSpec
     | GraphSpec
     | LayerNormSpec
+    | Mamba2Spec
     | PadSpec
     | PoolSpec
+    | RmsNormSpec
     | SequentialSpec
     | SqueezeExcitationSpec
     | TcnSpec
@@ -52,6 +57,8 @@ __all__ = [
     "ActivationSpec",
     "AnySpec",
     "BatchNormSpec",
+    "BiMamba2LayerSpec",
+    "BiMamba2Spec",
     "Conv1dSpec",
     "ConvBlockSpec",
     "ConvTranspose1dSpec",
@@ -65,11 +72,13 @@ __all__ = [
     "GraphSpec",
     "InitializerSpec",
     "LayerNormSpec",
+    "Mamba2Spec",
     "MergeSpec",
     "NodeLayer",
     "NodeSpec",
     "PadSpec",
     "PoolSpec",
+    "RmsNormSpec",
     "SequentialSpec",
     "Shape",
     "Spec",

@@ -1,8 +1,8 @@
 """Normalisations: batch norm, layer norm over channels, and the mark for weight norm."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
@@ -68,6 +68,44 @@ class LayerNormSpec(_ChannelNormSpec):
     """
 
     kind: Literal["layer_norm"] = "layer_norm"
+
+
+class RmsNormSpec(Spec):
+    """Root-mean-square normalisation of the channels of each step, x / sqrt(mean(x^2) + eps) * w.
+
+    Attributes:
+        channels: width.
+        groups: the mean is over the channels of one of so many equal groups.
+        eps: added to the mean square.
+    Source:
+        Zhang & Sennrich 2019, arXiv:1910.07467.
+    """
+
+    kind: Literal["rms_norm"] = "rms_norm"
+    channels: Positive
+    groups: Positive = 1
+    eps: Annotated[float, Field(gt=0.0)] = 1e-5
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        if self.channels % self.groups:
+            raise ValueError(
+                f"groups must divide the {self.channels} channels, but is {self.groups}"
+            )
+        return self
+
+    @property
+    def input_channels(self) -> int:
+        """Channels that are normalised."""
+        return self.channels
+
+    def own_params(self) -> dict[str, Param]:
+        """Scale `weight`, one a channel."""
+        return {"weight": Param((self.channels,), "C", Init("constant", 1.0), "scale")}
+
+    def macs(self, length: int | None) -> int:
+        """One multiply-add a value."""
+        return self.channels * (length or 1)
 
 
 class WeightNormSpec(Spec):

@@ -12,11 +12,13 @@ import ml_dtypes
 import numpy as np
 
 import tcnzoo
+from tcnzoo.brain_go_brr import tcn_document
 from tcnzoo.checkpoint import write_checkpoint, write_safetensors
 from tcnzoo.formats import convert, format_modules
 from tcnzoo.params import varied_weights
 from tests.fuzzing.origins import deepepi_in_keras, deepepi_in_torch, graphs, keras_tcn
 from tests.fuzzing.sample import Maker, Sample, container_of
+from tests.mamba_files import stack
 
 # Every kind of axes, and no two sizes of an array equal.
 BODY = {
@@ -45,6 +47,16 @@ CHAIN = {
         "head": {"kind": "dense", "in_features": 5, "out_features": 2},
     },
 }
+MAMBA = {"kind": "mamba2", "channels": 4, "head_dim": 2, "d_state": 3}
+MAMBAS = stack(layers=1)
+DETECTOR = tcn_document(
+    in_channels=3,
+    channels=[4, 6],
+    kernel_size=3,
+    width=8,
+    stride=4,
+    mamba={"mamba": {"d_state": 5, "head_dim": 4}},
+)
 TCN_HINTS = {
     "causal": True,
     "activation": "relu",
@@ -171,6 +183,12 @@ MAKERS: dict[str, Maker] = {
     "osd-keras": deepepi_in_keras,
     "keras-tcn": keras_tcn,
     "onnx": several(written("onnx", CHAIN, ("net.onnx",)), graphs),
+    "mamba-ssm": several(
+        written("mamba-ssm", MAMBA, ("net.pt", "net.safetensors")),
+        bare("mamba-ssm", written("mamba-ssm", MAMBA, ("net.pt",)), {"groups": 1}),
+    ),
+    "transformers-mamba2": written("transformers-mamba2", MAMBAS, ("net",)),
+    "brain-go-brr": written("brain-go-brr", DETECTOR, ("net.pt",)),
 }
 
 

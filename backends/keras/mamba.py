@@ -1,0 +1,151 @@
+"""Mamba-2 and its bidirectional layers; the recurrence by matrix products over chunks of time.
+
+Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from keras import ops
+
+from tcnzoo.streaming import Stream
+
+from .block import Block, Tensor
+
+# Time steps of a chunk where the spec leaves it open.
+CHUNK = 64
+
+
+def split(x: Tensor, widths: tuple[int, ...]) -> list[Tensor]:
+    """Split the last axis into parts of the named widths, empty ones too."""
+    edges = [sum(widths[:place]) for place in range(len(widths) + 1)]
+    return [x[..., a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def decays(sums: Tensor) -> Tensor:
+    """exp(s_i - s_j) for i >= j and 0 above, (..., size, size); the mask comes before the exp."""
+    size = sums.shape[-1]
+    difference = ops.expand_dims(sums, -1) - ops.expand_dims(sums, -2)
+    past = np.tril(np.ones((size, size), bool))
+    return ops.exp(ops.where(past, difference, ops.cast(-math.inf, difference.dtype)))
+
+
+class Mamba2(Block, kind="mamba2"):
+    """A selective state space between two linear maps."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, time, channels) -> the same shape."""
+        spec = self.spec
+        through, beside, z, xbc, dt = split(self.parts["in_proj"](x), spec.sections)
+        xbc = ops.silu(self.parts["conv1d"](xbc, stream=stream))
+        dt = ops.softplus(dt + self.arrays["dt_bias"])
+        low, high = spec.dt_limit
+        dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
+        y, gate = self._scan(xbc, dt, stream), ops.silu(z)
+        if not spec.rms_norm:
+            y = y * gate
+        elif spec.norm_before_gate:
+            y = self.parts["norm"](y) * gate
+        else:
+            y = self.parts["norm"](y * gate)
+        if spec.sections[0]:
+            y = ops.concatenate([ops.silu(through) * beside, y], axis=2)
+        return self.parts["out_proj"](y)
+
+    def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
+        """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
+        spec, (batch, steps, _) = self.spec, ops.shape(xbc)
+        inside = spec.groups * spec.d_state
+        x, b, c = split(xbc, (spec.width, inside, inside))
+        x = ops.reshape(x, (batch, steps, spec.heads, spec.head_dim))
+        shape, share = (batch, steps, spec.groups, spec.d_state), spec.heads // spec.groups
+        b, c = (ops.repeat(ops.reshape(one, shape), share, axis=2) for one in (b, c))
+        a = dt * -ops.exp(self.arrays["A_log"])
+        if stream is None:
+            shape = (batch, spec.heads, spec.head_dim, spec.d_state)
+            state = ops.zeros(shape, dtype=x.dtype)
+        else:
+            state = stream.read(self.place, "ssm")
+        size = spec.chunk_size or CHUNK
+        y, state = chunks(x * ops.expand_dims(dt, -1), a, b, c, state, size)
+        if stream is not None:
+            stream.write(self.place, "ssm", state)
+        y = y + x * ops.reshape(self.arrays["D"], (spec.heads, -1))
+        return ops.reshape(y, (batch, steps, spec.width))
+
+
+def chunks(
+    x: Tensor, a: Tensor, b: Tensor, c: Tensor, state: Tensor, size: int
+) -> tuple[Tensor, Tensor]:
+    """Run `chunk` along the signal; a signal of unknown length is filled up to whole chunks."""
+    steps = ops.shape(x)[1]
+    if isinstance(steps, int):
+        pieces = []
+        for start in range(0, steps, size):
+            rows = [one[:, start : start + size] for one in (x, a, b, c)]
+            y, state = chunk(rows, state)
+            pieces.append(y)
+        return ops.concatenate(pieces, axis=1), state
+    count = (steps - 1) // size + 1
+    short = count * size - steps
+    # Steps without decay and input leave the state as it is.
+    parts = [_rows(one, short, count, size) for one in (x, a, b, c)]
+
+    def advance(held: Tensor, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
+        y, held = chunk(rows, held)
+        return held, y
+
+    state, found = ops.scan(advance, state, parts)
+    found = ops.moveaxis(found, 0, 1)
+    shape = (ops.shape(x)[0], count * size, *x.shape[2:])
+    return ops.reshape(found, shape)[:, :steps], state
+
+
+def _rows(x: Tensor, short: Tensor, count: Tensor, size: int) -> Tensor:
+    """Fill up axis 1 by `short` zeros and put the chunks in front: (count, batch, size, ...)."""
+    filled = ops.pad(x, ((0, 0), (0, short)) + ((0, 0),) * (len(x.shape) - 2))
+    return ops.moveaxis(ops.reshape(filled, (ops.shape(x)[0], count, size, *x.shape[2:])), 1, 0)
+
+
+def chunk(rows: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+    """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
+
+    Args:
+        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
+            b and c (batch, time, heads, d_state).
+        state: (batch, heads, head_dim, d_state) before the first step.
+    Returns:
+        (y as x, state after the last step).
+    """
+    x, a, b, c = rows
+    x, b, c = (ops.swapaxes(one, 1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
+    sums = ops.cumsum(ops.swapaxes(a, 1, 2), axis=2)
+    mixed = ops.matmul(c, ops.swapaxes(b, 2, 3)) * decays(sums)
+    carried = ops.matmul(c, ops.swapaxes(state, 2, 3)) * ops.expand_dims(ops.exp(sums), -1)
+    left = ops.expand_dims(ops.exp(sums[:, :, -1:] - sums), -1)
+    added = ops.matmul(ops.swapaxes(x * left, 2, 3), b)
+    decay = ops.reshape(ops.exp(sums[:, :, -1]), (-1, sums.shape[1], 1, 1))
+    return ops.swapaxes(ops.matmul(mixed, x) + carried, 1, 2), decay * state + added
+
+
+class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
+    """norm(x + dropout(projection([forward, backward])))."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, time, channels) -> the same shape."""
+        forward = self.parts["forward_mamba"]
+        backward = self.parts.get("backward_mamba", forward)
+        reverse = ops.flip(backward(ops.flip(x, axis=1)), axis=1)
+        both = ops.concatenate([forward(x), reverse], axis=2)
+        return self.parts["norm"](x + self.optional("dropout", self.parts["projection"](both)))
+
+
+class BiMamba2(Block, kind="bi_mamba2"):
+    """Layers, one after the other."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, time, channels) -> the same shape."""
+        for layer in self.parts.values():
+            x = layer(x)
+        return x

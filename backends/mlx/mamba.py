@@ -1,0 +1,123 @@
+"""Mamba-2 and its bidirectional layers; the recurrence by matrix products over chunks of time.
+
+Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
+"""
+
+from collections.abc import Sequence
+
+import mlx.core as mx
+
+from tcnzoo.streaming import Stream
+
+from .block import Block
+
+# Time steps of a chunk where the spec leaves it open.
+CHUNK = 64
+
+
+def silu(x: mx.array) -> mx.array:
+    """X * sigmoid(x)."""
+    return x * mx.sigmoid(x)
+
+
+def split(x: mx.array, widths: tuple[int, ...]) -> list[mx.array]:
+    """Split the last axis into parts of the named widths, empty ones too."""
+    edges = [sum(widths[:place]) for place in range(len(widths) + 1)]
+    return [x[..., a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def decays(sums: mx.array) -> mx.array:
+    """exp(s_i - s_j) for i >= j and 0 above, (..., size, size); the mask comes before the exp."""
+    size = sums.shape[-1]
+    past = mx.tril(mx.ones((size, size))) > 0
+    difference = sums[..., :, None] - sums[..., None, :]
+    return mx.exp(mx.where(past, difference, mx.array(-mx.inf, dtype=sums.dtype)))
+
+
+class Mamba2(Block, kind="mamba2"):
+    """A selective state space between two linear maps."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, time, channels) -> the same shape."""
+        spec = self.spec
+        through, beside, z, xbc, dt = split(self["in_proj"](x), spec.sections)
+        xbc = silu(self["conv1d"](xbc, stream))
+        dt = mx.logaddexp(dt + self["dt_bias"], 0.0)
+        dt = mx.clip(dt, *spec.dt_limit)
+        y, gate = self._scan(xbc, dt, stream), silu(z)
+        if not spec.rms_norm:
+            y = y * gate
+        elif spec.norm_before_gate:
+            y = self["norm"](y) * gate
+        else:
+            y = self["norm"](y * gate)
+        if through.shape[2]:
+            y = mx.concatenate([silu(through) * beside, y], axis=2)
+        return self["out_proj"](y)
+
+    def _scan(self, xbc: mx.array, dt: mx.array, stream: Stream | None) -> mx.array:
+        """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
+        spec, (batch, steps, _) = self.spec, xbc.shape
+        inside = spec.groups * spec.d_state
+        x, b, c = split(xbc, (spec.width, inside, inside))
+        x = x.reshape(batch, steps, spec.heads, spec.head_dim)
+        share = spec.heads // spec.groups
+        b, c = (
+            mx.repeat(one.reshape(batch, steps, spec.groups, spec.d_state), share, axis=2)
+            for one in (b, c)
+        )
+        if stream is None:
+            state = mx.zeros((batch, spec.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
+        else:
+            state = stream.read(self._path, "ssm")
+        a, size = dt * -mx.exp(self["A_log"]), min(spec.chunk_size or CHUNK, steps)
+        moved, pieces = x * dt[..., None], []
+        for start in range(0, steps, size):
+            part = [one[:, start : start + size] for one in (moved, a, b, c)]
+            y, state = chunk(part, state)
+            pieces.append(y)
+        if stream is not None:
+            stream.write(self._path, "ssm", state)
+        y = mx.concatenate(pieces, axis=1) + x * self["D"].reshape(spec.heads, -1)
+        return y.reshape(batch, steps, spec.width)
+
+
+def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:
+    """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
+
+    Args:
+        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
+            b and c (batch, time, heads, d_state).
+        state: (batch, heads, head_dim, d_state) before the first step.
+    Returns:
+        (y as x, state after the last step).
+    """
+    x, a, b, c = rows
+    x, b, c = (one.swapaxes(1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
+    sums = mx.cumsum(a.swapaxes(1, 2), axis=2)
+    mixed = (c @ b.swapaxes(2, 3)) * decays(sums)
+    y = mixed @ x + (c @ state.swapaxes(2, 3)) * mx.exp(sums)[..., None]
+    left = mx.exp(sums[:, :, -1:] - sums)[..., None]
+    added = (x * left).swapaxes(2, 3) @ b
+    return y.swapaxes(1, 2), mx.exp(sums[:, :, -1])[..., None, None] * state + added
+
+
+class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
+    """norm(x + dropout(projection([forward, backward])))."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, time, channels) -> the same shape."""
+        forward = self["forward_mamba"]
+        backward = self._part("backward_mamba") or forward
+        both = mx.concatenate([forward(x), backward(x[:, ::-1])[:, ::-1]], axis=2)
+        return self["norm"](x + self._optional("dropout", self["projection"](both)))
+
+
+class BiMamba2(Block, kind="bi_mamba2"):
+    """Layers, one after the other."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, time, channels) -> the same shape."""
+        for layer in self["layers"]:
+            x = layer(x)
+        return x

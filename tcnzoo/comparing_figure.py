@@ -1,0 +1,74 @@
+"""The chart of a comparison: bars for each measure, relative to the first model."""
+
+from pathlib import Path
+from typing import Any
+
+from tcnzoo.backend import missing_package
+from tcnzoo.checkpoint import replacing
+from tcnzoo.comparing import ComparisonTable, Row
+from tcnzoo.errors import BackendMissing
+
+# Okabe & Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#666666", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
+# Label -> attribute of Row.
+MEASURES = {
+    "parameters": "parameters",
+    "multiply-\naccumulates": "macs",
+    "kept for\nbackward": "activations",
+    "peak memory,\ntraining": "training_memory",
+    "forward\ntime": "forward_seconds",
+    "training\nstep time": "training_seconds",
+}
+
+
+def draw_comparison(path: Path, found: ComparisonTable) -> None:
+    """Write the chart as a .png file.
+
+    Args:
+        path: of the file.
+        found: what was measured.
+    Raises:
+        BackendMissing: matplotlib is not installed.
+    """
+    if missing_package("matplotlib") is not None:
+        raise BackendMissing("the chart needs matplotlib; run: pip install 'tcnzoo[plot]'")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = list(dict.fromkeys((row.form, row.backend) for row in found.rows))
+    figure = Figure(figsize=(10, 3.4 * len(panels)), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    shape = " x ".join(map(str, found.input_shape))
+    figure.suptitle(f"Relative to {found.rows[0].model}; input {shape}", fontweight="bold")
+    for place, panel in enumerate(panels):
+        rows = [row for row in found.rows if (row.form, row.backend) == panel]
+        axes = figure.add_subplot(len(panels), 1, place + 1)
+        axes.set_title(", ".join(panel), loc="left")
+        _draw_bars(axes, rows)
+        if place == 0:
+            axes.legend(frameon=False, ncols=len(rows), loc="upper right")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _draw_bars(axes: Any, rows: list[Row]) -> None:
+    """One group of bars for each measure that the backend tells."""
+    first = rows[0]
+    measures = {label: name for label, name in MEASURES.items() if getattr(first, name)}
+    width = 0.8 / len(rows)
+    for place, row in enumerate(rows):
+        shares = [getattr(row, name) / getattr(first, name) for name in measures.values()]
+        offset = (place - (len(rows) - 1) / 2) * width
+        bars = axes.bar(
+            [group + offset for group in range(len(shares))],
+            shares,
+            width,
+            label=row.model,
+            color=COLOURS[place % len(COLOURS)],
+        )
+        axes.bar_label(bars, [f"{share:.2f}" for share in shares], fontsize=7)
+    axes.axhline(1.0, color="#999999", linewidth=0.8, zorder=0)
+    axes.set_xticks(range(len(measures)), list(measures))
+    axes.set_yscale("log")
+    axes.margins(y=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

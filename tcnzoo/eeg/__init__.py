@@ -1,0 +1,42 @@
+"""EEG recordings to events: reading, preprocessing, a detector, post-processing and scoring.
+
+Needs the extra `eeg`: pip install 'tcnzoo[eeg]'.
+"""
+
+from tcnzoo.eeg.detector import Detector, Latency
+from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
+from tcnzoo.eeg.montage import TEN_TWENTY
+from tcnzoo.eeg.pipeline import Detection, detect
+from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor, postprocess
+from tcnzoo.eeg.preprocess import Preprocessing, prepare
+from tcnzoo.eeg.recordings import Recording, read_recording
+from tcnzoo.eeg.scoring import Scored, Scores, best_within, score, sweep
+from tcnzoo.eeg.taes import Taes, taes
+from tcnzoo.eeg.windows import Windows
+
+__all__ = [
+    "TEN_TWENTY",
+    "Annotations",
+    "Detection",
+    "Detector",
+    "Event",
+    "Latency",
+    "PostProcessing",
+    "PostProcessor",
+    "Preprocessing",
+    "Recording",
+    "Scored",
+    "Scores",
+    "Taes",
+    "Windows",
+    "best_within",
+    "detect",
+    "postprocess",
+    "prepare",
+    "read_events",
+    "read_recording",
+    "score",
+    "sweep",
+    "taes",
+    "write_events",
+]

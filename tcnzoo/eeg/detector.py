@@ -1,0 +1,138 @@
+"""A detector for a signal that comes in chunks."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import handle_of
+from tcnzoo.eeg.events import Event
+from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
+from tcnzoo.eeg.montage import TEN_TWENTY
+from tcnzoo.eeg.online import OnlinePreprocessor
+from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
+from tcnzoo.eeg.preprocess import Preprocessing
+from tcnzoo.eeg.recordings import Recording, arranged
+
+# Steps for which the shape of a model's output is asked: a minute at 256 Hz.
+_PROBE = 15360
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long after a sample its consequences are known, in s.
+
+    Attributes:
+        preprocessing: the resampler's reach.
+        model: the steps that the model waits for.
+        events: from the last sample of an event until it is given out, if nothing follows it.
+        events_at_most: the same, whatever follows.
+    """
+
+    preprocessing: float
+    model: float
+    events: float
+    events_at_most: float
+
+    @property
+    def total(self) -> float:
+        """From the last sample of an event until it is given out, if nothing follows it."""
+        return self.preprocessing + self.model + self.events
+
+    @property
+    def total_at_most(self) -> float:
+        """From the last sample of an event until it is given out, whatever follows."""
+        return self.preprocessing + self.model + self.events_at_most
+
+
+class Step(NamedTuple):
+    """What one chunk has brought: probabilities (time,), and events that are certain now."""
+
+    probabilities: Array
+    events: list[Event]
+
+
+class Detector:
+    """Finds events in a signal as it comes, by a model that can stream.
+
+    Events are those of `detect` with the same settings, whatever the chunks, as long as no
+    probability lies within the rounding of float32 from a threshold.
+
+    Attributes:
+        latency: see Latency.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        sampling_rate: float = 256.0,
+        *,
+        preprocessing: Preprocessing | None = None,
+        postprocessing: PostProcessing | None = None,
+    ) -> None:
+        """Start before the first sample.
+
+        Args:
+            model: takes 19 channels, gives one logit for each sample, and can stream.
+            sampling_rate: of the chunks, in Hz.
+            preprocessing: of mode `causal`.
+            postprocessing: see PostProcessing.
+        Raises:
+            InputError: a model that cannot stream or is no detector, another mode, or a rate that
+                cannot be brought to the model's.
+            BackendMissing: scipy is not installed.
+        """
+        handle_of(model).check_streamable()
+        check_detector(model, _PROBE)
+        settings = preprocessing or Preprocessing(mode="causal")
+        after = postprocessing or PostProcessing()
+        rate = settings.sampling_rate
+        self._before = OnlinePreprocessor(settings, sampling_rate, len(TEN_TWENTY))
+        self._logits = Logits(model)
+        self._after = PostProcessor(after, rate)
+        self.latency = Latency(
+            self._before.latency, self._logits.delay / rate, *after.latency(rate)
+        )
+
+    def push(self, chunk: Array) -> Step:
+        """Take the next samples.
+
+        Args:
+            chunk: (19, time) in uV, the electrodes in the order of `TEN_TWENTY`, of any number of
+                steps; NaN and infinity count as 0.
+        Raises:
+            InputError: another shape.
+        """
+        return self._stepped(self._logits.push(self._before.push(chunk)))
+
+    def finish(self) -> Step:
+        """End the signal; return what waited for more."""
+        logits = np.concatenate([self._logits.push(self._before.finish()), self._logits.finish()])
+        probabilities, events = self._stepped(logits)
+        return Step(probabilities, [*events, *self._after.finish()])
+
+    @property
+    def ongoing(self) -> float | None:
+        """Start in s of an event that is certain but may still grow, None without one."""
+        return self._after.ongoing
+
+    def _stepped(self, logits: Array) -> Step:
+        """Post-process what the model has given."""
+        probabilities = to_probabilities(logits)
+        return Step(probabilities, self._after.push(probabilities))
+
+
+def stream(detector: Detector, recording: Recording, chunk: int) -> Iterator[Step]:
+    """Feed a recording to a detector as it would come in.
+
+    Args:
+        detector: at its start, made for the recording's rate.
+        recording: with the 19 electrodes, in any order.
+        chunk: samples of each chunk.
+    """
+    signal = arranged(recording).signal
+    for start in range(0, signal.shape[1], chunk):
+        yield detector.push(signal[:, start : start + chunk])
+    yield detector.finish()

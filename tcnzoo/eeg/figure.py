@@ -1,0 +1,125 @@
+"""A picture of a detection: the signal, the probabilities with their thresholds, events, truth."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.checkpoint import replacing
+from tcnzoo.eeg.events import Annotations
+from tcnzoo.eeg.needs import needed
+from tcnzoo.eeg.pipeline import Detection
+from tcnzoo.errors import InputError
+
+# Okabe & Ito's palette, which colour-blind readers can tell apart.
+FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"
+# Points across the picture; a longer signal is drawn as the smallest and largest of each part.
+_COLUMNS = 3000
+
+
+def check_suffix(path: Path) -> None:
+    """Raise InputError for a picture that could not be written, before the work starts."""
+    if path.suffix.lower() != ".png":
+        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
+
+
+def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> None:
+    """Write the picture.
+
+    Args:
+        path: .png.
+        detection: by `detect`.
+        truth: drawn beside the events, where it is known.
+    Raises:
+        InputError: another ending.
+        BackendMissing: matplotlib is not installed.
+    """
+    check_suffix(path)
+    agg = needed("matplotlib.backends.backend_agg", "drawing")
+    figure = needed("matplotlib.figure", "drawing").Figure(
+        figsize=(14, 9.5), dpi=110, layout="constrained"
+    )
+    agg.FigureCanvasAgg(figure)
+    signal, probability, events = figure.subplots(
+        3, 1, sharex=True, gridspec_kw={"height_ratios": (5.0, 2.0, 0.9)}
+    )
+    _draw_signal(signal, detection)
+    _draw_probability(probability, detection)
+    _draw_events(events, detection, truth)
+    for axes in (signal, probability):
+        axes.tick_params(labelbottom=False)
+        _shade(axes, detection.annotations, FOUND)
+    name = detection.annotations.name or "recording"
+    count = len(detection.events)
+    figure.suptitle(f"{name}: {count} event{'' if count == 1 else 's'}", fontweight="bold")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def _draw_signal(axes: Any, detection: Detection) -> None:
+    """Channels one above the other, each without its mean, with a bar for scale."""
+    recording = detection.recording
+    shown = np.nan_to_num(recording.signal, nan=0.0, posinf=0.0, neginf=0.0)
+    shown = shown - np.median(shown, axis=1, keepdims=True)
+    # Most of the signal lies within this; seizures may reach into the neighbour's space.
+    gap = 6.0 * float(np.median(shown.std(axis=1))) or 1.0
+    offsets = gap * np.arange(len(shown))[::-1]
+    time, drawn = _outline(shown, recording.sampling_rate)
+    axes.plot(time, (drawn + offsets[:, None]).T, color="0.25", lw=0.5)
+    axes.set_yticks(offsets, recording.names)
+    axes.set_ylim(offsets[-1] - gap, offsets[0] + gap)
+    axes.set_xlim(0.0, recording.duration)
+    size = 10.0 ** np.floor(np.log10(gap))
+    beside = {"transform": axes.get_yaxis_transform(), "clip_on": False}
+    axes.plot([1.008, 1.008], [0.0, size], color="black", lw=2, **beside)
+    axes.text(1.013, size / 2, f"{size:g} \u00b5V", va="center", **beside)
+    _style(axes, "Signal")
+
+
+def _draw_probability(axes: Any, detection: Detection) -> None:
+    """Probabilities, and the two thresholds."""
+    time, drawn = _outline(detection.probabilities[None], detection.sampling_rate)
+    axes.plot(time, drawn[0], color="black", lw=0.8)
+    settings = detection.postprocessing
+    for name, level, style in (("on", settings.tau_on, "-"), ("off", settings.tau_off, "--")):
+        axes.axhline(level, color=LINE, lw=1.0, ls=style, label=f"{name} {level:g}")
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    _style(axes, "Probability")
+
+
+def _draw_events(axes: Any, detection: Detection, truth: Annotations | None) -> None:
+    """One line of bars for what was found, and one for the truth."""
+    rows = [("found", detection.annotations, FOUND)]
+    rows += [] if truth is None else [("truth", truth, TRUE)]
+    for height, (_, annotations, colour) in enumerate(reversed(rows)):
+        bars = [(event.start, event.duration) for event in annotations.events]
+        axes.broken_barh(bars, (height - 0.35, 0.7), color=colour)
+    axes.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
+    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_xlabel("time (s)")
+    _style(axes, "Events")
+
+
+def _shade(axes: Any, annotations: Annotations, colour: str) -> None:
+    """The events as a background."""
+    for event in annotations.events:
+        axes.axvspan(event.start, event.stop, color=colour, alpha=0.12, lw=0)
+
+
+def _outline(signal: Array, rate: float) -> tuple[Array, Array]:
+    """Times and values (channels, points) that look as the whole signal does."""
+    steps = signal.shape[1]
+    size = steps // _COLUMNS
+    if size < 4:
+        return np.arange(steps) / rate, signal
+    parts = signal[:, : steps // size * size].reshape(len(signal), -1, size)
+    both = np.stack([parts.min(axis=2), parts.max(axis=2)], axis=2)
+    return np.arange(2 * parts.shape[1]) * size / 2 / rate, both.reshape(len(signal), -1)
+
+
+def _style(axes: Any, title: str) -> None:
+    """Title, and no more lines than needed."""
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,110 @@
+"""Preprocessing of a signal that comes in chunks: any chunking gives the same numbers."""
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.eeg.needs import needed
+from tcnzoo.eeg.preprocess import Preprocessing, finite
+from tcnzoo.eeg.resampler import Resampler
+from tcnzoo.errors import InputError
+
+
+class RunningScale:
+    """Takes from each sample the mean of the past and divides by its deviation.
+
+    The sample itself is part of the past. A sample that is older by t counts exp(-t / time
+    constant), or as much as the newest where there is no time constant; the weights are divided by
+    their sum, so that nothing pulls the first values to 0.
+    """
+
+    def __init__(self, channels: int, rate: float, time_constant: float | None, epsilon: float):
+        """Start without a past; arguments as in Preprocessing."""
+        decay = 1.0 if time_constant is None else float(np.exp(-1.0 / (time_constant * rate)))
+        self._recursion = [1.0, -decay]
+        self._epsilon = epsilon
+        self._count = np.zeros((1, 1))
+        self._sum = np.zeros((channels, 1))
+        self._squares = np.zeros((channels, 1))
+
+    def push(self, x: Array) -> Array:
+        """(channels, time) -> the same, scaled."""
+        count, self._count = self._summed(np.ones((1, x.shape[1])), self._count)
+        total, self._sum = self._summed(x, self._sum)
+        squares, self._squares = self._summed(x * x, self._squares)
+        mean = total / count
+        deviation = np.sqrt(np.maximum(squares / count - mean * mean, 0.0))
+        scaled: Array = (x - mean) / (deviation + self._epsilon)
+        return scaled
+
+    def _summed(self, x: Array, state: Array) -> tuple[Array, Array]:
+        """Weighted sums up to each sample, and what the next chunk continues from."""
+        signal = needed("scipy.signal", "filtering")
+        y, state = signal.lfilter([1.0], self._recursion, x, axis=1, zi=state)
+        return y, state
+
+
+class OnlinePreprocessor:
+    """The mode `causal` of Preprocessing, with its state.
+
+    Attributes:
+        latency: of the resampler, in s: 0 where the rates agree. The filters delay a wave by their
+            phase, as any causal filter does, but no output waits for them.
+    """
+
+    def __init__(self, settings: Preprocessing, rate: float, channels: int) -> None:
+        """Start before the first sample.
+
+        Args:
+            settings: of mode `causal`.
+            rate: of the chunks, in Hz.
+            channels: of the chunks.
+        Raises:
+            InputError: another mode, or a rate that cannot be brought to that of `settings`.
+            BackendMissing: scipy is not installed.
+        """
+        if settings.mode != "causal":
+            raise InputError(
+                f"preprocessing {settings.mode!r} needs all of a recording, so it cannot stream; "
+                "use 'causal'"
+            )
+        if not 0.0 < rate < float("inf"):
+            raise InputError(f"the sampling rate must be above 0 Hz, but is {rate}")
+        target = settings.sampling_rate
+        self._resampler = None if rate == target else Resampler(rate, target, channels)
+        self._sections = np.concatenate(settings.sections())
+        self._state = np.zeros((len(self._sections), channels, 2))
+        self._scale = RunningScale(channels, target, settings.time_constant, settings.epsilon)
+        self._clip = settings.clip
+        self._channels = channels
+        self.latency = 0.0 if self._resampler is None else self._resampler.latency
+
+    def push(self, chunk: Array) -> Array:
+        """Take the next samples.
+
+        Args:
+            chunk: (channels, time) in uV, of any number of steps; NaN and infinity count as 0.
+        Returns:
+            (channels, time) float32 at the rate of the settings, of the steps that are known.
+        Raises:
+            InputError: another shape.
+        """
+        if chunk.ndim != 2 or chunk.shape[0] != self._channels:
+            raise InputError(
+                f"a chunk must be ({self._channels}, time), but has shape {chunk.shape}"
+            )
+        x = finite(chunk)
+        return self._filtered(x if self._resampler is None else self._resampler.push(x))
+
+    def finish(self) -> Array:
+        """Return the steps that waited for more, after the last chunk."""
+        if self._resampler is None:
+            return np.zeros((self._channels, 0), dtype=np.float32)
+        return self._filtered(self._resampler.finish())
+
+    def _filtered(self, x: Array) -> Array:
+        """Filter and scale samples that have the right rate."""
+        if x.shape[1] == 0:
+            return x.astype(np.float32)
+        signal = needed("scipy.signal", "filtering")
+        x, self._state = signal.sosfilt(self._sections, x, axis=1, zi=self._state)
+        return np.clip(self._scale.push(x), -self._clip, self._clip).astype(np.float32)

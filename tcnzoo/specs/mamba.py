@@ -1,0 +1,327 @@
+"""Mamba-2: a selective state-space block, and the bidirectional layer built of two of them."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tcnzoo.errors import InputError
+from tcnzoo.params import Init, Param
+from tcnzoo.specs.activation import DropoutSpec
+from tcnzoo.specs.base import Field1d, Positive, Rate, Shape, Spec, StateItem, settled
+from tcnzoo.specs.conv import Conv1dSpec
+from tcnzoo.specs.dense import DenseSpec
+from tcnzoo.specs.initializer import InitializerSpec
+from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec
+
+_PLAIN = InitializerSpec(gain=1.0)
+Step = Annotated[float, Field(gt=0.0)]
+
+
+class Mamba2Spec(Spec):
+    """A Mamba-2 block, (batch, channels, time) -> the same shape.
+
+    `in_proj` gives z, x, B, C and dt in this order; a causal depthwise convolution and SiLU act on
+    x, B and C together; dt = clamp(softplus(dt + dt_bias), *dt_limit) and A = -exp(A_log), one a
+    head; head h has the state S (head_dim, d_state) with
+
+        S_t = exp(dt_t A) S_{t-1} + dt_t x_t B_t^T,    y_t = S_t C_t + D x_t,
+
+    where B and C belong to group h // (heads / groups). The result is norm(y * silu(z)), or
+    norm(y) * silu(z) with `norm_before_gate`, through `out_proj`.
+
+    Attributes:
+        channels: width of input and output; left out inside a bi_mamba2, which knows it.
+        d_state: values of the state for each of a head's channels.
+        d_conv: taps of the convolution.
+        expand: the inner width is expand * channels.
+        d_ssm: channels of the state space, None for the whole inner width; the others pass through
+            a gated linear layer, silu(z0) * x0.
+        head_dim: channels of one head.
+        groups: heads share B and C within a group; also the groups of the norm.
+        d_per_channel: D has a value for each channel instead of each head.
+        rms_norm: normalise; otherwise the gate alone.
+        norm_before_gate: gate after the norm instead of before.
+        grouped_norm: the norm's mean is over the channels of a group (mamba_ssm); false for all of
+            them at once (mlx-lm, Mamba2Simple).
+        norm_eps: added to the mean square.
+        dt_limit: bounds of dt, which hold offline and in a stream.
+        bias: of `in_proj` and `out_proj`.
+        conv_bias: of the convolution.
+        chunk_size: time steps that are computed at once by matrix products; it changes the rounding
+            and the speed, not the result; None leaves the choice to the backend.
+        implementation: `native` for tcnzoo's own, `mamba-ssm` for that library's CUDA kernels
+            (torch on a CUDA device only), `auto` for the kernels where they can be used.
+        dt_min, dt_max, dt_floor: initial dt is log-uniform within the first two, at least the last.
+        a_range: initial -A is uniform between these.
+    Source:
+        Dao & Gu 2024, arXiv:2405.21060; names, order and initial values of mamba_ssm's `Mamba2`
+        (Apache-2.0).
+    """
+
+    kind: Literal["mamba2"] = "mamba2"
+    channels: Positive | None = None
+    d_state: Positive = 128
+    d_conv: Positive = 4
+    expand: Positive = 2
+    d_ssm: Positive | None = None
+    head_dim: Positive = 64
+    groups: Positive = 1
+    d_per_channel: bool = False
+    rms_norm: bool = True
+    norm_before_gate: bool = False
+    grouped_norm: bool = True
+    norm_eps: Step = 1e-5
+    dt_limit: tuple[float, float | None] = (0.0, None)
+    bias: bool = False
+    conv_bias: bool = True
+    chunk_size: Positive | None = None
+    implementation: Literal["auto", "native", "mamba-ssm"] = "auto"
+    dt_min: Step = 1e-3
+    dt_max: Step = 0.1
+    dt_floor: Step = 1e-4
+    a_range: tuple[Step, Step] = (1.0, 16.0)
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> Self:
+        if self.channels is None:
+            return self
+        if self.width > self.inner:
+            raise ValueError(f"d_ssm must be at most {self.inner}, but is {self.width}")
+        if self.width % self.head_dim:
+            raise ValueError(
+                f"head_dim must divide the {self.width} channels of the state space, "
+                f"but is {self.head_dim}"
+            )
+        if self.heads % self.groups:
+            raise ValueError(f"groups must divide the {self.heads} heads, but is {self.groups}")
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> Self:
+        for name in ("dt_limit", "a_range"):
+            low, high = getattr(self, name)
+            if low < 0.0 or (high is not None and high < low):
+                raise ValueError(f"{name} must be 0 <= low <= high, but is [{low}, {high}]")
+        if self.dt_max < self.dt_min:
+            raise ValueError(f"dt_max must be at least dt_min={self.dt_min}, but is {self.dt_max}")
+        return self
+
+    def sized(self, channels: int) -> "Mamba2Spec":
+        """The same block for a known width."""
+        return type(self).model_validate({**self.model_dump(), "channels": channels})
+
+    @property
+    def input_channels(self) -> int | None:
+        """Channels of the input."""
+        return self.channels
+
+    @property
+    def inner(self) -> int:
+        """Inner width."""
+        return self.expand * settled(self.kind, self.channels)
+
+    @property
+    def width(self) -> int:
+        """Channels of the state space."""
+        return self.d_ssm or self.inner
+
+    @property
+    def heads(self) -> int:
+        """Number of heads."""
+        return self.width // self.head_dim
+
+    @property
+    def convolved(self) -> int:
+        """Channels of x, B and C together."""
+        return self.width + 2 * self.groups * self.d_state
+
+    @property
+    def sections(self) -> tuple[int, int, int, int, int]:
+        """Widths of what `in_proj` gives: z0 and x0 (often none), z, xBC, dt."""
+        passing = self.inner - self.width
+        return passing, passing, self.width, self.convolved, self.heads
+
+    def own_params(self) -> dict[str, Param]:
+        """`dt_bias` and `A_log`, one a head; `D`, one a head or one a channel."""
+        heads = (self.heads,)
+        steps = Init("softplus_inverse", bounds=(self.dt_min, self.dt_max), floor=self.dt_floor)
+        skip = (self.width,) if self.d_per_channel else heads
+        return {
+            "dt_bias": Param(heads, "C", steps, "bias"),
+            "A_log": Param(heads, "C", Init("log_uniform", bounds=self.a_range), "scale"),
+            "D": Param(skip, "C", Init("constant", 1.0), "scale"),
+        }
+
+    def children(self) -> dict[str, Spec]:
+        """`in_proj`, `conv1d`, `norm` (with rms_norm) and `out_proj`."""
+        channels = settled(self.kind, self.channels)
+        parts: dict[str, Spec] = {
+            "in_proj": DenseSpec(
+                in_features=channels,
+                out_features=sum(self.sections),
+                bias=self.bias,
+                initializer=_PLAIN,
+            ),
+            "conv1d": Conv1dSpec(
+                in_channels=self.convolved,
+                out_channels=self.convolved,
+                kernel_size=self.d_conv,
+                groups=self.convolved,
+                bias=self.conv_bias,
+                initializer=_PLAIN,
+            ),
+        }
+        if self.rms_norm:
+            groups = self.groups if self.grouped_norm else 1
+            parts["norm"] = RmsNormSpec(channels=self.width, groups=groups, eps=self.norm_eps)
+        parts["out_proj"] = DenseSpec(
+            in_features=self.inner, out_features=channels, bias=self.bias, initializer=_PLAIN
+        )
+        return parts
+
+    def own_state(self) -> dict[str, StateItem]:
+        """`ssm`, the state of every head."""
+        return {"ssm": StateItem((self.heads, self.head_dim, self.d_state))}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, time) -> the same."""
+        self.check_channels(input_shape)
+        return _signal(self, input_shape)
+
+    def macs(self, length: int | None) -> int:
+        """The linear maps, the convolution, and the state's update and reading at each step."""
+        steps = length or 1
+        scan = 2 * self.width * self.d_state * steps
+        return scan + sum(part.macs(steps) for part in self.children().values())
+
+    def field(self) -> Field1d:
+        """That of the convolution; the state remembers all of the past."""
+        return Field1d.of(self.d_conv - 1)
+
+
+class BiMamba2LayerSpec(Spec):
+    """One layer of a bi_mamba2; see there."""
+
+    kind: Literal["bi_mamba2_layer"] = "bi_mamba2_layer"
+    channels: Positive
+    mamba: Mamba2Spec = Mamba2Spec()
+    shared: bool = False
+    dropout: Rate = 0.1
+    eps: Step = 1e-5
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.channels
+
+    @model_validator(mode="after")
+    def _mamba_fits(self) -> Self:
+        self.mamba.sized(self.channels)
+        return self
+
+    def children(self) -> dict[str, Spec]:
+        """`forward_mamba`, `backward_mamba` (unless shared), `projection`, `dropout`, `norm`."""
+        parts: dict[str, Spec] = {"forward_mamba": self.mamba.sized(self.channels)}
+        if not self.shared:
+            parts["backward_mamba"] = self.mamba.sized(self.channels)
+        parts["projection"] = DenseSpec(
+            in_features=2 * self.channels, out_features=self.channels, initializer=_PLAIN
+        )
+        if self.dropout > 0.0:
+            parts["dropout"] = DropoutSpec(rate=self.dropout)
+        parts["norm"] = LayerNormSpec(channels=self.channels, eps=self.eps)
+        return parts
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, time) -> the same."""
+        self.check_channels(input_shape)
+        return _signal(self, input_shape)
+
+    def macs(self, length: int | None) -> int:
+        """Both directions, and the projection."""
+        total = sum(part.macs(length or 1) for part in self.children().values())
+        return total + self.shared * self.mamba.sized(self.channels).macs(length or 1)
+
+    def field(self) -> Field1d:
+        """The two convolutions, one on either side."""
+        reach = self.mamba.d_conv - 1
+        return Field1d.of(2 * reach, 1, reach)
+
+    @property
+    def pools_all(self) -> bool:
+        """Always: the states come from both ends."""
+        return True
+
+    def own_obstacle(self) -> str | None:
+        """One direction begins at the end of the signal."""
+        return "it also runs from the end of the signal, so it cannot stream; use mamba2"
+
+
+class BiMamba2Spec(Spec):
+    """Bidirectional Mamba-2 layers: y = norm(x + dropout(projection([forward, backward]))).
+
+    `backward` is a mamba2 on the signal with time reversed, reversed back. The norm is a layer norm
+    over channels, after the residual sum.
+
+    Attributes:
+        channels: width.
+        layers: how many, one after the other.
+        mamba: of both directions; its `channels` are filled in.
+        shared: one set of weights for both directions.
+        dropout: rate in training.
+        eps: of the layer norm.
+    Source:
+        the seizure detector brain-go-brr-v2 (Apache-2.0), module `BiMamba2`.
+    """
+
+    kind: Literal["bi_mamba2"] = "bi_mamba2"
+    channels: Positive
+    layers: Positive = 1
+    mamba: Mamba2Spec = Mamba2Spec()
+    shared: bool = False
+    dropout: Rate = 0.1
+    eps: Step = 1e-5
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.channels
+
+    @model_validator(mode="after")
+    def _mamba_fits(self) -> Self:
+        self.mamba.sized(self.channels)
+        return self
+
+    def children(self) -> dict[str, Spec]:
+        """`layers.0`, `layers.1`, ..."""
+        shared = {
+            name: getattr(self, name) for name in ("channels", "mamba", "shared", "dropout", "eps")
+        }
+        layer = BiMamba2LayerSpec(**shared)
+        return {f"layers.{place}": layer for place in range(self.layers)}
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(channels, time) -> the same."""
+        self.check_channels(input_shape)
+        return _signal(self, input_shape)
+
+    def macs(self, length: int | None) -> int:
+        """Sum over the layers."""
+        return sum(part.macs(length) for part in self.children().values())
+
+    def field(self) -> Field1d:
+        """All layers, one after the other."""
+        field = Field1d()
+        for part in self.children().values():
+            field = field.then(part.field())
+        return field
+
+
+def _signal(spec: Spec, input_shape: Shape) -> Shape:
+    """The shape, or InputError for a vector."""
+    if len(input_shape) != 2:
+        raise InputError(
+            f"{spec.kind} expects a signal (batch, channels, time), but a vector "
+            f"(batch, {input_shape[0]}) came"
+        )
+    return input_shape

@@ -1,0 +1,221 @@
+"""Mamba-2 of transformers in and out: stacks, mixers, configurations, and its own outputs."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import tcnzoo
+from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.errors import InputError, SpecError, WeightError
+from tcnzoo.formats import convert, inspect
+from tests.checkpoints import refusal
+from tests.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.mamba_files import spec_of, stack, written
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("fields", [{}, {"groups": 2, "dt_limit": [0.02, 0.5]}, {"bias": True}])
+@pytest.mark.parametrize("whole", [False, True], ids=["mixer", "stack"])
+def test_directories_come_back_without_hints(whole, fields, tmp_path):
+    spec = stack(3, **fields) if whole else spec_of(**fields)
+    path = written(tmp_path, spec, "transformers-mamba2")
+    report = convert(path, tmp_path / "again")
+    assert (report.from_format, report.spec) == ("transformers-mamba2", spec)
+    assert report.assumed == ({"grouped_norm": True} if fields.get("groups") else {})
+    reason = "embeddings of tokens, where the model here takes a signal"
+    assert report.dropped == ({"backbone.embeddings.weight": reason} if whole else {})
+    assert_same_bits(read_checkpoint(tmp_path / "again")[1], weights_of(spec))
+
+
+def test_a_layer_is_taken_out(tmp_path):
+    spec = stack(3, groups=2)
+    path = written(tmp_path, spec, "transformers-mamba2")
+    report = convert(path, tmp_path / "one", hints={"layer": "1"})
+    assert report.spec == spec_of(groups=2)
+    assert report.used["backbone.layers.1.mixer.D"] == "D"
+    reason = "outside of layer 1, which alone is converted"
+    assert report.dropped["backbone.layers.0.mixer.D"] == reason
+    assert len(report.used) + len(report.dropped) == len(load_file(path / "model.safetensors"))
+    for layer in (3, -1, "x", True):
+        with pytest.raises(InputError, match="layer must be one of 0 to 2"):
+            convert(path, tmp_path / "no", hints={"layer": layer})
+
+
+def test_a_stack_without_configuration_is_asked_for_groups(tmp_path):
+    path = written(tmp_path, stack(2, groups=2), "transformers-mamba2") / "model.safetensors"
+    (tmp_path / "alone").mkdir()
+    alone = path.rename(tmp_path / "alone" / "stack.safetensors")
+    assert inspect(alone).missing.endswith("--set groups=1")
+    report = convert(alone, tmp_path / "ours", hints={"groups": 2})
+    assert (report.from_format, report.spec) == ("transformers-mamba2", stack(2, groups=2))
+    assumed = {"dt_limit": (0.0, None), "norm_eps": 1e-5, "grouped_norm": True}
+    assert report.assumed == assumed
+
+
+@pytest.mark.parametrize("number", ["2", "999999999", "9" * 5000])
+def test_layers_with_gaps_are_refused(number, tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2") / "model.safetensors"
+    held = load_file(path)
+    for name in [name for name in held if ".layers.1." in name]:
+        held[name.replace(".1.", f".{number}.")] = held.pop(name)
+    save_file(held, path)
+    sentence = refusal(path.parent)
+    numbered = "the layers of a stack are numbered from 0, but these are 0, " + number
+    assert sentence == numbered if len(number) < 10 else "is no part of the net" in sentence
+
+
+def test_a_stack_of_nobody_is_asked_for_its_format(tmp_path):
+    held = {f"layers.0.mixer.{name}": array for name, array in weights_of(spec_of()).items()}
+    held["layers.0.norm.weight"] = np.ones(6, np.float32)
+    save_file(held, tmp_path / "net.safetensors")
+    with pytest.raises(InputError, match="whether it is mamba-ssm or transformers-mamba2"):
+        convert(tmp_path / "net.safetensors", tmp_path / "ours")
+    hints = {"groups": 1}
+    path = tmp_path / "net.safetensors"
+    report = convert(path, tmp_path / "a", from_format="transformers-mamba2", hints=hints)
+    assert report.spec == stack(1, final=False)
+    report = convert(path, tmp_path / "b", from_format="mamba-ssm", hints=hints)
+    assert report.spec == spec_of()
+
+
+@pytest.mark.parametrize("text", ['{"__float__": "Infinity"}', "Infinity"])
+def test_configurations_of_both_versions_are_read(text, tmp_path):
+    path = written(tmp_path, spec_of(dt_limit=[0.25, None]), "transformers-mamba2")
+    found = (path / "config.json").read_text()
+    assert "Infinity" in found
+    (path / "config.json").write_text(found.replace("Infinity", text))
+    assert convert(path, tmp_path / "again").spec.dt_limit == (0.25, None)
+
+
+def test_what_a_configuration_leaves_out_is_assumed(tmp_path):
+    path = written(tmp_path, spec_of(groups=2, d_state=8, head_dim=1), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text())
+    short = {name: config[name] for name in ("model_type", "hidden_size")}
+    (path / "config.json").write_text(json.dumps(short))
+    with pytest.raises(InputError, match="groups must divide the 12 heads and the 16 rows of B"):
+        convert(path, tmp_path / "again")  # transformers has 8 groups by default
+    (path / "config.json").write_text(json.dumps({**short, "n_groups": 2}))
+    report = convert(path, tmp_path / "again")
+    assert report.spec.groups == 2
+    assert report.assumed["norm_eps"] == 1e-5
+    assert "groups" not in report.assumed
+
+
+@pytest.mark.parametrize(
+    "change, kind, part",
+    [
+        ({"model_type": "mamba"}, InputError, "must be the configuration of a model of type"),
+        ({"head_dim": 4}, WeightError, "says head_dim=4, but the tensors '*' have 3"),
+        ({"state_size": 7}, WeightError, "says groups * d_state=7, but the tensors '*' have 5"),
+        ({"hidden_act": "gelu"}, SpecError, "must be silu, which a mamba2 has, but is 'gelu'"),
+        ({"layer_norm_epsilon": -1.0}, SpecError, "norm_eps"),
+        ({"time_step_limit": 3}, SpecError, "dt_limit"),
+    ],
+)
+def test_configurations_that_do_not_fit_are_refused(change, kind, part, tmp_path):
+    path = written(tmp_path, spec_of(), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, **change}))
+    assert part in refusal(path, "transformers-mamba2", kind)
+
+
+def test_hints_do_not_contradict_a_configuration(tmp_path):
+    path = written(tmp_path, spec_of(groups=2), "transformers-mamba2")
+    with pytest.raises(InputError, match="the hint groups=1 contradicts"):
+        convert(path, tmp_path / "ours", hints={"groups": 1})
+    spec = convert(path, tmp_path / "ours", hints={"grouped_norm": False}).spec
+    assert spec == spec_of(groups=2, grouped_norm=False)
+
+
+@pytest.mark.parametrize(
+    "fields, part",
+    [
+        ({"d_ssm": 9}, "d_ssm must be expand * channels, 12, but is 9"),
+        ({"d_per_channel": True}, "d_per_channel must be false"),
+        ({"rms_norm": False}, "rms_norm must be true"),
+        ({"norm_before_gate": True}, "norm_before_gate must be false"),
+        ({"groups": 4, "grouped_norm": False}, "grouped_norm must be true"),
+    ],
+)
+def test_transformers_cannot_hold(fields, part, tmp_path):
+    spec = spec_of(**fields)
+    write_checkpoint(tmp_path / "start", spec, weights_of(spec))
+    with pytest.raises(SpecError) as caught:
+        convert(tmp_path / "start", tmp_path / "net", to_format="transformers-mamba2")
+    assert str(caught.value) == f"transformers-mamba2 cannot hold this model: {part}"
+    assert not (tmp_path / "net").exists()
+
+
+def test_graphs_of_another_kind_are_refused(tmp_path):
+    uneven = tcnzoo.load_spec(stack(2), **{"nodes.mamba2.layer.d_conv": 3})
+    for spec, part in ((stack(1, final=False), "this graph is neither"), (uneven, "these differ")):
+        write_checkpoint(tmp_path / "start", spec, weights_of(spec), overwrite=True)
+        with pytest.raises(SpecError, match=part):
+            convert(tmp_path / "start", tmp_path / "net", to_format="transformers-mamba2")
+        assert not (tmp_path / "net").exists()
+
+
+# Against transformers itself
+
+
+@pytest.fixture
+def nets():
+    return pytest.importorskip("tests.mamba_nets", exc_type=ImportError)
+
+
+@pytest.mark.parametrize("fields", [{}, {"n_groups": 3, "time_step_limit": (0.02, 0.06)}])
+def test_a_stack_gives_the_output_of_transformers(nets, fields, tmp_path):
+    made = nets.model(**fields, layer_norm_epsilon=0.01)
+    path = nets.saved(made, tmp_path / "theirs")
+    report = convert(path, tmp_path / "ours")
+    assert set(report.used) | set(report.dropped) == set(made.state_dict())
+    x = noise(2, 12, 19)
+    y = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64"), x)
+    assert_close(y, nets.output(made, x), 2e-6)  # float32 there: measured 4e-7
+
+
+def test_transformers_loads_our_stack_whole(nets, tmp_path):
+    path = nets.saved(nets.model(n_groups=2), tmp_path / "theirs")
+    convert(path, tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "back", to_format="transformers-mamba2")
+    back, wrong = nets.loaded(tmp_path / "back")
+    assert not wrong
+    x = noise(2, 12, 19)
+    y = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64"), x)
+    assert_close(nets.output(back, x), y, 2e-6)
+
+
+@pytest.mark.parametrize("to_format", ["mamba-ssm", "transformers-mamba2"])
+def test_a_mixer_loads_our_file_strictly(nets, to_format, tmp_path):
+    fields = {"use_bias": True, "n_groups": 2, "state_size": 5}
+    made = nets.mixer(**fields)
+    torch.save(made.state_dict(), tmp_path / "mixer.pt")
+    convert(tmp_path / "mixer.pt", tmp_path / "ours", hints=nets.hints_for(**fields))
+    path = tmp_path / ("net.safetensors" if to_format == "mamba-ssm" else "net")
+    convert(tmp_path / "ours", path, to_format=to_format)
+    held = load_file(path / "model.safetensors" if path.is_dir() else path)
+    back = nets.mixer(seed=1, **fields)
+    back.load_state_dict({name: torch.from_numpy(array) for name, array in held.items()})
+    x = noise(2, 12, 19)
+    assert np.array_equal(nets.output(back, x), nets.output(made, x))
+
+
+def test_mlx_lm_loads_our_stack_strictly(tmp_path):
+    mx = pytest.importorskip("mlx.core")
+    peers = pytest.importorskip("mlx_lm.models.mamba2")
+    path = written(tmp_path, stack(2), "transformers-mamba2")
+    arguments = json.loads((path / "config.json").read_text())
+    made = peers.Model(peers.ModelArgs.from_dict(arguments))
+    held = mx.load(str(path / "model.safetensors"))
+    made.load_weights(list(made.sanitize(held).items()), strict=True)
+    x = noise(2, 6, 11)
+    hidden = mx.array(np.swapaxes(x, 1, 2).astype(np.float32))
+    for layer in made.backbone.layers:
+        hidden = layer(hidden, None)
+    y = np.swapaxes(np.array(made.backbone.norm_f(hidden)), 1, 2)
+    convert(path, tmp_path / "ours")
+    ours = tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64")
+    assert_close(y, tcnzoo.predict(ours, x))

@@ -1,0 +1,231 @@
+"""Recordings from EDF, BDF and FIF files: what is read, and a sentence for what cannot be."""
+
+import datetime
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tcnzoo.eeg.montage import TEN_TWENTY, electrode, places
+from tcnzoo.eeg.recordings import Recording, arranged, read_recording
+from tcnzoo.errors import BackendMissing, InputError
+from tests import eeg_signals
+from tests.compare import assert_refused
+
+SECONDS = 3.0
+# Half a step of 16 bits over 6000 uV, and of 24 bits for BDF.
+STEP_UV = {".edf": 6000.0 / 2**16, ".bdf": 6000.0 / 2**24}
+
+
+@pytest.fixture
+def x():
+    return eeg_signals.signal(SECONDS, bursts=())
+
+
+@pytest.fixture
+def edf(tmp_path, x):
+    for package in ("mne", "edfio"):
+        pytest.importorskip(package)
+    eeg_signals.write_edf(tmp_path / "night.edf", x)
+    return tmp_path / "night.edf"
+
+
+@pytest.mark.parametrize("suffix", [".edf", ".bdf"])
+def test_channels_come_in_order_and_in_microvolts(tmp_path, x, suffix, edf):
+    path = tmp_path / f"other{suffix}"
+    eeg_signals.write_edf(path, x, bdf=suffix == ".bdf")
+    found = read_recording(path)
+    assert (found.names, found.sampling_rate, found.path) == (TEN_TWENTY, 256.0, path)
+    assert found.duration == SECONDS
+    assert found.start == datetime.datetime(2024, 5, 6, 9, 30, tzinfo=datetime.UTC)
+    assert found.signal.dtype == np.float64
+    np.testing.assert_allclose(found.signal, x, atol=STEP_UV[suffix])
+
+
+def test_fif_is_read(tmp_path, x):
+    mne = pytest.importorskip("mne")
+    info = mne.create_info([*TEN_TWENTY[::-1], "ECG"], 250.0, ["eeg"] * 19 + ["ecg"])
+    signal = np.concatenate([x[::-1], x[:1]]) * 1e-6
+    path = tmp_path / "night_raw.fif"
+    mne.io.RawArray(signal, info, verbose="error").save(path, verbose="error")
+    found = read_recording(path)
+    assert (found.names, found.sampling_rate, found.start) == (TEN_TWENTY, 250.0, None)
+    np.testing.assert_allclose(found.signal, x, rtol=1e-6, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("Fp1", "FP1"),
+        ("EEG FP1-REF", "FP1"),
+        ("EEG Fp1-LE", "FP1"),
+        ("eeg t7-ar", "T3"),
+        ("P8", "T6"),
+        ("Fp1-Avg", "FP1"),
+        ("C3-A2", "C3"),
+        ("T7-0", "T3"),
+        ("EEG T7-REF-1", "T3"),
+        ("Cz.", "CZ"),
+        ("Fz-Cz", "FZ-CZ"),
+        ("F7-T3", "F7-T3"),
+    ],
+)
+def test_names_of_electrodes(name, meant):
+    assert electrode(name) == meant
+
+
+def test_a_recording_in_memory_is_arranged(x):
+    shuffled = Recording(x[::-1], tuple(reversed(TEN_TWENTY)), 256.0)
+    np.testing.assert_array_equal(arranged(shuffled).signal, x)
+    assert arranged(arranged(shuffled)).names == TEN_TWENTY
+
+
+def test_missing_channels_are_named():
+    names = [f"EEG {name}-REF" for name in TEN_TWENTY if name not in ("T3", "O2")]
+    sentence = (
+        "'n.edf' lacks 2 of the 19 channels that are needed, T3, O2; it has 'EEG Fp1-REF', "
+        "'EEG F3-REF', 'EEG C3-REF', 'EEG P3-REF', 'EEG F7-REF', 'EEG T5-REF' and 11 more"
+    )
+    assert_refused(InputError, sentence, places, names, "'n.edf'")
+
+
+def test_a_channel_that_is_there_twice(edf, x):
+    eeg_signals.write_edf(edf, x, others=("EEG T3-REF",))
+    sentence = f"{str(edf)!r} has channel T3 twice, as 'EEG T7-REF' and 'EEG T3-REF'"
+    assert_refused(InputError, sentence, read_recording, edf)
+
+
+def test_a_name_that_is_there_twice(edf, x):
+    eeg_signals.write_edf(edf, x, others=("EEG T7-REF",))
+    with pytest.raises(InputError, match="has channel T3 twice, as 'EEG T7-REF-0'"):
+        read_recording(edf)
+
+
+def test_a_channel_that_is_no_eeg(tmp_path, x):
+    mne = pytest.importorskip("mne")
+    info = mne.create_info(list(TEN_TWENTY), 256.0, ["misc"] + ["eeg"] * 18)
+    path = tmp_path / "night_raw.fif"
+    mne.io.RawArray(x * 1e-6, info, verbose="error").save(path, verbose="error")
+    sentence = f"channel 'Fp1' of {str(path)!r} must be EEG, but is of type 'misc'"
+    assert_refused(InputError, sentence, read_recording, path)
+
+
+def test_a_file_that_is_cut_short(edf):
+    whole = edf.read_bytes()
+    each = (len(whole) - 256 * 21) // 3
+    edf.write_bytes(whole[: -each // 2])
+    sentence = (
+        f"{str(edf)!r} is cut short: its header promises 3 records of {each:,} bytes, "
+        "but there are 2.5"
+    )
+    assert_refused(InputError, sentence, read_recording, edf)
+    edf.write_bytes(whole[:1000])
+    sentence = (
+        f"{str(edf)!r} is cut short: the header of 20 signals takes 5,376 bytes, but the file "
+        "has 1,000"
+    )
+    assert_refused(InputError, sentence, read_recording, edf)
+
+
+def test_a_recording_that_was_never_closed_is_read(edf, x):
+    whole = edf.read_bytes()
+    edf.write_bytes(whole[:236] + b"-1      " + whole[244:])
+    np.testing.assert_allclose(read_recording(edf).signal, x, atol=STEP_UV[".edf"])
+
+
+@pytest.mark.parametrize(
+    "place, field, sentence",
+    [
+        (236, b"0       ", "is empty: it holds no samples"),
+        (192, b"EDF+D", "has gaps in time (EDF+D), but must be without any (EDF+C)"),
+        (252, b"many", "has a damaged header: its number of signals is 'many'"),
+        (236, b"-7      ", "has a damaged header: its number of records is '-7'"),
+        (244, b"0       ", "has a damaged header: its duration of a record is '0'"),
+        (0, b"1", "is not a EDF file of {size:,} bytes"),
+    ],
+)
+def test_headers_that_cannot_be(edf, place, field, sentence):
+    whole = edf.read_bytes()
+    edf.write_bytes(whole[:place] + field + whole[place + len(field) :])
+    sentence = f"{str(edf)!r} {sentence.format(size=len(whole))}"
+    assert_refused(InputError, sentence, read_recording, edf)
+
+
+def test_an_empty_file(tmp_path):
+    for name in ("a.edf", "a.bdf"):
+        (tmp_path / name).write_bytes(b"")
+        with pytest.raises(InputError, match="is not a [EB]DF file of 0 bytes"):
+            read_recording(tmp_path / name)
+
+
+def test_a_fif_file_that_is_cut_short(tmp_path, x):
+    mne = pytest.importorskip("mne")
+    path = tmp_path / "night_raw.fif"
+    info = mne.create_info(list(TEN_TWENTY), 256.0, "eeg")
+    mne.io.RawArray(x * 1e-6, info, verbose="error").save(path, verbose="error")
+    whole = path.read_bytes()
+    for size in (len(whole) // 2, 50, 0):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="cannot be read: "):
+            read_recording(path)
+
+
+def test_channels_of_different_rates(tmp_path):
+    edfio = pytest.importorskip("edfio")
+    pytest.importorskip("mne")
+    rates = [256] * 18 + [128]
+    signals = [
+        edfio.EdfSignal(np.sin(np.arange(3 * rate)), rate, label=name, physical_range=(-9, 9))
+        for name, rate in zip(TEN_TWENTY, rates, strict=True)
+    ]
+    path = tmp_path / "two.edf"
+    edfio.Edf(signals, data_record_duration=1).write(path)
+    sentence = (
+        f"the channels of {str(path)!r} must have one sampling rate, but Fp1 has 256 Hz and O2 "
+        "128 Hz"
+    )
+    assert_refused(InputError, sentence, read_recording, path)
+
+
+def test_other_files(tmp_path):
+    sentence = f"a recording is one of .edf, .bdf, .fif, but got {str(tmp_path / 'x.txt')!r}"
+    assert_refused(InputError, sentence, read_recording, tmp_path / "x.txt")
+    sentence = f"no file at {str(tmp_path / 'x.edf')!r}"
+    assert_refused(InputError, sentence, read_recording, tmp_path / "x.edf")
+
+
+@pytest.mark.parametrize(
+    "shape, names, rate, sentence",
+    [
+        ((2, 5), ("a",), 256.0, "a recording must be (channels, time) with a name for each"),
+        ((5,), ("a",), 256.0, "a recording must be (channels, time) with a name for each"),
+        ((1, 5), ("a",), 0.0, "the sampling rate of the recording must be above 0 Hz, but is 0.0"),
+        ((1, 5), ("a",), np.nan, "the sampling rate of the recording must be above 0 Hz"),
+        ((1, 0), ("a",), 256.0, "the recording is empty: it holds no samples"),
+    ],
+)
+def test_what_is_no_recording(shape, names, rate, sentence):
+    with pytest.raises(InputError) as caught:
+        Recording(np.zeros(shape), names, rate)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_a_missing_package_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mne", None)
+    path = tmp_path / "x.fif"
+    path.write_bytes(b"1")
+    sentence = (
+        "reading recordings needs mne, which is not installed; run: pip install 'tcnzoo[eeg]'"
+    )
+    assert_refused(BackendMissing, sentence, read_recording, path)
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, tcnzoo.eeg, tcnzoo.cli.eeg, tcnzoo.eeg.figure\n"
+        "heavy = ('scipy', 'mne', 'timescoring', 'matplotlib', 'torch')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

@@ -1,0 +1,83 @@
+"""Stacks of Mamba-2 layers as transformers has them: their graph, and the names in it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tcnzoo.errors import SpecError
+from tcnzoo.specs import GraphSpec, Mamba2Spec, Spec
+from tcnzoo.specs.graph import INPUT
+from tcnzoo.zoo import parse_spec
+
+# What stands before the names of a model within one with an output layer.
+BACKBONE = "backbone."
+EMBEDDINGS = "embeddings.weight"
+_LAYER = re.compile(r"layers\.([0-9]{1,9})\.(norm|mixer)\.(.+)")
+_NODE = re.compile(r"(norm|mamba)(\d+)\.(.+)")
+_FINAL = {"norm_f.weight": "norm.weight"}
+
+
+def stack_spec(mixers: list[Mamba2Spec], final_norm: bool) -> Spec:
+    """The graph of a stack: x + mamba2(norm(x)) for each layer, and a norm at the end.
+
+    Args:
+        mixers: of each layer; their `norm_eps` is that of the norms before them too.
+        final_norm: whether there is a norm after the last.
+    """
+    nodes: dict[str, Any] = {}
+    last = INPUT
+    for place, mixer in enumerate(mixers, start=1):
+        norm = {"kind": "rms_norm", "channels": mixer.channels, "eps": mixer.norm_eps}
+        nodes[f"norm{place}"] = {"layer": norm, "inputs": [last]}
+        nodes[f"mamba{place}"] = {"layer": mixer.model_dump(), "inputs": [f"norm{place}"]}
+        added = {"kind": "merge", "mode": "add"}
+        nodes[f"sum{place}"] = {"layer": added, "inputs": [last, f"mamba{place}"]}
+        last = f"sum{place}"
+    if final_norm:
+        norm = {"kind": "rms_norm", "channels": mixers[-1].channels, "eps": mixers[-1].norm_eps}
+        nodes["norm"] = {"layer": norm, "inputs": [last]}
+    return parse_spec({"kind": "graph", "in_channels": mixers[0].channels, "nodes": nodes})
+
+
+def mixers_of(spec: Spec) -> list[Mamba2Spec]:
+    """The layers of a stack as `stack_spec` makes it, with a norm at the end.
+
+    Raises:
+        SpecError: another model, or layers that are not alike.
+    """
+    layers = [node.layer for node in spec.nodes.values()] if isinstance(spec, GraphSpec) else []
+    mixers = [layer for layer in layers if isinstance(layer, Mamba2Spec)]
+    if not mixers or stack_spec(mixers, final_norm=True) != spec:
+        raise SpecError(
+            "transformers holds a mamba2, or a graph of rms_norm, mamba2 and sum for each layer "
+            f"and an rms_norm at the end, as it is read from there; this {spec.kind} is neither"
+        )
+    if any(one != mixers[0] for one in mixers):
+        raise SpecError("transformers holds a stack of equal mamba2, but these differ")
+    return mixers
+
+
+def neutral_name(name: str) -> str:
+    """Neutral name of a tensor of a stack."""
+    match = _LAYER.fullmatch(name)
+    if match is None:
+        return _FINAL.get(name, name)
+    node = "mamba" if match[2] == "mixer" else "norm"
+    return f"{node}{int(match[1]) + 1}.{match[3]}"
+
+
+def foreign_name(name: str) -> str:
+    """Transformers' name of a neutral tensor of a stack."""
+    match = _NODE.fullmatch(name)
+    if match is None:
+        back: Mapping[str, str] = {neutral: foreign for foreign, neutral in _FINAL.items()}
+        return BACKBONE + back[name]
+    part = "mixer" if match[1] == "mamba" else "norm"
+    return f"{BACKBONE}layers.{int(match[2]) - 1}.{part}.{match[3]}"
+
+
+def reason_to_drop(name: str) -> str | None:
+    """Why a tensor that is no part of a stack may be left out; None where it may not."""
+    if name in (EMBEDDINGS, "embedding.weight"):
+        return "embeddings of tokens, where the model here takes a signal"
+    return "an output layer over tokens" if name == "lm_head.weight" else None
