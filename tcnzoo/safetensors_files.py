@@ -108,7 +108,9 @@ def _table(source: _Source) -> tuple[dict[str, Facts], dict[str, int], dict[str,
     if source.size < 8 or length > min(LONGEST_HEADER, source.size - 8):
         raise ValueError(f"its {source.size} bytes have no room for the header")
     document = json.loads(
-        os.pread(source.descriptor, length, 8).decode("utf-8"), object_pairs_hook=_without_twins
+        os.pread(source.descriptor, length, 8).decode("utf-8"),
+        object_pairs_hook=_without_twins,
+        parse_constant=_no_number,
     )
     if not isinstance(document, dict):
         raise ValueError("the header is no mapping")
@@ -126,6 +128,11 @@ def _table(source: _Source) -> tuple[dict[str, Facts], dict[str, int], dict[str,
         raise ValueError(f"its tensors take {end} bytes, but {source.size - 8 - length} are there")
     facts = {name: entry[0] for name, entry in entries.items()}
     return facts, {name: 8 + length + entry[1] for name, entry in entries.items()}, metadata
+
+
+def _no_number(word: str) -> None:
+    """Refuse NaN and infinities, which Python's JSON takes and JSON has not."""
+    raise ValueError(f"its header holds {word}, which is no JSON")
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Mamba-2 of transformers in and out: stacks, mixers, configurations, and its own outputs."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -219,3 +220,19 @@ def test_mlx_lm_loads_our_stack_strictly(tmp_path):
     convert(path, tmp_path / "ours")
     ours = tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64")
     assert_close(y, tcnzoo.predict(ours, x))
+
+
+@pytest.mark.parametrize("key", ["state_size", "n_groups"])
+@pytest.mark.parametrize("value", [None, "3", 2.0, [1], "a\u2028b"])
+def test_a_size_that_is_no_whole_number_is_refused(key, value, tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    (path / "config.json").write_text(json.dumps(config | {key: value}), "utf-8")
+    assert f"{key!r} in" in refusal(path, kind=SpecError)
+
+
+def test_a_pipe_in_the_place_of_the_configuration_is_not_read(tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2")
+    (path / "config.json").unlink()
+    os.mkfifo(path / "config.json")
+    assert "config.json is not there" in refusal(path, kind=InputError)

@@ -58,6 +58,7 @@ BROKEN = {
     "no JSON": (b'{"a":', "is not a whole safetensors file"),
     "no UTF-8": (b'{"\xff":1}', "is not a whole safetensors file"),
     "deep": (b'{"a":' + b"[" * 100_000, "is not a whole safetensors file"),
+    "no number": (b'{"a":{"more":Infinity}}', "holds Infinity, which is no JSON"),
     "digits": (b'{"a":' + b"9" * 5000 + b"}", "is not a whole safetensors file"),
 }
 

@@ -34,14 +34,19 @@ FIELDS: Mapping[str, tuple[str, Any]] = {
     "time_step_max": ("dt_max", 0.1),
     "time_step_floor": ("dt_floor", 1e-4),
 }
+# Keys whose product alone the tensors say.
+COUNTS = ("state_size", "n_groups")
 # Fields that the tensors say as well.
 SHAPED = ("channels", "head_dim", "expand", "d_conv", "bias", "conv_bias")
 
 
 def config_of(directory: Path) -> dict[str, Any] | None:
     """The configuration in a directory, or None where it is not one of a Mamba-2 model."""
+    path = directory / CONFIG
+    if not path.is_file():  # a pipe or a device would be read without end
+        return None
     try:
-        document = json.loads((directory / CONFIG).read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     is_mamba = isinstance(document, dict) and document.get("model_type") == MODEL_TYPE
@@ -72,7 +77,7 @@ def fields_of(config: Mapping[str, Any], place: Path) -> tuple[dict[str, Any], d
     Returns:
         the fields, and those of them that the file leaves out and transformers assumes.
     Raises:
-        SpecError: an activation that a mamba2 has not.
+        SpecError: an activation that a mamba2 has not, or a size that is no whole number.
     """
     activation = config.get("hidden_act", SILU[0])
     if activation not in SILU:
@@ -84,6 +89,8 @@ def fields_of(config: Mapping[str, Any], place: Path) -> tuple[dict[str, Any], d
     for key, (name, default) in FIELDS.items():
         if key in config:
             value = _decoded(config[key])
+            if key in COUNTS and type(value) is not int:
+                raise SpecError(f"{key!r} in {str(place)!r} must be a number, but is {value!r}")
             fields[name] = limits(value) if name == "dt_limit" else value
         elif default is not None:
             fields[name] = assumed[name] = default
@@ -118,7 +125,7 @@ def check_shapes(
     for name, value in said.items():
         if value != found[name]:
             raise WeightError(
-                f"{CONFIG} in {str(path)!r} says {name}={value}, but the tensors "
+                f"{CONFIG} in {str(path)!r} says {name}={value!r}, but the tensors "
                 f"{place + '*'!r} have {found[name]}"
             )
 
