@@ -1,5 +1,7 @@
 """Detectors of brain-go-brr-v2 in and out: checkpoints of all kinds, held against its modules."""
 
+from pathlib import Path, PurePosixPath
+
 import numpy as np
 import pytest
 
@@ -62,7 +64,8 @@ def saved(kind, path):
     """Save a detector as its training does; return (net, path)."""
     made = net(kind)
     optimizer = {"state": {0: {"exp_avg": torch.zeros(3)}}, "param_groups": [{"lr": 1e-4}]}
-    document = {"epoch": 3, "model_state_dict": made.state_dict(), "best_metric": 0.5}
+    document = {"epoch": 3, "model_state_dict": made.state_dict(), "best_metric": np.float64(0.5)}
+    document["config"] = {"data": {"cache": PurePosixPath("/data/cache"), "out": Path("runs")}}
     torch.save({**document, "optimizer_state_dict": optimizer}, path)
     return made, path
 

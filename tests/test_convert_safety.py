@@ -6,13 +6,14 @@ import pickle
 import shutil
 import struct
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
 
 from tcnzoo.errors import WeightError
 from tcnzoo.formats import inspect
+from tcnzoo.weights_convert.container_pt import read_pt
 from tests.checkpoints import SMALL_FILES, refusal, rewritten, write_small
 
 torch = pytest.importorskip("torch")
@@ -79,6 +80,21 @@ def test_what_torch_itself_refuses_is_refused(tmp_path):
     sentence = refusal(tmp_path / "calls.pt", "torch")
     assert "holds more than tensors, so it was not run" in sentence
     assert "softplus" in sentence
+
+
+def test_of_paths_only_text_is_read(tmp_path):
+    class Written:
+        def __init__(self, *parts):
+            self.parts = parts
+
+        def __reduce__(self):
+            return PurePosixPath, self.parts
+
+    held = {"weight": torch.ones(2), "cache": Written("/", "data", "cache")}
+    torch.save(held, tmp_path / "path.pt")
+    assert read_pt(tmp_path / "path.pt")["cache"] == "/data/cache"
+    torch.save({**held, "cache": Written("data", 3)}, tmp_path / "number.pt")
+    assert "holds more than tensors, so it was not run" in refusal(tmp_path / "number.pt", "torch")
 
 
 def test_code_in_a_second_pickle_is_not_run(tmp_path):

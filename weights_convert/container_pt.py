@@ -22,7 +22,7 @@ from .container import archive, kind_of, reason
 from .pickled_numbers import numbers_allowed
 
 # What a pickle of tensors and plain values refers to.
-PLAIN = ("torch", "collections", "numpy", "_codecs")
+PLAIN = ("torch", "collections", "numpy", "pathlib", "_codecs")
 # Bytes of a member's header in a zip archive, before its name.
 HEADER = 30
 _TEXT = ("BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE")

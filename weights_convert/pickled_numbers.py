@@ -1,7 +1,8 @@
-"""Numbers of numpy in a .pt archive, read as plain ones: training code saves its scores as such.
+"""Numbers of numpy and paths in a .pt archive, read as plain values.
 
-torch refuses them unless it is told which functions of numpy may run. None does here: what stands
-in for them takes eight bytes or fewer and gives a Python number.
+Training code saves its scores and its configuration as such. torch refuses them unless it is told
+which functions of numpy and pathlib may run. None does here: what stands in for them takes eight
+bytes or fewer and gives a Python number, or takes text and gives text.
 """
 
 import contextlib
@@ -14,6 +15,9 @@ import numpy as np
 KINDS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
 # Where numpy 1 and numpy 2 keep the function.
 MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+# Where Python before 3.13, 3.13 itself, and those after it keep the classes.
+PATH_MODULES = ("pathlib", "pathlib._local")
+PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath")
 
 
 class NumberKind:
@@ -42,14 +46,22 @@ def _number(made: type, kind: Any, data: Any = None) -> Any:
     return np.frombuffer(data, kind.dtype)[0].item()
 
 
+def _path(made: type, *parts: Any) -> str:
+    """Stand in for a class of `pathlib`: the parts of a path as text."""
+    if not all(isinstance(part, str) for part in parts):
+        raise pickle.UnpicklingError("a path of something else than text")
+    return "/".join(parts).replace("//", "/")
+
+
 def _named(module: str, name: str, **inside: Any) -> type:
-    """A class that goes by the name of something in numpy."""
+    """A class that goes by the name of something in numpy or pathlib."""
     return type(name, (NumberKind,) if name == "dtype" else (), {"__module__": module, **inside})
 
 
 STAND_INS = (
     _named("numpy", "dtype"),
     *(_named(module, "scalar", __new__=_number) for module in MODULES),
+    *(_named(module, name, __new__=_path) for module in PATH_MODULES for name in PATHS),
 )
 
 
