@@ -179,10 +179,13 @@ def _orders(array: Any) -> list[tuple[int, ...]]:
 
 
 def _turned(array: Any, neutral: Any, order: tuple[int, ...]) -> bool:
-    """Whether a neutral tensor is an array with its axes in an order."""
+    """Whether a neutral tensor is an array with its axes in an order, but for axes of size 1."""
     if len(order) != array.ndim:
         return False
-    return bool(np.array_equal(bits(neutral), array.transpose(order)))
+    turned = array.transpose(order)
+    if [size for size in turned.shape if size != 1] == [one for one in neutral.shape if one != 1]:
+        turned = turned.reshape(neutral.shape)
+    return bool(np.array_equal(bits(neutral), turned))
 
 
 def _check_same(one: Path, other: Path) -> None:

@@ -57,6 +57,8 @@ DETECTOR = tcn_document(
     stride=4,
     mamba={"mamba": {"d_state": 5, "head_dim": 4}},
 )
+CODES = {"kind": "vector_quantizer", "channels": 3, "codes": 5}
+LEVELS = {"kind": "residual_vq", "levels": 2, "quantizer": {"channels": 3, "codes": 4}}
 TCN_HINTS = {
     "causal": True,
     "activation": "relu",
@@ -189,6 +191,14 @@ MAKERS: dict[str, Maker] = {
     ),
     "transformers-mamba2": written("transformers-mamba2", MAMBAS, ("net",)),
     "brain-go-brr": written("brain-go-brr", DETECTOR, ("net.pt",)),
+    "vector-quantize-pytorch": several(
+        written("vector-quantize-pytorch", CODES, ("net.pt",)),
+        bare(
+            "vector-quantize-pytorch",
+            written("vector-quantize-pytorch", LEVELS, ("net.pt",)),
+            {"shared": False},
+        ),
+    ),
 }
 
 

@@ -1,0 +1,201 @@
+"""Vector quantisers: one codebook, and residual levels of codebooks."""
+
+from typing import NamedTuple
+
+import mlx.core as mx
+import numpy as np
+
+from tcnzoo.codebook import Quantized, kmeans
+
+from .nearest import nearest, passed
+from .quantizer import Quantizer, Rows, spread_of
+
+
+class _Picked(NamedTuple):
+    """What one codebook gives for rows, with how often each code was chosen."""
+
+    output: mx.array
+    chosen: mx.array
+    loss: mx.array
+    counts: mx.array
+
+
+class VectorQuantizer(Quantizer, kind="vector_quantizer"):
+    """One codebook; see VectorQuantizerSpec.
+
+    In training the codebook and its averages move, so a compiled step names the model among
+    mx.compile's `outputs`, as for batch norm.
+    """
+
+    def codes(self) -> mx.array:
+        """The codes, (K, channels), in float32; of length 1 with cosine."""
+        return self.scaled(self["codebook"].astype(mx.float32))
+
+    def scaled(self, values: mx.array) -> mx.array:
+        """The values as they are compared: of length 1 with cosine."""
+        if not self.spec.cosine:
+            return values
+        squares = mx.square(values).sum(axis=-1, keepdims=True)
+        # Below the least square, so that the gradient at 0 is no NaN.
+        return values * mx.rsqrt(mx.maximum(squares, 1e-24))
+
+    def _quantize(self, rows: Rows) -> Quantized:
+        """Quantise rows."""
+        output, chosen, loss, counts = self.pick(rows, self.scaled(rows.values))
+        return Quantized(rows.signal(output), rows.indices(chosen), loss, *spread_of(counts))
+
+    def lookup(self, values: mx.array) -> mx.array:
+        """The codes of rows, with the gradient to them."""
+        values, codes = self.scaled(values), self.codes()
+        return passed(self.spec.gradient, values, codes, nearest(values, codes))
+
+    @property
+    def moves(self) -> bool:
+        """Whether a step moves the averages."""
+        return bool(self.training) and self.spec.update == "ema"
+
+    def pick(self, rows: Rows, values: mx.array, refresh: bool = True) -> _Picked:
+        """Choose codes for scaled rows; in training, move the averages, and maybe the codes."""
+        self.start(rows, values)
+        codes = self.codes()
+        chosen = nearest(values, codes)
+        output = passed(self.spec.gradient, values, codes, chosen)
+        loss = self.spec.commitment * rows.mean(mx.square(values - mx.stop_gradient(output)))
+        if self.spec.update == "gradient":
+            loss = loss + rows.mean(mx.square(codes[chosen] - mx.stop_gradient(values)))
+        counts = rows.counts(chosen, self.spec.codes)
+        if self.moves:
+            held = mx.stop_gradient(values)
+            self.observe(held, chosen, counts, mx.isfinite(mx.stop_gradient(loss)))
+            if refresh:
+                self.refresh([(rows, held)])
+        return _Picked(output, chosen, loss, counts)
+
+    def observe(
+        self, values: mx.array, chosen: mx.array, counts: mx.array, sound: mx.array
+    ) -> None:
+        """Move the averages towards the counts and sums of a batch, if it is sound.
+
+        Masked rows are 0, and so is what they add.
+        """
+        decay, sums = self.spec.decay, mx.zeros(self["codebook"].shape).at[chosen].add(values)
+        for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
+            old = self[name]
+            moved = decay * old + (1.0 - decay) * batch
+            self[name] = mx.where(sound, moved, old).astype(old.dtype)
+
+    def refresh(self, seen: list[tuple[Rows, mx.array]]) -> None:
+        """Read the codes from the averages, and restart the dead ones at some of the values.
+
+        Args:
+            seen: rows and scaled values of each level that shares the codebook.
+        """
+        size, total = self["cluster_size"], self["cluster_size"].sum()
+        smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))
+        codes = self.scaled(self["embed_avg"] / smoothed[:, None])
+        if self.spec.dead_code_threshold > 0.0:
+            codes = self._restart(codes, seen)
+        self["codebook"] = codes.astype(self["codebook"].dtype)
+
+    def _restart(self, codes: mx.array, seen: list[tuple[Rows, mx.array]]) -> mx.array:
+        """The codes with dead ones on values that lie evenly over the batch."""
+        threshold, levels, rows = self.spec.dead_code_threshold, len(seen), seen[0][0]
+        count = mx.array(levels, dtype=mx.int64) * rows.count
+        size = self["cluster_size"]
+        dead = size < threshold
+        rank = mx.cumsum(dead.astype(mx.int64)) - 1
+        most = mx.clip(dead.astype(mx.int64).sum(), 1, mx.maximum(count, 1))
+        place = mx.clip((2 * rank + 1) * count // (2 * most), 0, mx.maximum(count - 1, 0))
+        values = mx.stack([one for _, one in seen], axis=1)
+        fresh = rows.take(place // levels, values)[mx.arange(len(codes)), place % levels]
+        # A batch that is masked as a whole, or holds NaN, restarts nothing.
+        dead = dead & (rank < most) & (count > 0) & mx.isfinite(values).all()
+        self["cluster_size"] = mx.where(dead, threshold, size).astype(size.dtype)
+        average = self["embed_avg"]
+        moved = mx.where(dead[:, None], fresh * threshold, average)
+        self["embed_avg"] = moved.astype(average.dtype)
+        return mx.where(dead[:, None], fresh, codes)
+
+    def start(self, rows: Rows, values: mx.array) -> None:
+        """Run k-means at the first training step, where the spec asks for it."""
+        iterations = self.spec.kmeans_iterations
+        if self.training and iterations and self["initialised"].item() < 0.5:
+            self.fit_codes(rows, values, iterations)
+
+    def initialise_codebook(
+        self, x: mx.array, iterations: int = 10, mask: mx.array | None = None
+    ) -> None:
+        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+
+        Raises:
+            InputError: fewer values than codes, or NaN.
+        """
+        rows = Rows(x, mask)
+        self.fit_codes(rows, self.scaled(rows.values), iterations)
+
+    def fit_codes(self, rows: Rows, values: mx.array, iterations: int) -> None:
+        """Set codes and averages by k-means; a code without values gets the weight of one."""
+        chosen = np.array(mx.stop_gradient(values))
+        if rows.kept is not None:
+            chosen = chosen[np.array(rows.kept)]
+        centres, counts = kmeans(chosen, self.spec.codes, iterations, self.spec.cosine)
+        weight = np.maximum(counts, 1.0)
+        placed = {
+            "codebook": centres,
+            "cluster_size": weight,
+            "embed_avg": centres * weight[:, None],
+            "initialised": np.ones(1),
+        }
+        for name in self.spec.own_params():
+            self[name] = mx.array(placed[name].astype(np.float32)).astype(self[name].dtype)
+
+
+class ResidualVq(Quantizer, kind="residual_vq"):
+    """Levels of codebooks, each for what the ones before have left."""
+
+    def level(self, index: int) -> VectorQuantizer:
+        """The quantiser of a level; with a shared codebook, always the same."""
+        found = self._part("levels.0" if self.spec.shared else f"levels.{index}")
+        assert isinstance(found, VectorQuantizer)
+        return found
+
+    def _quantize(self, rows: Rows) -> Quantized:
+        """Quantise rows level by level."""
+        residual, found, seen = rows.values, [], []
+        for index in range(self.spec.levels):
+            level = self.level(index)
+            values = level.scaled(residual)
+            found.append(level.pick(rows, values, refresh=not self.spec.shared))
+            seen.append((rows, mx.stop_gradient(values)))
+            residual = rows.masked(residual - mx.stop_gradient(found[-1].output))
+        if self.spec.shared and self.level(0).moves:
+            self.level(0).refresh(seen)
+        outputs, chosen, losses, counts = zip(*found, strict=True)
+        loss, spread = mx.stack(list(losses)).sum(), spread_of(mx.stack(list(counts)))
+        indices = mx.stack([rows.indices(one) for one in chosen], axis=-1)
+        return Quantized(rows.signal(mx.stack(list(outputs)).sum(axis=0)), indices, loss, *spread)
+
+    def lookup(self, values: mx.array) -> mx.array:
+        """The sum of the codes of rows; every level passes the gradient on."""
+        residual, total = values, mx.zeros(values.shape)
+        for index in range(self.spec.levels):
+            output = self.level(index).lookup(residual)
+            residual, total = residual - mx.stop_gradient(output), total + output
+        return total
+
+    def initialise_codebook(
+        self, x: mx.array, iterations: int = 10, mask: mx.array | None = None
+    ) -> None:
+        """Set the codebooks level by level, each by k-means on what the ones before leave.
+
+        A shared codebook is set by the values of the first level.
+
+        Raises:
+            InputError: fewer values than codes, or NaN.
+        """
+        rows = Rows(x, mask)
+        residual = rows.values
+        for index in range(1 if self.spec.shared else self.spec.levels):
+            level = self.level(index)
+            level.fit_codes(rows, level.scaled(residual), iterations)
+            residual = residual - level.lookup(residual)

@@ -1,0 +1,116 @@
+"""What all quantisers share: steps as rows, masks, and the measures of how codes are used."""
+
+import numpy as np
+
+from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.specs import Spec
+from tcnzoo.streaming import Stream
+
+from .block import Array, Block
+
+
+class Rows:
+    """The steps of a signal as rows, (n, channels), those that a mask leaves."""
+
+    def __init__(self, x: Array, mask: Array | None, needed: bool = True) -> None:
+        """Lay out a signal.
+
+        Args:
+            x: (batch, channels[, ...]).
+            mask: True where a step counts, the shape of x without channels; None for everywhere.
+            needed: whether there must be a step.
+        Raises:
+            InputError: a mask of another shape, no step, or NaN.
+        """
+        last = np.moveaxis(x, 1, -1)
+        self.shape = last.shape
+        self.kept = np.ones(last.shape[:-1], dtype=bool)
+        if mask is not None:
+            check_mask(mask, last.shape[:-1])
+            self.kept = np.asarray(mask, dtype=bool)
+        self.values = last[self.kept]
+        if needed and not len(self.values):
+            raise nothing_to_quantize()
+        if not np.isfinite(self.values).all():
+            raise not_finite()
+
+    def signal(self, rows: Array) -> Array:
+        """Rows of channels back in the shape of the input, 0 where masked."""
+        whole = np.zeros(self.shape, dtype=rows.dtype)
+        whole[self.kept] = rows
+        return np.moveaxis(whole, -1, 1)
+
+    def indices(self, chosen: Array) -> Array:
+        """Indices back in the shape of the input without channels, -1 where masked."""
+        whole = np.full(self.shape[:-1], -1, dtype=np.int64)
+        whole[self.kept] = chosen
+        return whole
+
+
+def spread_of(counts: Array) -> tuple[Array, Array]:
+    """Perplexity and usage from how often each code was chosen, (..., K)."""
+    share = counts / counts.sum(axis=-1, keepdims=True)
+    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
+    return np.exp(entropy), np.mean(counts > 0, axis=-1)
+
+
+class Quantizer(Block):
+    """What all quantisers share: forward is the output of `quantize`.
+
+    Attributes:
+        iterations: above 0, the next input sets the codebook by so many of k-means first.
+    """
+
+    def __init__(self, spec: Spec) -> None:
+        """Build the block; nothing is to be initialised."""
+        super().__init__(spec)
+        self.iterations = 0
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """Codes in the place of (batch, channels) or (batch, channels, time)."""
+        rows = self.rows(x, None, needed=False)
+        return rows.signal(self.lookup(rows.values))
+
+    def rows(self, x: Array, mask: Array | None, needed: bool = True) -> Rows:
+        """The steps of a signal; where that was asked for, they set the codebook."""
+        rows = Rows(x, mask, needed)
+        if self.iterations:
+            self.fit_codes(rows.values, self.iterations)
+            self.iterations = 0
+        return rows
+
+    def fit_codes(self, values: Array, iterations: int) -> None:
+        """Set codes and averages by k-means on rows."""
+        raise TypeError(f"{type(self).__name__} has no codebook")
+
+    def initialise_codebook(
+        self, x: Array, iterations: int = 10, mask: Array | None = None
+    ) -> None:
+        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+
+        Raises:
+            InputError: fewer values than codes, or NaN.
+        """
+        self.fit_codes(Rows(x, mask).values, iterations)
+
+    def lookup(self, values: Array) -> Array:
+        """The codes of rows."""
+        raise TypeError(f"{type(self).__name__} quantises nothing")
+
+    def quantize(self, x: Array, mask: Array | None = None) -> Quantized:
+        """Quantise.
+
+        Args:
+            x: (batch, channels) or (batch, channels, time).
+            mask: True where a step counts, the shape of x without channels; None for everywhere.
+        Returns:
+            see Quantized; indices are (batch, time), or (batch, levels, time).
+        Raises:
+            InputError: a mask of another shape or without any step, or NaN.
+        """
+        raise TypeError(f"{type(self).__name__} quantises nothing")
+
+
+def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
+    """Quantise a neutral signal."""
+    return model.quantize(np.asarray(x, dtype=model.tcnzoo.dtype), mask)

@@ -1,0 +1,181 @@
+"""Vector quantisers: nearest code of a codebook, residual levels of them, and rounded scalars."""
+
+import math
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tcnzoo.params import Init, Param
+from tcnzoo.specs.base import Positive, Rate, Shape, Spec
+from tcnzoo.specs.initializer import Initializer
+
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class VectorQuantizerSpec(Spec):
+    """The nearest code of a codebook at each step, argmin(|c|^2 / 2 - x.c), lowest index on ties.
+
+    Codes and values are centred by the mean of the codebook first, so that a common offset costs no
+    digits. A training step assigns and quantises with the codebook as it is, and only then moves
+    it: exponential averages, then restart of dead codes. Evaluation moves nothing.
+
+    Attributes:
+        channels: width of a code.
+        codes: how many, K.
+        gradient: to the input: `straight_through` hands it on, `rotation` turns and scales it as
+            the value was (arXiv:2410.06424).
+        update: `ema`, N <- decay N + (1 - decay) n with n the values that chose the code, M the
+            same with their sum, code = M / N~, N~ = (N + eps) sum(N) / (sum(N) + K eps), N kept
+            raw; or `gradient`, a codebook that the codebook loss mean((sg(x) - code)^2) trains.
+        decay, eps: of `ema`.
+        commitment: weight of mean((x - sg(code))^2) in the loss.
+        dead_code_threshold: of `ema`: a code with N below it starts again at a value of the batch,
+            with N the threshold. The i-th of m such codes takes value floor((2 i + 1) n / (2 m)) of
+            the n that are not masked, in the order batch, time; only the first n codes where m > n.
+        kmeans_iterations: of `ema`: above 0, the first training step starts with k-means on its own
+            batch.
+        cosine: values and codes are scaled to length 1 first; the output is then of length 1.
+        initializer: of the codebook; None is U(-1/K, 1/K).
+    Source:
+        van den Oord et al. 2017, arXiv:1711.00937; ema and cosine as in vector-quantize-pytorch.
+    """
+
+    kind: Literal["vector_quantizer"] = "vector_quantizer"
+    channels: Positive
+    codes: Annotated[int, Field(ge=2)]
+    gradient: Literal["straight_through", "rotation"] = "straight_through"
+    update: Literal["ema", "gradient"] = "ema"
+    decay: Rate = 0.95
+    eps: Annotated[float, Field(gt=0.0)] = 1e-5
+    commitment: Weight = 0.25
+    dead_code_threshold: Weight = 0.1
+    kmeans_iterations: Annotated[int, Field(ge=0)] = 0
+    cosine: bool = False
+    initializer: Initializer | None = None
+
+    @model_validator(mode="after")
+    def _first_step_can_start(self) -> Self:
+        if self.update == "gradient" and self.kmeans_iterations:
+            raise ValueError(
+                "kmeans_iterations must be 0 with update 'gradient'; call initialise_codebook "
+                "before training instead"
+            )
+        return self
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input and of a code."""
+        return self.channels
+
+    def own_params(self) -> dict[str, Param]:
+        """`codebook` (K, channels); for ema also `cluster_size` N and `embed_avg` M, all buffers.
+
+        `initialised` is 1 once k-means has run, where the first step asks for it.
+        """
+        shape = (self.codes, self.channels)
+        init = Init("uniform", 1.0 / self.codes)
+        if self.initializer is not None:
+            init = self.initializer.init(self.channels, self.codes)
+        if self.update == "gradient":
+            return {"codebook": Param(shape, "OI", init)}
+        copied = Init("copy_of", sibling="codebook")
+        table = {
+            "codebook": Param(shape, "OI", init, "statistic"),
+            "cluster_size": Param((self.codes,), "C", Init("constant", 1.0), "statistic"),
+            "embed_avg": Param(shape, "OI", copied, "statistic"),
+        }
+        if self.kmeans_iterations:
+            table["initialised"] = Param((1,), "C", Init("constant", 0.0), "statistic")
+        return table
+
+    def macs(self, length: int | None) -> int:
+        """One product with each code."""
+        return self.channels * self.codes * (length or 1)
+
+
+class ResidualVqSpec(Spec):
+    """Vector quantisers in a row, each of what the ones before have left; the output is their sum.
+
+    What is left is taken without a gradient to the codes. Each level hands the gradient of the
+    output on to the input, where they add up.
+
+    Attributes:
+        quantizer: of every level.
+        levels: how many.
+        shared: one codebook for all. Each level then moves the averages N and M in turn, and codes
+            are read from them, and dead ones restarted from the values of all levels (in the order
+            batch, time, level), once at the end of the step.
+    Source:
+        Zeghidour et al. 2021, arXiv:2107.03312, algorithm 1.
+    """
+
+    kind: Literal["residual_vq"] = "residual_vq"
+    quantizer: VectorQuantizerSpec
+    levels: Positive
+    shared: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Width of a code."""
+        return self.quantizer.channels
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.channels
+
+    def children(self) -> dict[str, Spec]:
+        """`levels.0`, `levels.1`, ...; only the first where it is shared."""
+        count = 1 if self.shared else self.levels
+        return {f"levels.{level}": self.quantizer for level in range(count)}
+
+    def macs(self, length: int | None) -> int:
+        """Sum over the levels."""
+        return self.levels * self.quantizer.macs(length)
+
+
+class FsqSpec(Spec):
+    """Finite scalar quantisation: each channel is bounded and rounded to one of a few levels.
+
+    y = round(tanh(x + shift) h - o) / (L // 2), h = (L - 1) 1.001 / 2, o = 1/2 for an even L, else
+    0, shift = atanh(o / h); rounding passes the gradient on. There is no codebook, no loss, and
+    the index is sum_i (y_i (L_i // 2) + L_i // 2) prod_{j<i} L_j.
+
+    Attributes:
+        levels: L of each channel, at least 3.
+    Source:
+        Mentzer et al. 2023, arXiv:2309.15505.
+    """
+
+    kind: Literal["fsq"] = "fsq"
+    levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)]
+
+    @property
+    def channels(self) -> int:
+        """One for each entry of `levels`."""
+        return len(self.levels)
+
+    @property
+    def codes(self) -> int:
+        """How many combinations there are."""
+        return math.prod(self.levels)
+
+    @property
+    def input_channels(self) -> int:
+        """Channels of the input."""
+        return self.channels
+
+    @property
+    def bounds(self) -> tuple[tuple[float, float, float, int, int], ...]:
+        """(h, o, shift, L // 2, stride of the index) of each channel."""
+        rows, stride = [], 1
+        for level in self.levels:
+            half, offset = (level - 1) * 1.001 / 2.0, 0.0 if level % 2 else 0.5
+            rows.append((half, offset, math.atanh(offset / half), level // 2, stride))
+            stride *= level
+        return tuple(rows)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """The shape of the input."""
+        self.check_channels(input_shape)
+        return input_shape

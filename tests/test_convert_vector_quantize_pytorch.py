@@ -1,0 +1,279 @@
+"""Codebooks of vector-quantize-pytorch in and out, beside the library itself."""
+
+import numpy as np
+import pytest
+
+import tcnzoo
+from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.errors import InputError, SpecError, WeightError
+from tcnzoo.formats import convert, inspect
+from tcnzoo.quantization import quantize
+from tests.checkpoints import refusal
+from tests.compare import assert_close, assert_same_bits, noise, weights_of
+
+torch = pytest.importorskip("torch")
+vqp = pytest.importorskip("vector_quantize_pytorch")
+
+NAME = "vector-quantize-pytorch"
+ONE = {"dim": 5, "codebook_size": 7}
+LEVELS = {**ONE, "num_quantizers": 3}
+SPEC = {"kind": "vector_quantizer", "channels": 5, "codes": 7}
+
+
+def trained(module, steps=3):
+    """A module of the library after some steps on noise, in evaluation mode."""
+    torch.manual_seed(0)
+    for step in range(steps):
+        module.train()(torch.from_numpy(noise(2, 31, 5, seed=step)).float())
+    return module.eval()
+
+
+def saved(path, module, prefix="", **more):
+    state = {prefix + name: one for name, one in module.state_dict().items()}
+    torch.save({**state, **more}, path)
+    return path
+
+
+def their_output(module, x):
+    """Output and indices of the library, channels first."""
+    with torch.no_grad():
+        output, indices, _ = module(torch.from_numpy(x).float().mT)
+    return output.mT.numpy(), (indices.mT if indices.ndim == 3 else indices).numpy()
+
+
+MODULES = {
+    "plain": (lambda: vqp.VectorQuantize(**ONE), {}),
+    "cosine": (lambda: vqp.VectorQuantize(**ONE, use_cosine_sim=True), {"cosine": True}),
+    "gradient": (
+        lambda: vqp.VectorQuantize(**ONE, learnable_codebook=True, ema_update=False),
+        {"update": "gradient"},
+    ),
+    "residual": (lambda: vqp.ResidualVQ(**LEVELS), {}),
+    "shared": (lambda: vqp.ResidualVQ(**LEVELS, shared_codebook=True), {}),
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_converted_codebook_quantises_as_the_library(name, tmp_path):
+    make, hints = MODULES[name]
+    module, x = trained(make()), noise(2, 5, 23, seed=9)
+    convert(saved(tmp_path / "net.pt", module), tmp_path / "ours", hints=hints)
+    found = quantize(tcnzoo.load(tmp_path / "ours", "numpy"), x)
+    output, indices = their_output(module, x)
+    np.testing.assert_array_equal(found["indices"], indices)
+    assert_close(found["output"], output)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+@pytest.mark.parametrize("name", MODULES)
+def test_there_and_back_keeps_every_bit_that_the_library_loads(name, suffix, tmp_path):
+    make, hints = MODULES[name]
+    module = trained(make())
+    convert(saved(tmp_path / "net.pt", module), tmp_path / "ours", hints=hints)
+    target = tmp_path / f"back{suffix}"
+    report = convert(tmp_path / "ours", target, to_format=NAME)
+    assert not report.left_out
+    if suffix == ".pt":
+        back, fresh = torch.load(target, weights_only=True), make()
+        fresh.load_state_dict(back)
+        wanted = module.state_dict()
+        assert list(back) == [key for key in back if key in wanted]
+        for key, tensor in wanted.items():
+            if name != "gradient" or not key.endswith("embed_avg"):
+                assert torch.equal(back[key], tensor), key
+    again = convert(target, tmp_path / "again")
+    assert (again.from_format, again.spec, again.assumed) == (NAME, report.spec, {})
+    assert_same_bits(*(read_checkpoint(tmp_path / one)[1] for one in ("again", "ours")))
+
+
+def test_what_the_file_does_not_say_is_the_librarys_default(tmp_path):
+    path = saved(tmp_path / "net.pt", trained(vqp.VectorQuantize(**ONE)))
+    report = convert(path, tmp_path / "ours")
+    defaults = {
+        "gradient": "rotation", "update": "ema", "decay": 0.8, "eps": 1e-5, "commitment": 1.0,
+        "dead_code_threshold": 0.0,
+    }  # fmt: skip
+    assert report.assumed == defaults
+    assert report.spec == tcnzoo.load_spec({**SPEC, **defaults})
+    assert report.used["_codebook.embed"] == "codebook"
+    assert report.dropped == {
+        "_codebook.initted": "it only says that the codes have been initialised"
+    }
+    hints = {"decay": "0.9", "gradient": "straight_through", "kmeans_iterations": 4}
+    again = convert(path, tmp_path / "again", hints=hints)
+    assert again.spec.decay == 0.9
+    assert read_checkpoint(tmp_path / "again")[1]["initialised"][0] == 1.0
+    assert again.used["_codebook.initted"] == "initialised"
+
+
+def test_a_codebook_that_waits_for_kmeans_still_does(tmp_path):
+    module = vqp.VectorQuantize(**ONE, kmeans_init=True)
+    path = saved(tmp_path / "net.pt", module)
+    assert "do not determine cosine" in inspect(path).missing
+    report = convert(path, tmp_path / "ours", hints={"cosine": False})
+    assert report.assumed["kmeans_iterations"] == 10
+    assert read_checkpoint(tmp_path / "ours")[1]["initialised"][0] == 0.0
+    convert(tmp_path / "ours", tmp_path / "back.pt", to_format=NAME)
+    assert not torch.load(tmp_path / "back.pt", weights_only=True)["_codebook.initted"]
+
+
+def test_a_shared_codebook_is_taken_once(tmp_path):
+    module = trained(vqp.ResidualVQ(**LEVELS, shared_codebook=True))
+    report = convert(saved(tmp_path / "net.pt", module), tmp_path / "ours")
+    assert (report.spec.shared, report.assumed["shared"]) == (True, True)
+    reason = "the same as of level 0, for all levels share one codebook"
+    assert report.dropped["layers.2._codebook.embed"] == reason
+    apart = convert(tmp_path / "net.pt", tmp_path / "apart", hints={"shared": False})
+    assert apart.used["layers.2._codebook.embed"] == "levels.2.codebook"
+
+
+def test_a_quantiser_inside_a_model_is_found(tmp_path):
+    module = trained(vqp.ResidualVQ(**LEVELS))
+    path = saved(tmp_path / "net.pt", module, "net.vq.", **{"head.weight": torch.zeros(2, 3)})
+    report = convert(path, tmp_path / "ours")
+    assert (report.from_format, report.spec.levels) == (NAME, 3)
+    assert report.dropped["head.weight"] == "outside of 'net.vq', which alone is converted"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
+def test_float_types_are_kept(dtype, tmp_path):
+    module = trained(vqp.VectorQuantize(**ONE)).to(getattr(torch, dtype))
+    convert(saved(tmp_path / "net.pt", module), tmp_path / "ours")
+    convert(tmp_path / "ours", tmp_path / "back.pt", to_format=NAME)
+    back = torch.load(tmp_path / "back.pt", weights_only=True)
+    for name, tensor in module.state_dict().items():
+        assert back[name].dtype == tensor.dtype
+        assert torch.equal(back[name], tensor), name
+
+
+def test_cosine_codes_are_written_at_length_one(tmp_path):
+    spec = tcnzoo.load_spec({**SPEC, "cosine": True, "initializer": "normal"})
+    write_checkpoint(tmp_path / "ours", spec, weights_of(spec))
+    convert(tmp_path / "ours", tmp_path / "net.pt", to_format=NAME)
+    module, x = vqp.VectorQuantize(**ONE, use_cosine_sim=True).eval(), noise(2, 5, 23)
+    module.load_state_dict(torch.load(tmp_path / "net.pt", weights_only=True))
+    found = quantize(tcnzoo.load(tmp_path / "ours", "numpy"), x)
+    assert_close(found["output"], their_output(module, x)[0])
+
+
+def test_length_one_is_asked_about(tmp_path):
+    path = saved(tmp_path / "net.pt", trained(vqp.VectorQuantize(**ONE, use_cosine_sim=True)))
+    assert refusal(path, kind=InputError) == (
+        f"the codes in {str(path)!r} do not determine cosine; give the value of use_cosine_sim, "
+        "as in: --set cosine=true"
+    )
+
+
+@pytest.mark.parametrize(
+    "make, hints, kind, part",
+    [
+        (
+            lambda: vqp.VectorQuantize(
+                **ONE, heads=2, codebook_dim=3, separate_codebook_per_head=True
+            ),
+            {},
+            WeightError,
+            "holds 2 heads with a codebook each; only one can be converted",
+        ),
+        (
+            lambda: vqp.VectorQuantize(**ONE, codebook_dim=3),
+            {},
+            WeightError,
+            "'project_in.weight'",
+        ),
+        (
+            lambda: vqp.VectorQuantize(**ONE, affine_param=True),
+            {},
+            WeightError,
+            "'_codebook.codebook_mean_needs_init'",
+        ),
+        (
+            lambda: vqp.VectorQuantize(**ONE),
+            {"cosine": True},
+            InputError,
+            "cosine=true contradicts",
+        ),
+        (
+            lambda: vqp.VectorQuantize(**ONE),
+            {"shared": True},
+            InputError,
+            "the hint shared is of levels",
+        ),
+        (lambda: vqp.ResidualVQ(**LEVELS), {"shared": True}, InputError, "shared=true contradicts"),
+        (lambda: vqp.VectorQuantize(**ONE), {"decai": 1}, InputError, "did you mean 'decay'?"),
+        (
+            lambda: vqp.ResidualVQ(dim=5, codebook_size=(7, 8)),
+            {},
+            WeightError,
+            "must hold codebooks of one size, but holds 2 sizes: [(7, 5), (8, 5)]",
+        ),
+    ],
+    ids=["heads", "projection", "affine", "cosine", "no-levels", "unequal", "typo", "sizes"],
+)
+def test_what_cannot_be_converted_is_refused(make, hints, kind, part, tmp_path):
+    path = saved(tmp_path / "net.pt", make())
+    with pytest.raises(kind) as caught:
+        convert(path, tmp_path / "ours", hints=hints)
+    assert part in str(caught.value)
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        ({"_codebook.embed": None}, "is not recognised"),
+        ({"_codebook.embed_avg": None}, "must hold '_codebook.embed_avg' beside the others"),
+        ({"_codebook.embed": (7, 5)}, "must be (1, codes, channels), but has shape (7, 5)"),
+        ({"_codebook.cluster_size": (1, 6)}, "must have shape (1, 7), but has (1, 6)"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_refused(change, part, tmp_path):
+    state = dict(vqp.VectorQuantize(**ONE).state_dict())
+    for name, shape in change.items():
+        del state[name]
+        if shape is not None:
+            state[name] = torch.ones(shape)
+    torch.save(state, tmp_path / "net.pt")
+    with pytest.raises((InputError, WeightError)) as caught:
+        convert(tmp_path / "net.pt", tmp_path / "ours")
+    assert part in str(caught.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_levels_with_a_gap_are_refused(tmp_path):
+    state = vqp.ResidualVQ(**LEVELS).state_dict()
+    state = {name: one for name, one in state.items() if not name.startswith("layers.1.")}
+    torch.save(state, tmp_path / "net.pt")
+    with pytest.raises(WeightError, match=r"must hold the levels layers\.0 to layers\.1"):
+        convert(tmp_path / "net.pt", tmp_path / "ours")
+
+
+@pytest.mark.parametrize(
+    "spec, sentence",
+    [
+        (
+            {"kind": "fsq", "levels": [3, 5]},
+            f"{NAME} holds a single model of kind 'vector_quantizer' or 'residual_vq', but this "
+            "is a fsq",
+        ),
+        (
+            {**SPEC, "cosine": True, "update": "gradient"},
+            f"{NAME} has no cosine codebook that gradients train",
+        ),
+    ],
+)
+def test_the_library_cannot_hold(spec, sentence, tmp_path):
+    spec = tcnzoo.load_spec(spec)
+    write_checkpoint(tmp_path / "start", spec, weights_of(spec))
+    with pytest.raises(SpecError) as caught:
+        convert(tmp_path / "start", tmp_path / "net.pt", to_format=NAME)
+    assert str(caught.value) == sentence
+    assert not (tmp_path / "net.pt").exists()
+
+
+def test_a_hint_against_our_own_file_is_refused(tmp_path):
+    spec = tcnzoo.load_spec(SPEC)
+    write_checkpoint(tmp_path / "start", spec, weights_of(spec))
+    convert(tmp_path / "start", tmp_path / "net.pt", to_format=NAME)
+    with pytest.raises(InputError, match=r"the hint decay=0\.5 contradicts .*, which says decay"):
+        convert(tmp_path / "net.pt", tmp_path / "again", hints={"decay": 0.5})

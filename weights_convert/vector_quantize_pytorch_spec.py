@@ -1,0 +1,169 @@
+"""The spec of a vector-quantize-pytorch codebook, from its tensors and from hints."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.checkpoint import read_config
+from tcnzoo.converted import Undetermined
+from tcnzoo.errors import InputError, WeightError
+from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
+from tcnzoo.zoo import parse_spec
+
+# What the file does not say, as the library has it by default.
+DEFAULTS = {
+    "gradient": "rotation",
+    "update": "ema",
+    "decay": 0.8,
+    "eps": 1e-5,
+    "commitment": 1.0,
+    "dead_code_threshold": 0.0,
+}
+# Iterations of k-means at the first step, where the file says that it is still to run.
+KMEANS = 10
+FIELDS = (*DEFAULTS, "kmeans_iterations", "cosine", "shared")
+# Codes are of length 1 to so much; 16-bit types round them.
+ONE_LENGTH = 1e-5
+_ROUNDED = 1e-2
+
+Codebooks = Mapping[int | None, Mapping[str, Array]]
+
+
+def length_errors(codes: Array) -> float:
+    """Largest distance of a code's length from 1."""
+    lengths = np.linalg.norm(codes.astype(np.float64), axis=-1)
+    return float(np.abs(lengths - 1.0).max())
+
+
+def spec_of(
+    path: Path, codebooks: Codebooks, hints: Mapping[str, Any]
+) -> tuple[Spec, dict[str, Any]]:
+    """Join what a file says and hints.
+
+    Args:
+        path: of the file.
+        codebooks: the tensors of each level (None: no levels), by their names in the library.
+        hints: checked values of FIELDS.
+    Returns:
+        the spec, and the fields that were assumed.
+    Raises:
+        Undetermined: all codes are of length 1, or none is set yet, and no hint says `cosine`.
+        InputError: a hint that contradicts the file.
+        WeightError: tensors that no such codebook has.
+    """
+    sizes = {_sizes(path, level, one) for level, one in codebooks.items()}
+    if len(sizes) != 1:
+        raise WeightError(
+            f"{str(path)!r} must hold codebooks of one size, but holds "
+            f"{len(sizes)} sizes: {sorted(sizes)}"
+        )
+    codes, channels = sizes.pop()
+    known = {"codes": codes, "channels": channels, "cosine": _cosine(path, codebooks, hints)}
+    said = {name: value for name, value in hints.items() if name not in ("cosine", "shared")}
+    defaults = _defaults(codebooks, channels)
+    assumed = {name: value for name, value in defaults.items() if name not in hints}
+    quantizer = {**known, **assumed, **said}
+    if None in codebooks:
+        if "shared" in hints:
+            raise InputError(f"the hint shared is of levels, but {str(path)!r} holds one codebook")
+        return parse_spec({"kind": "vector_quantizer", **quantizer}), assumed
+    shared = _shared(path, codebooks, hints)
+    if shared and "shared" not in hints:
+        assumed["shared"] = True
+    document = {"kind": "residual_vq", "levels": len(codebooks), "shared": shared}
+    return parse_spec({**document, "quantizer": quantizer}), assumed
+
+
+def _sizes(path: Path, level: int | None, codebook: Mapping[str, Array]) -> tuple[int, int]:
+    """(codes, channels) of one codebook, all of whose tensors must agree."""
+    place = "_codebook." if level is None else f"layers.{level}._codebook."
+    missing = [name for name in ("embed", "embed_avg", "cluster_size") if name not in codebook]
+    if missing:
+        raise WeightError(f"{str(path)!r} must hold {place + missing[0]!r} beside the others")
+    shape = codebook["embed"].shape
+    if len(shape) != 3 or 0 in shape:
+        raise WeightError(
+            f"{place + 'embed'!r} of {str(path)!r} must be (1, codes, channels), but has shape "
+            f"{shape}"
+        )
+    if shape[0] != 1:
+        raise WeightError(
+            f"{str(path)!r} holds {shape[0]} heads with a codebook each; only one can be converted"
+        )
+    wanted = {"embed_avg": shape, "cluster_size": shape[:2], "initted": ()}
+    for name, expected in wanted.items():
+        found = codebook[name].shape if name in codebook else expected
+        if found != expected:
+            raise WeightError(
+                f"{place + name!r} of {str(path)!r} must have shape {expected}, but has {found}"
+            )
+    return shape[1], shape[2]
+
+
+def _cosine(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
+    """Whether codes are compared by their angle: said, or ruled out by a code of another length."""
+    error = max(length_errors(one["embed"]) for one in codebooks.values())
+    if error > _ROUNDED and _initialised(codebooks):
+        if hints.get("cosine") is True:
+            raise InputError(
+                f"the hint cosine=true contradicts {str(path)!r}, whose codes are not of length 1"
+            )
+        return False
+    if "cosine" not in hints:
+        raise Undetermined(
+            f"the codes in {str(path)!r} do not determine cosine; give the value of "
+            "use_cosine_sim, as in: --set cosine=true"
+        )
+    return bool(hints["cosine"])
+
+
+def _initialised(codebooks: Codebooks) -> bool:
+    """Whether no codebook waits for k-means."""
+    return all(bool(one.get("initted", True)) for one in codebooks.values())
+
+
+def _defaults(codebooks: Codebooks, channels: int) -> dict[str, Any]:
+    """What the library takes where nothing is said."""
+    waiting = not _initialised(codebooks)
+    gradient = {} if channels > 1 else {"gradient": "straight_through"}
+    return {**DEFAULTS, **gradient, **({"kmeans_iterations": KMEANS} if waiting else {})}
+
+
+def _shared(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
+    """Whether all levels share a codebook: they then hold the same bits."""
+    if sorted(codebooks, key=lambda level: level or 0) != list(range(len(codebooks))):
+        raise WeightError(
+            f"{str(path)!r} must hold the levels layers.0 to layers.{len(codebooks) - 1}"
+        )
+    first = codebooks[0]
+    same = len(codebooks) > 1 and all(
+        one[name].tobytes() == first[name].tobytes() for one in codebooks.values() for name in first
+    )
+    if hints.get("shared") is True and not same:
+        raise InputError(
+            f"the hint shared=true contradicts {str(path)!r}, whose levels hold different codes"
+        )
+    return bool(hints.get("shared", same))
+
+
+def written_spec(path: Path, config: str, hints: Mapping[str, Any]) -> Spec:
+    """The spec that a file of ours names.
+
+    Raises:
+        InputError: a hint that contradicts it.
+        WeightError: no spec of a quantiser.
+    """
+    spec = read_config(config, f"the configuration in {str(path)!r}")
+    if not isinstance(spec, VectorQuantizerSpec | ResidualVqSpec):
+        raise WeightError(f"the configuration in {str(path)!r} is of a {spec.kind}")
+    part = spec if isinstance(spec, VectorQuantizerSpec) else spec.quantizer
+    for name, value in hints.items():
+        found = getattr(spec if name == "shared" else part, name, None)
+        if found != value:
+            raise InputError(
+                f"the hint {name}={value} contradicts {str(path)!r}, which says {name}={found}"
+            )
+    return spec
