@@ -1,0 +1,194 @@
+"""A hidden semi-Markov model: what its states say of a signal, and what the signal says of them."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.hsmm.counts import Passed, check_possible, posteriors
+from tcnzoo.hsmm.tables import tables_of
+from tcnzoo.streaming import Stream
+
+from . import weights
+from .block import Block, Tensor
+from .hsmm_filter import STATE, Ages, follow, nothing_yet
+from .hsmm_laws import SCORES, Laws, exact, laws_of
+from .hsmm_path import likeliest
+from .hsmm_scan import (
+    Expected,
+    Forward,
+    beside,
+    by_step,
+    expectations,
+    forward,
+    live,
+    log_likelihood,
+)
+from .model import SpecModel
+from .run import compiled, tensor_of
+
+# What the methods take beside a signal: the steps of each that count, and which were observed.
+Rows = Tensor | None
+
+
+class Hsmm(Block, kind="hsmm"):
+    """States that last; computed in float32 at least, whatever the type of the model.
+
+    Signals are (batch, time, channels); `lengths` are the steps of each that count, (batch,), and
+    `mask` (batch, time) is false for steps that are missing. Behind its length a sequence has
+    probabilities of 0 and the state -1.
+    """
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, time, channels) -> (batch, time, states) of probabilities."""
+        if self.spec.output == "posterior":
+            return ops.cast(self.posterior(x), x.dtype)
+        scores = self.scores(x)
+        held = nothing_yet(scores, self.spec.max_duration)
+        if stream is not None:
+            held = Ages(*(stream.read(self.place, name) for name in STATE))
+            # A state of three axes comes and goes as signals do, with the last two swapped.
+            held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
+        told, _, after = follow(scores, held, self.laws(), self._stationary)
+        if stream is not None:
+            stream.write(self.place, "ages", ops.cast(ops.swapaxes(after.ages, 1, 2), x.dtype))
+            stream.write(self.place, "scale", ops.cast(after.scale, x.dtype))
+            stream.write(self.place, "count", after.steps)
+        return ops.cast(ops.exp(told), x.dtype)
+
+    def laws(self) -> Laws:
+        """The tables of the model."""
+        return laws_of(self.spec, self.arrays)
+
+    def scores(self, x: Tensor, mask: Rows = None) -> Tensor:
+        """Log likelihood of each step in each state, (batch, time, states); 0 where missing."""
+        if mask is not None:
+            x = ops.where(beside(mask, 1), x, ops.zeros_like(x))
+        found = SCORES[self.spec.emission](
+            self.spec, self.arrays, exact(self.optional("network", x))
+        )
+        return found if mask is None else ops.where(beside(mask, 1), found, ops.zeros_like(found))
+
+    def log_likelihood(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
+        """Log probability of each signal, (batch,); its gradient is one backward pass."""
+        steps = _steps(x, lengths)
+        return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
+
+    def posterior(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
+        """P(state at t | the whole signal), (batch, time, states)."""
+        return self.passes(x, lengths, mask)[1].states
+
+    def passes(
+        self, x: Tensor, lengths: Rows = None, mask: Rows = None
+    ) -> tuple[Forward, Expected]:
+        """Both passes: all that the whole signal says."""
+        arguments = (self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
+        passed = forward(*arguments)
+        return passed, expectations(*arguments, passed)
+
+    def filtered(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> tuple[Tensor, Tensor]:
+        """P(state at t | x up to t), (batch, time, states), and log P(x up to t), (batch, time)."""
+        scores = self.scores(x, mask)
+        held = nothing_yet(scores, self.spec.max_duration)
+        told, known, _ = follow(scores, held, self.laws(), self._stationary)
+        inside = ops.transpose(live(_steps(x, lengths), ops.swapaxes(scores, 0, 1)))
+        found = ops.where(beside(inside, 1), ops.exp(told), ops.zeros_like(told))
+        return found, ops.where(inside, known, ops.zeros_like(known))
+
+    def viterbi(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> tuple[Tensor, Tensor]:
+        """The likeliest states, (batch, time) int32, and the log probability of each, (batch,)."""
+        return likeliest(self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
+
+    @property
+    def _censored(self) -> bool:
+        """Whether the last segment may go on after the signal."""
+        return bool(self.spec.end == "censored")
+
+    @property
+    def _stationary(self) -> bool:
+        """Whether the signal begins in the midst of a segment."""
+        return bool(self.spec.start == "stationary")
+
+
+def _steps(x: Tensor, lengths: Rows) -> Tensor:
+    """Steps of each signal, (batch,) int32."""
+    if lengths is not None:
+        return ops.cast(lengths, "int32")
+    batch, steps, _ = ops.shape(x)
+    return ops.zeros((batch,), dtype="int32") + ops.cast(steps, "int32")
+
+
+def call(model: SpecModel, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
+    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays, compiled and kept on the model.
+
+    Raises:
+        InputError: a sequence without a possible segmentation.
+    """
+    body, finish = _TASKS[task]
+    if task not in model.tasks:
+        model.tasks[task] = compiled(model, functools.partial(body, model.root))
+    with model.on_device():
+        found = model.tasks[task](
+            tensor_of(np.moveaxis(x, 1, -1), _wide(model)),
+            tensor_of(lengths, "int32"),
+            ops.convert_to_tensor(mask, dtype="bool"),
+        )
+    return finish(model, [to_numpy(one) for one in found], lengths)
+
+
+def _wide(model: SpecModel) -> str:
+    """The float type in which inference runs."""
+    return "float64" if model.tcnzoo.dtype == "float64" else "float32"
+
+
+def _log_likelihood(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return (root.log_likelihood(*inputs),)
+
+
+def _likelihoods(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
+    check_possible(found[0], int(lengths.max()))
+    return {"log_likelihood": found[0]}
+
+
+def _passes(root: Hsmm, x: Tensor, lengths: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
+    passed, found = root.passes(x, lengths, mask)
+    rows, _ = by_step(root.scores(x, mask))
+    left = ops.where(beside(live(lengths, rows), 1), rows - beside(passed.norms, 1), 0 * rows)
+    # Nothing that starts at the first step is asked for.
+    starts = ops.pad(passed.starts, ((1, 0), (0, 0), (0, 0)))
+    parts = (passed.total, found.states, found.first, found.transitions, found.durations)
+    return (*parts, ops.swapaxes(starts, 0, 1), ops.swapaxes(left, 0, 1))
+
+
+def _posteriors(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
+    held = weights.read(model.root.named_variables(), model.tcnzoo.params)
+    return posteriors(tables_of(model.root.spec, held), Passed(*found), lengths)
+
+
+def _viterbi(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return root.viterbi(*inputs)
+
+
+def _path(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
+    check_possible(found[1], int(lengths.max()))
+    return {"path": found[0].astype(np.int64), "score": found[1]}
+
+
+def _filter(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
+    return root.filtered(*inputs)
+
+
+def _told(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
+    return {"filtered": np.moveaxis(found[0], 1, -1), "log_likelihood": found[1]}
+
+
+# What each task computes, and what becomes of it in numpy.
+_TASKS: dict[str, tuple[Callable[..., Any], Callable[..., dict[str, Array]]]] = {
+    "log_likelihood": (_log_likelihood, _likelihoods),
+    "posteriors": (_passes, _posteriors),
+    "viterbi": (_viterbi, _path),
+    "filter": (_filter, _told),
+}

@@ -1,0 +1,80 @@
+"""A loop over time by each Keras backend's own means.
+
+keras.ops.scan keeps, on TensorFlow, only what has the shape of what is carried.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from .block import Tensor
+
+Tensors = tuple[Tensor, ...]
+Step = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]
+
+
+def scan(step: Step, carry: Tensors, rows: Sequence[Tensor], reverse: bool = False) -> Any:
+    """Run a step over the first axis of `rows`, one after the other.
+
+    Args:
+        step: of (what is carried, one row of each tensor) to (what is carried, what to keep); the
+            first keeps its shapes and types.
+        carry: before the first step.
+        rows: (time, ...) each, of one length.
+        reverse: begin with the last row; what is kept still stands in the order of the rows.
+    Returns:
+        (what is carried after the last step, what was kept, each (time, ...)).
+    """
+    return _BRANCHES[keras.backend.backend()](step, tuple(carry), tuple(rows), reverse)
+
+
+def _tensorflow(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
+    import tensorflow as tf
+
+    count = ops.shape(rows[0])[0]
+    _, outcome = step(carry, _blank(rows))
+    kept = tuple(tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in outcome)
+
+    def body(place: Tensor, carry: Tensors, held: Tensors) -> tuple[Tensor, Tensors, Tensors]:
+        carry, found = step(carry, tuple(row[place] for row in rows))
+        held = tuple(array.write(place, one) for array, one in zip(held, found, strict=True))
+        return place + (-1 if reverse else 1), carry, held
+
+    start = tf.convert_to_tensor(count - 1 if reverse else 0)
+    _, carry, held = tf.while_loop(
+        lambda place, *_: place >= 0 if reverse else place < count, body, (start, carry, kept)
+    )
+    return carry, tuple(array.stack() for array in held)
+
+
+def _jax(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
+    import jax
+
+    return jax.lax.scan(step, carry, rows, reverse=reverse)
+
+
+def _torch(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
+    places, kept = range(len(rows[0])), []
+    for place in reversed(places) if reverse else places:
+        carry, found = step(carry, tuple(row[place] for row in rows))
+        kept.append(found)
+    if reverse:
+        kept.reverse()
+    if not kept:
+        _, outcome = step(carry, _blank(rows))
+        return carry, tuple(ops.zeros((0, *one.shape), dtype=one.dtype) for one in outcome)
+    return carry, tuple(ops.stack(one) for one in zip(*kept, strict=True))
+
+
+def _blank(rows: Tensors) -> Tensors:
+    """A row of zeros: what a step makes of it tells the shapes and types of what it keeps."""
+    return tuple(ops.zeros(ops.shape(row)[1:], dtype=row.dtype) for row in rows)
+
+
+_BRANCHES: dict[str, Callable[[Step, Tensors, Tensors, bool], Any]] = {
+    "tensorflow": _tensorflow,
+    "jax": _jax,
+    "torch": _torch,
+}

@@ -1,0 +1,158 @@
+"""A hidden semi-Markov model: what its states say of a signal, and what the signal says of them."""
+
+from collections.abc import Callable
+
+import mlx.core as mx
+import numpy as np
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.hsmm.counts import Passed, check_possible, posteriors
+from tcnzoo.hsmm.tables import tables_of
+from tcnzoo.streaming import Stream
+
+from .block import Block
+from .hsmm_filter import STATE, Ages, follow, nothing_yet
+from .hsmm_laws import SCORES, Laws, laws_of
+from .hsmm_path import likeliest
+from .hsmm_scan import Expected, Forward, centred, expectations, forward, live, log_likelihood
+from .run import evaluating
+from .weights import get_weights, to_mlx
+
+# What the methods take beside a signal: the steps of each that count, and which were observed.
+Rows = mx.array | None
+
+
+class Hsmm(Block, kind="hsmm"):
+    """States that last; computed in float32 whatever the type of the model.
+
+    Signals are (batch, time, channels); `lengths` are the steps of each that count, (batch,), and
+    `mask` (batch, time) is false for steps that are missing. Behind its length a sequence has
+    probabilities of 0 and the state -1.
+    """
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, time, channels) -> (batch, time, states) of probabilities."""
+        if self.spec.output == "posterior":
+            return self.posterior(x).astype(x.dtype)
+        held = self._held(len(x))
+        if stream is not None:
+            held = Ages(*(stream.read(self._path, name) for name in STATE))
+        told, _, after = follow(self.scores(x), held, self.laws(), self._stationary)
+        if stream is not None:
+            for name, value in zip(STATE, after, strict=True):
+                kept = value if name == "count" else value.astype(x.dtype)
+                stream.write(self._path, name, kept)
+        return mx.exp(told).astype(x.dtype)
+
+    def laws(self) -> Laws:
+        """The tables of the model."""
+        return laws_of(self.spec, self)
+
+    def scores(self, x: mx.array, mask: Rows = None) -> mx.array:
+        """Log likelihood of each step in each state, (batch, time, states); 0 where missing."""
+        if mask is not None:
+            x = mx.where(mask[..., None], x, 0.0)
+        x = self._optional("network", x)
+        found = SCORES[self.spec.emission](self.spec, self, x.astype(mx.float32))
+        return found if mask is None else mx.where(mask[..., None], found, 0.0)
+
+    def log_likelihood(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
+        """Log probability of each signal, (batch,); its gradient is one backward pass."""
+        steps = _steps(x, lengths)
+        return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
+
+    def posterior(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
+        """P(state at t | the whole signal), (batch, time, states)."""
+        return self.passes(x, lengths, mask)[1].states
+
+    def passes(
+        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+    ) -> tuple[Forward, Expected]:
+        """Both passes: all that the whole signal says."""
+        arguments = (self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
+        passed = forward(*arguments)
+        return passed, expectations(*arguments, passed)
+
+    def filtered(
+        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+    ) -> tuple[mx.array, mx.array]:
+        """P(state at t | x up to t), (batch, time, states), and log P(x up to t), (batch, time)."""
+        held, scores = self._held(len(x)), self.scores(x, mask)
+        told, known, _ = follow(scores, held, self.laws(), self._stationary)
+        inside = live(_steps(x, lengths), x.shape[1])
+        return mx.where(inside[..., None], mx.exp(told), 0.0), mx.where(inside, known, 0.0)
+
+    def viterbi(
+        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+    ) -> tuple[mx.array, mx.array]:
+        """The likeliest states, (batch, time) int32, and the log probability of each, (batch,)."""
+        return likeliest(self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
+
+    def _held(self, batch: int) -> Ages:
+        """Where a stream stands before its first step."""
+        return nothing_yet(batch, self.spec.states, self.spec.max_duration)
+
+    @property
+    def _censored(self) -> bool:
+        """Whether the last segment may go on after the signal."""
+        return bool(self.spec.end == "censored")
+
+    @property
+    def _stationary(self) -> bool:
+        """Whether the signal begins in the midst of a segment."""
+        return bool(self.spec.start == "stationary")
+
+
+def _steps(x: mx.array, lengths: Rows) -> mx.array:
+    """Steps of each signal."""
+    return mx.full((len(x),), x.shape[1], dtype=mx.int32) if lengths is None else lengths
+
+
+def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
+    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays.
+
+    Raises:
+        InputError: a sequence without a possible segmentation.
+    """
+    device = mx.default_device() if model._device is None else getattr(mx, model._device)
+    with mx.stream(device), evaluating(model):
+        rows = (mx.array(lengths.astype(np.int32)), mx.array(mask))
+        return _TASKS[task](model, to_mlx(np.moveaxis(x, 1, -1), "float32"), *rows)
+
+
+def _log_likelihood(
+    model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array
+) -> dict[str, Array]:
+    total = to_numpy(model.log_likelihood(x, lengths, mask))
+    check_possible(total, x.shape[1])
+    return {"log_likelihood": total}
+
+
+def _posteriors(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
+    passed, found = model.passes(x, lengths, mask)
+    inside = live(lengths, x.shape[1])
+    left = mx.where(inside, passed.norms, 0.0)[..., None]
+    scores = mx.where(inside[..., None], centred(model.scores(x, mask))[0] - left, 0.0)
+    parts = [passed.total, found.states, found.first, found.transitions, found.durations]
+    arrays = [to_numpy(one) for one in (*parts, passed.starts, scores)]
+    tables = tables_of(model.spec, get_weights(model))
+    return posteriors(tables, Passed(*arrays), np.asarray(lengths))
+
+
+def _viterbi(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
+    path, score = (to_numpy(one) for one in model.viterbi(x, lengths, mask))
+    check_possible(score, x.shape[1])
+    return {"path": path.astype(np.int64), "score": score}
+
+
+def _filter(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
+    told, known = (to_numpy(one) for one in model.filtered(x, lengths, mask))
+    return {"filtered": np.moveaxis(told, 1, -1), "log_likelihood": known}
+
+
+_TASKS: dict[str, Callable[[Hsmm, mx.array, mx.array, mx.array], dict[str, Array]]] = {
+    "log_likelihood": _log_likelihood,
+    "posteriors": _posteriors,
+    "viterbi": _viterbi,
+    "filter": _filter,
+}

@@ -1,0 +1,199 @@
+"""Hidden semi-Markov model: emissions, likelihoods, posteriors, paths, and steps of a stream."""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.hsmm import batch
+from tcnzoo.streaming import Stream
+
+from . import hsmm_likelihood
+from .block import Block
+from .hsmm_laws import Laws, laws_of
+from .hsmm_likelihood import Pass, tables_of
+from .hsmm_scan import Counts, Ends
+from .run import full_precision
+from .weights import to_torch
+
+
+class Hsmm(Block, kind="hsmm"):
+    """Recursions over whole signals run in float64, whatever the type of the parameters.
+
+    Where a device has no float64 (MPS) they run on the CPU. Steps of a stream run in the model's
+    own type. Optional arguments everywhere: `lengths` (batch,) of integers, and `mask` of booleans,
+    (batch, time), true where a step is observed.
+    """
+
+    def laws(self) -> Laws:
+        """The normalised tables in float64, with gradients."""
+        return laws_of(self.spec, lambda name: _exact(getattr(self, name)))
+
+    def scores(self, x: Tensor) -> Tensor:
+        """Log-likelihood of each step by state, (batch, channels, time) -> (batch, K, time)."""
+        found: Tensor = getattr(self, f"_{self.spec.emission}")(x)
+        return found
+
+    def _gaussian(self, x: Tensor) -> Tensor:
+        """Log density, the variance diagonal."""
+        variance = self.spec.variance_floor + self.log_variances.exp()
+        apart = x[:, None] - self.means[:, :, None]
+        constant = torch.log(variance).sum(1) + self.spec.channels * math.log(2.0 * math.pi)
+        return -0.5 * ((apart**2 / variance[:, :, None]).sum(2) + constant[:, None])
+
+    def _categorical(self, x: Tensor) -> Tensor:
+        """Log-probability of each code."""
+        chances = F.log_softmax(self.code_logits, dim=1)
+        if self.spec.encoding == "one_hot":
+            return torch.einsum("kc,bct->bkt", chances, x)
+        codes = x[:, 0].detach().round().long()
+        found = chances[:, codes.clamp(min=0)].movedim(0, 1)
+        return torch.where(codes[:, None] < 0, 0.0, found)
+
+    def _neural(self, x: Tensor) -> Tensor:
+        """Log-probability that the network gives each state."""
+        return F.log_softmax(self.network(x), dim=1)
+
+    def _none(self, x: Tensor) -> Tensor:
+        """The input."""
+        return x
+
+    def _given(
+        self, x: Tensor, lengths: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Laws, Ends]:
+        """Scores of what is observed, the laws, and how the sequences end."""
+        if mask is not None:
+            x = torch.where(mask[:, None], x, 0.0)  # so that a NaN there has no gradient either
+        scores = _exact(self.scores(x))
+        if mask is not None:
+            scores = torch.where(mask.to(scores.device)[:, None], scores, 0.0)
+        if lengths is None:
+            lengths = torch.full((len(x),), x.shape[2])
+        spec = self.spec
+        ends = Ends(lengths.to(scores.device), spec.start == "stationary", spec.end == "censored")
+        return scores, self.laws(), ends
+
+    def log_likelihood(
+        self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Log-likelihood of each sequence, (batch,), float64; its gradient takes one more pass.
+
+        Raises:
+            InputError: no segmentation of a sequence is possible.
+        """
+        return hsmm_likelihood.log_likelihood(*self._given(x, lengths, mask)).to(x.device)
+
+    def posterior(
+        self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Probability of each state at each step, (batch, states, time), in x's type."""
+        return hsmm_likelihood.posterior(*self._given(x, lengths, mask)).to(x)
+
+    def expected(
+        self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Counts]:
+        """Log-likelihoods, posteriors and expected numbers, float64, without gradients."""
+        with torch.no_grad():
+            passed = Pass(*self._given(x, lengths, mask))
+            return passed.log_likelihood, passed.expected()
+
+    def filtered(
+        self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """States by the signal so far, (batch, K, time), and its log-likelihood (batch, time)."""
+        found, so_far = hsmm_likelihood.filtered(*self._given(x, lengths, mask))
+        return found.to(x), so_far.to(x.device)
+
+    def viterbi(
+        self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The likeliest segmentation: a state for each step, (batch, time), and scores (batch,).
+
+        States are -1 behind a length. All is found on the CPU, in float64, so that paths are the
+        same whatever the device.
+        """
+        with torch.no_grad():
+            scores, laws, ends = self._given(x, lengths, mask)
+            laws, ends = (
+                Laws(*(one.cpu() for one in laws)),
+                ends._replace(lengths=ends.lengths.cpu()),
+            )
+            found = batch.run(
+                tables_of(laws, ends), "viterbi", scores.cpu().numpy(), ends.lengths.numpy()
+            )
+        path, score = (torch.from_numpy(found[name]) for name in ("path", "score"))
+        return path.to(x.device), score.to(x.device)
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """(batch, channels, time) -> (batch, states, time), probabilities."""
+        if stream is not None:
+            return self._streamed(self.scores(x), stream)
+        return self.posterior(x) if self.spec.output == "posterior" else self.filtered(x)[0]
+
+    def _streamed(self, scores: Tensor, stream: Stream) -> Tensor:
+        """Filtered states of the next steps."""
+        laws = Laws(*(one.to(scores) for one in self.laws()))
+        ages, scale, count = (stream.read(self.path, name) for name in ("ages", "scale", "count"))
+        started, found = bool(count), []
+        for step in scores.unbind(2):
+            if started:
+                ended = torch.logsumexp(ages + laws.durations, 2)
+                begun = torch.logsumexp(ended[:, :, None] + laws.transitions, 1)
+                ages = torch.cat([begun[:, :, None], ages[:, :, :-1]], dim=2)
+            else:
+                ages = laws.first[:, None].expand_as(ages)
+                if self.spec.start == "fresh":
+                    ages = F.pad(ages[:, :, :1], (0, ages.shape[2] - 1), value=-torch.inf)
+            ages = ages + step[:, :, None]
+            best = ages.amax((1, 2))
+            ages = ages - best[:, None, None]
+            added = best - scale[:, 1]
+            total = scale[:, 0] + added
+            scale = torch.stack([total, (total - scale[:, 0]) - added], dim=1)
+            found.append(torch.logsumexp(ages + laws.survival, 2).softmax(1))
+            started = True
+        stream.write(self.path, "ages", ages)
+        stream.write(self.path, "scale", scale)
+        stream.write(self.path, "count", torch.tensor(int(started), dtype=torch.int32))
+        return torch.stack(found, 2) if found else torch.empty_like(scores)
+
+
+def _exact(x: Tensor) -> Tensor:
+    """The same in float64, on the CPU where the device has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()
+
+
+def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
+    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays."""
+    like = model.initial_logits
+    given = (
+        to_torch(x).to(like),
+        torch.from_numpy(np.asarray(lengths)).to(like.device),
+        torch.from_numpy(np.asarray(mask)).to(like.device),
+    )
+    with torch.no_grad(), full_precision():
+        found = _tasks(model, task, *given)
+    behind = np.arange(x.shape[2]) >= np.asarray(lengths)[:, None]
+    arrays = {name: to_numpy(one) for name, one in found.items()}
+    if task == "filter":
+        arrays["filtered"] = np.where(behind[:, None], 0.0, arrays["filtered"])
+        arrays["log_likelihood"] = np.where(behind, 0.0, arrays["log_likelihood"])
+    return arrays
+
+
+def _tasks(model: Hsmm, task: str, x: Tensor, lengths: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """The arrays of one task."""
+    if task == "viterbi":
+        path, score = model.viterbi(x, lengths, mask)
+        return {"path": path, "score": score}
+    if task == "filter":
+        filtered, so_far = model.filtered(x, lengths, mask)
+        return {"filtered": filtered, "log_likelihood": so_far}
+    if task == "log_likelihood":
+        return {"log_likelihood": model.log_likelihood(x, lengths, mask)}
+    value, counts = model.expected(x, lengths, mask)
+    segments = (counts.durations + counts.censored).sum(2)
+    return {"log_likelihood": value, **counts._asdict(), "segments": segments}

@@ -1,0 +1,149 @@
+"""Log-likelihoods whose gradient is one backward pass of the model's own instead of a tape."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from tcnzoo.errors import InputError
+from tcnzoo.hsmm import inference
+from tcnzoo.hsmm.tables import Tables
+
+from . import hsmm_scan
+from .hsmm_laws import Laws
+from .hsmm_scan import Counts, Ends
+
+
+def runs_compiled(scores: Tensor) -> bool:
+    """Whether numba's loops do the work: on the CPU, where numba is installed."""
+    return scores.device.type == "cpu" and inference.is_compiled()
+
+
+def tables_of(laws: Laws, ends: Ends) -> Tables:
+    """The same tables as numpy arrays."""
+    initial = laws.first + laws.survival.logsumexp(1) if ends.stationary else laws.first
+    return Tables(
+        initial.numpy(),
+        np.ascontiguousarray(laws.transitions.numpy()),
+        np.ascontiguousarray(laws.durations.numpy()),
+        np.ascontiguousarray(laws.survival.numpy()),
+        ends.stationary,
+        ends.censored,
+    )
+
+
+class Pass:
+    """A forward pass over a batch, and what follows from it; nothing here is differentiated."""
+
+    def __init__(self, scores: Tensor, laws: Laws, ends: Ends) -> None:
+        """Run forward over scores (batch, K, time), float64.
+
+        Raises:
+            InputError: a sequence without a possible segmentation.
+        """
+        scores, laws = scores.detach(), Laws(*(one.detach() for one in laws))
+        self.laws, self.ends, self.steps = laws, ends, scores.shape[2]
+        if runs_compiled(scores):
+            self.tables = tables_of(laws, ends)
+            self.rows = [
+                inference.forward(self.tables, one[:, :length])
+                for one, length in zip(scores.numpy(), ends.lengths.tolist(), strict=True)
+            ]
+            found = [one.log_likelihood + one.taken for one in self.rows]
+            self.log_likelihood = torch.tensor(found, dtype=scores.dtype)
+            return
+        self.rows = []
+        self.passed = hsmm_scan.forward(scores, laws, ends)
+        self.log_likelihood = self.passed.log_likelihood + self.passed.taken
+        if not bool(torch.isfinite(self.log_likelihood).all()):
+            raise InputError(
+                f"no segmentation of {self.steps} steps is possible with these durations "
+                "and transitions"
+            )
+
+    def alive(self) -> Tensor:
+        """Log weight of a segment of each state under way after each step, (batch, K, time)."""
+        if not self.rows:
+            return hsmm_scan.alive(self.laws, self.passed)
+        engine = inference.engine()
+        return self._stacked([engine.alive(self.tables, one) for one in self.rows])
+
+    def expected(self) -> Counts:
+        """Posterior and expected numbers, by one backward pass."""
+        if not self.rows:
+            return hsmm_scan.expected(self.laws, self.passed, self.ends)
+        found = [inference.engine().expected(self.tables, one) for one in self.rows]
+        counts = (
+            torch.from_numpy(np.stack([getattr(one, name) for one in found]))
+            for name in Counts._fields[1:]
+        )
+        return Counts(self._stacked([one.posterior for one in found]), *counts)
+
+    def _stacked(self, rows: list[Any]) -> Tensor:
+        """Arrays (K, length) as one tensor, 0 behind each."""
+        found = torch.zeros((len(rows), rows[0].shape[0], self.steps), dtype=torch.float64)
+        for place, one in enumerate(rows):
+            found[place, :, : one.shape[1]] = torch.from_numpy(one)
+        return found
+
+
+class LogLikelihood(torch.autograd.Function):
+    """Log-likelihood of each sequence, differentiable once by scores and laws."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, ends: Ends, *laws: Tensor) -> Tensor:
+        """Scores (batch, K, time) -> (batch,)."""
+        ctx.passed = Pass(scores, Laws(*laws), ends)
+        return ctx.passed.log_likelihood
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients are expected numbers: of steps, starts, changes, segments."""
+        found: Counts = ctx.passed.expected()
+        share = grad[:, None, None]
+        return (
+            found.posterior * share,
+            None,
+            (found.posterior[:, :, 0] * grad[:, None]).sum(0),
+            (found.transitions * share).sum(0),
+            (found.durations * share).sum(0),
+            (found.censored * share).sum(0),
+        )
+
+
+def log_likelihood(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
+    """Log-likelihood of each sequence, (batch,), from scores (batch, K, time) in float64."""
+    found: Tensor = LogLikelihood.apply(scores, ends, *laws)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _wants_gradient(scores: Tensor, laws: Laws) -> bool:
+    """Whether somebody may differentiate what follows from these."""
+    wanted = scores.requires_grad or any(one.requires_grad for one in laws)
+    return torch.is_grad_enabled() and wanted
+
+
+def posterior(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
+    """Probability of each state at each step, (batch, K, time).
+
+    Where a gradient is wanted it is the gradient of the log-likelihood by the scores, taken so that
+    it can be differentiated again: that needs a tape, and takes many times as long.
+    """
+    if not _wants_gradient(scores, laws):
+        return Pass(scores, laws, ends).expected().posterior
+    scores = scores if scores.requires_grad else scores.detach().requires_grad_()
+    value = hsmm_scan.plain(scores, laws, ends).sum()
+    return torch.autograd.grad(value, scores, create_graph=True)[0]
+
+
+def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
+    """States by the signal so far, (batch, K, time), and its log-likelihood, (batch, time)."""
+    if _wants_gradient(scores, laws):
+        alive = hsmm_scan.plain_passes(scores, laws, ends)[0]
+    else:
+        alive = Pass(scores, laws, ends._replace(censored=True)).alive()
+    so_far = alive.logsumexp(1) + scores.amax(1).cumsum(1)
+    return alive.softmax(1), so_far

@@ -1,0 +1,101 @@
+"""Inference for one sequence of scores, by compiled loops where numba is installed."""
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+from types import ModuleType
+from typing import Literal
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import BackendMissing, InputError
+from tcnzoo.hsmm import recursion
+from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
+from tcnzoo.hsmm.recursion import Expected, Forward
+from tcnzoo.hsmm.tables import Tables
+
+Engine = Literal["auto", "reference", "compiled"]
+
+
+@functools.cache
+def engine(name: Engine = "auto") -> ModuleType:
+    """The module that computes: `recursion` or `compiled`.
+
+    Args:
+        name: `auto` for compiled loops where numba is installed.
+    Raises:
+        BackendMissing: compiled loops are asked for, and numba is not installed.
+    """
+    here = importlib.util.find_spec("numba") is not None
+    if name == "reference" or (name == "auto" and not here):
+        return recursion
+    if not here:
+        raise BackendMissing("compiled loops need numba: pip install 'tcnzoo[hsmm]'")
+    return importlib.import_module("tcnzoo.hsmm.compiled")
+
+
+def is_compiled() -> bool:
+    """Whether numba's loops do the work."""
+    return engine() is not recursion
+
+
+def forward(tables: Tables, scores: Array, name: Engine = "auto") -> Forward:
+    """Weigh every start and end of a segment of one sequence by what came before.
+
+    Args:
+        tables: of the model.
+        scores: emission log-likelihoods, (K, T), finite.
+        name: of the engine.
+    Raises:
+        InputError: no segmentation of the sequence is possible.
+    """
+    passed: Forward = engine(name).forward(tables, np.ascontiguousarray(scores, dtype=np.float64))
+    if not passed.log_likelihood > -np.inf:
+        raise InputError(
+            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
+            "and transitions"
+        )
+    return passed
+
+
+def log_likelihood(tables: Tables, scores: Array, name: Engine = "auto") -> float:
+    """Log-likelihood of one sequence."""
+    passed = forward(tables, scores, name)
+    return passed.log_likelihood + passed.taken
+
+
+def expected(tables: Tables, scores: Array, name: Engine = "auto") -> Expected:
+    """Posterior of one sequence, and the expected numbers of what happened in it."""
+    found: Expected = engine(name).expected(tables, forward(tables, scores, name))
+    return found
+
+
+def filtered(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array, Array]:
+    """States given the signal so far, (K, T), and its log-likelihood so far, (T,)."""
+    tables = dataclasses.replace(tables, censored=True)  # the signal goes on
+    alive = engine(name).alive(tables, forward(tables, scores, name))
+    so_far = log_sum_exp(alive, axis=0) + np.cumsum(scores.max(axis=0))
+    return np.exp(log_softmax(alive, axis=0)), so_far
+
+
+def viterbi(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array, float]:
+    """The likeliest segmentation, as a state for each step, (T,), and its log-probability.
+
+    How long the first segment of a stationary start had lasted, and how long a censored last one
+    goes on, is summed over. Ties go to the shortest duration, then to the lowest state.
+    """
+    total, taken = recursion.centred(np.asarray(scores, dtype=np.float64))
+    path, score = recursion.traced(tables, total, *engine(name).best(tables, total))
+    if not score > -np.inf:
+        raise InputError(
+            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
+            "and transitions"
+        )
+    return path, score + taken
+
+
+def sample(tables: Tables, scores: Array, generator: np.random.Generator) -> Array:
+    """Draw a state for each step, (T,), from the posterior of segmentations."""
+    return recursion.sample(tables, forward(tables, scores), generator)

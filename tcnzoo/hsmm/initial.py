@@ -1,0 +1,143 @@
+"""Weights to start fitting from: emissions of the clusters that k-means finds in the data."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import InputError
+from tcnzoo.hsmm.inputs import Batch, checked
+from tcnzoo.params import Weights, initial_weights
+from tcnzoo.specs.hsmm import HsmmSpec
+
+SAMPLED = 5_000  # steps that are clustered, at most
+RESTARTS = 4
+
+
+def checked_sequences(
+    spec: HsmmSpec, sequences: Sequence[Array], masks: Sequence[Array] | None = None
+) -> list[Batch]:
+    """Hold sequences (channels, time) against a model that is to be fitted to them.
+
+    Raises:
+        InputError: emissions that have no closed-form step; a sequence that does not fit; fewer
+            observed steps than states.
+    """
+    if spec.emission not in ("gaussian", "categorical"):
+        raise InputError(
+            "EM fits gaussian and categorical emissions; train a model with "
+            f"{spec.emission} emissions by gradients"
+        )
+    if len(sequences) == 0:
+        raise InputError("EM needs at least one sequence, but none came")
+    if masks is not None and len(masks) != len(sequences):
+        raise InputError(f"{len(sequences)} sequences need as many masks, but {len(masks)} came")
+    rows: list[Array | None] = [None] * len(sequences) if masks is None else list(masks)
+    found = [
+        checked(spec, np.asarray(one)[None], None, None if row is None else np.asarray(row)[None])
+        for one, row in zip(sequences, rows, strict=True)
+    ]
+    observed = sum(int(one.mask.sum()) for one in found)
+    if observed < spec.states:
+        raise InputError(
+            f"{spec.states} states cannot be fitted to {observed} observed steps: "
+            "there must be at least one step for each"
+        )
+    return found
+
+
+def from_data(
+    spec: HsmmSpec,
+    sequences: Sequence[Array],
+    *,
+    seed: int = 0,
+    masks: Sequence[Array] | None = None,
+) -> Weights:
+    """Initial weights whose emissions are those of clusters of the data.
+
+    Args:
+        spec: with gaussian or categorical emissions. Codes are clustered by their frequencies in
+            the steps around each.
+        sequences: each (channels, time).
+        seed: of the weights and the clustering.
+        masks: of each sequence, (time,), true where a step is observed.
+    Returns:
+        float32 weights.
+    Raises:
+        InputError: as `checked_sequences`.
+    """
+    batches = checked_sequences(spec, sequences, masks)
+    weights = initial_weights(spec.params(), seed)
+    generator = np.random.default_rng(seed)
+    points = np.concatenate([_features(spec, one) for one in batches])
+    if len(points) > SAMPLED:
+        points = points[generator.choice(len(points), SAMPLED, replace=False)]
+    labels = kmeans(points, spec.states, generator)
+    groups = [points[labels == k] for k in range(spec.states)]
+    groups = [one if len(one) else points for one in groups]
+    if spec.emission == "gaussian":
+        floor = spec.variance_floor
+        spread = [np.log(np.maximum(one.var(axis=0) - floor, floor)) for one in groups]
+        weights["means"] = np.stack([one.mean(axis=0) for one in groups]).astype(np.float32)
+        weights["log_variances"] = np.stack(spread).astype(np.float32)
+    else:
+        chances = np.stack([one.mean(axis=0) for one in groups])
+        smooth = 0.9 * chances + 0.1 * points.mean(axis=0) + 1e-3
+        weights["code_logits"] = np.log(smooth).astype(np.float32)
+    return weights
+
+
+def _features(spec: HsmmSpec, one: Batch) -> Array:
+    """What is clustered of each observed step, (steps, features)."""
+    seen, x = one.mask[0], one.x[0]
+    if spec.emission == "gaussian":
+        return np.asarray(x.T[seen])
+    if spec.encoding == "index":
+        x = np.eye(spec.codes or 0)[np.maximum(x[0], 0).astype(int)].T * (x[0] >= 0)
+    x = x * seen
+    width = max(1, round(spec.typical / 6))
+    sums = np.cumsum(np.pad(x, ((0, 0), (width + 1, width))), axis=1)
+    around = sums[:, 2 * width + 1 :] - sums[:, : x.shape[1]]  # `width` steps to each side
+    return np.asarray((around / np.maximum(around.sum(axis=0), 1e-9)).T[seen])
+
+
+def kmeans(points: Array, count: int, generator: np.random.Generator) -> Array:
+    """Label points (N, features) by the nearest of `count` centres, the best of some restarts.
+
+    Source:
+        Lloyd 1982; first centres by k-means++, Arthur & Vassilvitskii 2007.
+    """
+    scale = points.std(axis=0)
+    points = (points - points.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
+    found = [_lloyd(points, _spread_out(points, count, generator)) for _ in range(RESTARTS)]
+    return min(found, key=lambda one: one[1])[0]
+
+
+def _distances(points: Array, centres: Array) -> Array:
+    """Squared distances, (N, centres)."""
+    squares = (points**2).sum(axis=1)[:, None] + (centres**2).sum(axis=1)
+    return np.asarray(np.maximum(squares - 2.0 * points @ centres.T, 0.0))
+
+
+def _spread_out(points: Array, count: int, generator: np.random.Generator) -> Array:
+    """Draw centres among the points, each with probability by its distance to those before."""
+    centres = points[[generator.integers(len(points))]]
+    for _ in range(count - 1):
+        far = np.cumsum(_distances(points, centres).min(axis=1))
+        place = int(np.searchsorted(far, generator.random() * far[-1], side="right"))
+        centres = np.concatenate([centres, points[[min(place, len(points) - 1)]]])
+    return centres
+
+
+def _lloyd(points: Array, centres: Array) -> tuple[Array, float]:
+    """Move centres until no label changes, for a hundred rounds at most; (labels, inertia)."""
+    labels = np.full(len(points), -1)
+    for _ in range(100):
+        distances = _distances(points, centres)
+        nearest = distances.argmin(axis=1)
+        if (nearest == labels).all():
+            break
+        labels = nearest
+        for k in np.unique(labels):
+            centres[k] = points[labels == k].mean(axis=0)
+    return labels, float(distances.min(axis=1).sum())

@@ -1,0 +1,101 @@
+"""The normalised tables of a hidden semi-Markov model, in float64 and in logarithms."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.errors import WeightError
+from tcnzoo.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail
+from tcnzoo.specs.hsmm import HsmmSpec
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the recursions run on; K states, durations 1 .. D in columns 0 .. D - 1.
+
+    Attributes:
+        initial: log pi, (K,).
+        transitions: log A, (K, K), from the row's state to the column's; -inf on the diagonal. A
+            row may sum to less than 1, as in variational inference.
+        durations: log p, (K, D).
+        survival: log S, (K, D).
+        stationary: the signal begins in the midst of a segment.
+        censored: the last segment may go on after the signal.
+    """
+
+    initial: Array
+    transitions: Array
+    durations: Array
+    survival: Array
+    stationary: bool = False
+    censored: bool = True
+
+    @property
+    def log_mean(self) -> Array:
+        """Log of the mean duration, (K,): the sum of the survival."""
+        return log_sum_exp(self.survival, axis=1)
+
+    @property
+    def first(self) -> Array:
+        """Log weight of a state at the start, for each age that it may have there, (K,)."""
+        return np.asarray(self.initial - self.log_mean) if self.stationary else self.initial
+
+    @property
+    def first_durations(self) -> Array:
+        """Log law of what the first segment has left to last, (K, D)."""
+        if not self.stationary:
+            return self.durations
+        return np.asarray(self.survival - self.log_mean[:, None])
+
+    @property
+    def first_survival(self) -> Array:
+        """Log of the sums of that law's tail, (K, D)."""
+        return log_tail(self.first_durations) if self.stationary else self.survival
+
+    @property
+    def last(self) -> Array:
+        """Log weight of the last segment by its length within the signal, (K, D)."""
+        return self.survival if self.censored else self.durations
+
+
+def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
+    """Normalise the weights of a model.
+
+    Args:
+        spec: the model.
+        weights: neutral weights by name.
+    Raises:
+        WeightError: a row that cannot be normalised: a NaN or +inf in it, or nothing above -inf.
+    """
+    held = {name: to_numpy(one).astype(np.float64) for name, one in weights.items()}
+    transitions = held["transition_logits"].copy()
+    np.fill_diagonal(transitions, -np.inf)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores = duration_scores(spec, held)
+    _check("initial_logits", held["initial_logits"][None])
+    _check("transition_logits", transitions)
+    _check("the durations", scores)
+    durations = log_softmax(scores)
+    survival = log_tail(durations)
+    survival[:, 0] = 0.0
+    return Tables(
+        log_softmax(held["initial_logits"]),
+        log_softmax(transitions),
+        durations,
+        survival,
+        spec.start == "stationary",
+        spec.end == "censored",
+    )
+
+
+def _check(name: str, rows: Array) -> None:
+    """Raise WeightError for the first row that has no sum to be divided by."""
+    for place, row in enumerate(rows):
+        if np.isnan(row).any() or not np.isfinite(row.max()):
+            raise WeightError(
+                f"row {place} of {name} cannot be normalised: "
+                f"its scores must be numbers with at least one above -inf, but are {row[:4]}"
+                f"{' ...' if len(row) > 4 else ''}"
+            )
