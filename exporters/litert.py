@@ -100,15 +100,22 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
     model = create(folded, "keras", weights=effective)
     held = [(variable, variable.numpy()) for variable in model.variables]
 
-    def swapped(x: Any) -> Any:
-        return tf.transpose(x, (0, 2, 1)) if len(x.shape) == 3 else x
+    def last(x: Any) -> Any:
+        """Channels last, from (batch, channels[, devices][, time])."""
+        axes = range(len(x.shape))
+        return tf.transpose(x, (0, *axes[2:], 1)) if len(axes) > 2 else x
+
+    def second(x: Any) -> Any:
+        """Channels second again."""
+        axes = range(len(x.shape))
+        return tf.transpose(x, (0, axes[-1], *axes[1:-1])) if len(axes) > 2 else x
 
     def body(x: Any, *embeddings: Any) -> dict[str, Any]:
         constants = [(variable, tf.constant(array)) for variable, array in held]
         with keras.StatelessScope(constants):
-            y = model(swapped(x), embeddings=[swapped(row) for row in embeddings], training=False)
+            y = model(last(x), embeddings=[last(row) for row in embeddings], training=False)
         outputs = y if isinstance(y, tuple) else (y,)
-        return {name: swapped(one) for name, one in zip(OUTPUTS, outputs, strict=False)}
+        return {name: second(one) for name, one in zip(OUTPUTS, outputs, strict=False)}
 
     return body
 

@@ -78,7 +78,7 @@ def program(
         return found, f"takes inputs of shape {options.shape} only"
     if len(shape) == 2:
         return found, "takes any batch"
-    length = "any length" if 2 in axes else f"{shape[2]} time steps only"
+    length = "any length" if len(axes) == 2 else f"{shape[-1]} time steps only"
     return found, f"takes any batch, and {length}"
 
 
@@ -89,12 +89,12 @@ def _open_axes(spec: Spec, options: ExportOptions) -> tuple[tuple[int, ...], tup
     one length keeps it.
     """
     batch, channels, *steps = options.shape
-    longer = [2 * length + 64 for length in steps]
+    longer = [*steps[:-1], *(2 * length + 64 for length in steps[-1:])]
     try:
         spec.output_shape((channels, *longer))
     except InputError:
         return (max(batch, 2), channels, *steps), (0,)
-    return (max(batch, 2), channels, *longer), (0, 2) if steps else (0,)
+    return (max(batch, 2), channels, *longer), (0, 1 + len(steps)) if steps else (0,)
 
 
 def _traced(module: Any, shapes: Sequence[tuple[int, ...]], axes: Sequence[int]) -> Any:

@@ -2,12 +2,22 @@
 
 import math
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tcnzoo.errors import InputError, SignalTooLong
+from tcnzoo.mamba_choice import implementations
 from tcnzoo.params import count
-from tcnzoo.specs import Field1d, GraphSpec, MergeSpec, SequentialSpec, Shape, Spec, TcnSpec
+from tcnzoo.specs import (
+    Field1d,
+    GraphSpec,
+    MergeSpec,
+    SequentialSpec,
+    Shape,
+    Spec,
+    TcnSpec,
+    VqHdpHsmmSpec,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,7 @@ class Description:
         obstacle: why the model cannot stream, or None.
         latency: input steps that must follow before an output is known; None without streaming.
         state_values: values of the streaming state for each signal.
+        mamba2: what its Mamba-2 layers ask for and what they run in here; see mamba_choice.
     """
 
     input_shape: Shape
@@ -61,6 +72,7 @@ class Description:
     obstacle: str | None
     latency: int | None
     state_values: int
+    mamba2: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -90,7 +102,7 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
     length = default_length(spec) if input_length is None else input_length
     if length < 1:
         raise InputError(f"input_length must be at least 1, but is {length}")
-    shape = (_channels(spec), length)
+    shape = spec.signal_shape(length)
     layers = tuple(_rows("", spec, _Place(shape, Field1d())))
     field, obstacle = spec.field(), spec.stream_obstacle()
     return Description(
@@ -105,6 +117,7 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
         obstacle=obstacle,
         latency=None if obstacle else field.delay,
         state_values=0 if obstacle else _state_values(spec),
+        mamba2=implementations(spec),
     )
 
 
@@ -122,7 +135,7 @@ def fitting_length(spec: Spec, wanted: int) -> int:
     wanted = max(wanted, least)
     for length in range(wanted, 2 * wanted):
         try:
-            spec.output_shape((_channels(spec), length))
+            spec.output_shape(spec.signal_shape(length))
         except SignalTooLong:
             break
         except InputError:
@@ -131,17 +144,14 @@ def fitting_length(spec: Spec, wanted: int) -> int:
     return least
 
 
-def _channels(spec: Spec) -> int:
-    """Channels of the input; 2 where any even number will do."""
-    return spec.input_channels or 2
-
-
 def _rows(path: str, spec: Spec, place: _Place) -> Generator[Layer, None, _Place]:
     """Yield the row of each part; return where the signal has come to after the last."""
     if isinstance(spec, TcnSpec):
         return (yield from _tcn_rows(path, spec, place))
     if isinstance(spec, GraphSpec):
         return (yield from _graph_rows(path, spec, place))
+    if isinstance(spec, VqHdpHsmmSpec):
+        return (yield from _branch_rows(path, spec, place))
     if not isinstance(spec, SequentialSpec):
         yield _row(path or "output", spec, place)
         return place.after(spec)
@@ -174,6 +184,21 @@ def _graph_rows(path: str, spec: GraphSpec, place: _Place) -> Generator[Layer, N
     return places[name]
 
 
+def _branch_rows(path: str, spec: VqHdpHsmmSpec, place: _Place) -> Generator[Layer, None, _Place]:
+    """Rows of the parts that read from the projection, one after the other."""
+    shapes, origin = spec.shapes(place.shape), place
+    for name, part in spec.children().items():
+        if name in ("hdp", "hsmm"):  # what they see is not always what another part gives
+            channels = part.input_channels or shapes["hdp"][0]
+            seen = replace(place, shape=(channels, shapes[name][1]))
+            yield _row(_join(path, name), part, seen)
+            continue
+        end = yield from _rows(_join(path, name), part, place)
+        if name in ("encoder", "projection"):
+            place = end
+    return origin.after(spec)
+
+
 def _join(path: str, name: str) -> str:
     """Dotted name below a path."""
     return f"{path}.{name}" if path else name
@@ -187,7 +212,7 @@ def _row(path: str, spec: Spec, before: _Place) -> Layer:
         kind=spec.kind,
         output_shape=after.shape,
         **count(spec.params())._asdict(),
-        macs=spec.macs(before.shape[1] if len(before.shape) == 2 else None),
+        macs=spec.macs_of(before.shape),
         receptive_field=after.field.size,
         stride=str(after.field.stride),
     )

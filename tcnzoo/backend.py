@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
 
 from tcnzoo.arrays import Array
+from tcnzoo.codebook import Quantized
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.params import Param, Weights
 from tcnzoo.specs import Shape, Spec, StateItem
@@ -24,12 +25,20 @@ NEEDS = {
     "mlx": ("mlx.core",),
     "keras": ("keras",),
     "h5py": ("h5py",),
+    "mamba-ssm": ("mamba_ssm",),
 }
 
 # The model itself among its parts in a trace; no part can have this name.
 ROOT = "(model)"
 
 Output = Array | dict[str, Array]
+
+
+def first(y: Any) -> Any:
+    """The output that the next layer would see, of a block that has several."""
+    if isinstance(y, dict):
+        return next(iter(y.values()))
+    return y[0] if isinstance(y, tuple) else y
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,7 @@ class Handle:
         device: where it runs, None for the framework's default.
         params, state: tables of the spec.
         obstacle: why the model cannot stream, or None.
+        rank: axes of a signal, 3, or 4 for one with devices.
     """
 
     spec: Spec
@@ -72,6 +82,7 @@ class Handle:
     params: dict[str, Param] = field(init=False)
     state: dict[str, StateItem] = field(init=False)
     obstacle: str | None = field(init=False)
+    rank: int = field(init=False)
     _checked: set[Shape] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -79,6 +90,14 @@ class Handle:
         self.params = self.spec.params()
         self.state = self.spec.state()
         self.obstacle = self.spec.stream_obstacle()
+        self.rank = self.spec.signal_rank
+
+    @property
+    def wanted(self) -> str:
+        """The axes of an input, in words."""
+        if self.rank == 4:
+            return "(batch, channels, devices, time)"
+        return "(batch, channels, time), or (batch, channels) for a model of vectors"
 
     def check_streamable(self) -> None:
         """Raise InputError, with the reason, unless every part of the model can stream."""
@@ -86,13 +105,13 @@ class Handle:
             raise InputError(f"this model cannot stream: {self.obstacle}")
 
     def check_input(self, x: Any, embeddings: Sequence[Any]) -> None:
-        """Raise InputError unless x is a (batch, channels[, time]) array that the model takes."""
+        """Raise InputError unless x is a (batch, channels[, time]) array that the model takes.
+
+        A model of signals with devices takes (batch, channels, devices, time).
+        """
         shape = tuple(x.shape)
-        if len(shape) not in (2, 3):
-            raise InputError(
-                "the input must be (batch, channels, time), or (batch, channels) for a model of "
-                f"vectors, but has shape {shape}"
-            )
+        if len(shape) != self.rank and (self.rank == 4 or len(shape) != 2):
+            raise InputError(f"the input must be {self.wanted}, but has shape {shape}")
         if shape[1:] not in self._checked:
             self.spec.output_shape(shape[1:])
             self._checked.add(shape[1:])
@@ -105,7 +124,7 @@ def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> Non
     if len(embeddings) != len(wanted):
         raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
     for index, (embedding, one) in enumerate(zip(embeddings, wanted, strict=True)):
-        expected = (shape[0], one.channels) + ((shape[2],) if one.per_step else ())
+        expected = (shape[0], one.channels) + ((shape[-1],) if one.per_step else ())
         if tuple(embedding.shape) != expected:
             raise InputError(
                 f"embedding {index} must have shape {expected}, but has {tuple(embedding.shape)}"
@@ -117,11 +136,13 @@ class Backend(Protocol):
 
     NAME: str
     DTYPES: tuple[str, ...]
+    # Names of what `build` takes besides; a backend that has none may leave it out.
+    OPTIONS: tuple[str, ...]
 
     def info(self) -> BackendInfo:
         """Versions and devices."""
 
-    def build(self, spec: Spec, dtype: str, device: str | None) -> Any:
+    def build(self, spec: Spec, dtype: str, device: str | None, **options: Any) -> Any:
         """Make the native module in evaluation mode with a Handle `tcnzoo`; weights undefined."""
 
     def get_weights(self, model: Any) -> Weights:
@@ -145,15 +166,21 @@ class Backend(Protocol):
         self,
         model: Any,
         x: Array,
-        target: Array,
-        loss: str,
+        target: Any,
+        loss: str | Mapping[str, str],
         embeddings: Sequence[Array],
         training: bool,
     ) -> tuple[float, Weights]:
-        """Loss, and its gradients for every trained parameter and for `input`, neutral."""
+        """Loss, and its gradients for every trained parameter and for `input`, neutral.
+
+        Of a model with several outputs, `target` and `loss` are dictionaries by output.
+        """
 
     def trace(self, model: Any, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
         """Run in evaluation mode; return every part's output by dotted path, its own as ROOT."""
+
+    def quantize(self, model: Any, x: Array, mask: Array | None) -> Quantized:
+        """Run a quantiser in evaluation mode; numpy arrays, in neutral layout."""
 
 
 @functools.cache
@@ -246,3 +273,12 @@ def check_dtype(backend: Backend, dtype: str) -> str:
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
     return dtype
+
+
+def check_options(backend: Backend, options: Mapping[str, Any]) -> None:
+    """Raise InputError for the first option of `create` that the backend lacks."""
+    known = getattr(backend, "OPTIONS", ())
+    for name in options:
+        if name not in known:
+            near = suggestion(name, [*known, "seed", "weights", "device", "dtype"])
+            raise InputError(f"backend {backend.NAME!r} has no option {name!r}{near}")

@@ -79,13 +79,13 @@ def bench(
         say(f"building {name}")
         models[name] = create(spec, name, device=device)
     signal = np.random.Generator(np.random.PCG64(0)).standard_normal(
-        (1, spec.input_channels or 2, length), dtype=np.float32
+        (1, *spec.signal_shape(length)), dtype=np.float32
     )
     tasks = {name: _forward(model, signal) for name, model in models.items()}
     rows = _rounds("forward", length, tasks, rounds, say)
     if spec.stream_obstacle() is None:
         for size in chunks:
-            chunk = np.resize(signal, (1, signal.shape[1], size))
+            chunk = np.resize(signal, (*signal.shape[:-1], size))
             tasks = {name: _step(model, chunk) for name, model in models.items()}
             rows += _rounds(f"step {size}", size, tasks, rounds, say)
     return rows

@@ -44,7 +44,7 @@ _USE = """\
 import tcnzoo
 
 model = tcnzoo.load("{folder}", backend="torch")  # or mlx, keras, numpy
-y = tcnzoo.predict(model, x)  # x: (batch, {channels}, time)
+y = tcnzoo.predict(model, x)  # x: (batch, {axes}, time)
 ```
 
 From a repository of the hub, in torch:
@@ -137,10 +137,16 @@ def _body(path: Path, spec: Spec, licence: str | None, parity: "ParityReport | N
     sections = {
         "Model": _table(("", ""), _facts(spec, description, licence)),
         "Layers": _layers(spec, description),
-        "Use": _USE.format(folder=path.parent.name, channels=spec.input_channels or "channels"),
+        "Use": _USE.format(folder=path.parent.name, axes=_axes(spec)),
         "Parity": _NO_PARITY if parity is None else _parity(parity),
     }
     return "\n".join(f"## {title}\n\n{text}" for title, text in sections.items())
+
+
+def _axes(spec: Spec) -> str:
+    """What stands between batch and time in the model's input."""
+    channels = str(spec.input_channels or "channels")
+    return f"{channels}, {spec.input_devices or 'devices'}" if spec.signal_rank == 4 else channels
 
 
 def _facts(spec: Spec, found: Description, licence: str | None) -> Iterator[tuple[str, str]]:

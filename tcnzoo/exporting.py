@@ -14,7 +14,7 @@ from tcnzoo import analysis, signals
 from tcnzoo.arrays import Array
 from tcnzoo.backend import Handle
 from tcnzoo.checkpoint import refuse_existing
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SpecError
 from tcnzoo.exported import ExportReport, compare
 from tcnzoo.exports import (
     Exporter,
@@ -110,7 +110,8 @@ def export(
     _check_destination(path, exporter, overwrite)
     check_installed(exporter)
     model = _read(source, from_format, hints, seed)
-    cases = _cases(inputs, representative, vectors)
+    rank_of = 2 if vectors else model.spec.signal_rank
+    cases = _cases(inputs, representative, rank_of)
     options = ExportOptions(
         channels=_channels(model.spec, cases),
         input_length=None if vectors else _length(model, input_length, cases),
@@ -121,6 +122,7 @@ def export(
         precision=precision,  # type: ignore[arg-type] # likewise
         representative=cases.get("representative"),
         seed=seed,
+        devices=_devices(model.spec, cases) if rank_of == 4 else None,
     )
     check_options(exporter, options)
     _check_model(model.spec, options, cases)
@@ -174,25 +176,31 @@ def _folds(options: ExportOptions) -> bool:
     return options.rank == 4 or options.precision != "float32"
 
 
-def _cases(inputs: Any, representative: Any, vectors: bool) -> dict[str, Array]:
+def _cases(inputs: Any, representative: Any, rank: int) -> dict[str, Array]:
     """The signals that were given, by the name that they have in the report."""
     cases: dict[str, Array] = {}
     if inputs is not None:
         label = str(inputs) if isinstance(inputs, str | os.PathLike) else "input"
-        cases[label] = _signals(inputs, vectors)
+        cases[label] = _signals(inputs, rank)
     if representative is not None:
-        cases["representative"] = _signals(representative, vectors)
+        cases["representative"] = _signals(representative, rank)
     return cases
 
 
-def _signals(given: Any, vectors: bool) -> Array:
-    """Signals of a file or array as (batch, channels, time), vectors as (batch, channels)."""
+# Axes of what is exported, by their number.
+AXES = {
+    2: "(channels,) or (batch, channels)",
+    3: "(batch, channels, time)",
+    4: "(batch, channels, devices, time)",
+}
+
+
+def _signals(given: Any, rank: int) -> Array:
+    """Signals of a file or array, of so many axes, or of one less where there is only one."""
     array = signals.read_signal(Path(given)) if isinstance(given, str | os.PathLike) else given
     array = np.asarray(array, dtype=np.float32)
-    rank = 2 if vectors else 3
     if array.ndim not in (rank - 1, rank):
-        expected = "(channels,) or (batch, channels)" if vectors else "(batch, channels, time)"
-        raise InputError(f"the input must be {expected}, but has shape {array.shape}")
+        raise InputError(f"the input must be {AXES[rank]}, but has shape {array.shape}")
     return array[None] if array.ndim == rank - 1 else array
 
 
@@ -202,16 +210,27 @@ def _channels(spec: Spec, cases: Mapping[str, Array]) -> int:
     return spec.input_channels or (given[0] if given else 2)
 
 
+def _devices(spec: Spec, cases: Mapping[str, Array]) -> int:
+    """Devices of the input: the model's, else those of what was given, else two."""
+    given = [array.shape[2] for array in cases.values()]
+    return spec.input_devices or (given[0] if given else 2)
+
+
 def _length(model: _Model, asked: int | None, cases: Mapping[str, Array]) -> int:
     """Time steps: those asked for, given, meant by the preset, or enough to fill the field."""
     if asked is not None:
         return asked
-    given = [array.shape[2] for array in cases.values()]
+    given = [array.shape[-1] for array in cases.values()]
     return given[0] if given else model.length or analysis.default_length(model.spec)
 
 
 def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array]) -> None:
     """Raise InputError unless the model takes the signals, and can stream where it shall."""
+    if spec.output_names:
+        raise SpecError(
+            f"a {spec.kind} gives several outputs, of which no exporter writes those over "
+            "segments; export the part that scores codes (tcnzoo.code_scores)"
+        )
     if options.batch_size < 1:
         raise InputError(f"batch_size must be at least 1, but is {options.batch_size}")
     for shape in (options.shape, *(array.shape for array in cases.values())):

@@ -44,6 +44,7 @@ class ExportOptions:
         precision: of the written weights.
         representative: (signals, channels[, time]), float32, to choose the ranges of int8 by.
         seed: of whatever is random.
+        devices: of the input, for a model of signals (batch, channels, devices, time).
     """
 
     channels: int
@@ -55,11 +56,13 @@ class ExportOptions:
     precision: Precision = "float32"
     representative: Array | None = field(default=None, compare=False)
     seed: int = 0
+    devices: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the neutral input: (batch, channels, time), or (batch, channels) for vectors."""
-        steps = () if self.input_length is None else (self.input_length,)
+        """Of the neutral input: (batch, channels[, devices], time), or (batch, channels)."""
+        devices = () if self.devices is None else (self.devices,)
+        steps = () if self.input_length is None else (*devices, self.input_length)
         return self.batch_size, self.channels, *steps
 
 

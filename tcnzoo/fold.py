@@ -7,7 +7,14 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.params import Weights, check_weights, weight_norm_gain
-from tcnzoo.specs import BatchNormSpec, GraphSpec, SequentialSpec, Spec, WeightNormSpec
+from tcnzoo.specs import (
+    BatchNormSpec,
+    GraphSpec,
+    SequentialSpec,
+    Spec,
+    VqHdpHsmmSpec,
+    WeightNormSpec,
+)
 from tcnzoo.zoo import parse_spec
 
 
@@ -44,6 +51,10 @@ def _folded_document(spec: Spec, batch_norm: bool) -> dict[str, Any]:
     if isinstance(spec, SequentialSpec):
         document["layers"] = {
             name: _folded_document(one, batch_norm) for name, one in spec.layers.items()
+        }
+    if isinstance(spec, VqHdpHsmmSpec):
+        document |= {
+            name: _folded_document(one, batch_norm) for name, one in spec.children().items()
         }
     if isinstance(spec, GraphSpec):
         for name, node in spec.nodes.items():

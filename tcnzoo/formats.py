@@ -37,6 +37,7 @@ BUILT_IN = {
     "mamba-ssm": "tcnzoo.weights_convert.mamba_ssm",
     "transformers-mamba2": "tcnzoo.weights_convert.transformers_mamba2",
     "brain-go-brr": "tcnzoo.weights_convert.brain_go_brr",
+    "vector-quantize-pytorch": "tcnzoo.weights_convert.vector_quantize_pytorch",
 }
 
 

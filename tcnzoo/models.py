@@ -13,14 +13,15 @@ from tcnzoo.backend import (
     backend_of,
     check_dtype,
     check_embeddings,
+    check_options,
     get_backend,
     handle_of,
 )
 from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, suggestion
 from tcnzoo.lazy import facts_of
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
-from tcnzoo.specs import Spec
+from tcnzoo.specs import Shape, Spec
 from tcnzoo.streaming import State, check_state, initial_state
 from tcnzoo.zoo import load_spec
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from tcnzoo.parity import ParityReport
 
 LOSSES = ("mse", "mae", "bce", "cross_entropy")
+# What stands for a loss where an output is itself a scalar to be minimised.
+TERM = "term"
 
 
 def create(
@@ -38,6 +41,7 @@ def create(
     weights: Mapping[str, Array] | None = None,
     device: str | None = None,
     dtype: str = "float32",
+    **options: Any,
 ) -> Any:
     """Build the native module of a model, in evaluation mode.
 
@@ -48,21 +52,28 @@ def create(
         weights: neutral weights to use instead of initial ones.
         device: the framework's own name (`cuda`, `mps`, `cpu`, `gpu`); None for its default.
         dtype: `float32`, or a 16-bit type where the framework has it.
+        options: of the backend, whatever the spec. torch has `checkpointing="blocks"` (temporal
+            blocks and Mamba-2 layers are computed once more in the backward pass, for less memory
+            and the same numbers), `tf32=True` (CUDA may round products of float32 to TF32 in this
+            model's calls; torch's own switches are put back) and `autocast="bfloat16"` or
+            `"float16"` (mixed precision offline; weights and outputs stay float32).
     Returns:
         torch.nn.Module (channels first), mlx.nn.Module or keras.Model (channels last), or the numpy
         block (channels first).
     Raises:
         SpecError: unknown model or field, or a dtype that the backend lacks.
         BackendMissing: unknown backend, or its framework is not installed.
+        InputError: an option that the backend lacks, or a value that it does not take.
         WeightError: `weights` do not fit the spec.
     """
     spec = load_spec(name_or_spec)
     engine = get_backend(backend)
+    check_options(engine, options)
     table = spec.params()
     if weights is not None:
         check_weights(table, weights)
     chosen = initial_weights(table, seed) if weights is None else dict(weights)
-    model = engine.build(spec, check_dtype(engine, dtype), device)
+    model = engine.build(spec, check_dtype(engine, dtype), device, **options)
     engine.set_weights(model, chosen)
     return model
 
@@ -77,7 +88,8 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
 
     Args:
         model: from `create` or `load`.
-        x: (batch, channels, time), or (batch, channels) for a model of vectors.
+        x: (batch, channels, time), or (batch, channels) for a model of vectors, or
+            (batch, channels, devices, time) for one of signals with devices.
         embeddings: one array for each embedding of the spec, (batch, channels) or
             (batch, channels, time).
     Returns:
@@ -125,9 +137,11 @@ def step(
     handle = handle_of(model)
     chunk, rows = to_numpy(chunk), [to_numpy(row) for row in embeddings]
     channels = handle.spec.input_channels
-    if chunk.ndim != 3 or (channels is not None and chunk.shape[1] != channels):
+    if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
+        devices = ", devices" if handle.rank == 4 else ""
         raise InputError(
-            f"a chunk must be (batch, {channels or 'channels'}, time), but has shape {chunk.shape}"
+            f"a chunk must be (batch, {channels or 'channels'}{devices}, time), "
+            f"but has shape {chunk.shape}"
         )
     handle.check_streamable()
     check_embeddings(handle.spec, chunk.shape, rows)
@@ -167,7 +181,7 @@ def gradients(
     model: Any,
     x: Any,
     target: Any,
-    loss: str = "mse",
+    loss: str | Mapping[str, str] = "mse",
     *,
     embeddings: Sequence[Any] = (),
     training: bool = False,
@@ -175,11 +189,13 @@ def gradients(
     """Loss of a model on one batch and its gradients, by the framework's own differentiation.
 
     Args:
-        model: of any backend but numpy, with one output.
-        x: (batch, channels, time) or (batch, channels).
+        model: of any backend but numpy.
+        x: as in `predict`.
         target: of the output's shape; for `cross_entropy` integer classes without the channel axis.
+            Of a model with several outputs, a dictionary by output.
         loss: `mse`, `mae`, `bce` (on logits) or `cross_entropy` (on logits over channels), each the
-            mean over all values.
+            mean over all values. Of a model with several outputs, a dictionary from those that
+            matter to losses, which are added up; `term` takes an output that is a scalar as it is.
         embeddings: as in `predict`.
         training: use batch statistics (and update the running ones) and dropout, as a training step
             does; the model is in evaluation mode afterwards.
@@ -188,18 +204,54 @@ def gradients(
     Raises:
         InputError: an unknown loss, or shapes that do not fit.
     """
-    if loss not in LOSSES:
-        raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    x, target, rows = to_numpy(x), to_numpy(target), [to_numpy(row) for row in embeddings]
+    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
     handle = handle_of(model)
+    several = handle.spec.output_names
+    if not several and loss not in LOSSES:
+        raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
     handle.check_input(x, rows)
-    shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
+    if several:
+        target = _checked_targets(handle.spec, x.shape, target, loss)
+    else:
+        target = to_numpy(target)
+        _check_target(target, (x.shape[0], *handle.spec.output_shape(x.shape[1:])), str(loss))
+    return _engine(model).gradients(model, x, target, loss, rows, training)
+
+
+def _check_target(target: Array, shape: Shape, loss: str) -> None:
+    """Raise InputError unless a target has the shape that goes with an output's."""
     wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
     if target.shape != wanted:
         raise InputError(
             f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}"
         )
-    return _engine(model).gradients(model, x, target, loss, rows, training)
+
+
+def _checked_targets(
+    spec: Spec, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
+) -> dict[str, Array]:
+    """The targets of a model with several outputs, by output; a term has none."""
+    if isinstance(loss, str) or not loss or not isinstance(target, Mapping):
+        raise InputError(
+            "the model has several outputs, so target and loss must be dictionaries by output: "
+            f"{', '.join(spec.output_names)}"
+        )
+    shapes = {name: (x_shape[0], *one) for name, one in spec.output_shapes(x_shape[1:]).items()}
+    found = {}
+    for name, one in loss.items():
+        if one not in (*LOSSES, TERM):
+            raise InputError(f"loss must be one of {', '.join((*LOSSES, TERM))}, but is {one!r}")
+        if name not in spec.output_names:
+            raise InputError(f"no output {name!r}{suggestion(name, list(spec.output_names))}")
+        if one == TERM:
+            if name in shapes:
+                raise InputError(f"loss 'term' takes a scalar output, but {name!r} is none")
+            continue
+        if name not in target or name not in shapes:
+            raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
+        found[name] = to_numpy(target[name])
+        _check_target(found[name], shapes[name], one)
+    return found
 
 
 def save(
@@ -242,19 +294,21 @@ def load(
     *,
     device: str | None = None,
     dtype: str | None = None,
+    **options: Any,
 ) -> Any:
     """Build the native module of a checkpoint directory, in evaluation mode.
 
     Args:
         directory: written by `save` or `tcnzoo convert`.
-        backend, device: as in `create`.
+        backend, device, options: as in `create`.
         dtype: None for the type in the file.
     Raises:
         InputError: no checkpoint there.
         WeightError: a broken file, or tensors that do not fit the spec.
     """
     spec, weights = open_checkpoint(directory)
-    return create(spec, backend, weights=weights, device=device, dtype=dtype or _dtype_of(weights))
+    dtype = dtype or _dtype_of(weights)
+    return create(spec, backend, weights=weights, device=device, dtype=dtype, **options)
 
 
 def _dtype_of(weights: Mapping[str, Array]) -> str:

@@ -22,12 +22,13 @@ class Init:
     Attributes:
         name: `constant`, `normal`, `uniform`, `xavier_normal`, `xavier_uniform`, `kaiming_normal`,
             `kaiming_uniform`, `norm_of` (the weight-norm gain: norm of the sibling `sibling`),
-            `log_uniform` (logarithm of a value uniform within `bounds`), or `softplus_inverse` (x
-            with softplus(x) log-uniform within `bounds`, and at least `floor`).
+            `copy_of` (the sibling's values), `log_uniform` (logarithm of a value uniform within
+            `bounds`), or `softplus_inverse` (x with softplus(x) log-uniform within `bounds`, and at
+            least `floor`).
         gain: factor on the standard deviation or bound; the value itself for `constant`.
         fan_in: inputs that one output sums over.
         fan_out: outputs that one input feeds.
-        sibling: for `norm_of`, the last part of the direction parameter's name.
+        sibling: for `norm_of` and `copy_of`, the last part of the other parameter's name.
         bounds, floor: of the last two laws.
     Source:
         Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming, fan-in mode), as torch.nn.init.
@@ -125,9 +126,11 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
     generator = np.random.Generator(np.random.PCG64(seed))
     weights: Weights = {}
     for name, param in table.items():
+        sibling = name.rpartition(".")[0] + "." * ("." in name) + param.init.sibling
         if param.init.name == "norm_of":
-            direction = weights[name.rpartition(".")[0] + "." * ("." in name) + param.init.sibling]
-            values = weight_norm_gain(direction, param.axes)
+            values = weight_norm_gain(weights[sibling], param.axes)
+        elif param.init.name == "copy_of":
+            values = weights[sibling]
         else:
             values = _draw(param.init, param.shape, generator)
         weights[name] = values.astype(np.float32)

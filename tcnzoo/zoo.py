@@ -22,6 +22,7 @@ class InputFacts(BaseModel):
         channels: of the signal.
         length: time steps of one window.
         sampling_rate: in Hz, where there is one.
+        devices: where the signal is (channels, devices, time).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,6 +30,7 @@ class InputFacts(BaseModel):
     channels: int
     length: int
     sampling_rate: float | None = None
+    devices: int | None = None
 
 
 class Preset(BaseModel):

@@ -199,6 +199,92 @@ def _mamba():
         yield f"bi_mamba2-shared{shared:d}", spec, SIGNAL
 
 
+DEVICES = (2, 3, 2, 19)
+
+
+def conv2d(*kernel_size, **fields):
+    return {
+        "kind": "conv2d", "in_channels": 3, "out_channels": 5, "kernel_size": list(kernel_size),
+        "devices": 2, **fields,
+    }  # fmt: skip
+
+
+def _devices():
+    for padding, dilation in itertools.product(("causal", "same", "valid"), (1, 3)):
+        spec = conv2d(1, 4, padding=padding, dilation=dilation)
+        yield f"conv2d-{padding}-d{dilation}", spec, DEVICES
+    yield "conv2d-rows", conv2d(2, 3, padding="same"), DEVICES
+    yield "conv2d-rows-dilated", conv2d(2, 3, dilation=2, bias=False), DEVICES
+    yield "conv2d-three-devices", conv2d(2, 3, devices=3), (2, 3, 3, 19)
+    grouped = conv2d(2, 3, groups=3, in_channels=6, out_channels=9, dilation=2)
+    yield "conv2d-groups", grouped, (2, 6, 2, 19)
+    yield "conv2d-1x1", conv2d(1, 1, devices=None), DEVICES
+    block = {"kind": "temporal_block_2d", "in_channels": 3, "channels": 5, "devices": 2}
+    for norm, causal in itertools.product(("batch_norm", "layer_norm", "none"), (True, False)):
+        spec = {**block, "norm": norm, "causal": causal, "dilation": 2}
+        yield f"temporal_block_2d-{norm}-causal{causal:d}", spec, DEVICES
+    tcn = {"kind": "tcn_2d", "in_channels": 3, "channels": [4, 4, 6], "devices": 2}
+    yield "tcn_2d", tcn, DEVICES
+    yield "tcn_2d-dilations", {**tcn, "dilations": [3, 1, 2], "activation": "silu"}, DEVICES
+    attention = {"kind": "device_attention", "channels": 6, "heads": 2}
+    yield "device_attention", attention, (2, 6, 2, 19)
+    three = {**attention, "devices": 3, "heads": 3, "residual": False, "dropout": 0.2}
+    yield "device_attention-three", three, (2, 6, 3, 19)
+    for mode in ("average", "max", "concat"):
+        yield f"device_pool-{mode}", {"kind": "device_pool", "mode": mode, "devices": 2}, DEVICES
+    yield "device_split", {"kind": "device_split"}, (2, 6, 19)
+    layers = {
+        "tcn": tcn,
+        "attention": attention,
+        "norm": {"kind": "batch_norm", "channels": 6},
+        "together": {"kind": "device_pool", "mode": "concat", "devices": 2},
+        "apart": {"kind": "device_split", "devices": 3},
+    }
+    yield "sequential-devices", {"kind": "sequential", "layers": layers}, DEVICES
+
+
+def _hdps():
+    spec = {"kind": "hdp", "clusters": 5, "channels": 3, "gamma": 1.5}
+    yield "hdp-gaussian", spec, SIGNAL
+    yield "hdp-cool", {**spec, "temperature": 0.3, "variance_floor": 0.2}, SIGNAL
+    yield "hdp-codes", {"kind": "hdp", "clusters": 4, "components": "codes", "codes": 6}, (2, 6, 37)
+
+
+def _hsmms():
+    spec = {"kind": "hsmm", "states": 4, "max_duration": 6}
+    gaussian = {**spec, "channels": 3}
+    yield "hsmm-posterior", {**gaussian, "duration": "negative_binomial"}, SIGNAL
+    filtered = {**gaussian, "duration": "gaussian", "start": "stationary", "output": "filtered"}
+    yield "hsmm-filtered", filtered, SIGNAL
+    codes = {"emission": "categorical", "encoding": "one_hot", "codes": 3}
+    yield "hsmm-codes", {**spec, **codes, "output": "filtered"}, SIGNAL
+    neural = {"emission": "neural", "hidden": [5], "duration": "categorical"}
+    yield "hsmm-neural", {**gaussian, **neural, "end": "none"}, SIGNAL
+
+
+def vector_quantizer(**fields):
+    spread = {"name": "normal", "gain": 1.0}
+    return {
+        "kind": "vector_quantizer", "channels": 3, "codes": 7, "initializer": spread, **fields
+    }  # fmt: skip
+
+
+def _quantizers():
+    for name, fields in {
+        "plain": {},
+        "rotation": {"gradient": "rotation", "kmeans_iterations": 3},
+        "cosine": {"cosine": True},
+        "gradient": {"update": "gradient"},
+    }.items():
+        yield f"vector_quantizer-{name}", vector_quantizer(**fields), SIGNAL
+    yield "vector_quantizer-vector", vector_quantizer(cosine=True), (4, 3)
+    for shared in (False, True):
+        spec = {"kind": "residual_vq", "levels": 3, "shared": shared}
+        yield f"residual_vq-shared{shared:d}", {**spec, "quantizer": vector_quantizer()}, SIGNAL
+    yield "fsq", {"kind": "fsq", "levels": [4, 5, 8]}, SIGNAL
+    yield "fsq-vector", {"kind": "fsq", "levels": [3, 6]}, (4, 2)
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -225,7 +311,8 @@ BLOCKS = {
     name: (spec, shape)
     for family in (
         _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
-        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _composed, _graphs,
+        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _devices, _hdps, _quantizers,
+        _composed, _graphs, _hsmms,
     )
     for name, spec, shape in family()
 }  # fmt: skip

@@ -99,9 +99,9 @@ def assert_parity(spec, backend, *shape, label=""):
 def stream(model, x, cuts, rows=(), state=None):
     """Feed x in chunks that end at `cuts` and at the end; return (all outputs, last state)."""
     state = tcnzoo.init_state(model, x.shape[0]) if state is None else state
-    edges, pieces = [0, *cuts, x.shape[2]], []
+    edges, pieces = [0, *cuts, x.shape[-1]], []
     for start, stop in zip(edges[:-1], edges[1:], strict=True):
         part = [row[:, :, start:stop] if row.ndim == 3 else row for row in rows]
-        piece, state = tcnzoo.step(model, x[:, :, start:stop], state, embeddings=part)
+        piece, state = tcnzoo.step(model, x[..., start:stop], state, embeddings=part)
         pieces.append(piece)
-    return np.concatenate(pieces, axis=2), state
+    return np.concatenate(pieces, axis=-1), state

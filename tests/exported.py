@@ -8,10 +8,11 @@ from tests.compare import noise, reference, rows_for, weights_of
 
 
 def options_for(shape, **options):
-    """Options for inputs of one shape, (batch, channels[, time])."""
+    """Options for inputs of one shape, (batch, channels[[, devices], time])."""
     batch, channels, *time = shape
-    length = time[0] if time else None
-    return ExportOptions(channels, length, batch_size=batch, **options)
+    length = time[-1] if time else None
+    devices = time[0] if len(time) == 2 else None
+    return ExportOptions(channels, length, batch_size=batch, devices=devices, **options)
 
 
 def written(to, spec, shape, folder, **options):

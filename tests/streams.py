@@ -75,11 +75,26 @@ def _mambas():
     yield "down-mamba2-up", {"kind": "sequential", "layers": layers}
 
 
+def _quantizers():
+    """Codes of each step, behind a layer with a state."""
+    layers = {"conv": conv1d(out_channels=3), "codes": BLOCKS["residual_vq-shared0"][0]}
+    yield "conv-codes", {"kind": "sequential", "layers": layers}
+
+
+def _devices():
+    """Signals of two devices, through kernels that span one or both of them."""
+    for name in ("conv2d-causal-d3", "conv2d-rows-dilated", "conv2d-groups", "tcn_2d-dilations"):
+        yield name, BLOCKS[name][0]
+    yield "sequential-devices", BLOCKS["sequential-devices"][0]
+
+
 def _streamed_se():
     return {"kind": "squeeze_excitation", "channels": 3, "reduction": 0, "pool": "cumulative"}
 
 
 STREAMED = {**dict(_streamed()), **dict(_windows_and_graphs()), **dict(_mambas())}
+STREAMED |= dict(_quantizers())
+STREAMED_DEVICES = dict(_devices())
 STREAMED_TCNS = {
     "weight_norm": tcn(norm="weight_norm", output_projection=2),
     "batch_norm-skip": tcn(norm="batch_norm", skip_connections=True, dilations=[3, 1, 2]),

@@ -73,7 +73,12 @@ def specs(draw):
             "tcn", in_channels=width[2], channels=[width[3], width[4]], kernel_size=draw(size),
             gate=draw(flag), skip_connections=draw(flag),
         ),
-        "head": layer("dense", in_features=width[4], out_features=width[5], bias=draw(flag)),
+        "head": layer("dense", in_features=width[4], out_features=2 * width[5], bias=draw(flag)),
+        "apart": layer("device_split"),
+        "between": layer(
+            "conv2d", in_channels=width[5], out_channels=width[0], devices=2,
+            kernel_size=[draw(st.integers(1, 2)), draw(size)], bias=draw(flag),
+        ),
     }  # fmt: skip
     return tcnzoo.load_spec({"kind": "sequential", "layers": layers})
 

@@ -60,7 +60,7 @@ def constants(path):
 )
 def test_package_holds_the_weights_of_a_preset(name, precision, tmp_path):
     spec = tcnzoo.load_spec(name)
-    shape = (2, spec.input_channels, LENGTHS[name])
+    shape = (2, *spec.signal_shape(LENGTHS[name]))
     path, _ = written("coreml", spec, shape, tmp_path, dynamic=False, precision=precision)
     description = loaded(path).get_spec().description
     output = (2, *spec.output_shape(shape[1:]))
@@ -152,6 +152,6 @@ def test_can_run_tells_the_platform(monkeypatch):
 @pytest.mark.parametrize("precision, tolerance", [("float32", 1e-4), ("float16", 5e-3)])
 @pytest.mark.parametrize("name", PRESETS)
 def test_prediction_equals_reference(name, precision, tolerance, tmp_path):
-    shape = (1, tcnzoo.load_spec(name).input_channels, LENGTHS[name])
+    shape = (1, *tcnzoo.load_spec(name).signal_shape(LENGTHS[name]))
     path, options = written("coreml", name, shape, tmp_path, dynamic=False, precision=precision)
     assert_close(*ran("coreml", name, path, options, shape), tolerance=tolerance)

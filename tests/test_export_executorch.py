@@ -36,7 +36,7 @@ def test_block_equals_reference(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["tcn-base", "deepepi", "tcn-se-gated"])
 def test_preset_equals_reference(name, tmp_path):
-    shape = (1, tcnzoo.load_spec(name).input_channels, LENGTHS[name])
+    shape = (1, *tcnzoo.load_spec(name).signal_shape(LENGTHS[name]))
     path, options = written("executorch", name, shape, tmp_path, dynamic=False)
     assert_close(*ran("executorch", name, path, options, shape))
 

@@ -33,7 +33,7 @@ SOME += [name for name in ("mamba2-dt_limit", "bi_mamba2_layer") if name not in 
 
 def preset_shape(name, batch=1):
     """A short input of a preset."""
-    return batch, tcnzoo.load_spec(name).input_channels, LENGTHS[name]
+    return batch, *tcnzoo.load_spec(name).signal_shape(LENGTHS[name])
 
 
 def representative(*shape):

@@ -39,6 +39,8 @@ OF_LENGTH = {
         "rms_norm-g2", "mamba2-groups", "mamba2-d_ssm", "bi_mamba2-shared1",
     )
 }  # fmt: skip
+# A recursion over time, which is refused.
+WRITTEN = [name for name, (spec, _) in BLOCKS.items() if spec["kind"] != "hsmm"]
 
 
 def inside(path):
@@ -49,7 +51,7 @@ def inside(path):
 
 
 @pytest.mark.parametrize("dynamic", [True, False], ids=["open", "static"])
-@pytest.mark.parametrize("name", BLOCKS)
+@pytest.mark.parametrize("name", WRITTEN)
 def test_block_equals_reference(name, dynamic, tmp_path):
     spec, shape = BLOCKS[name]
     path, options = written("onnx", spec, shape, tmp_path, dynamic=dynamic)
@@ -79,13 +81,13 @@ def test_tcn_equals_reference(row, tmp_path):
 @pytest.mark.parametrize("name", LENGTHS)
 def test_preset_equals_reference(name, tmp_path):
     spec = shallow(name)
-    shape = (1, spec.input_channels, LENGTHS[name])
+    shape = (1, *spec.signal_shape(LENGTHS[name]))
     path, options = written("onnx", spec, shape, tmp_path)
     inside(path)
     assert_close(*ran("onnx", spec, path, options, shape))
 
 
-@pytest.mark.parametrize("name", [name for name in BLOCKS if "d3" not in name])
+@pytest.mark.parametrize("name", [name for name in WRITTEN if "d3" not in name])
 def test_half_precision_is_near_the_reference(name, tmp_path):
     spec, shape = BLOCKS[name]
     path, options = written("onnx", spec, shape, tmp_path, precision="float16")

@@ -19,7 +19,9 @@ onnxruntime = pytest.importorskip("onnxruntime")
 MODELS = {
     name: (spec, shape)
     for name, (spec, shape) in BLOCKS.items()
-    if len(shape) == 3 and not tcnzoo.load_spec(spec).stream_obstacle()
+    if len(shape) == 3
+    and spec["kind"] != "hsmm"  # refused, see test_hsmm_errors
+    and not tcnzoo.load_spec(spec).stream_obstacle()
 }
 MODELS |= {name: (spec, (2, 3, 53)) for name, spec in {**STREAMED, **STREAMED_TCNS}.items()}
 

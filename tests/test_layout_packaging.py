@@ -28,7 +28,7 @@ def package_files() -> Iterator[tuple[str, Path]]:
     """Yield (name of the package as installed, file) for all code and data of the checkout."""
     for name, folder in SETUPTOOLS["package-dir"].items():
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
+            if path.is_file() and path.parent.name != "__pycache__":
                 yield ".".join([name, *path.parent.relative_to(ROOT / folder).parts]), path
 
 

@@ -14,6 +14,7 @@ CASES = [
     "tests/test_parity_tcn.py::test_covering_part_of_the_grid",
     "tests/test_parity_training.py",
     "tests/test_stream_handover.py::test_state_survives_a_file",
+    "tests/test_train_steps.py",
     "tests/test_weights_roundtrip.py::test_set_then_get_gives_the_same_bits",
 ]
 

@@ -82,7 +82,7 @@ def test_specs_are_frozen():
 
 def test_schema_is_json_and_names_every_kind():
     schema = json.loads(json.dumps(SPEC_ADAPTER.json_schema()))
-    kinds = {spec["kind"] for spec, _ in BLOCKS.values()} | {"tcn"}
+    kinds = {spec["kind"] for spec, _ in BLOCKS.values()} | {"tcn", "vq_hdp_hsmm"}
     assert kinds == set(schema["discriminator"]["mapping"])
 
 
@@ -91,8 +91,10 @@ def test_presets_say_where_they_come_from():
         preset = tcnzoo.zoo.preset(name)
         assert preset.name == name
         assert all((preset.description, preset.source, preset.licence))
-        shape = (preset.input.channels, preset.input.length)
-        assert tcnzoo.load_spec(name).output_shape(shape)
+        facts, spec = preset.input, tcnzoo.load_spec(name)
+        shape = (facts.channels, *([facts.devices] if facts.devices else []), facts.length)
+        assert spec.output_shape(shape)
+        assert spec.signal_shape(facts.length, facts.channels) == shape
 
 
 def test_encoder_presets_give_512_by_960():

@@ -31,7 +31,7 @@ NAME = "keras"
 DESCRIPTION = "model or weights of the Keras backend (.keras or .weights.h5)"
 SUFFIXES = (".keras", ".weights.h5")
 FOREIGN = False
-LAYOUT = {"OIK": "KIO", "IOK": "KOI", "OI": "IO", "C": "C"}
+LAYOUT = {"OIK": "KIO", "OIHW": "HWIO", "IOK": "KOI", "OI": "IO", "C": "C"}
 
 MODEL = {"module": "tcnzoo.backends.keras.model", "class_name": "SpecModel"}
 REGISTERED = "tcnzoo>SpecModel"

@@ -24,7 +24,7 @@ NAME = "mlx"
 DESCRIPTION = "weights of the MLX backend (.safetensors or .npz, channels last)"
 SUFFIXES = (".safetensors", ".npz")
 FOREIGN = False
-LAYOUT = {"OIK": "OKI", "IOK": "OKI", "OI": "OI", "C": "C"}
+LAYOUT = {"OIK": "OKI", "OIHW": "OHWI", "IOK": "OKI", "OI": "OI", "C": "C"}
 
 
 def detect(path: Path) -> bool:

@@ -77,6 +77,7 @@ def write_file(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         channels=spec.input_channels or SOME_CHANNELS,
         input_length=spec.min_length(),
         precision=precision,  # type: ignore[arg-type] # one of two
+        devices=(spec.input_devices or 2) if spec.signal_rank == 4 else None,
     )
     given = {name: array.astype(np.float32) for name, array in weights.items()}
     with replacing(path) as temporary:

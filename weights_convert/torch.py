@@ -17,7 +17,7 @@ NAME = "torch"
 DESCRIPTION = "state_dict of the torch backend (.pt under 'state_dict', or .safetensors)"
 SUFFIXES = (".pt", ".pth", ".safetensors")
 FOREIGN = False
-LAYOUT = {"OIK": "OIK", "IOK": "IOK", "OI": "OI", "C": "C"}
+LAYOUT = {"OIK": "OIK", "OIHW": "OIHW", "IOK": "IOK", "OI": "OI", "C": "C"}
 
 
 def detect(path: Path) -> bool:

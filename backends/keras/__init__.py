@@ -1,22 +1,28 @@
 """The Keras 3 backend: native keras.Model, on TensorFlow, JAX or torch as KERAS_BACKEND says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import ROOT, BackendInfo, Output
+from tcnzoo.backend import ROOT, BackendInfo, Output, first
+from tcnzoo.mamba_choice import check_native
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
 
 from . import (
     activation,
     conv,
+    conv2d,
     dense,
+    device_attention,
+    fsq,
     graph,
+    hdp,
+    hsmm,
     mamba,
     norm,
     pool,
@@ -24,20 +30,47 @@ from . import (
     sequential,
     squeeze_excitation,
     tcn,
+    vector_quantizer,
+    vq_hdp_hsmm,
     weights,
 )
 from .block import BLOCKS, Block
 from .device import devices, dtypes, placed
-from .gradients import LOSSES, differentiate
+from .gradients import differentiate, value_of
 from .model import SpecModel
-from .run import compiled, native_inputs, neutral, swapped, tensor_of
+from .quantizer import quantize
+from .run import channels_last, compiled, native_inputs, neutral, tensor_of
 from .stream import step
 
-__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "dense", "graph", "norm"]
-__all__ += ["mamba", "pool", "reshape", "sequential", "squeeze_excitation", "step", "tcn"]
+if TYPE_CHECKING:
+    from tcnzoo.training.stepper import Plan, Stepper
+
+__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "conv2d", "dense", "graph"]
+__all__ += [
+    "device_attention",
+    "hdp",
+    "vq_hdp_hsmm",
+    "hsmm",
+    "mamba",
+    "norm",
+    "pool",
+    "reshape",
+    "sequential",
+    "squeeze_excitation",
+    "step",
+    "tcn",
+]
+__all__ += ["fsq", "quantize", "vector_quantizer"]
 
 NAME = "keras"
 DTYPES = dtypes()
+
+
+def stepper(model: SpecModel, plan: "Plan") -> "Stepper":
+    """Make a model ready for training; see `training`."""
+    from .training import stepper as make  # which imports what only training needs
+
+    return make(model, plan)
 
 
 def info() -> BackendInfo:
@@ -49,6 +82,7 @@ def info() -> BackendInfo:
 
 def build(spec: Spec, dtype: str, device: str | None) -> SpecModel:
     """Make the model, with a Handle as `tcnzoo`."""
+    check_native(spec, NAME)
     return SpecModel(spec, placed(device), dtype=dtype)
 
 
@@ -70,7 +104,9 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
     with model.on_device():
         y = model.predictor(native_inputs(model, x, embeddings))
     if isinstance(y, tuple):
-        return {"output": neutral(y[0]), "out": neutral(y[1])}
+        y = {"output": y[0], "out": y[1]}
+    if isinstance(y, dict):
+        return {name: neutral(y[name]) for name in y}
     return neutral(y)
 
 
@@ -87,26 +123,34 @@ def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
 def gradients(
     model: SpecModel,
     x: Array,
-    target: Array,
-    loss: str,
+    target: Any,
+    loss: str | Mapping[str, str],
     embeddings: Sequence[Array],
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and gradients, neutral."""
     table = model.tcnzoo.params
     held = {name: one for name, one in model.root.named_variables() if table[name].trainable}
-    dtype = "int32" if loss == "cross_entropy" else model.tcnzoo.dtype
     with model.on_device():
         inputs = native_inputs(model, x, embeddings)
-        aim = swapped(tensor_of(target, dtype))
+        aim = _aims(loss, target, model.tcnzoo.dtype)
         value, found, of_input = differentiate(
-            model, list(held.values()), inputs, lambda y: LOSSES[loss](y, aim), training
+            model, list(held.values()), inputs, lambda y: value_of(y, aim, loss), training
         )
     result = {
         name: weights.to_neutral(gradient, table[name].axes)
         for name, gradient in zip(held, found, strict=True)
     }
     return float(value), {**result, "input": neutral(of_input)}
+
+
+def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
+    """The target as the loss takes it: classes, or values with channels last; one for each loss."""
+    if not isinstance(loss, str):
+        return {name: _aims(one, target.get(name), dtype) for name, one in loss.items()}
+    if loss == "term":
+        return None
+    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else dtype))
 
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
@@ -116,7 +160,7 @@ def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, 
     def observe(path: str, y: Any) -> None:
         name = path or ROOT
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
-        seen[name] = neutral(y[0] if isinstance(y, tuple) else y)
+        seen[name] = neutral(first(y))
 
     parts = [part for _, part in model.root.walk()]
     for part in parts:

@@ -50,6 +50,7 @@ class Block(keras.layers.Layer):
         self.place = place
         self.owned = owned
         self.observer: Callable[[str, Tensor], None] | None = None
+        self.resting = False  # frozen whole, so that it runs as in evaluation
         self.arrays: dict[str, Any] = {}
         for name, param in spec.own_params().items():
             self.arrays[name] = self.add_weight(
@@ -72,6 +73,8 @@ class Block(keras.layers.Layer):
 
     def __call__(self, *args: Any, **inputs: Any) -> Any:
         """Run the block as any Keras layer, and tell the observer."""
+        if self.resting and self._call_has_training_arg:
+            inputs["training"] = False
         y = super().__call__(*args, **inputs)
         if self.observer is not None:
             self.observer(self.place, y)
@@ -133,10 +136,11 @@ class Block(keras.layers.Layer):
             InputError: the input does not fit.
         """
         batch, *steps, channels = x_shape
-        lengths = [(LONG,), (2 * LONG,)] if steps == [None] else [steps, steps]
+        open_ended = bool(steps) and steps[-1] is None
+        lengths = [[*steps[:-1], LONG], [*steps[:-1], 2 * LONG]] if open_ended else [steps, steps]
         one, other = (self.spec.output_shape((channels, *length)) for length in lengths)
-        out = [a if a == b else None for a, b in zip(one, other, strict=True)]
-        return (batch, *reversed(out))
+        width, *out = [a if a == b else None for a, b in zip(one, other, strict=True)]
+        return (batch, *out, width)
 
     def get_config(self) -> dict[str, Any]:
         """Keras's configuration, with the spec as a dictionary."""

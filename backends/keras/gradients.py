@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tcnzoo.backend import first
+
 from .block import Tensor
 from .model import SpecModel
 
@@ -25,7 +27,16 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mae": lambda y, target: ops.mean(ops.abs(y - target)),
     "bce": lambda y, target: ops.mean(ops.softplus(y) - y * target),
     "cross_entropy": _cross_entropy,
+    "term": lambda y, _: y,
 }
+
+
+def value_of(y: Tensor, target: Any, loss: str | Mapping[str, str]) -> Tensor:
+    """A loss, or the sum of those of several outputs."""
+    if isinstance(loss, str):
+        return LOSSES[loss](first(y), target)
+    values = [value_of(y[name], target[name], one) for name, one in loss.items()]
+    return ops.sum(ops.stack(values))
 
 
 def differentiate(

@@ -39,6 +39,7 @@ class SpecModel(keras.Model):
             self.root = build(spec, owned=True, name=spec.kind, dtype=self.dtype_policy)
         self.predictor: Callable[..., Any] | None = None
         self.step_kinds: dict[tuple[int, ...], Any] = {}
+        self.tasks: dict[str, Callable[..., Any]] = {}
         self.built = True
 
     def on_device(self) -> contextlib.AbstractContextManager[Any]:

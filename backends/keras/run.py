@@ -29,17 +29,27 @@ def swapped(tensor: Tensor) -> Tensor:
     return ops.swapaxes(tensor, 1, 2) if len(tensor.shape) == 3 else tensor
 
 
+def channels_last(tensor: Tensor) -> Tensor:
+    """(batch, channels[, devices], time) to (batch[, devices], time, channels)."""
+    return ops.moveaxis(tensor, 1, -1) if len(tensor.shape) == 4 else swapped(tensor)
+
+
+def channels_first(tensor: Tensor) -> Tensor:
+    """The reverse of `channels_last`."""
+    return ops.moveaxis(tensor, -1, 1) if len(tensor.shape) == 4 else swapped(tensor)
+
+
 def neutral(tensor: Tensor) -> Array:
     """Copy a tensor, channels last, to a neutral numpy array."""
     array = to_numpy(tensor)
-    return np.array(array.swapaxes(1, 2) if array.ndim == 3 else array, order="C")
+    return np.array(np.moveaxis(array, -1, 1) if array.ndim > 2 else array, order="C")
 
 
 def native_inputs(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Any]:
     """Inputs of `SpecModel.call` from neutral arrays."""
     dtype = model.tcnzoo.dtype
     rows = tuple(swapped(tensor_of(row, dtype)) for row in embeddings)
-    return {"x": swapped(tensor_of(x, dtype)), "embeddings": rows}
+    return {"x": channels_last(tensor_of(x, dtype)), "embeddings": rows}
 
 
 def uncompiled(body: Body) -> Body:

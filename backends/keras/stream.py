@@ -11,7 +11,7 @@ from tcnzoo.streaming import Stream
 
 from .block import LONG, Tensor
 from .model import SpecModel
-from .run import Body, compiled, swapped, tensor_of, uncompiled
+from .run import Body, channels_first, channels_last, compiled, swapped, tensor_of, uncompiled
 
 # Counters that decide how many steps come out: plain integers here. Others are tensors.
 SHAPING = ("skip", "started")
@@ -50,7 +50,7 @@ def step(
         (neutral output, neutral state for the next chunk: tensors, and numpy counters).
     """
     handle = model.tcnzoo
-    if chunk.shape[2] == 0:
+    if chunk.shape[-1] == 0:
         return _nothing(model, chunk), {name: state[name] for name in handle.state}
     shaping = {
         name: int(to_numpy(state[name]))
@@ -76,14 +76,14 @@ def step(
 
 def _nothing(model: SpecModel, chunk: Array) -> Array:
     """The output of an empty chunk."""
-    channels = model.tcnzoo.spec.output_shape((chunk.shape[1], LONG))[0]
-    return np.zeros((chunk.shape[0], channels, 0), dtype=DTYPES[model.tcnzoo.dtype])
+    *axes, _ = model.tcnzoo.spec.output_shape((*chunk.shape[1:-1], LONG))
+    return np.zeros((chunk.shape[0], *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 
 def _kind(model: SpecModel, chunk: Array, shaping: dict[str, int]) -> Kind:
     """The kind of a step, with its function compiled if it has come often enough."""
     kinds = model.step_kinds
-    key = (chunk.shape[0], chunk.shape[2], *shaping.values())
+    key = (chunk.shape[0], *chunk.shape[2:], *shaping.values())
     if key not in kinds:
         if len(kinds) >= KINDS:
             kinds.clear()
@@ -104,14 +104,14 @@ def _body(model: SpecModel, shaping: dict[str, int], after: dict[str, int]) -> B
     ) -> tuple[Tensor, dict[str, Tensor]]:
         stream = Stream({**shaping, **{name: swapped(one) for name, one in tensors.items()}})
         y = model(
-            swapped(chunk),
+            channels_last(chunk),
             embeddings=tuple(swapped(row) for row in embeddings),
             stream=stream,
             training=False,
         )
         left = {**stream.state, **stream.after}
         after.update({name: left[name] for name in shaping})
-        return swapped(y[0] if isinstance(y, tuple) else y), {
+        return channels_first(y[0] if isinstance(y, tuple) else y), {
             name: swapped(left[name]) for name in tensors
         }
 

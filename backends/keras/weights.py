@@ -9,7 +9,7 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.params import Param, Weights, permute
 
 # How each kind of neutral array is stored here: the orders of Keras's own layers.
-LAYOUT = {"OIK": "KIO", "IOK": "KOI", "OI": "IO", "C": "C"}
+LAYOUT = {"OIK": "KIO", "OIHW": "HWIO", "IOK": "KOI", "OI": "IO", "C": "C"}
 
 
 def stored_shape(param: Param) -> tuple[int, ...]:

@@ -1,18 +1,25 @@
 """The MLX backend: native mlx.nn modules, channels last."""
 
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
 from tcnzoo.backend import BackendInfo
 from tcnzoo.errors import InputError
+from tcnzoo.mamba_choice import check_native
 from tcnzoo.specs import Spec
 
 from . import (
     activation,
     conv,
+    conv2d,
     dense,
+    device_attention,
+    fsq,
     graph,
+    hdp,
+    hsmm,
     mamba,
     norm,
     pool,
@@ -20,20 +27,45 @@ from . import (
     sequential,
     squeeze_excitation,
     tcn,
+    vector_quantizer,
+    vq_hdp_hsmm,
 )
 from .block import BLOCKS, Block, build_model
 from .fir import fast_products
+from .quantizer import quantize
 from .run import gradients, predict, trace
 from .stream import init_state, step
 from .weights import LAYOUT, get_weights, set_weights
 
-__all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "dense", "graph", "norm"]
-__all__ += ["mamba", "pool", "reshape", "sequential", "squeeze_excitation", "tcn"]
+if TYPE_CHECKING:
+    from tcnzoo.training.stepper import Plan, Stepper
+
+__all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "conv2d", "dense", "graph", "norm"]
+__all__ += [
+    "device_attention",
+    "hdp",
+    "vq_hdp_hsmm",
+    "hsmm",
+    "mamba",
+    "pool",
+    "reshape",
+    "sequential",
+    "squeeze_excitation",
+    "tcn",
+]
 __all__ += ["get_weights", "gradients", "init_state", "predict", "set_weights", "step", "trace"]
+__all__ += ["fsq", "quantize", "vector_quantizer"]
 
 NAME = "mlx"
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = {"cpu": mx.cpu, "gpu": mx.gpu}
+
+
+def stepper(model: Block, plan: "Plan") -> "Stepper":
+    """Make a model ready for training; see `training`."""
+    from .training import stepper as make  # which imports what only training needs
+
+    return make(model, plan)
 
 
 def info() -> BackendInfo:
@@ -48,6 +80,7 @@ def build(spec: Spec, dtype: str, device: str | None) -> Block:
 
     With a `device`, every call runs there, whatever MLX's default device is at the time.
     """
+    check_native(spec, NAME)
     check_device(device)
     return build_model(spec, dtype, device)
 

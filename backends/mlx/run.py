@@ -1,6 +1,6 @@
 """Runs of a native module on neutral numpy arrays: predictions, gradients, traces."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import ROOT, Output
+from tcnzoo.backend import ROOT, Output, first
 from tcnzoo.params import Weights
 
 from .block import Block, blocks
@@ -28,12 +28,8 @@ def inputs(model: Block, embeddings: Sequence[Array]) -> dict[str, Any]:
 
 def to_neutral(y: mx.array) -> Array:
     """MLX, channels last, to a neutral numpy copy."""
-    return np.array(np.moveaxis(to_numpy(y), -1, 1), order="C")
-
-
-def first(y: Any) -> mx.array:
-    """The output that the next layer would see: a temporal block by itself has two."""
-    return y[0] if isinstance(y, tuple) else y
+    array = to_numpy(y)
+    return np.array(np.moveaxis(array, -1, 1) if array.ndim > 2 else array, order="C")
 
 
 @contextmanager
@@ -54,7 +50,9 @@ def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
     with evaluating(model):
         y = model(native(model, x), **inputs(model, embeddings))
     if isinstance(y, tuple):
-        return {"output": to_neutral(y[0]), "out": to_neutral(y[1])}
+        y = {"output": y[0], "out": y[1]}
+    if isinstance(y, dict):
+        return {name: to_neutral(one) for name, one in y.items()}
     return to_neutral(y)
 
 
@@ -88,24 +86,25 @@ LOSSES: dict[str, Callable[[mx.array, mx.array], mx.array]] = {
     "mae": lambda y, target: mx.abs(y - target).mean(),
     "bce": lambda y, target: (mx.logaddexp(y, 0.0) - y * target).mean(),
     "cross_entropy": cross_entropy,
+    "term": lambda y, _: y,
 }
 
 
 def gradients(
     model: Block,
     x: Array,
-    target: Array,
-    loss: str,
+    target: Any,
+    loss: str | Mapping[str, str],
     embeddings: Sequence[Array],
     training: bool,
 ) -> tuple[float, Weights]:
     """Differentiate a loss by every parameter that is not frozen, and by `input`."""
-    rows, wanted = inputs(model, embeddings), _target(loss, target)
+    rows, wanted = inputs(model, embeddings), _targets(loss, target)
     parameters = model.trainable_parameters()  # type: ignore[no-untyped-call]
 
     def objective(tree: Any, signal: mx.array) -> mx.array:
         model.update(tree)
-        return LOSSES[loss](first(model(signal, **rows)).astype(mx.float32), wanted)
+        return _value(model(signal, **rows), wanted, loss)
 
     model.train(training)
     try:
@@ -120,8 +119,19 @@ def gradients(
     return float(value), {**found, "input": to_neutral(slope)}
 
 
-def _target(loss: str, target: Array) -> mx.array:
-    """The target as the loss takes it: classes, or values with channels last."""
+def _value(y: Any, wanted: Any, loss: str | Mapping[str, str]) -> mx.array:
+    """A loss, or the sum of those of several outputs."""
+    if isinstance(loss, str):
+        return LOSSES[loss](first(y).astype(mx.float32), wanted)
+    return mx.stack([_value(y[name], wanted[name], one) for name, one in loss.items()]).sum()
+
+
+def _targets(loss: str | Mapping[str, str], target: Any) -> Any:
+    """The target as the loss takes it: classes, or values with channels last; one for each loss."""
+    if not isinstance(loss, str):
+        return {name: _targets(one, target.get(name)) for name, one in loss.items()}
+    if loss == "term":
+        return mx.zeros(())
     if loss == "cross_entropy":
         return mx.array(np.asarray(target, dtype=np.int32))
     return to_mlx(np.moveaxis(target, 1, -1), "float32")

@@ -10,12 +10,13 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
+from tcnzoo.backend import first
 from tcnzoo.fold import fold
 from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.streaming import Stream
 
 from .block import Block, build_model
-from .run import evaluating, first, inputs, native, to_neutral
+from .run import evaluating, inputs, native, to_neutral
 from .weights import get_weights, set_weights, to_mlx
 
 # Steps of one shape that run as they come before it is worth folding and compiling.
@@ -47,7 +48,7 @@ def step(
 ) -> tuple[Array, State]:
     """Run one streaming step; see Steps for how it is made fast."""
     held = init_state(model, state)
-    if chunk.shape[2] == 0:
+    if chunk.shape[-1] == 0:
         return _nothing(model, chunk), held
     if model._steps is None or not model._steps.is_current(model):
         model._steps = Steps(model)
@@ -55,14 +56,14 @@ def step(
         x, rows = native(model, chunk), inputs(model, embeddings)
         y, after = model._steps.run(model, x, rows, held)
     mx.eval(y, after)
-    return (to_neutral(y) if y.shape[1] else _nothing(model, chunk)), after
+    return (to_neutral(y) if y.shape[-2] else _nothing(model, chunk)), after
 
 
 def _nothing(model: Block, chunk: Array) -> Array:
-    """No output step yet: (batch, out_channels, 0)."""
+    """No output step yet: (batch, out_channels, ..., 0)."""
     spec: Spec = model.spec
-    channels, _ = spec.output_shape((chunk.shape[1], spec.field().size))
-    return np.zeros((len(chunk), channels, 0), dtype=DTYPES[model.tcnzoo.dtype])
+    *axes, _ = spec.output_shape((*chunk.shape[1:-1], spec.field().size))
+    return np.zeros((len(chunk), *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 
 class Steps:

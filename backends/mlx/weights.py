@@ -11,7 +11,7 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.params import Param, Weights, permute
 
 # How MLX stores each labelled kind of parameter.
-LAYOUT = {"OIK": "OKI", "IOK": "OKI", "OI": "OI", "C": "C"}
+LAYOUT = {"OIK": "OKI", "OIHW": "OHWI", "IOK": "OKI", "OI": "OI", "C": "C"}
 
 
 def stored_shape(param: Param) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import ROOT, BackendInfo, Handle, Output
+from tcnzoo.backend import ROOT, BackendInfo, Handle, Output, first
 from tcnzoo.errors import InputError
 from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
@@ -15,8 +15,13 @@ from tcnzoo.streaming import Stream
 from . import (
     activation,
     conv,
+    conv2d,
     dense,
+    device_attention,
+    fsq,
     graph,
+    hdp,
+    hsmm,
     mamba,
     norm,
     pool,
@@ -24,11 +29,25 @@ from . import (
     sequential,
     squeeze_excitation,
     tcn,
+    vector_quantizer,
+    vq_hdp_hsmm,
 )
 from .block import BLOCKS, Array, Block, build as build_block
+from .quantizer import quantize
 
-__all__ = ["BLOCKS", "Block", "activation", "conv", "dense", "graph", "mamba", "norm", "pool"]
-__all__ += ["reshape", "sequential", "squeeze_excitation", "tcn"]
+__all__ = ["BLOCKS", "Block", "activation", "conv", "conv2d", "dense", "graph", "mamba", "norm"]
+__all__ += [
+    "device_attention",
+    "hdp",
+    "vq_hdp_hsmm",
+    "hsmm",
+    "pool",
+    "reshape",
+    "sequential",
+    "squeeze_excitation",
+    "tcn",
+]
+__all__ += ["fsq", "quantize", "vector_quantizer"]
 
 NAME = "numpy"
 DTYPES = ("float32", "float64")
@@ -77,7 +96,8 @@ def _inputs(model: Block, embeddings: Sequence[Array]) -> dict[str, Any]:
 
 def _output(y: Any) -> Output:
     """A temporal block by itself has two outputs."""
-    return {"output": y[0], "out": y[1]} if isinstance(y, tuple) else y
+    found: Output = {"output": y[0], "out": y[1]} if isinstance(y, tuple) else y
+    return found
 
 
 def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
@@ -114,7 +134,7 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     def observe(path: str, y: Any) -> None:
         name = path or ROOT
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
-        seen[name] = y[0] if isinstance(y, tuple) else y
+        seen[name] = first(y)
 
     for _, part in model.walk():
         part.observer = observe

@@ -1,5 +1,7 @@
 """The torch backend: native modules for CUDA, MPS and CPU, (batch, channels, time)."""
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from tcnzoo.backend import BackendInfo, Handle
@@ -9,8 +11,13 @@ from tcnzoo.specs import Spec
 from . import (
     activation,
     conv,
+    conv2d,
     dense,
+    device_attention,
+    fsq,
     graph,
+    hdp,
+    hsmm,
     mamba,
     norm,
     pool,
@@ -18,51 +25,69 @@ from . import (
     sequential,
     squeeze_excitation,
     tcn,
+    vector_quantizer,
+    vq_hdp_hsmm,
 )
 from .block import BLOCKS, Block, build as build_block
+from .options import Options
 from .run import (
     activation_bytes,
     device_peak,
     gradients,
     init_state,
     predict,
+    quantize,
     step,
     trace,
 )
 from .weights import LAYOUT, get_weights, set_weights
+
+if TYPE_CHECKING:
+    from tcnzoo.training.stepper import Plan, Stepper
 
 __all__ = [
     "BLOCKS",
     "DTYPES",
     "LAYOUT",
     "NAME",
+    "OPTIONS",
     "Block",
     "activation",
     "activation_bytes",
     "build",
     "conv",
+    "conv2d",
     "dense",
+    "device_attention",
     "device_peak",
+    "fsq",
     "get_weights",
     "gradients",
     "graph",
+    "hdp",
+    "hsmm",
     "info",
     "init_state",
     "mamba",
     "norm",
     "pool",
     "predict",
+    "quantize",
     "reshape",
     "sequential",
     "set_weights",
     "squeeze_excitation",
     "step",
+    "stepper",
     "tcn",
     "trace",
+    "vector_quantizer",
+    "vq_hdp_hsmm",
 ]
 
 NAME = "torch"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
+OPTIONS = ("checkpointing", "tf32", "autocast")
 
 
 def _devices() -> tuple[str, ...]:
@@ -75,17 +100,30 @@ def _devices() -> tuple[str, ...]:
     return tuple(found)
 
 
+def stepper(model: Block, plan: "Plan") -> "Stepper":
+    """Make a model ready for training; see `training`."""
+    from .training import stepper as make  # which imports what only training needs
+
+    return make(model, plan)
+
+
 def info() -> BackendInfo:
     """Versions and devices."""
     return BackendInfo(NAME, True, {"torch": torch.__version__}, _devices(), DTYPES)
 
 
-def build(spec: Spec, dtype: str, device: str | None) -> Block:
+def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block:
     """Make the module in evaluation mode, with a Handle as `tcnzoo`.
 
+    Args:
+        spec, dtype, device: as in `create`.
+        options: see Options.
     Raises:
-        InputError: the device is not there.
+        InputError: the device is not there, or options that do not fit.
     """
+    chosen = Options(**options)
+    if chosen.autocast is not None and dtype != "float32":
+        raise InputError(f"autocast takes a model of float32 weights, but dtype is {dtype!r}")
     if device is not None and device.partition(":")[0] not in {
         name.partition(":")[0] for name in _devices()
     }:
@@ -97,4 +135,5 @@ def build(spec: Spec, dtype: str, device: str | None) -> Block:
         if isinstance(part, Block):
             part.path = path
     model.tcnzoo = Handle(spec, NAME, dtype, device)
+    model.set_options(chosen)
     return model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from tcnzoo.streaming import Stream
 
 from . import packed
 from .hub import Pretrained
+from .options import Options, checkpointed, recomputed
 
 BLOCKS: dict[str, type[Block]] = {}
 
@@ -21,6 +23,9 @@ class Block(Pretrained, nn.Module):
     """A block whose state_dict has the neutral names and layout; signals are channels first."""
 
     tcnzoo: Handle
+    # Of the whole model, and of a part that the backward pass computes once more.
+    options = Options()
+    recomputes = False
 
     if TYPE_CHECKING:
         # Parts are found by name, as the spec lists them.
@@ -60,6 +65,26 @@ class Block(Pretrained, nn.Module):
         """Set the mode, and drop what was prepared for inference."""
         packed.forget(self)
         return super().train(mode)
+
+    def set_options(self, options: Options) -> None:
+        """Run this model with options from now on.
+
+        Raises:
+            InputError: options that the model cannot take.
+        """
+        self.options = options
+        for part in checkpointed(self) if options.checkpointing else ():
+            part.recomputes = True
+            part.forward = part.altered
+        if options.tf32 or options.autocast:
+            self.forward = self.altered
+
+    def altered(self, *args: Any, **inputs: Any) -> Any:
+        """What stands in for `forward` where options ask for more than that."""
+        forward = functools.partial(type(self).forward, self)
+        if self.recomputes:
+            forward = functools.partial(recomputed, self, forward)
+        return self.options.run(forward, *args, **inputs)
 
     def optional(self, name: str, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Apply the part `name` where the spec has it."""

@@ -1,23 +1,53 @@
 """Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
+from typing import Any
+
+import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor
+from torch import Tensor, distributed
 
 from tcnzoo.streaming import Stream
 
 from .block import Block
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of a tensor over all processes, and the same of its gradient."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, grad: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(None, grad)
+
+
+def _over_processes(x: Tensor) -> Tensor:
+    """Its sum over all processes, to be differentiated in all of them at once."""
+    total: Tensor = _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
+    return total
+
+
 class BatchNorm(Block, kind="batch_norm"):
-    """Batch norm over batch and time; running statistics without torch's batch counter."""
+    """Batch norm over batch and time; running statistics without torch's batch counter.
+
+    Attributes:
+        synchronised: take the statistics of a batch over all processes that train together.
+    """
 
     weight: Tensor
     bias: Tensor
     running_mean: Tensor
     running_var: Tensor
+    synchronised = False
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, channels, time)."""
+        if self.synchronised and self.training:
+            return self._of_all(x)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -28,6 +58,23 @@ class BatchNorm(Block, kind="batch_norm"):
             momentum=self.spec.momentum,
             eps=self.spec.eps,
         )
+
+    def _of_all(self, x: Tensor) -> Tensor:
+        """Normalise by the mean and variance of what all processes have."""
+        axes = tuple(axis for axis in range(x.ndim) if axis != 1)
+        wide = (1, -1) + (1,) * (x.ndim - 2)
+        values = x.to(self.running_mean.dtype)
+        count = values.new_full((1,), values.numel() / values.shape[1])
+        sums = _over_processes(torch.cat([values.sum(axes), count]))
+        count = sums[-1].detach()
+        mean = sums[:-1] / count
+        values = values - mean.reshape(wide)
+        var = _over_processes(values.square().sum(axes)) / count
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.spec.momentum)
+            self.running_var.lerp_(var * (count / (count - 1)), self.spec.momentum)
+        scale = self.weight * torch.rsqrt(var + self.spec.eps)
+        return (values * scale.reshape(wide) + self.bias.reshape(wide)).to(x.dtype)
 
 
 class LayerNorm(Block, kind="layer_norm"):

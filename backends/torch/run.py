@@ -9,31 +9,22 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import ROOT, Handle, Output, handle_of
+from tcnzoo.backend import ROOT, Handle, Output, first, handle_of
+from tcnzoo.codebook import Quantized
 from tcnzoo.params import Weights
 from tcnzoo.specs import StateItem
 from tcnzoo.streaming import LazyState, State, Stream
 
 from .block import Block
 from .one_step import Window
+from .options import tf32
+from .quantizer import Quantizer
 from .weights import to_torch
 
-_CUDA = torch.cuda.is_available()
 
-
-@contextlib.contextmanager
-def full_precision() -> Iterator[None]:
-    """Keep TF32 off on CUDA for a while: these calls promise float32, whatever the flags say."""
-    if not _CUDA:
-        yield
-        return
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+def full_precision(model: Block | None = None) -> contextlib.AbstractContextManager[None]:
+    """Keep TF32 off on CUDA for a while, whatever the flags say, unless the model asks for it."""
+    return tf32(model is not None and model.options.tf32)
 
 
 def _place(model: Block) -> tuple[torch.dtype, torch.device]:
@@ -70,7 +61,7 @@ def _evaluating(model: Block) -> Iterator[None]:
     if training:
         model.eval()
     try:
-        with torch.inference_mode(), full_precision():
+        with torch.inference_mode(), full_precision(model):
             yield
     finally:
         if training:
@@ -83,8 +74,19 @@ def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
     with _evaluating(model):
         y = _call(model, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
     if isinstance(y, tuple):
-        return {"output": to_numpy(y[0]), "out": to_numpy(y[1])}
+        y = {"output": y[0], "out": y[1]}
+    if isinstance(y, dict):
+        return {name: to_numpy(one) for name, one in y.items()}
     return to_numpy(y)
+
+
+def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
+    """Run a quantiser in evaluation mode."""
+    place = _place(model)
+    kept = None if mask is None else torch.from_numpy(mask)
+    with _evaluating(model):
+        found = model.quantize(_tensor(x, *place), kept)
+    return Quantized(*(to_numpy(one) for one in found))
 
 
 class TorchState(LazyState):
@@ -130,27 +132,39 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mae": F.l1_loss,
     "bce": F.binary_cross_entropy_with_logits,
     "cross_entropy": F.cross_entropy,
+    "term": lambda y, _: y,
 }
+
+
+def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Tensor:
+    """A loss, or the sum of those of several outputs."""
+    if not isinstance(loss, str):
+        return torch.stack(
+            [_value(y[name], target.get(name), one, place) for name, one in loss.items()]
+        ).sum()
+    if loss == "term":
+        return LOSSES[loss](y, y)
+    wanted = to_torch(target).to(place[1])
+    wanted = wanted.long() if loss == "cross_entropy" else wanted.to(place[0])
+    return LOSSES[loss](first(y), wanted)
 
 
 def gradients(
     model: Block,
     x: Array,
-    target: Array,
-    loss: str,
+    target: Any,
+    loss: str | Mapping[str, str],
     embeddings: Sequence[Array],
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and its gradients for every trained parameter and for `input`."""
     place = _place(model)
     inputs = _tensor(x, *place).requires_grad_()
-    wanted = to_torch(target).to(place[1])
-    wanted = wanted.long() if loss == "cross_entropy" else wanted.to(place[0])
     model.train(training)
     try:
-        with full_precision():
+        with full_precision(model):
             y = _call(model, inputs, None, [_tensor(row, *place) for row in embeddings])
-            value = LOSSES[loss](y[0] if isinstance(y, tuple) else y, wanted)
+            value = _value(y, target, loss, place)
             named = dict(model.named_parameters())
             found = torch.autograd.grad(
                 value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
@@ -168,7 +182,7 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
     def observe(part: torch.nn.Module, _: Any, y: Any) -> None:
         path = getattr(part, "path", "") or ROOT
         seen.pop(path, None)  # a part that is used twice counts where it ends for good
-        seen[path] = to_numpy(y[0] if isinstance(y, tuple) else y)
+        seen[path] = to_numpy(first(y))
 
     hooks = [m.register_forward_hook(observe) for m in model.modules() if isinstance(m, Block)]
     try:
@@ -197,7 +211,8 @@ def activation_bytes(model: Block, x: Array) -> int:
     statistics = {name: one.clone() for name, one in model.named_buffers()}
     model.train()
     try:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one), full_precision():
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one)
+        with hooks, full_precision(model):
             _call(model, _tensor(x, *place), None, ())
     finally:
         model.eval()

@@ -9,7 +9,7 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import handle_of
 from tcnzoo.params import Weights
 
-LAYOUT = {"OIK": "OIK", "IOK": "IOK", "OI": "OI", "C": "C"}
+LAYOUT = {"OIK": "OIK", "OIHW": "OIHW", "IOK": "IOK", "OI": "OI", "C": "C"}
 
 
 def to_torch(array: Array) -> Tensor:

@@ -29,8 +29,12 @@ from tcnzoo.specs import Spec
 from . import (
     activation,
     conv,
+    conv2d,
     dense,
+    device_attention,
     graph,
+    hdp,
+    hsmm,
     mamba,
     norm,
     pool,
@@ -38,13 +42,15 @@ from . import (
     sequential,
     squeeze_excitation,
     tcn,
+    vector_quantizer,
 )
 from .model import build, metadata, to_proto
 from .quantize import quantized
 from .runtime import run as run_file
 
-__all__ = ["activation", "conv", "dense", "graph", "mamba", "norm", "pool", "reshape"]
-__all__ += ["sequential", "squeeze_excitation", "tcn"]
+__all__ = ["activation", "conv", "conv2d", "dense", "device_attention", "graph", "hdp", "hsmm"]
+__all__ += ["mamba", "norm", "pool", "reshape"]
+__all__ += ["sequential", "squeeze_excitation", "tcn", "vector_quantizer"]
 
 NAME = "onnx"
 DESCRIPTION = "ONNX graph, offline or one step of a stream"

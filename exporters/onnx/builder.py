@@ -22,7 +22,8 @@ class Value:
 
     Attributes:
         name: in the graph.
-        shape: without batch: (channels, time) or (channels,); a time of None is not known.
+        shape: without batch: (channels, time), (channels, devices, time) or (channels,); a time of
+            None is not known.
         may_be_empty: whether it can come to have no time step, as in a stream after a stride.
     """
 
@@ -39,12 +40,23 @@ class Value:
     @property
     def is_signal(self) -> bool:
         """Whether it has a time axis."""
-        return len(self.shape) == 2
+        return len(self.shape) > 1
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether there is an axis of devices before time."""
+        return len(self.shape) == 3
+
+    @property
+    def devices(self) -> int:
+        """How many, of a signal that has some."""
+        assert self.shape[1] is not None
+        return self.shape[1]
 
     @property
     def time(self) -> int | None:
         """Steps of a signal, where they are known."""
-        return self.shape[1]
+        return self.shape[-1]
 
 
 @dataclass

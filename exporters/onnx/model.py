@@ -37,7 +37,7 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
     _check_range(weights, dtype)
     graph = Graph(dtype, options.rank)
     batch: Axis = "batch" if options.dynamic else options.batch_size
-    x = _input(graph, "x", options.channels, batch, _time(options))
+    x = _input(graph, "x", options.channels, batch, _time(options), options.devices)
     rows = tuple(
         _input(graph, f"embedding.{place}", row.channels, batch, _time(options, row.per_step))
         for place, row in enumerate(spec.embedding_specs)
@@ -74,8 +74,18 @@ def _time(options: ExportOptions, wanted: bool = True) -> Axis | None:
     return "time" if options.dynamic else options.input_length
 
 
-def _input(graph: Graph, name: str, channels: int, batch: Axis, time: Axis | None) -> Value:
-    """An input: a signal, or a vector where `time` is None."""
+def _input(
+    graph: Graph,
+    name: str,
+    channels: int,
+    batch: Axis,
+    time: Axis | None,
+    devices: int | None = None,
+) -> Value:
+    """An input: a signal, maybe of several devices, or a vector where `time` is None."""
+    if devices is not None and time is not None:
+        graph.input(name, (batch, channels, devices, time))
+        return Value(name, (channels, devices, time if isinstance(time, int) else None))
     if time is None:
         graph.input(name, (batch, channels))
         return Value(name, (channels,))
@@ -88,17 +98,23 @@ def _axes(graph: Graph, value: Value, batch: Axis) -> tuple[Axis, ...]:
     if not value.is_signal:
         return batch, value.channels
     time = "steps" if value.time is None else value.time
+    if value.has_devices:
+        return batch, value.channels, value.devices, time
     return (batch, value.channels, *([1] if graph.rank == 4 else []), time)
 
 
 def metadata(spec: Spec, options: ExportOptions) -> dict[str, str]:
     """What the file says of itself: the spec, and how a stream of it starts.
 
+    Entry `devices` is there where the output has an axis of devices before time.
+
     Entry `state` holds, for each input `state.NAME` of a streaming graph, the number that it is
     filled with before the first chunk.
     """
     mark = f"{FORMAT}-int8" if options.precision == "int8" else FORMAT
     said = {"format": mark, "config": json.dumps(config_document(spec))}
+    if len(spec.output_shape(options.shape[1:])) == 3:
+        said["devices"] = "y"
     if options.streaming:
         starts = {f"state.{name}": item.start for name, item in spec.state().items()}
         said["state"] = json.dumps(starts)

@@ -19,12 +19,12 @@ def batch_norm(place: Place, x: Value) -> Value:
 def layer_norm(place: Place, x: Value) -> Value:
     """Normalise over the channels of each step, which ONNX wants last."""
     vectors = [place.vector(name) for name in ("weight", "bias")]
-    name = x.name
+    name, four = x.name, place.wide or x.has_devices
     if x.is_signal:
-        name = place.op("Transpose", name, perm=[0, 2, 3, 1] if place.wide else [0, 2, 1])
+        name = place.op("Transpose", name, perm=[0, 2, 3, 1] if four else [0, 2, 1])
     name = place.op("LayerNormalization", name, *vectors, axis=-1, epsilon=place.spec.eps)
     if x.is_signal:
-        name = place.op("Transpose", name, perm=[0, 3, 1, 2] if place.wide else [0, 2, 1])
+        name = place.op("Transpose", name, perm=[0, 3, 1, 2] if four else [0, 2, 1])
     return replace(x, name=name)
 
 

@@ -24,7 +24,8 @@ def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> O
     if streaming:
         return _stream(session, feeds)
     outputs = dict(zip(_names(session.get_outputs()), _call(session, feeds), strict=True))
-    found = {name: _neutral(array) for name, array in outputs.items()}
+    devices = "devices" in session.get_modelmeta().custom_metadata_map
+    found = {name: _neutral(array, devices) for name, array in outputs.items()}
     return found["y"] if list(found) == ["y"] else found
 
 
@@ -52,10 +53,10 @@ def _call(session: Any, feeds: dict[str, Array]) -> list[Array]:
     return list(session.run(None, ready))
 
 
-def _neutral(array: Array) -> Array:
-    """An output as float32 (batch, channels, time) or (batch, channels)."""
+def _neutral(array: Array, devices: bool) -> Array:
+    """An output as float32 (batch, channels[, devices], time) or (batch, channels)."""
     array = array.astype(np.float32)
-    return array[:, :, 0] if array.ndim == 4 else array
+    return array[:, :, 0] if array.ndim == 4 and not devices else array
 
 
 def start(session: Any, batch: int) -> dict[str, Array]:
@@ -83,4 +84,4 @@ def _stream(session: Any, feeds: dict[str, Array]) -> Array:
         state = dict(zip(state, after, strict=True))
         pieces.append(piece.astype(np.float32))
         place = span.stop
-    return np.concatenate(pieces, axis=2)
+    return np.concatenate(pieces, axis=-1)

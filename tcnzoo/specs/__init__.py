@@ -7,8 +7,12 @@ from pydantic import Field, TypeAdapter
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
 from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec, StateItem
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
+from tcnzoo.specs.conv2d import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
+from tcnzoo.specs.device_attention import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
 from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
+from tcnzoo.specs.hdp import HdpSpec
+from tcnzoo.specs.hsmm import HsmmSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
@@ -17,6 +21,8 @@ from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
+from tcnzoo.specs.vector_quantizer import FsqSpec, ResidualVqSpec, VectorQuantizerSpec
+from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
 
 AnySpec = Annotated[
     ActivationSpec
@@ -24,31 +30,43 @@ AnySpec = Annotated[
     | BiMamba2LayerSpec
     | BiMamba2Spec
     | Conv1dSpec
+    | Conv2dSpec
     | ConvBlockSpec
     | ConvTranspose1dSpec
     | DenseBlockSpec
     | DenseSpec
+    | DeviceAttentionSpec
+    | DevicePoolSpec
+    | DeviceSplitSpec
     | DropoutSpec
     | FlattenSpec
+    | FsqSpec
     | GluSpec
     | GraphSpec
+    | HdpSpec
+    | HsmmSpec
     | LayerNormSpec
     | Mamba2Spec
     | PadSpec
     | PoolSpec
+    | ResidualVqSpec
     | RmsNormSpec
     | SequentialSpec
     | SqueezeExcitationSpec
+    | Tcn2dSpec
     | TcnSpec
+    | TemporalBlock2dSpec
     | TemporalBlockSpec
     | UpsampleSpec
+    | VectorQuantizerSpec
+    | VqHdpHsmmSpec
     | WindowPoolSpec,
     Field(discriminator="kind"),
 ]
 
 NodeLayer = Annotated[AnySpec | MergeSpec, Field(discriminator="kind")]
 
-for _spec in (SequentialSpec, NodeSpec, GraphSpec):
+for _spec in (SequentialSpec, NodeSpec, GraphSpec, VqHdpHsmmSpec):
     _spec.model_rebuild(_types_namespace={"AnySpec": AnySpec, "NodeLayer": NodeLayer})
 SPEC_ADAPTER: TypeAdapter[Spec] = TypeAdapter(AnySpec)
 
@@ -60,16 +78,23 @@ __all__ = [
     "BiMamba2LayerSpec",
     "BiMamba2Spec",
     "Conv1dSpec",
+    "Conv2dSpec",
     "ConvBlockSpec",
     "ConvTranspose1dSpec",
     "DenseBlockSpec",
     "DenseSpec",
+    "DeviceAttentionSpec",
+    "DevicePoolSpec",
+    "DeviceSplitSpec",
     "DropoutSpec",
     "EmbeddingSpec",
     "Field1d",
     "FlattenSpec",
+    "FsqSpec",
     "GluSpec",
     "GraphSpec",
+    "HdpSpec",
+    "HsmmSpec",
     "InitializerSpec",
     "LayerNormSpec",
     "Mamba2Spec",
@@ -78,15 +103,20 @@ __all__ = [
     "NodeSpec",
     "PadSpec",
     "PoolSpec",
+    "ResidualVqSpec",
     "RmsNormSpec",
     "SequentialSpec",
     "Shape",
     "Spec",
     "SqueezeExcitationSpec",
     "StateItem",
+    "Tcn2dSpec",
     "TcnSpec",
+    "TemporalBlock2dSpec",
     "TemporalBlockSpec",
     "UpsampleSpec",
+    "VectorQuantizerSpec",
+    "VqHdpHsmmSpec",
     "WeightNormSpec",
     "WindowPoolSpec",
 ]

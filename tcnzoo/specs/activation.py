@@ -26,6 +26,7 @@ class ActivationSpec(Spec):
         alpha: of `elu` below zero.
     """
 
+    any_rank = True
     kind: Literal["activation"] = "activation"
     name: ActivationName
     slope: float = 0.01
@@ -62,6 +63,7 @@ class GluSpec(Spec):
     Source: Dauphin et al. 2017, arXiv:1612.08083.
     """
 
+    any_rank = True
     kind: Literal["glu"] = "glu"
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -78,6 +80,7 @@ class DropoutSpec(Spec):
         rate: probability that a value is set to zero; the others grow by 1 / (1 - rate).
     """
 
+    any_rank = True
     kind: Literal["dropout"] = "dropout"
     rate: Rate
 

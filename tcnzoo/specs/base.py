@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -26,6 +26,12 @@ NoneWord = BeforeValidator(none_or)
 
 # Steps, and channels where any will do, that every layer takes: only how they change matters.
 PROBE = 2**20
+
+
+def described(input_shape: Shape) -> str:
+    """Name a shape that is not that of a signal (channels, time)."""
+    what = "a vector" if len(input_shape) == 1 else "a signal with devices"
+    return f"{what} (batch, {', '.join(map(str, input_shape))})"
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,9 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    # Whether a block acts on single values or on channels, so that it takes signals of any rank.
+    any_rank: ClassVar[bool] = False
+
     kind: str
 
     def children(self) -> dict[str, "Spec"]:
@@ -195,14 +204,52 @@ class Spec(BaseModel):
         """Channels that the input must have, or None where any number will do."""
         return None
 
+    @property
+    def signal_rank(self) -> int:
+        """Axes of a signal: 3 for (batch, channels, time), 4 with devices before time."""
+        return 3
+
+    @property
+    def input_devices(self) -> int | None:
+        """Devices that a signal of rank 4 must have, or None where any number will do."""
+        return None
+
+    def signal_shape(self, length: int, channels: int | None = None) -> Shape:
+        """Shape of a signal that the model takes, without batch.
+
+        Args:
+            length: time steps.
+            channels: where the model takes any number; None for 2.
+        """
+        width = self.input_channels or channels or 2
+        if self.signal_rank == 4:
+            return width, self.input_devices or 2, length
+        return width, length
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape of the output, without batch: (channels, time) or (channels,).
+
+        With devices a signal is (channels, devices, time).
 
         Raises:
             InputError: wrong channels, or a signal shorter than the block needs.
         """
         self.check_channels(input_shape)
         return input_shape
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs of a model that gives a dictionary of them; else none."""
+        return ()
+
+    def output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shape of each named output that has a batch axis, without it; scalars are left out."""
+        return {}
+
+    @property
+    def discrete_outputs(self) -> tuple[str, ...]:
+        """Those of the outputs that are choices, such as codes, and not values."""
+        return ()
 
     def check_channels(self, input_shape: Shape) -> None:
         """Raise InputError unless the first axis of `input_shape` is what this block takes."""
@@ -229,13 +276,13 @@ class Spec(BaseModel):
                 too_short = middle
             else:
                 fits = middle
-        self.output_shape((self.input_channels or 2, fits))
+        self.output_shape(self.signal_shape(fits))
         return fits
 
     def _is_too_short(self, length: int) -> bool:
         """Whether the model wants a longer signal."""
         try:
-            self.output_shape((self.input_channels or 2, length))
+            self.output_shape(self.signal_shape(length))
         except SignalTooLong:
             return False
         except InputError:
@@ -247,6 +294,10 @@ class Spec(BaseModel):
     def macs(self, length: int | None) -> int:
         """Multiply-accumulates for one input of `length` steps (None: a vector)."""
         return 0
+
+    def macs_of(self, input_shape: Shape) -> int:
+        """Multiply-accumulates for one input of a shape without batch."""
+        return self.macs(math.prod(input_shape[1:]) if len(input_shape) > 1 else None)
 
     def field(self) -> Field1d:
         """Receptive field, stride and delay of this block."""
@@ -284,3 +335,42 @@ class Spec(BaseModel):
     def own_obstacle(self) -> str | None:
         """Say what in this block itself stands against streaming."""
         return None
+
+
+class DeviceSpec(Spec):
+    """Base of blocks that take a signal of several devices, (batch, channels, devices, time)."""
+
+    @property
+    def signal_rank(self) -> int:
+        """Always 4."""
+        return 4
+
+    @property
+    def input_devices(self) -> int | None:
+        """The field `devices`, where there is one."""
+        found: int | None = getattr(self, "devices", None)
+        return found
+
+    def device_shape(self, input_shape: Shape) -> tuple[int, int]:
+        """Devices and time steps of an input.
+
+        Raises:
+            InputError: no signal of devices, or not the channels or devices that the block takes.
+        """
+        self.check_channels(input_shape)
+        wanted = self.input_devices
+        if len(input_shape) != 3 or (wanted is not None and input_shape[1] != wanted):
+            came = ", ".join(map(str, input_shape))
+            raise InputError(
+                f"{self.kind} expects a signal (batch, channels, {wanted or 'devices'}, time), "
+                f"but (batch, {came}) came"
+            )
+        return input_shape[1], input_shape[2]
+
+    def macs(self, length: int | None) -> int:
+        """Those for a signal of so many steps."""
+        return self.macs_of(self.signal_shape(length or 1))
+
+    def macs_of(self, input_shape: Shape) -> int:
+        """None, unless the block says otherwise."""
+        return 0

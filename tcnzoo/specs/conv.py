@@ -17,6 +17,7 @@ from tcnzoo.specs.base import (
     Shape,
     Spec,
     StateItem,
+    described,
 )
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
@@ -106,8 +107,8 @@ class _KernelSpec(Spec):
         self.check_channels(input_shape)
         if len(input_shape) != 2:
             raise InputError(
-                f"{self.kind} expects a signal (batch, channels, time), but a vector "
-                f"(batch, {input_shape[0]}) came"
+                f"{self.kind} expects a signal (batch, channels, time), but "
+                f"{described(input_shape)} came"
             )
         return input_shape[1]
 

@@ -66,6 +66,8 @@ class NodeSpec(BaseModel):
             raise ValueError(f"a {self.layer.kind} takes {wanted}, but got {len(self.inputs)}")
         if self.layer.embedding_specs:
             raise ValueError(f"a {self.layer.kind} that takes embeddings cannot be in a graph")
+        if self.layer.output_names:
+            raise ValueError(f"a {self.layer.kind} gives several outputs, so it must stand alone")
         return self
 
 

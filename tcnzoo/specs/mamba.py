@@ -7,7 +7,16 @@ from pydantic import Field, model_validator
 from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import DropoutSpec
-from tcnzoo.specs.base import Field1d, Positive, Rate, Shape, Spec, StateItem, settled
+from tcnzoo.specs.base import (
+    Field1d,
+    Positive,
+    Rate,
+    Shape,
+    Spec,
+    StateItem,
+    described,
+    settled,
+)
 from tcnzoo.specs.conv import Conv1dSpec
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
@@ -321,7 +330,7 @@ def _signal(spec: Spec, input_shape: Shape) -> Shape:
     """The shape, or InputError for a vector."""
     if len(input_shape) != 2:
         raise InputError(
-            f"{spec.kind} expects a signal (batch, channels, time), but a vector "
-            f"(batch, {input_shape[0]}) came"
+            f"{spec.kind} expects a signal (batch, channels, time), but "
+            f"{described(input_shape)} came"
         )
     return input_shape

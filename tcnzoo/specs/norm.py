@@ -11,6 +11,7 @@ from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
 class _ChannelNormSpec(Spec):
     """A normalisation with a scale and a shift for each channel; a block fills in `channels`."""
 
+    any_rank = True
     channels: Positive | None = None
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
 

@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem
+from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, described
 from tcnzoo.specs.conv import window_delay, window_pads
 
 
@@ -14,8 +14,8 @@ def steps_of(spec: Spec, input_shape: Shape) -> int:
     """Time steps of a (channels, time) shape, or InputError for a vector."""
     if len(input_shape) != 2:
         raise InputError(
-            f"{spec.kind} expects a signal (batch, channels, time), but a vector "
-            f"(batch, {input_shape[0]}) came"
+            f"{spec.kind} expects a signal (batch, channels, time), but "
+            f"{described(input_shape)} came"
         )
     return input_shape[1]
 

@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints, model_validator
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.activation import GluSpec
 from tcnzoo.specs.base import PROBE, EmbeddingSpec, Field1d, Shape, Spec
+from tcnzoo.specs.device_attention import DevicePoolSpec, DeviceSplitSpec
 from tcnzoo.specs.reshape import FlattenSpec
 
 if TYPE_CHECKING:
@@ -19,17 +20,18 @@ LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 # Attributes of torch.nn.Module, which names its children by attribute, and of our blocks; a test
 # compares.
 RESERVED = frozenset([
-    "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "compile", "cpu",
-    "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "from_pretrained",
-    "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half", "ipu",
-    "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
-    "named_parameters", "optional", "parameters", "part", "path", "push_to_hub",
-    "register_backward_hook", "register_buffer", "register_forward_hook",
+    "add_module", "altered", "apply", "bfloat16", "buffers", "call_super_init", "children",
+    "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward",
+    "from_pretrained", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half",
+    "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
+    "named_parameters", "optional", "options", "parameters", "part", "path", "push_to_hub",
+    "recomputes", "register_backward_hook", "register_buffer", "register_forward_hook",
     "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook",
     "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
     "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
-    "requires_grad_", "save_pretrained", "set_extra_state", "set_submodule", "share_memory", "spec",
-    "state_dict", "tcnzoo", "to", "to_empty", "train", "training", "type", "xpu", "zero_grad",
+    "requires_grad_", "save_pretrained", "set_extra_state", "set_options", "set_submodule",
+    "share_memory", "spec", "state_dict", "tcnzoo", "to", "to_empty", "train", "training", "type",
+    "xpu", "zero_grad",
 ])  # fmt: skip
 
 
@@ -57,6 +59,9 @@ class SequentialSpec(Spec):
                     f"but the layer before it gives {width}"
                 )
             width = _output_width(layer, width)
+        for name, layer in self.layers.items():
+            if layer.output_names:
+                raise ValueError(f"layer {name!r} gives several outputs, so it must stand alone")
         taking = [name for name, layer in self.layers.items() if layer.embedding_specs]
         if len(taking) > 1:
             raise ValueError(f"one layer may take embeddings, but {', '.join(taking)} do")
@@ -66,14 +71,14 @@ class SequentialSpec(Spec):
     def _layers_take_what_comes(self) -> Self:
         channels = self.input_channels or PROBE
         try:
-            shapes = self.shapes((channels, PROBE))
+            shapes = self.shapes(self.signal_shape(PROBE, channels))
         except SignalTooLong:
             shapes = self._shapes_at_fixed_length(channels)
         except InputError as error:
             raise ValueError(str(error)) from None
         for name, before in zip(list(self.layers)[1:], shapes[:-1], strict=True):
             per_step = any(one.per_step for one in self.layers[name].embedding_specs)
-            if per_step and before[1:] != (PROBE,):
+            if per_step and before[-1:] != (PROBE,):
                 raise ValueError(
                     f"layer {name!r} takes an embedding for each step of the input, so the layers "
                     "before it must keep the length of the signal, but they change it"
@@ -83,7 +88,7 @@ class SequentialSpec(Spec):
     def _shapes_at_fixed_length(self, channels: int) -> list[Shape]:
         """Shapes for the one length, or the shortest, that the layers take."""
         try:
-            return self.shapes((channels, self.min_length()))
+            return self.shapes(self.signal_shape(self.min_length(), channels))
         except InputError as error:
             raise ValueError(str(error)) from None
 
@@ -102,6 +107,26 @@ class SequentialSpec(Spec):
                 halvings *= 2
             if isinstance(layer, FlattenSpec):
                 steps = layer.length
+            if isinstance(layer, DevicePoolSpec):
+                steps *= layer.factor
+            if isinstance(layer, DeviceSplitSpec):
+                halvings *= layer.devices
+        return None
+
+    @property
+    def signal_rank(self) -> int:
+        """That of the first layer which minds."""
+        ranks = (layer.signal_rank for layer in self.layers.values() if not layer.any_rank)
+        return next(ranks, 3)
+
+    @property
+    def input_devices(self) -> int | None:
+        """Devices that the first layer which minds expects, while they are all there."""
+        for layer in self.layers.values():
+            if layer.input_devices is not None:
+                return layer.input_devices
+            if isinstance(layer, DevicePoolSpec):
+                break
         return None
 
     @property
@@ -128,14 +153,16 @@ class SequentialSpec(Spec):
 
     def macs(self, length: int | None) -> int:
         """Sum over the layers, each at the length that reaches it."""
-        shape: Shape = (
-            (self.input_channels or 2,) if length is None else (self.input_channels or 2, length)
+        shape = (self.input_channels or 2,) if length is None else self.signal_shape(length)
+        return self.macs_of(shape)
+
+    def macs_of(self, input_shape: Shape) -> int:
+        """Sum over the layers, each at the shape that reaches it."""
+        before = [input_shape, *self.shapes(input_shape)]
+        return sum(
+            layer.macs_of(shape)
+            for layer, shape in zip(self.layers.values(), before[:-1], strict=True)
         )
-        total = 0
-        for layer, after in zip(self.layers.values(), self.shapes(shape), strict=True):
-            total += layer.macs(shape[1] if len(shape) == 2 else None)
-            shape = after
-        return total
 
     def field(self) -> Field1d:
         """All layers, one after the other."""
@@ -159,5 +186,9 @@ def _output_width(layer: Spec, width: int | None) -> int | None:
         return None if width is None else width // 2
     if isinstance(layer, FlattenSpec):
         return None if width is None else width * layer.length
+    if isinstance(layer, DevicePoolSpec):
+        return None if width is None else width * layer.factor
+    if isinstance(layer, DeviceSplitSpec):
+        return None if width is None else width // layer.devices
     channels: Any = getattr(layer, "channels", None)
     return channels if isinstance(channels, int) else width

@@ -1,0 +1,74 @@
+"""Convolutions of signals of several devices, offline and in a stream."""
+
+import mlx.core as mx
+
+from tcnzoo.streaming import Stream
+
+from .block import Block
+from .taps import affine, on_cpu
+
+
+def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
+    """Convolve a signal that is padded already, without bias.
+
+    On the CPU `mx.conv2d` with dilation takes a naive path, so there all taps go into one matrix
+    product.
+
+    Args:
+        x: (batch, devices, time, in), of at least `spec.reach + 1` steps.
+        weight: (out, rows, taps, in / groups).
+        spec: Conv2dSpec.
+    Returns:
+        (batch, devices - rows + 1, time - reach, out).
+    """
+    rows, taps = weight.shape[1:3]
+    dilation, groups = getattr(spec, "dilation", 1), getattr(spec, "groups", 1)
+    if groups > 1 or not on_cpu():
+        return mx.conv2d(x, weight, dilation=(1, dilation), groups=groups)
+    devices, steps = x.shape[1] - rows + 1, x.shape[2] - (taps - 1) * dilation
+    seen = [
+        x[:, row : row + devices, tap * dilation : tap * dilation + steps]
+        for row in range(rows)
+        for tap in range(taps)
+    ]
+    return affine(mx.concatenate(seen, axis=-1), weight.reshape(weight.shape[0], -1), None)
+
+
+class Conv2d(Block, kind="conv2d"):
+    """Dilated, grouped convolution over devices and time."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, devices, time, in) -> (batch, devices', time', out)."""
+        spec = self.spec
+        if stream is None:
+            x = mx.pad(x, [(0, 0), (0, 0), spec.pads, (0, 0)])
+        elif spec.reach:
+            context = mx.moveaxis(stream.read(self._path, "context"), 1, -1)
+            x = mx.concatenate([context, x], axis=2)
+            left = x[:, :, x.shape[2] - spec.reach :]
+            stream.write(self._path, "context", mx.moveaxis(left, -1, 1))
+        y = convolve(x, self["weight"], spec)
+        return y + self["bias"] if spec.bias else y
+
+
+class TemporalBlock2d(Block, kind="temporal_block_2d"):
+    """Two dilated 1 x k convolutions with norms and activations, and a residual."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, devices, time, in) -> (batch, devices, time, channels)."""
+        out = x
+        for place in (1, 2):
+            out = self._optional(f"norm{place}", self[f"conv{place}"](out, stream))
+            out = self._optional("dropout", self[f"activation{place}"](out))
+        total: mx.array = self["activation"](self._optional("residual", x, stream) + out)
+        return total
+
+
+class Tcn2d(Block, kind="tcn_2d"):
+    """Temporal blocks, one after the other."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, devices, time, in) -> (batch, devices, time, channels[-1])."""
+        for block in self["blocks"]:
+            x = block(x, stream)
+        return x

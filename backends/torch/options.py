@@ -1,0 +1,142 @@
+"""What `create` takes for torch whatever the spec: checkpointing, TF32 and mixed precision."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from tcnzoo.errors import InputError
+
+from .blockwise import watched
+
+# What `checkpointing="blocks"` computes once more in the backward pass, each as a whole.
+BLOCKS = ("temporal_block", "temporal_block_2d", "bi_mamba2_layer", "mamba2")
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+Call = Callable[..., Any]
+
+
+@contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let CUDA round float32 products to TF32 for a while, or keep it from that."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    matmul = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = matmul
+
+
+@dataclass(frozen=True)
+class Options:
+    """Checked options of one model.
+
+    Attributes:
+        checkpointing: `blocks`, or None to keep all that the backward pass needs.
+        tf32: whether CUDA may round products of float32 values in calls of the model.
+        autocast: `bfloat16` or `float16` for mixed precision in offline calls, or None.
+    Raises:
+        InputError: a value that is none of these.
+    """
+
+    checkpointing: str | None = None
+    tf32: bool = False
+    autocast: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if self.checkpointing not in (None, "blocks"):
+            raise InputError(
+                f"checkpointing must be 'blocks' or None, but is {self.checkpointing!r}"
+            )
+        if not isinstance(self.tf32, bool):
+            raise InputError(f"tf32 must be True or False, but is {self.tf32!r}")
+        if self.autocast not in (None, *DTYPES):
+            raise InputError(
+                f"autocast must be {', '.join(map(repr, DTYPES))} or None, but is {self.autocast!r}"
+            )
+
+    @contextlib.contextmanager
+    def _applied(self, device: str, streams: bool) -> Iterator[None]:
+        """TF32 and autocast as wanted, and afterwards as they were."""
+        with contextlib.ExitStack() as stack:
+            if self.tf32:
+                stack.enter_context(tf32(True))
+            if self.autocast is not None and not streams:
+                stack.enter_context(torch.autocast(device, DTYPES[self.autocast]))
+            yield
+
+    def run(self, forward: Call, x: Any, stream: Any = None, *rest: Any) -> Any:
+        """Run a model's forward; outputs are as wide as they are without autocast."""
+        with self._applied(x.device.type, stream is not None):
+            y = forward(x, stream, *rest)
+        return y if self.autocast is None else _wide(y)
+
+
+def _wide(y: Any) -> Any:
+    """Outputs of 16 bits as float32."""
+    if isinstance(y, dict):
+        return {name: _wide(one) for name, one in y.items()}
+    if isinstance(y, tuple):
+        return tuple(_wide(one) for one in y)
+    return y.float() if isinstance(y, Tensor) and y.dtype in DTYPES.values() else y
+
+
+def recomputed(part: nn.Module, forward: Call, x: Any, stream: Any = None, *rest: Any) -> Any:
+    """Run a part so that the backward pass computes its inside once more.
+
+    Dropout draws the same values then, and running statistics are left as the first pass left them.
+    """
+    if stream is not None or not torch.is_grad_enabled() or watched():
+        return forward(x, stream, *rest)
+    contexts = functools.partial(_contexts, part)
+    return checkpoint(forward, x, stream, *rest, use_reentrant=False, context_fn=contexts)
+
+
+def _contexts(part: nn.Module) -> tuple[Any, Any]:
+    """What the first and the second pass run within."""
+    return contextlib.nullcontext(), _on_copies(part)
+
+
+@contextlib.contextmanager
+def _on_copies(part: nn.Module) -> Iterator[None]:
+    """Give a part copies of its buffers for a while."""
+    tables = [one._buffers for one in part.modules() if one._buffers]
+    kept = [dict(table) for table in tables]
+    for table in tables:
+        table.update({name: one.clone() for name, one in table.items() if one is not None})
+    try:
+        yield
+    finally:
+        for table, own in zip(tables, kept, strict=True):
+            table.update(own)
+
+
+def checkpointed(model: nn.Module) -> list[Any]:
+    """The outermost parts that `checkpointing="blocks"` is about.
+
+    Raises:
+        InputError: there are none.
+    """
+    found: dict[str, nn.Module] = {}
+    for path, part in model.named_modules():
+        inside = any(not one or path.startswith(f"{one}.") for one in found)
+        if getattr(getattr(part, "spec", None), "kind", None) in BLOCKS and not inside:
+            found[path] = part
+    if not found:
+        raise InputError(
+            f"checkpointing='blocks' takes a model with one of {', '.join(BLOCKS)} in it, but this "
+            "one has none"
+        )
+    return list(found.values())

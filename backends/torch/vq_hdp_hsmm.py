@@ -1,0 +1,71 @@
+"""Codes, clusters and lasting states of sensor signals; see VqHdpHsmmSpec."""
+
+import torch
+from torch import Tensor
+
+from tcnzoo.specs.vq_hdp_hsmm import OF_EVALUATION
+from tcnzoo.streaming import Stream
+
+from .block import Block
+from .hdp import entropy
+
+
+class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
+    """encoder -> projection -> vq -> decoder, classifier, hdp -> hsmm."""
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> dict[str, Tensor]:
+        """(batch, channels[, devices], time) -> the outputs by name."""
+        quantized = self.vq.quantize(self.projection(self.encoder(x)))
+        codes, output = quantized.indices, quantized.output
+        seen_by_states = output.detach() if self.spec.detach else output
+        evidence = self._evidence(codes, seen_by_states)
+        clusters = self.hdp.posterior(evidence)
+        found = {
+            "reconstructed": self.decoder(output),
+            "codes": codes.int(),
+            "vq_loss": quantized.vq_loss,
+            "perplexity": quantized.perplexity,
+            "cluster_posterior": clusters,
+            **self._states(self._seen(codes, seen_by_states, evidence)),
+            "behavior_logits": self.classifier(output),
+            "hdp_penalty": self._penalty(),
+            "hdp_loss": self.hdp.loss(evidence),
+            "entropy": entropy(clusters),
+        }
+        found["hsmm_loss"] = -found["log_likelihood"].mean() / x.shape[-1]
+        left_out = OF_EVALUATION if self.training else ()
+        return {name: found[name] for name in self.spec.output_names if name not in left_out}
+
+    def _evidence(self, codes: Tensor, output: Tensor) -> Tensor:
+        """What each cluster thinks of each step, (batch, clusters, time)."""
+        if self.spec.hdp.components == "codes":
+            return self.hdp.code_logits.log_softmax(dim=1)[:, codes].transpose(0, 1)
+        found: Tensor = self.hdp.evidence(output)
+        return found
+
+    def _seen(self, codes: Tensor, output: Tensor, evidence: Tensor) -> Tensor:
+        """What the hsmm takes."""
+        emission = self.spec.hsmm.emission
+        if emission == "categorical":
+            return codes.unsqueeze(1).to(evidence.dtype)
+        return evidence if emission == "none" else output
+
+    def _penalty(self) -> Tensor:
+        """MAP penalty of the sticks, the transition rows and the initial probabilities."""
+        rows = self.hsmm.laws().transitions.to(self.hdp.stick_logits)
+        found: Tensor = self.hdp.penalty(rows, self.hsmm.initial_logits.log_softmax(dim=0))
+        return found
+
+    def _states(self, seen: Tensor) -> dict[str, Tensor]:
+        """Likelihood of the hsmm; in evaluation also posteriors, path and durations."""
+        found = {"log_likelihood": self.hsmm.log_likelihood(seen).to(seen.dtype)}
+        if self.training:
+            return found
+        with torch.no_grad():
+            posterior = self.hsmm.posterior(seen)
+            means = self.hsmm.laws().survival.exp().sum(dim=1).to(posterior)
+            return found | {
+                "state_posterior": posterior,
+                "state_path": self.hsmm.viterbi(seen)[0].int(),
+                "expected_duration": torch.einsum("nkt,k->nt", posterior, means),
+            }
