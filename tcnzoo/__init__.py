@@ -1,6 +1,7 @@
 """One description of a temporal model, one set of weights, every framework, the same numbers."""
 
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING, Any
 
 from tcnzoo.backend import BackendInfo, available_backends
 from tcnzoo.errors import BackendMissing, InputError, SpecError, TcnzooError, WeightError
@@ -21,7 +22,11 @@ from tcnzoo.models import (
 )
 from tcnzoo.params import ParamCount
 from tcnzoo.parity import ParityReport, parity
+from tcnzoo.quantization import initialise_codebook, quantize
 from tcnzoo.zoo import list_models, load_spec
+
+if TYPE_CHECKING:
+    from tcnzoo.training import train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -42,17 +47,29 @@ __all__ = [
     "get_weights",
     "gradients",
     "init_state",
+    "initialise_codebook",
     "list_models",
     "load",
     "load_spec",
     "parity",
     "predict",
+    "quantize",
     "save",
     "set_weights",
     "step",
+    "train",
 ]
 
 # In a checkout the backends and converters lie beside this folder, not in it.
 _here = _Path(__file__).parent
 if not (_here / "backends").is_dir():
     __path__.append(str(_here.parent))
+
+
+def __getattr__(name: str) -> Any:
+    """What is imported when it is first asked for: training reads more than most callers need."""
+    if name == "train":
+        from tcnzoo.training import train
+
+        return train
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ from tcnzoo.cli import app
 
 COMMANDS = [
     "list", "describe", "init", "convert", "inspect", "parity",
-    "predict", "stream", "bench", "doctor", "demo",
+    "predict", "stream", "bench", "doctor", "demo", "export", "train", "cross-validate", "simulate",
+    "segment", "demo-behaviour", "detect", "compare",
 ]  # fmt: skip
 
 

@@ -29,9 +29,10 @@ def test_list_names_every_preset_with_its_size():
 def test_list_as_json():
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)}
     assert list(rows) == tcnzoo.list_models()
+    assert rows["vq-hdp-hsmm"]["input"]["devices"] == 2
     assert rows["tcn-eeg-encoder"]["trainable"] == 12_103_040
     assert rows["tcn-eeg-encoder"]["input"] == {
-        "channels": 19, "length": 15360, "sampling_rate": 256.0,
+        "channels": 19, "length": 15360, "sampling_rate": 256.0, "devices": None,
     }  # fmt: skip
 
 

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 import tcnzoo
-from tcnzoo.cli import checkpoints, checks, demonstration, eeg, exports, models, run
+from tcnzoo.cli import (
+    behaviour,
+    checkpoints,
+    checks,
+    cross_validate,
+    demonstration,
+    eeg,
+    exports,
+    models,
+    run,
+    simulate,
+    train,
+)
 from tcnzoo.cli.console import Commands
 
 __all__ = ["app", "main"]
@@ -41,6 +53,11 @@ for _command in (
     checkpoints.convert,
     checkpoints.inspect,
     exports.export,
+    train.train,
+    cross_validate.cross_validate,
+    simulate.simulate,
+    behaviour.segment,
+    behaviour.demo_behaviour,
     checks.parity,
     run.predict,
     run.stream,

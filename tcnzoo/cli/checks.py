@@ -9,6 +9,7 @@ import typer
 from tcnzoo import analysis, zoo
 from tcnzoo.bench import BenchRow, bench as run_bench
 from tcnzoo.cli import console
+from tcnzoo.cli.comparison import show_comparison
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import (
     Device,
@@ -21,7 +22,8 @@ from tcnzoo.cli.options import (
     chosen_backends,
     spec_of,
 )
-from tcnzoo.comparing import ComparisonTable, Row, compare as run_compare
+from tcnzoo.cli.training_parity import Asked, show_training
+from tcnzoo.comparing import compare as run_compare
 from tcnzoo.comparing_figure import draw_comparison
 from tcnzoo.doctor import Examination, Finding, examine
 from tcnzoo.errors import InputError
@@ -43,12 +45,35 @@ def parity(
     gradients: Annotated[
         bool, typer.Option("--gradients", help="Check gradients against differences (slow).")
     ] = False,
+    train: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Compare N steps of training instead.")
+    ] = None,
+    optimizer: Annotated[
+        str, typer.Option(help="For --train: sgd, adam, adamw, or {kind: sgd, lr: 0.01}.")
+    ] = "adamw",
+    schedule: Annotated[
+        str, typer.Option(help="For --train: constant, or {kind: cosine, warmup_steps: 5}.")
+    ] = "constant",
+    clip_norm: Annotated[float | None, typer.Option(help="For --train.")] = None,
+    clip_value: Annotated[float | None, typer.Option(help="For --train.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="For --train: signals of a batch.")] = 8,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
     """Compare backends with the float64 reference; exit with 1 if one differs beyond tolerance."""
     one, names = _subject(subject, overrides), chosen_backends(backends)
     import_backends(names)
+    if train is not None:
+        if other is not None or layers or gradients:
+            raise InputError("--train stands alone: no second model, no --layers, no --gradients")
+        asked = Asked(train, optimizer, schedule, clip_norm, clip_value, batch_size)
+        length = input_length or _preset_length(subject)
+        title = str(subject)
+        if not show_training(
+            title, one, names, asked, input_length=length, seed=seed, as_json=as_json
+        ):
+            raise typer.Exit(console.CHECK_FAILED)
+        return
     with console.working("starting") as tell:
         report = run_parity(
             one,
@@ -132,7 +157,7 @@ def compare(
     if as_json:
         console.show_json(found.to_dict())
         return
-    _show_comparison(found)
+    show_comparison(found)
 
 
 def doctor(as_json: Json = False) -> None:
@@ -227,36 +252,6 @@ def _show_bench(source: str, length: int, rounds: int, rows: list[BenchRow]) -> 
             for row in rows
         ],
         f"{source}: batch 1, {length} steps, {rounds} rounds",
-    )
-
-
-def _show_comparison(found: ComparisonTable) -> None:
-    """Print one table for each form and backend; ratios are to the first model."""
-    headings = {"model": "left", "parameters": "right", "GMAC": "right"}
-    headings |= dict.fromkeys(["kept MB", "forward MiB", "training MiB"], "right")
-    headings |= dict.fromkeys(["forward s", "", "training s", " "], "right")
-    shape = " x ".join(map(str, found.input_shape))
-    for form, backend in dict.fromkeys((row.form, row.backend) for row in found.rows):
-        rows = [row for row in found.rows if (row.form, row.backend) == (form, backend)]
-        title = f"{form}, {backend} {found.device or ''}: input {shape}, {found.rounds} rounds"
-        console.table(headings, [_compared(row) for row in rows], title)
-        console.show()
-
-
-def _compared(row: Row) -> tuple[Any, ...]:
-    """One row of a comparison."""
-    kept = "-" if row.activations is None else f"{row.activations / 1e6:,.0f}"
-    return (
-        row.model,
-        row.parameters,
-        f"{row.macs / 1e9:.1f}",
-        kept,
-        f"{row.forward_memory:,.0f}",
-        f"{row.training_memory:,.0f}",
-        f"{row.forward_seconds:.3g}",
-        f"{row.forward_ratio:.2f}x",
-        f"{row.training_seconds:.3g}",
-        f"{row.training_ratio:.2f}x",
     )
 
 

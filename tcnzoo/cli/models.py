@@ -98,7 +98,8 @@ def _size_text(trainable: int, buffers: int) -> str:
 def _input_text(facts: zoo.InputFacts) -> str:
     """The signal of a preset, as `19 x 15360 at 256 Hz`."""
     rate = f" at {facts.sampling_rate:g} Hz" if facts.sampling_rate else ""
-    return f"{facts.channels} x {facts.length}{rate}"
+    devices = f" x {facts.devices}" if facts.devices else ""
+    return f"{facts.channels}{devices} x {facts.length}{rate}"
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
@@ -148,6 +149,8 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
     }
     if len(description.output_shape) == 2 and description.stride != "1":
         facts["output step every"] = f"{description.stride} input steps"
+    if description.mamba2:
+        facts["mamba2"] = "; ".join(f"{one}: {got}" for one, got in description.mamba2.items())
     if description.whole_signal:
         facts["whole signal"] = f"seen by {', '.join(description.whole_signal)}"
     if description.obstacle is None:

@@ -25,7 +25,7 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.eeg.recordings import is_recording
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, suggestion
 
 # A prediction of so few values is printed, not only written.
 FEW = 16
@@ -47,6 +47,9 @@ def predict(
     embeddings: Embeddings = None,
     device: Device = None,
     dtype: Dtype = None,
+    output: Annotated[
+        str | None, typer.Option("--name", help="Which output, of a model with several.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a checkpoint on a recording, all of it at once."""
@@ -58,8 +61,18 @@ def predict(
         y = tcnzoo.predict(model, x, embeddings=rows)
         seconds = time.perf_counter() - begin
     if isinstance(y, dict):
-        raise InputError(f"the model has several outputs ({', '.join(y)}); predict writes one")
+        if output is None:
+            raise InputError(
+                f"the model has several outputs ({', '.join(y)}); choose one with --name"
+            )
+        if output not in y:
+            raise InputError(f"no output {output!r}{suggestion(output, list(y))}")
+        y = y[output]
+    elif output is not None:
+        raise InputError(f"the model has one output, so --name {output} means nothing")
     y = to_numpy(y)
+    if y.ndim == 0:
+        y, single = y[None], False
     _write(destination, y[0] if single else y)
     report = _report(model, x, y, seconds, destination)
     if y.size <= FEW:
@@ -101,11 +114,11 @@ def stream(
     begin = time.perf_counter()
     with console.working("streaming") as tell:
         for start, piece, parts in _chunks(x, rows, chunk):
-            tell(f"streaming: step {start:,} of {x.shape[2]:,}")
+            tell(f"streaming: step {start:,} of {x.shape[-1]:,}")
             y, state = tcnzoo.step(model, piece, state, embeddings=parts)
             outputs.append(to_numpy(y))
     seconds = time.perf_counter() - begin
-    y = np.concatenate(outputs, axis=2)
+    y = np.concatenate(outputs, axis=-1)
     _write(destination, y[0] if single else y)
     if state_out is not None:
         state_files.write_state(state_out, state)
@@ -120,19 +133,20 @@ def _loaded(
     """The model, the signal as (batch, channels, time), and whether it is a single recording."""
     name = chosen_backend(backend)
     x = signals.read_signal(source)
-    if x.ndim not in (2, 3):
-        raise InputError(
-            f"{str(source)!r} must be (channels, time) or (batch, channels, time), "
-            f"but has shape {x.shape}"
-        )
     import_backends([name])
     with console.working(f"loading {checkpoint} into {name}"):
         model = tcnzoo.load(checkpoint, backend=name, device=device, dtype=dtype)
-    single = x.ndim == 2
+    rank = model.tcnzoo.rank
+    if x.ndim not in (rank - 1, rank):
+        axes = "channels, devices, time" if rank == 4 else "channels, time"
+        raise InputError(
+            f"{str(source)!r} must be ({axes}) or (batch, {axes}), but has shape {x.shape}"
+        )
+    single = x.ndim == rank - 1
     x = x[None] if single else x
     channels = model.tcnzoo.spec.input_channels
     if channels not in (None, x.shape[1]):
-        turned = "; its axes are the other way round" if channels == x.shape[2] else ""
+        turned = "; its axes are the other way round" if channels == x.shape[-1] else ""
         raise InputError(
             f"the model takes {channels} channels, but {str(source)!r} has {x.shape[1]} on its "
             f"channel axis: shape {x.shape[single:]}{turned}"
@@ -144,15 +158,15 @@ def _chunks(
     x: Array, embeddings: Sequence[Array], length: int
 ) -> Iterator[tuple[int, Array, list[Array]]]:
     """Yield the start of each chunk, its steps, and the embeddings that go with it."""
-    for start in range(0, x.shape[2], length):
+    for start in range(0, x.shape[-1], length):
         span = slice(start, start + length)
-        yield start, x[:, :, span], [e[:, :, span] if e.ndim == 3 else e for e in embeddings]
+        yield start, x[..., span], [e[:, :, span] if e.ndim == 3 else e for e in embeddings]
 
 
 def _write(destination: Path | None, y: Array) -> None:
     """Write the output; 16-bit floats that .npy does not know go as float32."""
     if destination is not None:
-        known = y.dtype.kind == "f"
+        known = y.dtype.kind in "fi"
         signals.write_signal(destination, y if known else y.astype(np.float32))
 
 

@@ -1,0 +1,259 @@
+"""Training steps of Keras models: compiled by TensorFlow or JAX, eager on torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output, handle_of
+from tcnzoo.errors import InputError
+from tcnzoo.params import permute
+from tcnzoo.training.counts import Counts
+from tcnzoo.training.freezing import resting
+from tcnzoo.training.optimizers import updated
+from tcnzoo.training.shifts import lost_shifts
+from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.targets import Targets
+
+from .block import Tensor
+from .engines import function, seed_masks, slopes
+from .losses import total
+from .model import SpecModel
+from .run import channels_last, neutral, tensor_of
+from .weights import LAYOUT, stored_shape, to_neutral
+
+Tensors = dict[str, Tensor]
+
+
+def stepper(model: SpecModel, plan: Plan) -> "KerasStepper":
+    """Make a model ready for training; `model.fit` stays as it is.
+
+    Raises:
+        InputError: a model or a precision that cannot be trained.
+    """
+    return KerasStepper(model, plan)
+
+
+class KerasStepper:
+    """One Keras model in training.
+
+    Which parameters move is fixed in the compiled functions, so that freezing makes new ones.
+    """
+
+    def __init__(self, model: SpecModel, plan: Plan) -> None:
+        """Make room for the moments."""
+        handle = handle_of(model)
+        if handle.dtype != "float32":
+            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
+        if plan.precision != "32-true":
+            raise InputError(f"backend 'keras' trains in 32-true, not in {plan.precision!r}")
+        self.model, self.plan = model, plan
+        self.targets = Targets(handle.spec, plan.losses, self._predict)
+        self.names = tuple(self.targets.losses)
+        self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
+        self.lost = lost_shifts(handle.spec)
+        self.weights = dict(model.root.named_variables())
+        with model.on_device():
+            self.moments = {
+                slot: {name: _zeros(stored_shape(handle.params[name])) for name in self._names()}
+                for slot in plan.optimizer.slots
+            }
+        self.generators = [
+            part.seed_generator.state
+            for _, part in model.root.walk()
+            if hasattr(part, "seed_generator")
+        ]
+        self._rest(plan.frozen)
+        self._compile()
+
+    def _names(self) -> Sequence[str]:
+        """Parameters that can be trained."""
+        return list(self.counts.counts)
+
+    def _predict(self, x: Array) -> Output:
+        """The model in evaluation mode, eagerly."""
+        with self.model.on_device():
+            return _neutral(self.model(channels_last(tensor_of(x, "float32")), training=False))
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Give these parameters no update from now on, and every other one its updates."""
+        self.counts.freeze(names)
+        self._rest(names)
+        self._compile()
+
+    def _rest(self, names: frozenset[str]) -> None:
+        """Let the parts that are frozen whole run as in evaluation."""
+        paths = resting(self.model.tcnzoo.spec, names)
+        for path, part in self.model.root.walk():
+            part.resting = path in paths
+
+    def _compile(self) -> None:
+        """Make functions for the parameters that move now."""
+        moments = [one for held in self.moments.values() for one in held.values()]
+        held = {id(one): one for one in (*self.model.variables, *self.generators)}
+        self.variables = list(held.values())
+        self._whole = function([*self.variables, *moments], self._step)
+        self._gradients = function(self.variables, self._differentiate)
+        self._apply = function([*self.variables, *moments], self._move)
+        self._evaluate = function(self.variables, self._compute)
+
+    def step(self, batches: Sequence[Batch], rate: float, seed: int) -> Mapping[str, Any]:
+        """Take one optimiser step over accumulated micro-batches."""
+        with self.model.on_device():
+            inputs = [self._inputs(batch) for batch in batches]
+            seed_masks(seed)
+            seeds = self._seeds(seed, len(batches))
+            factors = ops.convert_to_tensor(self.counts.advance(rate))
+            if len(batches) == 1:
+                values = self._whole(*inputs[0], seeds[0], factors)
+            else:
+                sizes = [len(batch["x"]) for batch in batches]
+                values = self._accumulate(inputs, sizes, seeds, factors)
+        return {name: values[name] for name in ("loss", *self.names, "gradient_norm")}
+
+    def _accumulate(
+        self, inputs: Sequence[Any], sizes: Sequence[int], seeds: Sequence[Tensor], factors: Tensor
+    ) -> Tensors:
+        """A step over several micro-batches, by their shares of the examples."""
+        values: Tensors = {}
+        total_slopes: list[Tensor] = []
+        for (x, wanted), size, own in zip(inputs, sizes, seeds, strict=True):
+            share = size / sum(sizes)
+            more, further = self._gradients(x, wanted, own)
+            values = {
+                name: share * value + (values[name] if values else 0.0)
+                for name, value in more.items()
+            }
+            before = total_slopes or [0.0] * len(further)
+            total_slopes = [a + share * b for a, b in zip(before, further, strict=True)]
+        return {**values, "gradient_norm": self._apply(total_slopes, factors)}
+
+    def _step(self, x: Tensor, wanted: Tensors, seeds: Tensor, factors: Tensor) -> Tensors:
+        """A step over one batch."""
+        values, gradients = self._differentiate(x, wanted, seeds)
+        return {**values, "gradient_norm": self._move(gradients, factors)}
+
+    def _differentiate(
+        self, x: Tensor, wanted: Tensors, seeds: Tensor
+    ) -> tuple[Tensors, list[Tensor]]:
+        """Losses of a batch in training mode, and the gradient of their sum."""
+        for place, state in enumerate(self.generators):
+            state.assign(ops.cast(seeds[place], state.dtype))
+        driven = [name for name in self.counts.moving if name not in self.lost]
+        moving = [self.weights[name] for name in driven]
+        (loss, parts), found = slopes(
+            self.variables,
+            moving,
+            lambda: self._losses(self.model(channels_last(x), training=True), wanted),
+        )
+        by_name = dict(zip(driven, found, strict=True))
+        gradients = [
+            by_name[name] if name in by_name else ops.zeros(self.weights[name].shape)
+            for name in self.counts.moving
+        ]
+        return {"loss": loss, **parts}, gradients
+
+    def _losses(self, outputs: Any, wanted: Tensors) -> tuple[Tensor, Tensors]:
+        """The weighted sum of the losses, and each of them."""
+        aims = {name: channels_last(one) for name, one in wanted.items()}
+        return total(self.targets.losses, outputs, aims)
+
+    def _move(self, gradients: list[Tensor], factors: Tensor) -> Tensor:
+        """Clip the gradients and take the optimiser's step; returns their norm before that."""
+        norm, gradients = self._clipped(gradients)
+        optimizer = self.plan.optimizer
+        for name, gradient in zip(self.counts.moving, gradients, strict=True):
+            held = {slot: self.moments[slot][name] for slot in optimizer.slots}
+            weight, row = self.weights[name], self.counts.groups[name]
+            moved, kept = updated(
+                optimizer,
+                optimizer.decays(name),
+                ops.convert_to_tensor(weight),
+                gradient,
+                {slot: ops.convert_to_tensor(one) for slot, one in held.items()},
+                tuple(factors[row, place] for place in range(3)),
+                ops.sqrt,
+            )
+            weight.assign(moved)
+            for slot, value in kept.items():
+                held[slot].assign(value)
+        return norm
+
+    def _clipped(self, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The norm of all gradients, and the gradients limited by value, then by norm."""
+        norm = _norm(gradients)
+        if self.plan.clip_value is not None:
+            limit = self.plan.clip_value
+            gradients = [ops.clip(one, -limit, limit) for one in gradients]
+        if self.plan.clip_norm is not None:
+            # torch.nn.utils.clip_grad_norm_ has the same 1e-6.
+            scale = ops.minimum(self.plan.clip_norm / (_norm(gradients) + 1e-6), 1.0)
+            gradients = [one * scale for one in gradients]
+        return norm, gradients
+
+    def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
+        """Losses and neutral outputs in evaluation mode."""
+        with self.model.on_device():
+            values, outputs = self._evaluate(*self._inputs(batch))
+        return {name: float(values[name]) for name in ("loss", *self.names)}, _neutral(outputs)
+
+    def _compute(self, x: Tensor, wanted: Tensors) -> tuple[Tensors, Any]:
+        """Losses and outputs of a batch in evaluation mode."""
+        outputs = self.model(channels_last(x), training=False)
+        loss, parts = self._losses(outputs, wanted)
+        return {"loss": loss, **parts}, outputs
+
+    def state(self) -> dict[str, Array]:
+        """Optimiser state, by neutral names."""
+        table = handle_of(self.model).params
+        rows = {
+            f"{slot}.{name}": to_neutral(self.moments[slot][name].value, table[name].axes)
+            for slot, name in self.counts.slots()
+        }
+        return {**self.counts.state(), **rows}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Go on from a `state()` of this or another backend."""
+        self.counts.load(state)
+        table = handle_of(self.model).params
+        for slot, held in self.moments.items():
+            for name, variable in held.items():
+                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape, np.float32))
+                axes = table[name].axes
+                stored = permute(found, axes, LAYOUT[axes])
+                variable.assign(np.array(stored, dtype=np.float32, order="C"))
+        self._compile()
+
+    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensors]:
+        """Signal, and targets and masks, as tensors in neutral layout."""
+        arrays = self.targets.of(batch)
+        wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
+        return tensor_of(batch["x"], "float32"), wanted
+
+    def _seeds(self, seed: int, batches: int) -> list[Tensor]:
+        """States of all generators of dropout masks, for each micro-batch."""
+        shape = (batches, len(self.generators), 2)
+        drawn = np.random.SeedSequence(seed).generate_state(int(np.prod(shape))) >> 1
+        return [ops.convert_to_tensor(one) for one in drawn.astype(np.int32).reshape(shape)]
+
+
+def _zeros(shape: tuple[int, ...]) -> Any:
+    """A variable for a moment."""
+    return keras.Variable("zeros", shape=shape, dtype="float32", trainable=False)
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all gradients together."""
+    return ops.sqrt(ops.sum(ops.stack([ops.sum(ops.square(one)) for one in gradients])))
+
+
+def _neutral(outputs: Any) -> Output:
+    """Outputs as neutral numpy."""
+    if isinstance(outputs, tuple):
+        outputs = {"output": outputs[0], "out": outputs[1]}
+    if isinstance(outputs, Mapping):
+        return {name: neutral(one) for name, one in outputs.items()}
+    return neutral(outputs)

@@ -1,0 +1,248 @@
+"""Training steps of MLX models: differentiated by value_and_grad, compiled by mx.compile."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten, tree_map, tree_unflatten
+
+from tcnzoo.arrays import Array
+from tcnzoo.backend import Output, handle_of
+from tcnzoo.errors import InputError
+from tcnzoo.params import permute
+from tcnzoo.training.counts import Counts
+from tcnzoo.training.freezing import resting
+from tcnzoo.training.optimizers import updated
+from tcnzoo.training.shifts import lost_shifts
+from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.targets import Targets
+
+from .block import Block, blocks
+from .losses import total
+from .run import evaluating, predict, to_neutral
+from .weights import LAYOUT, neutral, stored_shape, to_mlx
+
+PRECISIONS = {"32-true": mx.float32, "bf16-mixed": mx.bfloat16}
+
+Arrays = dict[str, mx.array]
+
+
+def stepper(model: Block, plan: Plan) -> "MlxStepper":
+    """Make a model ready for training.
+
+    Raises:
+        InputError: a model or a precision that cannot be trained.
+    """
+    return MlxStepper(model, plan)
+
+
+class MlxStepper:
+    """One MLX model in training; between steps it is in evaluation mode.
+
+    Running statistics, moments and the generator of dropout are state that the compiled functions
+    capture; which parameters move is fixed in them, so that freezing compiles them anew.
+    """
+
+    def __init__(self, model: Block, plan: Plan) -> None:
+        """Make room for the moments."""
+        handle = handle_of(model)
+        if handle.dtype != "float32":
+            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
+        if plan.precision not in PRECISIONS:
+            raise InputError(
+                f"backend 'mlx' trains in {' or '.join(PRECISIONS)}, not in {plan.precision!r}"
+            )
+        self.model, self.plan = model, plan
+        self.type = PRECISIONS[plan.precision]
+        self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
+        self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
+        self.lost = lost_shifts(handle.spec)
+        self.moments: dict[str, Arrays] = {
+            slot: {name: mx.zeros(stored_shape(handle.params[name])) for name in self.counts.counts}
+            for slot in plan.optimizer.slots
+        }
+        self.last: Any = []
+        self._rest(plan.frozen)
+        self._compile()
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Give these parameters no update from now on, and every other one its updates."""
+        self.counts.freeze(names)
+        self._rest(names)
+        self._compile()
+
+    def _rest(self, names: frozenset[str]) -> None:
+        """Find the parts that run as in evaluation from now on."""
+        paths = resting(self.model.spec, names)
+        self.resting = [part for part in blocks(self.model) if part._path in paths]
+
+    def _compile(self) -> None:
+        """Compile for the parameters that move now."""
+        moving: list[Any] = [self.model, mx.random.state]
+        self._gradients = mx.compile(self._differentiate, inputs=moving, outputs=moving)
+        kept: list[Any] = [self.model, self.moments]
+        self._apply = mx.compile(self._move, inputs=kept, outputs=kept)
+        self._evaluate = mx.compile(self._compute, inputs=[self.model])
+
+    def step(self, batches: Sequence[Batch], rate: float, seed: int) -> Mapping[str, Any]:
+        """Take one optimiser step over accumulated micro-batches."""
+        inputs = [self._inputs(batch) for batch in batches]
+        sizes = [len(batch["x"]) for batch in batches]
+        with self._on_device():
+            mx.random.seed(seed)
+            values, slopes = self._gradients(*inputs[0])
+            if len(batches) > 1:
+                values, slopes = self._accumulated(values, slopes, inputs, sizes)
+            factors = mx.array(self.counts.advance(rate))
+            values["gradient_norm"] = self._apply(slopes, factors)
+            # The step before is waited for, so that at most two are under way.
+            mx.eval(self.last)
+            mx.async_eval(values, self.model, self.moments)  # type: ignore[no-untyped-call]
+        self.last = list(values.values())
+        return values
+
+    def _accumulated(
+        self, values: Arrays, slopes: Arrays, inputs: Sequence[Any], sizes: Sequence[int]
+    ) -> tuple[Arrays, Arrays]:
+        """Values and gradients of all micro-batches, by their shares of the examples."""
+        share = sizes[0] / sum(sizes)
+        values, slopes = ({k: v * share for k, v in one.items()} for one in (values, slopes))
+        for (x, wanted), size in zip(inputs[1:], sizes[1:], strict=True):
+            mx.eval(values, slopes)  # so that the activations of one micro-batch live at a time
+            share = size / sum(sizes)
+            more, further = self._gradients(x, wanted)
+            values = {name: value + share * more[name] for name, value in values.items()}
+            slopes = {name: slope + share * further[name] for name, slope in slopes.items()}
+        return values, slopes
+
+    def _differentiate(self, x: mx.array, wanted: Arrays) -> tuple[Arrays, Arrays]:
+        """Losses of a batch in training mode, and the gradient of their sum."""
+        held = _flat(self.model)
+        weights = {name: held[name] for name in self.counts.moving if name not in self.lost}
+        aims = {name: _last(one) for name, one in wanted.items()}
+
+        def objective(weights: Arrays) -> tuple[mx.array, Arrays]:
+            self._set({**{name: held[name] for name in self.counts.counts}, **weights}, self.type)
+            return total(self.targets.losses, self.model(_last(x).astype(self.type)), aims)
+
+        self.model.train()
+        for part in self.resting:
+            part._training = False
+        try:
+            (loss, parts), slopes = mx.value_and_grad(objective)(weights)
+        finally:
+            self.model.eval()
+            self._set({name: held[name] for name in self.counts.counts}, mx.float32)
+        noughts = {name: mx.zeros_like(held[name]) for name in self.counts.moving}
+        return {"loss": loss, **parts}, {**noughts, **slopes}
+
+    def _set(self, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
+        """Put arrays, cast, in the place of parameters."""
+        rows = [(name, array.astype(dtype)) for name, array in weights.items()]
+        self.model.update(tree_unflatten(rows))
+
+    def _move(self, slopes: Arrays, factors: mx.array) -> mx.array:
+        """Clip the gradients and take the optimiser's step; returns their norm before that."""
+        norm, slopes = self._clipped(slopes)
+        held, optimizer = _flat(self.model), self.plan.optimizer
+        for name, slope in slopes.items():
+            slots = {slot: self.moments[slot][name] for slot in optimizer.slots}
+            row = tuple(factors[self.counts.groups[name]])
+            held[name], slots = updated(
+                optimizer, optimizer.decays(name), held[name], slope, slots, row, mx.sqrt
+            )
+            for slot, array in slots.items():
+                self.moments[slot][name] = array
+        self.model.update(tree_unflatten([(name, held[name]) for name in slopes]))
+        return norm
+
+    def _clipped(self, slopes: Arrays) -> tuple[mx.array, Arrays]:
+        """The norm of all gradients, and the gradients limited by value, then by norm."""
+        norm = _norm(slopes)
+        if self.plan.clip_value is not None:
+            limit = self.plan.clip_value
+            slopes = {name: mx.clip(slope, -limit, limit) for name, slope in slopes.items()}
+        if self.plan.clip_norm is not None:
+            # torch.nn.utils.clip_grad_norm_ has the same 1e-6.
+            scale = mx.minimum(self.plan.clip_norm / (_norm(slopes) + 1e-6), 1.0)
+            slopes = {name: slope * scale for name, slope in slopes.items()}
+        return norm, slopes
+
+    def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
+        """Losses and neutral outputs in evaluation mode."""
+        with self._on_device(), evaluating(self.model):
+            values, outputs = self._evaluate(*self._inputs(batch))
+            mx.eval(values, outputs)
+        found = {name: float(value) for name, value in values.items()}
+        return found, _neutral(outputs)
+
+    def _compute(self, x: mx.array, wanted: Arrays) -> tuple[Arrays, Any]:
+        """Losses and outputs of a batch in evaluation mode."""
+        held = {name: _flat(self.model)[name] for name in self.counts.counts}
+        try:
+            self._set(held, self.type)
+            outputs = self.model(_last(x).astype(self.type))
+        finally:
+            self._set(held, mx.float32)
+        aims = {name: _last(one) for name, one in wanted.items()}
+        loss, parts = total(self.targets.losses, outputs, aims)
+        return {"loss": loss, **parts}, tree_map(_wide, outputs)
+
+    def state(self) -> dict[str, Array]:
+        """Optimiser state, by neutral names."""
+        table = handle_of(self.model).params
+        found = {slot: neutral(self.moments[slot], table) for slot in self.moments}
+        rows = {f"{slot}.{name}": found[slot][name] for slot, name in self.counts.slots()}
+        return {**self.counts.state(), **rows}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Go on from a `state()` of this or another backend."""
+        self.counts.load(state)
+        table = handle_of(self.model).params
+        for slot, held in self.moments.items():
+            for name in held:
+                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape, np.float32))
+                axes = table[name].axes
+                held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), "float32")
+        self._compile()
+
+    def _inputs(self, batch: Batch) -> tuple[mx.array, Arrays]:
+        """Signal, and targets and masks, as MLX arrays in neutral layout."""
+        wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
+        return to_mlx(batch["x"], "float32"), wanted
+
+    def _on_device(self) -> AbstractContextManager[Any]:
+        """The model's device, where it has one of its own."""
+        device = self.model._device
+        return nullcontext() if device is None else mx.stream(getattr(mx, device))
+
+
+def _last(x: mx.array) -> mx.array:
+    """(batch, channels, ..., time) to channels last; anything of two axes or less as it is."""
+    return mx.moveaxis(x, 1, -1) if x.ndim > 2 else x
+
+
+def _wide(y: mx.array) -> mx.array:
+    """An output in float32, whatever it was computed in."""
+    return y.astype(mx.float32) if y.dtype == mx.bfloat16 else y
+
+
+def _flat(model: Block) -> Arrays:
+    """Arrays of a model by dotted name."""
+    return dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
+
+
+def _norm(slopes: Arrays) -> mx.array:
+    """Euclidean norm of all gradients together."""
+    return mx.sqrt(mx.stack([mx.square(slope).sum() for slope in slopes.values()]).sum())
+
+
+def _neutral(outputs: Any) -> Output:
+    """Outputs as neutral numpy."""
+    if isinstance(outputs, tuple):
+        outputs = {"output": outputs[0], "out": outputs[1]}
+    if isinstance(outputs, Mapping):
+        return {name: to_neutral(one) for name, one in outputs.items()}
+    return to_neutral(outputs)

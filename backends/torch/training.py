@@ -1,0 +1,222 @@
+"""Training steps of torch models: Lightning Fabric for device, precision and processes."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.backend import Output, handle_of
+from tcnzoo.errors import InputError
+from tcnzoo.training.counts import Counts
+from tcnzoo.training.freezing import resting
+from tcnzoo.training.optimizers import AdamW, Sgd
+from tcnzoo.training.shifts import lost_shifts
+from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.targets import Targets
+
+from . import losses
+from .block import Block
+from .norm import BatchNorm
+from .processes import Processes, fabric_for
+from .run import full_precision, predict
+from .weights import to_torch
+
+# Of the neutral names of moments, those that torch.optim has others for.
+SLOTS = {"momentum": "momentum_buffer"}
+
+
+def stepper(model: Block, plan: Plan) -> "TorchStepper":
+    """Make a model ready for training, by itself or, under torchrun, with other processes.
+
+    Raises:
+        BackendMissing: lightning-fabric is not installed.
+        InputError: a model or a precision that cannot be trained.
+    """
+    return TorchStepper(model, plan)
+
+
+class TorchStepper:
+    """One torch model in training."""
+
+    def __init__(self, model: Block, plan: Plan) -> None:
+        """Move the model to its device, and make its optimiser."""
+        handle = handle_of(model)
+        if handle.dtype != "float32":
+            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
+        self.model, self.plan = model, plan
+        self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
+        self.fabric = fabric_for(model, plan)
+        self.world = Processes(self.fabric)
+        self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
+        self.lost = lost_shifts(handle.spec)
+        self.since = 0
+        named = dict(model.named_parameters())
+        self.named = {name: named[name] for name in self.counts.counts}
+        for part in model.modules():
+            if isinstance(part, BatchNorm):
+                part.synchronised = self.world.size > 1
+        self.freeze(plan.frozen)
+        self.optimizer = _optimizer(plan, self.named)
+        self.steps = self.fabric.setup_optimizers(self.optimizer)
+
+    def freeze(self, names: frozenset[str]) -> None:
+        """Give these parameters no update from now on, and every other one its updates."""
+        self.model.eval()
+        self._settle()
+        self.counts.freeze(names)
+        paths = resting(self.model.spec, names)
+        self.resting = [one for one in _blocks(self.model) if one.path in paths]
+        for name, parameter in self.named.items():
+            parameter.requires_grad_(name not in names)
+            parameter.grad = None
+        self.moved = [self.named[name] for name in self.counts.moving]
+        # Wrapped again, because the gradients to be summed over processes are others now.
+        self.module = self.fabric.setup_module(self.model)
+
+    def step(self, batches: Sequence[Batch], rate: float, seed: int) -> Mapping[str, Any]:
+        """Take one optimiser step over accumulated micro-batches."""
+        torch.manual_seed(seed)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        if not self.model.training:
+            self.model.train()
+            for part in self.resting:
+                part.eval()
+        self.optimizer.zero_grad()
+        with self._precise():
+            found = self._gradients(batches)
+            found["gradient_norm"] = self._clip()
+            self.steps.step()
+        self.since += 1
+        return found
+
+    def _gradients(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        """Gradients of all micro-batches into the parameters; loss and terms."""
+        shares = self._shares([len(batch["x"]) for batch in batches])
+        found: dict[str, Tensor] = {}
+        for place, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+            waits = place < len(batches) - 1 and self.world.size > 1
+            with self.fabric.no_backward_sync(self.module, enabled=waits):
+                loss, terms = losses.total(
+                    self.targets.losses, self.module(self._tensor(batch["x"])), self._wanted(batch)
+                )
+                # Gradients of processes are averaged, so that each counts size times as much.
+                scale = share * self.world.size
+                self.fabric.backward(loss if scale == 1.0 else loss * scale)
+            for name, value in {"loss": loss, **terms}.items():
+                value = value.detach() if share == 1.0 else value.detach() * share
+                found[name] = found[name] + value if name in found else value
+        for name, parameter in zip(self.counts.moving, self.moved, strict=True):
+            # A part that no loss sees has a gradient of zero, as elsewhere.
+            if parameter.grad is None or name in self.lost:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.world.size > 1:
+            total = self.world.sum_of(torch.stack(list(found.values())))
+            found = dict(zip(found, total, strict=True))
+        return found
+
+    def _shares(self, sizes: list[int]) -> list[float]:
+        """The part of all examples of a step, in all processes, that each micro-batch holds."""
+        total = float(sum(sizes))
+        if self.world.size > 1:
+            total = float(self.world.sum_of(torch.tensor(total, device=self.fabric.device)))
+        return [size / total for size in sizes]
+
+    def _clip(self) -> Tensor:
+        """Limit the gradients; their norm before that."""
+        self.fabric.strategy.precision.unscale_gradients(self.optimizer)
+        gradients = [one.grad for one in self.moved if one.grad is not None]
+        norm = left = torch.nn.utils.get_total_norm(gradients)
+        if self.plan.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(self.moved, self.plan.clip_value)
+            left = torch.nn.utils.get_total_norm(gradients)
+        if self.plan.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.moved, self.plan.clip_norm, left)
+        return norm
+
+    def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
+        """Losses and neutral outputs in evaluation mode."""
+        if self.model.training:
+            self.model.eval()
+        with torch.inference_mode(), self._precise(), self.fabric.autocast():
+            outputs = self.model(self._tensor(batch["x"]))
+            loss, terms = losses.total(self.targets.losses, outputs, self._wanted(batch))
+        values = {name: float(value) for name, value in {"loss": loss, **terms}.items()}
+        return values, _neutral(outputs)
+
+    def state(self) -> dict[str, Array]:
+        """Optimiser state, by neutral names."""
+        self._settle()
+        held = self.optimizer.state
+        moments = {
+            f"{slot}.{name}": held[self.named[name]][SLOTS.get(slot, slot)]
+            for slot, name in self.counts.slots()
+        }
+        return self.counts.state() | {name: to_numpy(one).copy() for name, one in moments.items()}
+
+    def load_state(self, state: Mapping[str, Array]) -> None:
+        """Go on from a `state()` of this or another backend."""
+        self.counts.load(state)
+        self.since = 0
+        self.optimizer.state.clear()
+        for slot, name in self.counts.slots():
+            parameter = self.named[name]
+            held = self.optimizer.state[parameter]
+            held[SLOTS.get(slot, slot)] = to_torch(state[f"{slot}.{name}"]).to(parameter)
+            if not isinstance(self.plan.optimizer, Sgd):
+                held["step"] = torch.tensor(float(self.counts.counts[name]))
+
+    def _settle(self) -> None:
+        """Count the steps since the last time for those that were moved by them."""
+        for name in self.counts.moving:
+            self.counts.counts[name] += self.since
+        self.since = 0
+
+    def _tensor(self, array: Array) -> Tensor:
+        """A real array on the model's device."""
+        return to_torch(array).to(device=self.fabric.device, dtype=torch.float32)
+
+    def _wanted(self, batch: Batch) -> dict[str, Tensor]:
+        """Targets and masks on the model's device."""
+        arrays = self.targets.of(batch)
+        return {name: torch.from_numpy(one).to(self.fabric.device) for name, one in arrays.items()}
+
+    @contextlib.contextmanager
+    def _precise(self) -> Iterator[None]:
+        """Keep TF32 off where float32 was asked for."""
+        precise = self.plan.precision == "32-true"
+        with full_precision(self.model) if precise else contextlib.nullcontext():
+            yield
+
+
+def _blocks(model: Block) -> list[Block]:
+    """A model and all parts of it."""
+    return [one for one in model.modules() if isinstance(one, Block)]
+
+
+def _neutral(outputs: Any) -> Output:
+    """Outputs as numpy, in float32 at least."""
+    if isinstance(outputs, tuple):
+        outputs = {"output": outputs[0], "out": outputs[1]}
+    if isinstance(outputs, Mapping):
+        return {name: to_numpy(one.float()) for name, one in outputs.items()}
+    return to_numpy(outputs.float())
+
+
+def _optimizer(plan: Plan, named: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+    """The optimiser of torch that a plan names; parameters that do not decay are a group."""
+    told = plan.optimizer
+    decay = [one for name, one in named.items() if told.decays(name)]
+    others = [one for name, one in named.items() if not told.decays(name)]
+    groups: list[dict[str, Any]] = [
+        {"params": some, "weight_decay": weight_decay}
+        for some, weight_decay in ((decay, told.weight_decay), (others, 0.0))
+        if some
+    ]
+    if isinstance(told, Sgd):
+        return torch.optim.SGD(groups, told.lr, told.momentum, nesterov=told.nesterov)
+    kind = torch.optim.AdamW if isinstance(told, AdamW) else torch.optim.Adam
+    return kind(groups, told.lr, told.betas, told.eps)

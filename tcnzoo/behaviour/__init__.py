@@ -1,0 +1,35 @@
+"""Behaviour from sensors: signals with known bouts, segments of a recording, scores and pictures.
+
+The models are `vq_hdp_hsmm` and `hsmm`; see `tcnzoo.specs` and `tcnzoo.hsmm`.
+"""
+
+from tcnzoo.behaviour.bouts import ACTIVITIES, Recording, simulate
+from tcnzoo.behaviour.scores import (
+    Match,
+    active,
+    code_usage,
+    durations,
+    matched,
+    persistence,
+    psnr,
+    silhouette,
+)
+from tcnzoo.behaviour.segmenting import Labelled, Segmentation, segment, write_segments
+
+__all__ = [
+    "ACTIVITIES",
+    "Labelled",
+    "Match",
+    "Recording",
+    "Segmentation",
+    "active",
+    "code_usage",
+    "durations",
+    "matched",
+    "persistence",
+    "psnr",
+    "segment",
+    "silhouette",
+    "simulate",
+    "write_segments",
+]

@@ -1,0 +1,128 @@
+"""The command `segment`: a recording cut into lasting states."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import tcnzoo
+from tcnzoo.cli import console
+from tcnzoo.cli.frameworks import import_backends
+from tcnzoo.cli.options import Checkpoint, Device, Json, OneBackend, chosen_backend
+from tcnzoo.errors import InputError
+from tcnzoo.signals import read_signal
+
+Source = Annotated[
+    Path, typer.Argument(help=".csv, a line a step and a column a channel, or .npy.")
+]
+Output = Annotated[Path, typer.Option("--output", help=".csv of segments to write.")]
+Picture = Annotated[Path | None, typer.Option("--figure", help=".png of the ethogram to draw.")]
+Durations = Annotated[
+    Path | None, typer.Option("--durations", help=".png of durations and laws to draw.")
+]
+Transitions = Annotated[
+    Path | None, typer.Option("--transitions", help=".png of the changes of state to draw.")
+]
+Rate = Annotated[
+    float | None,
+    typer.Option(help="Steps a second, for starts and stops in seconds; default: in steps."),
+]
+
+
+def segment(
+    checkpoint: Checkpoint,
+    source: Source,
+    destination: Output = Path("segments.csv"),
+    picture: Picture = None,
+    durations: Durations = None,
+    transitions: Transitions = None,
+    rate: Rate = None,
+    backend: OneBackend = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Cut a recording into segments of lasting states, and draw them."""
+    from tcnzoo.behaviour import figures, scores, segmenting
+
+    if destination.suffix.lower() != ".csv":
+        raise InputError(f"segments are a .csv file, but got {str(destination)!r}")
+    if rate is not None and rate <= 0:
+        raise InputError(f"--rate must be above 0, but is {rate}")
+    for path in (picture, durations, transitions):
+        figures.check_figure(path)
+    name = chosen_backend(backend)
+    signal = read_signal(source)
+    with console.working("segmenting"):
+        import_backends([name])
+        model = tcnzoo.load(checkpoint, backend=name, device=device)
+        shaped = segmenting.shaped(model.tcnzoo.spec, signal)
+        found = segmenting.segment(model, signal)
+    segmenting.write_segments(destination, found, rate)
+    if picture is not None:
+        figures.ethogram(picture, shaped, found, rate=rate, title=str(source))
+    if durations is not None:
+        figures.duration_histograms(durations, found, segmenting.tables_in(model))
+    if transitions is not None:
+        figures.transition_graph(transitions, found)
+    states = scores.active(found.path, len(found.posterior), 0.0)
+    kept = scores.persistence(found.path) if len(found.path) > 1 else None
+    files = [str(one) for one in (destination, picture, durations, transitions) if one]
+    if as_json:
+        console.show_json(
+            {
+                "segments": [one._asdict() for one in found.segments],
+                "states": states.tolist(),
+                "log_likelihood": found.log_likelihood,
+                "persistence": kept,
+                "backend": name,
+                "files": files,
+            }
+        )
+        return
+    total, each = found.log_likelihood, found.log_likelihood / len(found.path)
+    console.facts(
+        {
+            "segments": f"{len(found.segments)}, of {len(states)} states",
+            "log-likelihood": f"{total:.2f} nats, {each:.3f} a step",
+            "persistence": "-" if kept is None else f"{kept:.3f} of the steps",
+            "backend": name,
+            "files": ", ".join(files),
+        }
+    )
+
+
+def demo_behaviour(
+    directory: Annotated[
+        Path, typer.Option("--output", metavar="DIR", help="Where runs and pictures go.")
+    ] = Path("behaviour_output"),
+    backend: OneBackend = None,
+    as_json: Json = False,
+) -> None:
+    """Train codes, clusters and states on simulated bouts, and cut an unseen recording."""
+    from tcnzoo.behaviour import ACTIVITIES
+    from tcnzoo.behaviour.demo import WANTED, demo
+
+    name = chosen_backend(backend)
+    with console.Steps() as say:
+        say("importing the framework")
+        import_backends([name])
+        report = demo(directory, backend=name, say=say)
+    if as_json:
+        console.show_json(report.to_dict())
+    else:
+        states = ", ".join(f"{state} {activity}" for state, activity in report.states.items())
+        console.facts(
+            {
+                "right segments": f"{report.segments:.1%}, of {', '.join(ACTIVITIES)}",
+                "right steps": f"{report.accuracy:.1%}",
+                "states": states,
+                "codes": f"perplexity {report.perplexity:.1f}, {report.usage:.0%} used",
+                "reconstruction": f"{report.psnr:.1f} dB",
+                "silhouette": f"{report.silhouette:.2f}",
+                "persistence": f"{report.persistence:.3f} of the steps",
+                "files": ", ".join(report.files.values()),
+            }
+        )
+    if not report.passed:
+        console.show(f"fewer than {WANTED:.0%} of the segments are right")
+        raise typer.Exit(console.CHECK_FAILED)

@@ -1,0 +1,70 @@
+"""The command `train`: a run from its configuration."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tcnzoo.backend import canonical
+from tcnzoo.cli import console
+from tcnzoo.cli.frameworks import import_backends
+from tcnzoo.cli.options import Json, Overrides, assignments
+
+Config = Annotated[
+    Path,
+    typer.Argument(metavar="CONFIG", help="A .yaml file, a run's directory, or a name."),
+]
+Backend = Annotated[
+    str | None, typer.Option("--backend", help="torch, mlx or keras; default: the configuration's.")
+]
+Trial = Annotated[
+    bool,
+    typer.Option("--fast-dev-run", help="Two steps and a batch of each part; nothing is kept."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")]
+# Numbers of the report that are printed.
+MOST = 12
+
+
+def train(
+    config: Config,
+    backend: Backend = None,
+    overrides: Overrides = None,
+    fast_dev_run: Trial = False,
+    resume: Resume = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model as a configuration says, or go on with a run."""
+    from tcnzoo.training import load_config, train as run
+
+    changes = assignments(overrides)
+    if backend is not None:
+        changes["backend"] = canonical(backend)
+    told = load_config(config, **changes)
+    import_backends([told.backend])
+    outcome = run(told, resume=resume, fast_dev_run=fast_dev_run, progress=not as_json)
+    if os.environ.get("RANK", "0") != "0":
+        return  # one of several processes of torchrun; the first one tells
+    document = outcome.to_dict()
+    if as_json:
+        console.show_json(document | {"kept": not fast_dev_run})
+        return
+    _tell(document, kept=not fast_dev_run)
+
+
+def _tell(outcome: dict[str, Any], kept: bool) -> None:
+    """Print what a run came to."""
+    report = outcome["report"].get("metrics", {})
+    numbers = {f"test {name}": value for name, value in report.items()} or outcome["metrics"]
+    lines = {name: f"{one:.4g}" for name, one in [*numbers.items()][:MOST] if one is not None}
+    told = {
+        "run": f"{outcome['ended']} after {outcome['steps']:,} steps, {outcome['epochs']} epochs, "
+        f"{outcome['seconds']:.1f} s",
+        "best": "-"
+        if outcome["best"] is None
+        else f"{outcome['best']:.4g} at step {outcome['best_step']:,}",
+        **lines,
+        "files": str(outcome["directory"]) if kept else "none kept",
+    }
+    console.facts(told)

@@ -1,0 +1,98 @@
+"""How often an optimiser has moved each parameter, and the scalars that follow from it."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import InputError, suggestion
+from tcnzoo.params import Param
+from tcnzoo.training.optimizers import (
+    Adam,
+    Sgd,
+    check_state,
+    counts_of_state,
+    counts_to_state,
+    trained_names,
+)
+
+
+class Counts:
+    """Which parameters of a model move, and how often each has.
+
+    Attributes:
+        optimizer: of the plan.
+        table: the spec's `params()`.
+        counts: steps of every parameter that can be trained.
+        moving: names of those that are not frozen, in table order.
+        groups: for each moving one, its row in `factors`: those of one count share a row.
+    """
+
+    def __init__(
+        self, optimizer: Sgd | Adam, table: Mapping[str, Param], frozen: Iterable[str] = ()
+    ) -> None:
+        """Start before the first step."""
+        self.optimizer = optimizer
+        self.table = table
+        self.counts = dict.fromkeys(trained_names(table), 0)
+        self.freeze(frozen)
+
+    def freeze(self, names: Iterable[str]) -> None:
+        """Let these parameters rest from now on, and every other one move.
+
+        Raises:
+            InputError: a name that is not of the model, or nothing left to train.
+        """
+        resting = set(names)
+        for name in sorted(resting - self.table.keys()):
+            raise InputError(
+                f"{name!r} cannot be frozen: no such parameter{suggestion(name, self.table)}"
+            )
+        moving = tuple(name for name in self.counts if name not in resting)
+        if not moving:
+            raise InputError("every parameter is frozen: there is nothing left to train")
+        self.moving = moving
+        self._regroup()
+
+    def _regroup(self) -> None:
+        """Give a row to each count."""
+        rows = sorted({self.counts[name] for name in self.moving}, reverse=True)
+        self.groups = {name: rows.index(self.counts[name]) for name in self.moving}
+        self._heads = {self.groups[name]: name for name in self.moving}
+
+    def advance(self, rate: float) -> Array:
+        """Count a step, and give its scalars.
+
+        Returns:
+            (groups, 3), float32: `Factors` of each group.
+        """
+        for name in self.moving:
+            self.counts[name] += 1
+        rows = [
+            self.optimizer.factors(rate, self.counts[self._heads[row]])
+            for row in range(len(self._heads))
+        ]
+        return np.array(rows, dtype=np.float32)
+
+    def slots(self) -> list[tuple[str, str]]:
+        """(slot, parameter) of everything that has been kept since the first step."""
+        return [
+            (slot, name)
+            for slot in self.optimizer.slots
+            for name, count in self.counts.items()
+            if count
+        ]
+
+    def state(self) -> dict[str, Array]:
+        """The counts as entries of a neutral state."""
+        return counts_to_state(self.counts)
+
+    def load(self, state: Mapping[str, Array]) -> None:
+        """Take the counts of a neutral state, once all of it is held against the optimiser.
+
+        Raises:
+            WeightError: as `check_state`.
+        """
+        check_state(self.optimizer, self.table, state)
+        self.counts = counts_of_state(state, self.table)
+        self._regroup()

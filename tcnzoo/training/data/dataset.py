@@ -1,0 +1,228 @@
+"""Examples that a training run takes by number, whatever they are kept in."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import InputError
+from tcnzoo.training.data.augment import Augment
+
+Generator = np.random.Generator
+# Groups above this number are counted in a description, not listed.
+LISTED = 50
+Batch = dict[str, Array]
+
+
+class Dataset(Protocol):
+    """Examples by number.
+
+    Attributes:
+        classes: names of the classes in their order, or None where targets are not classes.
+    """
+
+    classes: tuple[str, ...] | None
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
+        """Make a batch of some examples.
+
+        Args:
+            indices: their numbers, (batch,).
+            rng: for augmentation; None for the examples as they are.
+        Returns:
+            `x` (batch, channels, time) float32, `y`, and what else the examples have.
+        """
+
+    @property
+    def groups(self) -> Array | None:
+        """Name of the group (a user, an event) of each example, (examples,), or None."""
+
+    @property
+    def labels(self) -> Array | None:
+        """Class of each example, (examples,), or None where there is none or one a step."""
+
+    def describe(self) -> dict[str, Any]:
+        """What is in it, for a report."""
+
+
+class ArrayDataset:
+    """Examples in arrays whose first axis they are; mapped files stay on disk."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        *,
+        classes: Sequence[str] | None = None,
+        groups: Array | None = None,
+        augment: Augment | None = None,
+    ) -> None:
+        """Keep the arrays.
+
+        Args:
+            arrays: `x`, `y` and whatever else goes into a batch.
+            classes: names of the classes.
+            groups: names, (examples,).
+            augment: of training examples.
+        Raises:
+            InputError: no `x` or `y`, or arrays of different numbers of examples.
+        """
+        for name in ("x", "y"):
+            if name not in arrays:
+                raise InputError(f"the data need an array {name!r}, but have {', '.join(arrays)}")
+        self.arrays = dict(arrays)
+        self.classes = None if classes is None else tuple(classes)
+        self._groups, self._augment = groups, augment
+        counts = {name: len(array) for name, array in arrays.items()}
+        if groups is not None:
+            counts["group"] = len(groups)
+        for name, count in counts.items():
+            if count != counts["x"]:
+                raise InputError(f"x has {counts['x']} examples, but {name} has {count}")
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self.arrays["x"])
+
+    def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
+        """Copy some rows out of the arrays."""
+        batch = {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
+        batch["x"] = batch["x"].astype(np.float32, copy=False)
+        if batch["y"].dtype.kind == "f":
+            batch["y"] = batch["y"].astype(np.float32, copy=False)
+        if rng is not None and self._augment is not None:
+            batch["x"] = self._augment(batch["x"], rng)
+        return batch
+
+    @property
+    def groups(self) -> Array | None:
+        """Name of the group of each example."""
+        return self._groups
+
+    @property
+    def labels(self) -> Array | None:
+        """The targets, where they are one class for each example."""
+        y = self.arrays["y"]
+        return np.asarray(y) if y.ndim == 1 and y.dtype.kind in "iu" else None
+
+    def describe(self) -> dict[str, Any]:
+        """Shapes, and how many examples each label and group has."""
+        shapes = {name: list(array.shape[1:]) for name, array in self.arrays.items()}
+        return {"shapes": shapes} | counts_of(self)
+
+
+class MadeDataset:
+    """Examples that a function makes out of compact arrays when they are asked for."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        make: Callable[[Mapping[str, Array]], Batch],
+        augment: Augment | None = None,
+    ) -> None:
+        """Keep the arrays, equal in their first axis, and the function from rows to a batch."""
+        self.classes: tuple[str, ...] | None = None
+        self._arrays, self._make, self._augment = dict(arrays), make, augment
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(next(iter(self._arrays.values())))
+
+    def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
+        """Make the examples."""
+        batch = self._make({name: array[indices] for name, array in self._arrays.items()})
+        if rng is not None and self._augment is not None:
+            batch["x"] = self._augment(batch["x"], rng)
+        return batch
+
+    @property
+    def groups(self) -> Array | None:
+        """None: every example stands for itself."""
+        return None
+
+    @property
+    def labels(self) -> Array | None:
+        """None: targets are a sequence or a number."""
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        """How many there are."""
+        return counts_of(self)
+
+
+class Subset:
+    """Some examples of a data set, under new numbers."""
+
+    def __init__(self, whole: Dataset, indices: Array) -> None:
+        """Keep the numbers of the examples in `whole`."""
+        self.whole, self.indices = whole, np.asarray(indices)
+        self.classes = whole.classes
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+        return len(self.indices)
+
+    def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
+        """As that of the whole."""
+        return self.whole.batch(self.indices[indices], rng)
+
+    @property
+    def groups(self) -> Array | None:
+        """Those of the examples that are in it."""
+        groups = self.whole.groups
+        return None if groups is None else groups[self.indices]
+
+    @property
+    def labels(self) -> Array | None:
+        """Those of the examples that are in it."""
+        labels = self.whole.labels
+        return None if labels is None else labels[self.indices]
+
+    def describe(self) -> dict[str, Any]:
+        """As that of the whole, with its own counts."""
+        return self.whole.describe() | counts_of(self)
+
+
+def counts_of(dataset: Dataset) -> dict[str, Any]:
+    """Numbers of examples: all, of each label, and of each group if these are few."""
+    found: dict[str, Any] = {"examples": len(dataset)}
+    labels, groups = dataset.labels, dataset.groups
+    if labels is not None:
+        values, counts = np.unique(labels, return_counts=True)
+        found["labels"] = {_name(dataset, v): int(n) for v, n in zip(values, counts, strict=True)}
+    if groups is not None:
+        values, counts = np.unique(groups, return_counts=True)
+        each = {str(name): int(count) for name, count in zip(values, counts, strict=True)}
+        found["groups"] = each if len(each) <= LISTED else len(each)
+    return found
+
+
+def _name(dataset: Dataset, label: Any) -> str:
+    """What a class is called."""
+    known = dataset.classes is not None and 0 <= int(label) < len(dataset.classes)
+    return dataset.classes[int(label)] if known and dataset.classes is not None else str(label)
+
+
+def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
+    """Hold every label against the number of classes.
+
+    Args:
+        dataset: one without labels passes.
+        classes: labels are 0 to classes - 1.
+        part: what the data are called in the sentence.
+    Raises:
+        InputError: a label outside the classes.
+    """
+    labels = dataset.labels
+    if labels is None or not len(labels):
+        return
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        place = int(np.argmax(wrong))
+        raise InputError(
+            f"labels must be 0 to {classes - 1}, one of {classes} classes, but example {place} of "
+            f"{part} has label {labels[place]}"
+        )

@@ -1,0 +1,35 @@
+"""The progress of a run on a terminal."""
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+# Numbers of an evaluation that fit into a line.
+MOST = 5
+
+
+class Display:
+    """A log on stderr: a bar of optimiser steps, and a line for each evaluation."""
+
+    def __init__(self, total: int, done: int) -> None:
+        """Show it; `total` steps of the run, and those that have been taken."""
+        self.console = Console(stderr=True, highlight=False, markup=False)
+        columns = TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn()
+        loss = TextColumn("loss {task.fields[loss]}")
+        self.bar = Progress(*columns, loss, TimeRemainingColumn(), console=self.console)
+        self.task = self.bar.add_task("", total=total, completed=done, epoch=0, loss="-")
+        self.bar.start()
+
+    def write(self, kind: str, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
+        """Move the bar on, and print the first numbers of an evaluation."""
+        self.bar.update(self.task, completed=step, epoch=epoch)
+        if kind == "step":
+            self.bar.update(self.task, loss=f"{values['loss']:.4g}")
+            return
+        told = [f"{name} {one:.4g}" for name, one in values.items() if one is not None]
+        self.console.print(f"step {step}, epoch {epoch}: {', '.join(told[:MOST])}")
+
+    def close(self) -> None:
+        """Leave it as it stands."""
+        self.bar.stop()

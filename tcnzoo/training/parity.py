@@ -1,0 +1,247 @@
+"""Proof that backends train alike: the same steps, side by side, from the same weights and data."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.backend import backend_modules, canonical, get_backend, installed_backends
+from tcnzoo.errors import InputError
+from tcnzoo.models import create, get_weights
+from tcnzoo.params import Weights
+from tcnzoo.parity import REFERENCE, relative_error
+from tcnzoo.specs import Spec
+from tcnzoo.training.losses import Loss
+from tcnzoo.training.optimizers import Optimizer
+from tcnzoo.training.schedule import Schedule
+from tcnzoo.training.stepper import Batch, Plan, Stepper
+from tcnzoo.training.trials import (
+    Subject,
+    input_shape,
+    loss_of,
+    random_batches,
+    rates_of,
+    read,
+    starting_point,
+)
+
+# Of losses relative to each other, and of weights and statistics relative to max(1, max|value|).
+TOLERANCE = 1e-4
+# Of the way that all parameters went, which is what shows at rates at which they hardly move.
+WAY_TOLERANCE = 5e-2
+# Deep networks of ReLU and batch norm are chaotic: at the rates of real training the same backend
+# ends elsewhere after 50 steps if its weights are off by one rounding. At these rates they are not.
+RATES = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
+TINY = 1e-30
+
+Progress = Callable[[str], None]
+
+
+@dataclass
+class TrainingRow:
+    """How the training of one backend compares with that of the first.
+
+    Attributes:
+        backend: its name.
+        losses: of every step.
+        loss_error: largest relative difference of a step's loss.
+        weight_error: largest error of a trained parameter after the last step, relative to
+            max(1, max|value|).
+        way_error: Euclidean distance of all trained parameters, as a part of the way that they
+            went.
+        statistic_error: as weight_error, of running statistics; None for a model without.
+        parameter: the first to differ beyond tolerance, or None.
+        step: after which it did, from 1.
+    """
+
+    backend: str
+    losses: list[float] = field(default_factory=list)
+    loss_error: float = 0.0
+    weight_error: float = 0.0
+    way_error: float = 0.0
+    statistic_error: float | None = None
+    parameter: str | None = None
+    step: int | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything is within tolerance."""
+        errors = (self.loss_error, self.weight_error, self.statistic_error or 0.0)
+        return all(error <= TOLERANCE for error in errors) and self.way_error <= WAY_TOLERANCE
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """What `training_parity` found; `passed` is the verdict.
+
+    Attributes:
+        rows: of each backend; the others are compared with the first.
+        yardstick: what rounding alone does: the first backend once more, from weights that are off
+            by one rounding. Where it drifts, training at this rate is chaotic.
+    """
+
+    subject: str
+    input_shape: tuple[int, ...]
+    steps: int
+    optimizer: dict[str, Any]
+    tolerance: float
+    rows: tuple[TrainingRow, ...]
+    yardstick: TrainingRow
+
+    @property
+    def passed(self) -> bool:
+        """Whether every backend trains as the first does."""
+        return all(row.passed for row in self.rows)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data."""
+        rows = [{**asdict(row), "passed": row.passed} for row in self.rows]
+        return {**asdict(self), "rows": rows, "passed": self.passed}
+
+
+def training_parity(
+    subject: Subject,
+    steps: int,
+    backends: Sequence[str] | None = None,
+    *,
+    optimizer: Optimizer | Mapping[str, Any] | str = "adamw",
+    schedule: Schedule | Mapping[str, Any] | str = "constant",
+    loss: Loss | Mapping[str, Any] | str | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    batch_size: int = 8,
+    input_length: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> TrainingReport:
+    """Train a model in several backends, from the same weights on the same random batches.
+
+    The backends take their steps in turns, so that the first parameter to differ is seen when it
+    does. Dropout is off, because its masks are each framework's own.
+
+    Args:
+        subject: a preset, a spec, or a checkpoint directory with its weights; without a checkpoint
+            the weights are the initial ones.
+        steps: of the optimiser.
+        backends: names of two or more; default: all that are installed and can train.
+        optimizer, schedule: as in the configuration of a training, or a kind alone; an optimiser
+            without `lr` has a small one, see `RATES`.
+        loss: the same; None for cross-entropy where a model gives one vector of two or more values,
+            and mean squared error elsewhere.
+        clip_norm, clip_value: limits of the gradients.
+        batch_size: random signals in a batch.
+        input_length: time steps; default: the preset's, else enough for the receptive field.
+        seed: of weights and batches.
+        progress: called with a line on what comes next.
+    Returns:
+        A report, whose first row is what the others are compared with.
+    Raises:
+        InputError, SpecError, WeightError, BackendMissing: as `create`, or nothing to compare.
+    """
+    names = _backends(backends)
+    if steps < 1 or batch_size < 1:
+        raise InputError(
+            f"training parity needs 1 step and 1 signal or more, but got {steps} and {batch_size}"
+        )
+    spec, weights = starting_point(subject, seed)
+    shape = input_shape(subject, spec, input_length)
+    told = _optimizer(optimizer)
+    objective = loss_of(loss, spec, shape)
+    plan = Plan(told, (objective,), clip_norm, clip_value)
+    rates = rates_of(read(Schedule, schedule, "schedule"), told.lr, steps)
+    say = progress or (lambda line: None)
+    batches = random_batches(spec, objective, (batch_size, *shape), steps, seed)
+    contest = _Contest(spec, weights, plan, names)
+    for number, batch in enumerate(batches):
+        say(f"step {number + 1} of {steps}")
+        contest.step(number, batch, rates[number])
+    title = str(subject) if isinstance(subject, str | os.PathLike) else spec.kind
+    document = told.model_dump(mode="json")
+    *rows, yardstick = contest.rows
+    sizes = (batch_size, *shape)
+    return TrainingReport(title, sizes, steps, document, TOLERANCE, tuple(rows), yardstick)
+
+
+class _Contest:
+    """Models of several backends that take the same steps, and the yardstick."""
+
+    def __init__(self, spec: Spec, weights: Weights, plan: Plan, names: Sequence[str]) -> None:
+        """Make the models."""
+        self.table, self.start = spec.params(), weights
+        starts = [weights] * len(names) + [_nudged(weights)]
+        self.rows = [TrainingRow(name) for name in [*names, names[0]]]
+        self.models = [
+            create(spec, row.backend, weights=start)
+            for row, start in zip(self.rows, starts, strict=True)
+        ]
+        self.steppers: list[Stepper] = [
+            import_module(f"{backend_modules()[row.backend]}.training").stepper(model, plan)
+            for row, model in zip(self.rows, self.models, strict=True)
+        ]
+
+    def step(self, number: int, batch: Batch, rate: float) -> None:
+        """Take a step in every backend, and compare."""
+        for row, stepper in zip(self.rows, self.steppers, strict=True):
+            row.losses.append(float(stepper.step([batch], rate, number)["loss"]))
+        reference = get_weights(self.models[0])
+        for row, model in zip(self.rows, self.models, strict=True):
+            expected, found = self.rows[0].losses[-1], row.losses[-1]
+            gap = abs(found - expected) / max(abs(expected), TINY)
+            row.loss_error = float(np.max([row.loss_error, gap]))
+            self._compare(row, number, reference, get_weights(model))
+
+    def _compare(self, row: TrainingRow, number: int, reference: Weights, found: Weights) -> None:
+        """Errors of all arrays after a step, and which is the first beyond tolerance."""
+        errors = {name: relative_error(found[name], one) for name, one in reference.items()}
+        trained = [name for name in errors if self.table[name].trainable]
+        others = [errors[name] for name in errors if not self.table[name].trainable]
+        row.weight_error = float(np.max([errors[name] for name in trained]))
+        row.statistic_error = float(np.max(others)) if others else None
+        gap = _length({name: found[name] - reference[name] for name in trained})
+        way = _length({name: reference[name] - self.start[name] for name in trained})
+        row.way_error = gap / way if way else float(gap > 0.0)
+        beyond = [name for name, error in errors.items() if not error <= TOLERANCE]
+        if beyond and row.parameter is None:
+            row.parameter, row.step = beyond[0], number + 1
+
+
+def _optimizer(told: Any) -> Any:
+    """The optimiser that was asked for, at a rate of ours where none was named."""
+    if isinstance(told, str):
+        told = {"kind": told}
+    if isinstance(told, Mapping) and "lr" not in told:
+        told = {**told, "lr": RATES.get(str(told.get("kind")), 0.0)}
+    return read(Optimizer, told, "optimizer")
+
+
+def _nudged(weights: Weights) -> Weights:
+    """Every weight moved by one rounding, up or down by chance."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    ends = np.array([-np.inf, np.inf], dtype=np.float32)
+    return {
+        name: np.nextafter(array, ends[generator.integers(0, 2, array.shape)])
+        for name, array in weights.items()
+    }
+
+
+def _length(arrays: Weights) -> float:
+    """Euclidean norm of all arrays together."""
+    return float(np.sqrt(sum(np.square(one, dtype=np.float64).sum() for one in arrays.values())))
+
+
+def _backends(names: Sequence[str] | None) -> list[str]:
+    """The backends to compare."""
+    if names is None:
+        chosen = [name for name in installed_backends() if name != REFERENCE]
+    else:
+        chosen = list(dict.fromkeys(canonical(name) for name in names))
+    if REFERENCE in chosen:
+        raise InputError("backend 'numpy' is the reference of outputs, and does not train")
+    if len(chosen) < 2:
+        raise InputError(f"training parity compares two backends or more, but got {chosen}")
+    for name in chosen:
+        get_backend(name)
+    return chosen

@@ -1,0 +1,76 @@
+"""Where a run stands: with weights and optimiser state, all that it goes on from."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tcnzoo.errors import WeightError
+from tcnzoo.training.schedule import PlateauState
+from tcnzoo.training.stopping import Watch
+
+VERSION = 1
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Progress(BaseModel):
+    """What is in `progress.json`.
+
+    Data order, augmentation and dropout follow from the seed and these numbers, so that no
+    generator has to be kept.
+
+    Attributes:
+        epoch: epochs that are over.
+        position: optimiser steps taken in the epoch after them.
+        step: optimiser steps in all.
+        loss_sum: sum of the loss over the examples of this epoch so far.
+        examples: how many these are.
+        seconds: that the run has taken, in all sessions.
+        plateau: of the schedule.
+        best: of the metric that the best checkpoint goes by.
+        patience: of the metric of early stopping.
+        metrics: of the last evaluation.
+        ended: why the run is over, None while it is not.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    epoch: Count = 0
+    position: Count = 0
+    step: Count = 0
+    loss_sum: float = 0.0
+    examples: Count = 0
+    seconds: float = 0.0
+    plateau: PlateauState = Field(default_factory=PlateauState)
+    best: Watch = Field(default_factory=Watch)
+    patience: Watch = Field(default_factory=Watch)
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    ended: Literal["finished", "stopped early"] | None = None
+
+    @property
+    def train_loss(self) -> float:
+        """Mean over the examples of this epoch so far."""
+        return self.loss_sum / max(self.examples, 1)
+
+    def next_epoch(self) -> None:
+        """Close an epoch."""
+        self.epoch, self.position = self.epoch + 1, 0
+        self.loss_sum, self.examples = 0.0, 0
+
+
+def read_progress(text: str, place: str) -> Progress:
+    """Read the text of a `progress.json` back.
+
+    Raises:
+        WeightError: it is none, or one of another version.
+    """
+    try:
+        return Progress.model_validate_json(text)
+    except ValidationError as error:
+        problem: Any = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in problem["loc"])
+        raise WeightError(
+            f"{place} is not the progress of a run (version {VERSION}): "
+            f"{where + ': ' if where else ''}{problem['msg']}"
+        ) from None

@@ -1,0 +1,165 @@
+"""The directory of a run: begun or taken up, with its configuration and environment.
+
+```
+config.yaml                 as resolved
+environment.json            of each session
+metrics.jsonl, tensorboard/ as the run goes on
+checkpoints/                last, best and step-00000000, see `checkpoints`
+```
+"""
+
+import json
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tcnzoo
+from tcnzoo.backend import get_backend
+from tcnzoo.errors import InputError
+from tcnzoo.files import refuse_existing, replacing
+from tcnzoo.training.checkpoints import Checkpoints
+from tcnzoo.training.config import CONFIG, TrainConfig
+
+ENVIRONMENT = "environment.json"
+# What a run may be taken up with without a word: where, how long and what is written.
+FREE = ("backend", "device", "output", "loggers", "training.epochs", "training.steps")
+FREE_BELOW = ("training.checkpoint.",)
+MOST = 8
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        directory: of the run.
+        steps: optimiser steps taken, in all sessions.
+        epochs: that are over.
+        ended: `finished` or `stopped early`.
+        seconds: of training, in all sessions.
+        metrics: of the last evaluation.
+        best: value of the metric that the best checkpoint goes by, or None.
+        best_step: optimiser steps that it had taken.
+        report: of the best checkpoint on test data; empty where there are none.
+        model: the native module, with the last weights.
+    """
+
+    directory: Path
+    steps: int
+    epochs: int
+    ended: str
+    seconds: float
+    metrics: dict[str, float | None]
+    best: float | None
+    best_step: int
+    report: dict[str, Any] = field(default_factory=dict)
+    model: Any = field(default=None, repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the model, as plain values."""
+        plain = {name: value for name, value in vars(self).items() if name != "model"}
+        return plain | {"directory": str(self.directory)}
+
+
+class Run:
+    """One run's directory."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Name it; nothing is written yet."""
+        self.folder = Path(config.output)
+        self.checkpoints = Checkpoints(self.folder / "checkpoints", config.training.checkpoint.keep)
+
+    def check_new(self) -> None:
+        """Raise InputError if something is there already."""
+        try:
+            refuse_existing(self.folder)
+        except InputError:
+            raise InputError(
+                f"{str(self.folder)!r} exists already; go on with resume, or choose another output"
+            ) from None
+
+    def check_same(self, config: TrainConfig) -> None:
+        """Hold a configuration against the one that the run was begun with.
+
+        Other differences than the length of the run and where it is computed are warned of.
+
+        Raises:
+            InputError: another model; the sentence says where they differ.
+        """
+        path = self.folder / CONFIG
+        if not path.is_file():
+            return
+        before = yaml.safe_load(path.read_text("utf-8"))
+        found = list(differences(before, config.model_dump(mode="json")))
+        models = [text for name, text in found if name.partition(".")[0] == "model"]
+        if models:
+            raise InputError(
+                f"{str(self.folder)!r} trains another model, so it cannot be resumed: "
+                f"{_listed(models)}"
+            )
+        others = [text for name, text in found if not _is_free(name)]
+        if others:
+            warnings.warn(
+                f"the run goes on with another configuration: {_listed(others)}", stacklevel=3
+            )
+
+    def is_begun(self) -> bool:
+        """Whether its configuration is there."""
+        return (self.folder / CONFIG).is_file()
+
+    def begin(self, config: TrainConfig, facts: Mapping[str, Any]) -> None:
+        """Write the configuration, and add a session to the environment."""
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        with replacing(self.folder / CONFIG) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        path = self.folder / ENVIRONMENT
+        sessions = json.loads(path.read_text("utf-8")) if path.is_file() else []
+        sessions.append({**environment(config.backend), **facts})
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(sessions, indent=2) + "\n", encoding="utf-8")
+
+
+def environment(backend: str) -> dict[str, Any]:
+    """What a session is computed with."""
+    info = get_backend(backend).info()
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "tcnzoo": tcnzoo.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "backend": backend,
+        "versions": dict(info.versions),
+        "devices": list(info.devices),
+        "command": sys.argv,
+    }
+
+
+def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted place, `place: before -> after`) wherever two documents differ."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys((*before, *after)):
+            inner = f"{place}.{name}" if place else str(name)
+            yield from differences(before.get(name), after.get(name), inner)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(one, other, f"{place}.{index}")
+    elif before != after:
+        yield place, f"{place}: {json.dumps(before)} -> {json.dumps(after)}"
+
+
+def _is_free(name: str) -> bool:
+    """Whether a run may be taken up with another value of a field."""
+    return name in FREE or name.startswith(FREE_BELOW)
+
+
+def _listed(texts: list[str]) -> str:
+    """The first of some differences, and how many more there are."""
+    more = f" and {len(texts) - MOST} more" if len(texts) > MOST else ""
+    return "; ".join(texts[:MOST]) + more

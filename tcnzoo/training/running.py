@@ -1,0 +1,229 @@
+"""A run from its configuration to its report."""
+
+import contextlib
+import os
+import tempfile
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.backend import get_backend
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.errors import InputError
+from tcnzoo.models import create, predict, set_weights
+from tcnzoo.params import Weights, check_weights, initial_weights
+from tcnzoo.training.batches import Batches
+from tcnzoo.training.checkpoints import BEST, LAST
+from tcnzoo.training.config import TrainConfig, load_config
+from tcnzoo.training.curves import draw_curves
+from tcnzoo.training.data import Dataset, Part, load as load_data
+from tcnzoo.training.data.dataset import Subset
+from tcnzoo.training.display import Display
+from tcnzoo.training.evaluating import evaluate
+from tcnzoo.training.freezing import frozen_in
+from tcnzoo.training.logs import open_logs
+from tcnzoo.training.loop import Loop
+from tcnzoo.training.metrics import Evaluation
+from tcnzoo.training.progress import Progress
+from tcnzoo.training.report import write_report
+from tcnzoo.training.run import Outcome, Run
+from tcnzoo.training.stepper import Plan, Stepper, world_of
+from tcnzoo.training.targets import Targets
+
+# What a trial run takes: enough to see one step after another, an evaluation and a checkpoint.
+TRIAL_STEPS = 2
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a session starts from."""
+
+    weights: Weights
+    state: Weights | None
+    progress: Progress
+
+
+def train(
+    config: str | os.PathLike[str] | Mapping[str, Any] | TrainConfig,
+    *,
+    resume: bool = False,
+    fast_dev_run: bool = False,
+    progress: bool = False,
+    **overrides: Any,
+) -> Outcome:
+    """Train a model.
+
+    Args:
+        config: a YAML or JSON file, the directory of a run, or a dictionary; see `TrainConfig`.
+        resume: go on from the last checkpoint in the run's directory, in this or another backend;
+            where nothing is there yet, begin.
+        fast_dev_run: take two steps and one batch of each evaluation, in a directory that is gone
+            afterwards: everything is tried, nothing is kept.
+        progress: show a bar on stderr.
+        overrides: fields to change, dotted for inner ones: `backend="mlx"`,
+            `**{"training.epochs": 3}`.
+    Returns:
+        what the run came to, with the native module, which has the weights of the best checkpoint.
+    Raises:
+        InputError: a configuration or data that are not what they should be, a directory that is
+            taken, or a loss that is not finite.
+        SpecError: the model is none.
+        BackendMissing: the framework, or a package of the extra `train`, is not installed.
+        OSError: no room to write; what was written before stays whole.
+    """
+    told = load_config(config, **overrides)
+    if not fast_dev_run:
+        return _train(told, resume, None, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        trial = told.model_copy(update={"output": str(Path(folder) / "run")})
+        return _train(trial, False, TRIAL_STEPS, progress)
+
+
+def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) -> Outcome:
+    """Train, in this process's part."""
+    run = Run(config)
+    start = _start(config, run, resume)
+    parts = load_data(config.data, config.seed)
+    if trial is not None:
+        parts = {name: _tried(name, part, config) for name, part in parts.items()}
+    model, stepper = _ready(config, start, parts["train"])
+    world, progress = world_of(stepper), start.progress
+    batches = Batches(parts["train"], config.data, config.seed, config.training.accumulate, world)
+    size = config.data.eval_batch_size or config.data.batch_size
+
+    def evaluated(part: Part) -> Evaluation:
+        return evaluate(stepper, parts[part], config.losses, size)
+
+    validate = (lambda: evaluated("val").result()) if "val" in parts else None
+    loop = Loop(config, run, model, stepper, batches, validate, progress, trial)
+    if world.rank:
+        loop.go()
+        stepper.freeze(frozenset())
+        return _outcome(run, model, progress, {})
+    described = {name: part.describe() for name, part in parts.items()}
+    run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
+    run.checkpoints.tidy(upto=progress.step)
+    with contextlib.ExitStack() as logs:
+        opened = [*open_logs(config.loggers, run.folder, progress.step)]
+        opened += [Display(loop.end, progress.step)] if shown else []
+        for log in opened:
+            logs.callback(log.close)
+        loop.logs = opened
+        loop.go()
+    draw_curves(run.folder)
+    _take_best(run, model)
+    stepper.freeze(frozenset())  # as any other module, for whoever goes on with it
+    report = {}
+    if "test" in parts:
+        report = write_report(run.folder, evaluated("test"), facts=_facts(config, progress))
+    return _outcome(run, model, progress, report)
+
+
+def _start(config: TrainConfig, run: Run, resume: bool) -> Start:
+    """Weights, optimiser state and progress: of the last checkpoint, or of the beginning."""
+    if not resume:
+        run.check_new()
+    elif run.checkpoints.has(LAST):
+        run.check_same(config)
+        _, weights, state, progress = run.checkpoints.load(LAST)
+        return Start(weights, state, progress)
+    elif run.is_begun():
+        run.check_same(config)
+    return Start(_first_weights(config), None, Progress())
+
+
+def _first_weights(config: TrainConfig) -> Weights:
+    """Initial weights of the seed, and those of `init` over them.
+
+    Raises:
+        InputError: `init` shares no tensor with the model.
+        WeightError: a tensor of another shape.
+    """
+    table = config.spec.params()
+    weights = initial_weights(table, config.seed)
+    if config.init is None:
+        return weights
+    source = Path(config.init)
+    within = source / "checkpoints" / BEST
+    _, found = read_checkpoint(within if within.is_dir() else source)
+    shared = [name for name in table if name in found]
+    if not shared:
+        raise InputError(f"init: {config.init!r} has no tensor of this model")
+    check_weights({name: table[name] for name in shared}, {name: found[name] for name in shared})
+    for text, rest in (
+        (f"{config.init!r} lacks", [name for name in table if name not in found]),
+        (f"this model does not have what {config.init!r} has:", [*(found.keys() - table.keys())]),
+    ):
+        if rest:
+            warnings.warn(
+                f"init: {text} {len(rest)} tensors, as {min(rest)!r}; the others are taken",
+                stacklevel=4,
+            )
+    return weights | {name: found[name] for name in shared}
+
+
+def _ready(config: TrainConfig, start: Start, examples: Dataset) -> tuple[Any, Stepper]:
+    """The model with its weights, held against some examples, and its stepper with its state."""
+    backend = get_backend(config.backend)
+    make = getattr(backend, "stepper", None)
+    if make is None:
+        raise InputError(f"backend {config.backend!r} does not train")
+    told, spec = config.training, config.spec
+    plan = Plan(
+        config.optimizer,
+        config.losses,
+        told.clip_norm,
+        told.clip_value,
+        told.precision,
+        frozen_in(told, spec.params(), start.progress.epoch),
+    )
+    model = create(spec, config.backend, weights=start.weights, device=config.device)
+    first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
+    Targets(spec, config.losses, lambda x: predict(model, x)).of(first)
+    stepper: Stepper = make(model, plan)
+    if start.state is not None:
+        stepper.load_state(start.state)
+    return model, stepper
+
+
+def _tried(name: Part, part: Dataset, config: TrainConfig) -> Dataset:
+    """What a trial run takes of a part: all to train on, which it soon ends, else one batch."""
+    wanted = config.data.eval_batch_size or config.data.batch_size
+    return part if name == "train" else Subset(part, np.arange(min(wanted, len(part))))
+
+
+def _take_best(run: Run, model: Any) -> None:
+    """Give the model the weights of the best checkpoint."""
+    if run.checkpoints.has(BEST):
+        set_weights(model, run.checkpoints.load(BEST)[1])
+
+
+def _facts(config: TrainConfig, progress: Progress) -> dict[str, Any]:
+    """What a report says of the run."""
+    return {
+        "backend": config.backend,
+        "checkpoint_step": progress.best.step or progress.step,
+        "steps": progress.step,
+        "epochs": progress.epoch,
+        "seconds": progress.seconds,
+    }
+
+
+def _outcome(run: Run, model: Any, progress: Progress, report: dict[str, Any]) -> Outcome:
+    """What the run came to."""
+    return Outcome(
+        directory=run.folder,
+        steps=progress.step,
+        epochs=progress.epoch,
+        ended=progress.ended or "",
+        seconds=progress.seconds,
+        metrics=progress.metrics,
+        best=progress.best.best,
+        best_step=progress.best.step,
+        report=report,
+        model=model,
+    )

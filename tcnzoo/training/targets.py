@@ -1,0 +1,167 @@
+"""Targets and masks of a batch, checked against a model before a step uses them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.backend import Output, first
+from tcnzoo.errors import InputError
+from tcnzoo.specs import Shape, Spec
+from tcnzoo.training.losses import AnyLoss, CrossEntropy, Focal, Term, loss_names, takes_classes
+
+Predict = Callable[[Array], Output]
+
+# A focal loss keeps the probability of the wrong above this, where a power of it can be derived.
+TINY = 1e-12
+
+
+class Targets:
+    """Turns batches into the arrays that the losses of a plan need."""
+
+    def __init__(self, spec: Spec, losses: Sequence[AnyLoss], predict: Predict) -> None:
+        """Keep what is needed to know the shapes of a model's outputs.
+
+        Args:
+            spec: of the model.
+            losses: of the plan.
+            predict: the model in evaluation mode, which is asked once for each shape of input, and
+                only if a loss names an entry of a dictionary of outputs.
+        Raises:
+            SpecError: two losses of one name.
+            InputError: no losses, or a model that takes embeddings.
+        """
+        if not losses:
+            raise InputError("training needs at least one loss, but got none")
+        if spec.embedding_specs:
+            raise InputError("a model that takes embeddings cannot be trained from batches of x, y")
+        self.spec = spec
+        self.losses = dict(zip(loss_names(losses), losses, strict=True))
+        self.predict = predict
+        self.known: dict[Shape, dict[str | None, Shape]] = {}
+
+    def of(self, batch: Mapping[str, Array]) -> dict[str, Array]:
+        """Targets and masks of a batch in neutral layout.
+
+        Returns:
+            `target.<loss>`: int32 classes, (batch[, time]), or float32 values like the output;
+            `mask.<loss>`: float32, (batch,) or (batch, time), where the loss has one.
+        Raises:
+            InputError: a key that is not there, a shape that does not fit, or a class that is none.
+        """
+        shapes = self._shapes(entry(batch, "x", "training"))
+        size = len(batch["x"])
+        found: dict[str, Array] = {}
+        for name, loss in self.losses.items():
+            if isinstance(loss, Term):
+                continue
+            shape = shapes[loss.output]
+            target = entry(batch, loss.target, f"loss {name!r}")
+            shaped = _classes if takes_classes(loss) else _values
+            found[f"target.{name}"] = shaped(name, loss, target, size, shape)
+            if loss.mask is not None:
+                mask = entry(batch, loss.mask, f"loss {name!r}")
+                _check_shape(name, "mask", mask, [(size,), (size, *shape[1:])])
+                found[f"mask.{name}"] = mask.astype(np.float32)
+        return found
+
+    def _shapes(self, x: Array) -> dict[str | None, Shape]:
+        """Shape of each output that a loss names, without the batch axis."""
+        if x.shape[1:] not in self.known:
+            self.known[x.shape[1:]] = self._find_shapes(x)
+        return self.known[x.shape[1:]]
+
+    def _find_shapes(self, x: Array) -> dict[str | None, Shape]:
+        """The same, for an input of a new shape."""
+        if x.ndim not in (2, 3, 4) or len(x) < 1:
+            raise InputError(
+                f"'x' must be (batch, channels[, time]) with some examples, but has {x.shape}"
+            )
+        found: dict[str | None, Shape] = {None: self.spec.output_shape(x.shape[1:])}
+        wanted = {one.output for one in self.losses.values() if not isinstance(one, Term)} - {None}
+        if not wanted:
+            return found
+        outputs = self.predict(x[:1])
+        held = outputs if isinstance(outputs, dict) else {}
+        for key in wanted:
+            if key not in held:
+                given = f"the outputs {', '.join(held)}" if held else "one output"
+                raise InputError(f"a loss names the output {key!r}, but the model has {given}")
+            found[key] = held[key].shape[1:]
+        return found
+
+
+def pick(outputs: Any, key: str | None) -> Any:
+    """The output of a native model that a loss is about.
+
+    Args:
+        outputs: an array, the pair of a temporal block by itself, or a dictionary.
+        key: an entry of the dictionary; None for the only or the first output.
+    Raises:
+        InputError: no such entry.
+    """
+    if key is None:
+        return first(outputs)
+    if isinstance(outputs, tuple):
+        outputs = {"output": outputs[0], "out": outputs[1]}
+    if not isinstance(outputs, Mapping) or key not in outputs:
+        given = ", ".join(outputs) if isinstance(outputs, Mapping) else "only one"
+        raise InputError(f"a loss names the output {key!r}, but the model gives {given}")
+    return outputs[key]
+
+
+def class_vector(values: Sequence[float] | float, classes: int, field: str) -> Array:
+    """One value for each channel of an output, as float32.
+
+    Raises:
+        InputError: a list of another length.
+    """
+    found = np.asarray(values, dtype=np.float32)
+    if found.ndim and len(found) != classes:
+        raise InputError(f"{field} has {len(found)} values, but the output has {classes} channels")
+    return np.broadcast_to(found, (classes,)).copy()
+
+
+def entry(batch: Mapping[str, Array], key: str, wanted_by: str) -> Array:
+    """One entry of a batch.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if key not in batch:
+        raise InputError(f"{wanted_by} needs {key!r}, but the batch holds {', '.join(batch)}")
+    return to_numpy(batch[key])
+
+
+def _classes(name: str, loss: AnyLoss, target: Array, size: int, shape: Shape) -> Array:
+    """Integer classes, each one of the output's channels or the one to ignore."""
+    if target.dtype.kind not in "iu":
+        raise InputError(f"loss {name!r} takes integer classes, but the target is {target.dtype}")
+    _check_shape(name, "target", target, [(size, *shape[1:])])
+    ignore = loss.ignore if isinstance(loss, CrossEntropy | Focal) else None
+    counted = target if ignore is None else target[target != ignore]
+    if counted.size and (counted.min() < 0 or counted.max() >= shape[0]):
+        odd = counted.min() if counted.min() < 0 else counted.max()
+        raise InputError(
+            f"the classes of loss {name!r} must be 0 to {shape[0] - 1}, but the target has {odd}"
+        )
+    return target.astype(np.int32)
+
+
+def _values(name: str, loss: AnyLoss, target: Array, size: int, shape: Shape) -> Array:
+    """Real values of the output's shape; those for one channel may come without that axis."""
+    if target.dtype.kind not in "fiub" and str(target.dtype) != "bfloat16":
+        raise InputError(f"loss {name!r} takes real targets, but the target is {target.dtype}")
+    short = [(size, *shape[1:])] if shape[0] == 1 else []
+    _check_shape(name, "target", target, [(size, *shape), *short])
+    return target.reshape(size, *shape).astype(np.float32)
+
+
+def _check_shape(name: str, what: str, array: Array, allowed: Sequence[Shape]) -> None:
+    """Raise InputError unless an array has one of the shapes."""
+    if tuple(array.shape) not in allowed:
+        wanted = " or ".join(str(shape) for shape in dict.fromkeys(allowed))
+        raise InputError(
+            f"the {what} of loss {name!r} must have shape {wanted}, but has {array.shape}"
+        )

@@ -1,0 +1,91 @@
+"""Two processes under torchrun against one with the doubled batch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.training import running, train
+from tests.runs import SPEC, config_of, losses_of, write_data
+
+pytest.importorskip("torch")
+
+# 45 examples to train on: five full batches of 8 and one of 5, of which one process has 3.
+EXAMPLES = 58
+TOLD = {
+    "epochs": 3,
+    "accumulate": 2,
+    "clip_norm": 0.5,
+    "freeze": ["head.*"],
+    "freeze_epochs": 1,
+    "checkpoint": {"every_steps": 4},
+}
+# Sums in another order; what the test is there to show is a thousand times as large.
+TOLERANCE = 1e-5
+
+TWO = """
+import sys
+from pathlib import Path
+from tcnzoo.training import running, train
+from tests.test_train_distributed import told_of
+
+running.draw_curves = lambda folder: None
+outcome = train(told_of(Path(sys.argv[1]), 4, "two"))
+outcome = train(told_of(Path(sys.argv[1]), 4, "two"), resume=True, **{"training.epochs": 4})
+assert (outcome.steps, outcome.ended) == (12, "finished")
+"""
+
+
+def told_of(folder, batch_size, output):
+    """A model with batch norm, without dropout, whose masks are each process's own."""
+    spec = json.loads(json.dumps(SPEC))
+    spec["layers"]["tcn"]["dropout"] = 0.0
+    config = config_of(
+        folder, model=spec, backend="torch", output=str(folder / output), training=TOLD
+    )
+    data = config.data.model_copy(update={"batch_size": batch_size})
+    return config.model_copy(update={"data": data})
+
+
+def test_two_processes_are_one_with_the_doubled_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    write_data(tmp_path, EXAMPLES)
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    command = [sys.executable, "-W", "error::UserWarning", "-m", "torch.distributed.run"]
+    command += ["--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
+    }
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    one = train(told_of(tmp_path, 8, "one"), **{"training.epochs": 4})
+    try:
+        text, _ = process.communicate(timeout=120)
+    finally:
+        process.terminate()
+    assert process.returncode == 0, text
+    expected, found = losses_of(one.directory), losses_of(tmp_path / "two")
+    assert list(found) == list(expected) == list(range(1, 13))
+    np.testing.assert_allclose([*found.values()], [*expected.values()], rtol=TOLERANCE)
+    mine = read_checkpoint(one.directory / "checkpoints" / "last")[1]
+    theirs = read_checkpoint(tmp_path / "two" / "checkpoints" / "last")[1]
+    assert any(name.endswith("running_var") for name in mine)
+    for name, array in mine.items():
+        np.testing.assert_allclose(
+            theirs[name], array, rtol=TOLERANCE, atol=TOLERANCE, err_msg=name
+        )
+    sessions = json.loads((tmp_path / "two" / "environment.json").read_text())
+    assert [(session["processes"], session["step"]) for session in sessions] == [(2, 0), (2, 9)]
