@@ -8,8 +8,12 @@ import numpy as np
 import tcnzoo
 from benchmarks import nets, tasks
 from benchmarks.big_files import big_files_group
+from benchmarks.hsmm import hsmm_group
+from benchmarks.mamba2 import mamba2_group
 from benchmarks.nets import NETS, Net
 from benchmarks.timing import Result, interleaved
+from benchmarks.training import training_group
+from benchmarks.vq import vq_group
 from tcnzoo.backend import installed_backends
 from tcnzoo.zoo import preset
 
@@ -147,4 +151,8 @@ GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "mlx-openblas": mlx_group,
     "presets": preset_group,
     "big-files": big_files_group,
+    "mamba2": mamba2_group,
+    "hsmm": hsmm_group,
+    "vq": vq_group,
+    "training": training_group,
 }

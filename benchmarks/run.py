@@ -16,7 +16,7 @@ import typer
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "tcnzoo", "torch", "pytorch-tcn", "tensorflow-cpu", "tensorflow", "keras", "keras-tcn", "mlx",
-    "numpy",
+    "numpy", "transformers",
 )  # fmt: skip
 # OpenMP threads that spin while they wait make small computations look ten times slower.
 QUIET = {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -96,7 +96,7 @@ def one_group(
 def everything(
     groups: Annotated[
         str, typer.Option(help="comma-separated")
-    ] = "torch,keras,mlx,mlx-openblas,presets,big-files",
+    ] = "torch,keras,mlx,mlx-openblas,presets,big-files,mamba2,vq,training",
     device: Annotated[str | None, typer.Option(help="cuda, mps, gpu; default: the CPU")] = None,
     budget: Annotated[float, typer.Option(help="seconds for each measurement")] = 20.0,
     name: Annotated[

@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -45,6 +45,21 @@ def interleaved(
     Returns:
         (median seconds of one call, median ratio to the first contender, number of rounds).
     """
+    times = in_turns(contenders, budget, calls)
+    first = next(iter(times.values()))
+    seconds = {name: statistics.median(one) for name, one in times.items()}
+    return seconds, {name: ratio(first, one) for name, one in times.items()}, len(first)
+
+
+def ratio(first: Sequence[float], other: Sequence[float]) -> float:
+    """Median over the rounds of the first's time relative to the other's."""
+    return statistics.median(a / b for a, b in zip(first, other, strict=True))
+
+
+def in_turns(
+    contenders: Mapping[str, Callable[[], object]], budget: float, calls: int = 1
+) -> dict[str, list[float]]:
+    """Seconds of one call of each contender in every round; arguments as in `interleaved`."""
     start = time.perf_counter()
     for run in contenders.values():
         run()
@@ -58,10 +73,4 @@ def interleaved(
             for _ in range(calls):
                 run()
             times[name].append((time.perf_counter() - start) / calls)
-    first = next(iter(times.values()))
-    seconds = {name: statistics.median(one) for name, one in times.items()}
-    ratio = {
-        name: statistics.median(a / b for a, b in zip(first, one, strict=True))
-        for name, one in times.items()
-    }
-    return seconds, ratio, rounds
+    return times

@@ -151,6 +151,11 @@ def compare(
 
 def _channels(specs: dict[str, Spec]) -> int:
     """Channels of the signal that all models take."""
+    odd = [name for name, spec in specs.items() if spec.signal_rank == 4 or spec.output_names]
+    if odd:
+        raise InputError(
+            f"compare takes models of one output for signals (channels, time), but {odd[0]} is none"
+        )
     widths = {name: spec.input_channels or 2 for name, spec in specs.items()}
     if len(set(widths.values())) > 1:
         text = ", ".join(f"{name} {width}" for name, width in widths.items())

@@ -7,8 +7,10 @@ from torch import Tensor
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
+from . import blockwise, mamba_kernels, packed
 from .block import Block
-from .ssd import Inputs, scan
+from .scan import scan
+from .ssd import Inputs
 
 
 class Mamba2(Block, kind="mamba2"):
@@ -22,40 +24,41 @@ class Mamba2(Block, kind="mamba2"):
         """Note what is looked up at every step of a stream."""
         super().__init__(spec)
         self.sections = list(self.spec.sections)
+        self.implementation = mamba_kernels.settled(self.spec.implementation)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
         spec = self.spec
         through, beside, z, xbc, dt = self.in_proj(x).transpose(1, 2).split(self.sections, dim=2)
-        xbc = F.silu(self._convolve(xbc, stream))
+        xbc = self._convolve(xbc, stream)
         dt = F.softplus(dt + self.dt_bias).clamp(*spec.dt_limit)
-        y = self._scan(xbc, dt, stream)
-        gate = F.silu(z)
-        norm = self.part("norm")
-        if norm is None:
-            y = y * gate
-        elif spec.norm_before_gate:
-            y = norm(y.transpose(1, 2)).transpose(1, 2) * gate
-        else:
-            y = norm((y * gate).transpose(1, 2)).transpose(1, 2)
+        y = self._gate(self._scan(xbc, dt, stream), z, stream)
         if through.shape[2]:
             y = torch.cat([F.silu(through) * beside, y], dim=2)
         out: Tensor = self.out_proj(y.transpose(1, 2))
         return out
 
     def _convolve(self, x: Tensor, stream: Stream | None) -> Tensor:
-        """The causal depthwise convolution, channels last: a sum of shifted products."""
+        """The causal depthwise convolution of (batch, time, convolved), and SiLU."""
         conv = self.conv1d
-        if stream is not None or x.device.type != "cpu":
+        if stream is not None or not blockwise.usable(x, conv.weight):
             y: Tensor = conv(x.transpose(1, 2), stream).transpose(1, 2)
-            return y
-        steps, taps = x.shape[1], conv.weight[:, 0].unbind(dim=1)
-        padded = F.pad(x, (0, 0, len(taps) - 1, 0))
-        first = padded[:, :steps] * taps[0]
-        y = first if conv.bias_or_none() is None else first + conv.bias
-        for place, tap in enumerate(taps[1:], 1):
-            y = torch.addcmul(y, padded[:, place : place + steps], tap)
-        return y
+            return F.silu(y)
+        bias = conv.bias_or_none()
+        return blockwise.convolve(x, conv.weight, x.new_zeros(x.shape[2]) if bias is None else bias)
+
+    def _gate(self, y: Tensor, z: Tensor, stream: Stream | None) -> Tensor:
+        """Gate (batch, time, width) by z, and normalise."""
+        norm = self.part("norm")
+        if norm is None:
+            return y * F.silu(z)
+        if self.spec.norm_before_gate:
+            y = y.to(norm.weight.dtype)
+            return norm(y.transpose(1, 2)).transpose(1, 2) * F.silu(z)
+        if stream is None and blockwise.usable(y, z, norm.weight) and not packed.hooked(norm):
+            return blockwise.gated_norm(y, z, norm.weight, norm.spec.groups, norm.spec.eps)
+        y = (y * F.silu(z)).to(norm.weight.dtype)
+        return norm(y.transpose(1, 2)).transpose(1, 2)
 
     def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
@@ -64,11 +67,14 @@ class Mamba2(Block, kind="mamba2"):
         x, b, c = xbc.split([spec.width, inside, inside], dim=2)
         x = x.unflatten(2, (spec.heads, spec.head_dim))
         b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
+        inputs = Inputs(x, dt, -self.A_log.exp(), b, c, self.D.view(spec.heads, -1))
+        if stream is None and mamba_kernels.chosen(self.implementation, inputs):
+            return mamba_kernels.scan(inputs, spec.chunk_size).flatten(2)
         state = None if stream is None else stream.read(self.path, "ssm")
-        y, last = scan(Inputs(x, dt, -self.A_log.exp(), b, c), state, spec.chunk_size)
+        y, last = scan(inputs, state, spec.chunk_size)
         if stream is not None:
             stream.write(self.path, "ssm", last)
-        return torch.addcmul(y, x, self.D.view(spec.heads, -1)).flatten(2)
+        return y.flatten(2)
 
 
 class BiMamba2Layer(Block, kind="bi_mamba2_layer"):

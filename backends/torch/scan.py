@@ -10,9 +10,9 @@ from .ssd import Inputs, chunked, one_step
 from .ssd_cpu import Scan, in_chunks
 
 # Time steps of a chunk: the (chunk x chunk) products that are not matrix products grow with it, and
-# on a CPU they soon take most of the time.
-CHUNK = {"cpu": 64}
-CHUNK_OF_OTHERS = 128
+# on a CPU they soon take most of the time; what is done once a chunk grows with the state.
+CHUNK, CHUNK_ON_CPU, CHUNK_OF_LARGE_STATES = 128, 32, 64
+LARGE_STATE = 64
 
 
 def scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:
@@ -50,9 +50,11 @@ def _scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tens
 
 def _in_chunks(inputs: Inputs, state: Tensor, chunk: int | None) -> tuple[Tensor, Tensor]:
     """Several steps at once, as the device likes it."""
-    device = inputs.x.device.type
-    size = min(chunk or CHUNK.get(device, CHUNK_OF_OTHERS), inputs.x.shape[1])
-    if device != "cpu" or watched():
+    on_cpu = inputs.x.device.type == "cpu"
+    if chunk is None and on_cpu:
+        chunk = CHUNK_OF_LARGE_STATES if inputs.b.shape[3] > LARGE_STATE else CHUNK_ON_CPU
+    size = min(chunk or CHUNK, inputs.x.shape[1])
+    if not on_cpu or watched():
         return chunked(inputs, state, size)
     if not torch.is_grad_enabled():
         return in_chunks(inputs, state, size)

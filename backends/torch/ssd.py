@@ -9,11 +9,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-# Time steps of a chunk: the (chunk x chunk) products that are not matrix products grow with it, and
-# on a CPU they soon take most of the time.
-CHUNK = {"cpu": 64}
-CHUNK_OF_OTHERS = 128
-
 
 class Inputs(NamedTuple):
     """What the recurrence is run on.
@@ -23,6 +18,7 @@ class Inputs(NamedTuple):
         dt: (batch, time, heads), positive.
         a: (heads,), negative.
         b, c: (batch, time, groups, d_state).
+        d: (heads, 1) or (heads, head_dim).
     """
 
     x: Tensor
@@ -30,41 +26,32 @@ class Inputs(NamedTuple):
     a: Tensor
     b: Tensor
     c: Tensor
+    d: Tensor
 
 
-def scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:
-    """Run S_t = exp(dt_t a) S_{t-1} + dt_t x_t b_t^T, y_t = S_t c_t.
-
-    Args:
-        inputs: see Inputs.
-        state: (batch, heads, head_dim, d_state) before the first step; None for zeros.
-        chunk: time steps at once; None for a choice by device.
-    Returns:
-        (y as x, state after the last step).
-    """
-    steps = inputs.x.shape[1]
-    if state is not None and not steps:
-        return inputs.x, state
-    if state is not None and steps == 1:
-        return _one(inputs, state)
-    size = min(chunk or CHUNK.get(inputs.x.device.type, CHUNK_OF_OTHERS), steps)
-    return _chunked(inputs, state, size)
-
-
-def _one(inputs: Inputs, state: Tensor) -> tuple[Tensor, Tensor]:
-    """A single step, by the recurrence itself."""
-    x, dt, a, b, c = (inputs.x[:, 0], inputs.dt[:, 0], inputs.a, inputs.b[:, 0], inputs.c[:, 0])
+def one_step(inputs: Inputs, state: Tensor) -> tuple[Tensor, Tensor]:
+    """A single step, by the recurrence itself; see `chunked`."""
+    x, dt, b, c = inputs.x[:, 0], inputs.dt[:, 0], inputs.b[:, 0], inputs.c[:, 0]
     batch, heads, _ = x.shape
     share = heads // b.shape[1]
     b, c = (one.repeat_interleave(share, dim=1) for one in (b, c))
-    decay = torch.exp(dt * a)[:, :, None, None]
+    decay = torch.exp(dt * inputs.a)[:, :, None, None]
     state = decay * state + (dt.unsqueeze(2) * x).unsqueeze(3) * b.unsqueeze(2)
-    return (state @ c.unsqueeze(3)).squeeze(3).unsqueeze(1), state
+    y = torch.addcmul((state @ c.unsqueeze(3)).squeeze(3), x, inputs.d)
+    return y.unsqueeze(1), state
 
 
-def _chunked(inputs: Inputs, state: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
-    """All steps, `size` at once."""
-    x, dt, a, b, c = inputs
+def chunked(inputs: Inputs, state: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Run all steps, `size` at once.
+
+    Args:
+        inputs: see Inputs.
+        state: (batch, heads, head_dim, d_state) before the first step.
+        size: steps of a chunk.
+    Returns:
+        (y as x, state after the last step).
+    """
+    x, dt, a, b, c, d = inputs
     batch, steps, heads, width = x.shape
     groups, n = b.shape[2:]
     share, count = heads // groups, -(-steps // size)
@@ -91,7 +78,8 @@ def _chunked(inputs: Inputs, state: Tensor | None, size: int) -> tuple[Tensor, T
     carried = c @ states.view(batch, count, groups, n, share * width)
     carried = carried.view(batch, count, groups, size, share, width).transpose(2, 3)
     y = y + carried.reshape(y.shape) * torch.exp(sums).unsqueeze(4)
-    return y.reshape(batch, count * size, heads, width)[:, :steps], last
+    y = y.reshape(batch, count * size, heads, width)[:, :steps]
+    return torch.addcmul(y, inputs.x, d), last
 
 
 def _filled(array: Tensor, steps: int) -> Tensor:
@@ -113,25 +101,22 @@ def _decay(sums: Tensor) -> Tensor:
     return (sums.unsqueeze(-1) - sums.unsqueeze(-2)).masked_fill_(future, -torch.inf).exp()
 
 
-def _carry(added: Tensor, sums: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def _carry(added: Tensor, sums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """The state before each chunk and after the last.
 
     Args:
         added: (batch, count, groups, n, share, width), what each chunk adds.
         sums: (batch, count, heads, size), cumulative log decay within each chunk.
-        state: (batch, heads, width, n) before the first, or None.
+        state: (batch, heads, width, n) before the first.
     Returns:
         (states like `added`, last state like `state`).
     """
     batch, count, groups, n, share, width = added.shape
-    decay = torch.exp(sums[..., -1]).view(batch, count, groups, 1, share, 1)
-    if state is None:
-        held = added.new_zeros(batch, groups, n, share, width)
-    else:
-        held = state.view(batch, groups, share, width, n).permute(0, 1, 4, 2, 3)
+    decay = torch.exp(sums[..., -1]).view(batch, count, groups, 1, share, 1).unbind(1)
+    held = state.reshape(batch, groups, share, width, n).permute(0, 1, 4, 2, 3)
     states = []
-    for place in range(count):
+    for kept, new in zip(decay, added.unbind(1), strict=True):
         states.append(held)
-        held = decay[:, place] * held + added[:, place]
+        held = torch.addcmul(new, kept, held)
     last = held.permute(0, 1, 3, 4, 2).reshape(batch, groups * share, width, n)
     return torch.stack(states, dim=1), last
