@@ -30,7 +30,7 @@ COUNTS = {
     "tcn-base": (118_856, 0),
     "tcn-copy-memory": (12_530, 0),
     "tcn-eeg-encoder": (12_103_040, 0),
-    "tcn-jsb": (269_938, 0),
+    "tcn-jsb": (189_238, 0),
     "tcn-se-gated": (137_088, 0),
     "seizure-stream": (3_572_703, 2_944),
     "seizure-tcn-fast": (30_360_807, 7_808),

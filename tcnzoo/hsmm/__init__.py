@@ -23,18 +23,21 @@ from tcnzoo.hsmm.calls import (
     viterbi,
 )
 from tcnzoo.hsmm.em import Fit, fit_em
+from tcnzoo.hsmm.hdp_em import HdpFit, fit_hdp
 from tcnzoo.hsmm.initial import from_data
 from tcnzoo.hsmm.sampling import Sample, sample_posterior, sample_prior
 
 __all__ = [
     "Filtered",
     "Fit",
+    "HdpFit",
     "Path",
     "Posteriors",
     "Sample",
     "Segment",
     "filter",
     "fit_em",
+    "fit_hdp",
     "from_data",
     "log_likelihood",
     "mean_durations",

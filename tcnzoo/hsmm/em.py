@@ -35,7 +35,7 @@ class Fit:
 
 
 @dataclass
-class _Counts:
+class Counts:
     """Expected numbers, summed over the sequences."""
 
     initial: Array
@@ -85,11 +85,11 @@ def fit_em(
     batches = checked_sequences(spec, sequences, masks)
     held = {name: np.asarray(one, dtype=np.float64) for name, one in weights.items()}
     least = tolerance * sum(int(one.mask.sum()) for one in batches)
-    counts, reached, converged = _expect(spec, held, batches), [], False
+    counts, reached, converged = expect(spec, held, batches), [], False
     for _ in range(iterations):
         reached.append(counts.log_likelihood)
-        held = _maximise(spec, held, counts, transition_step)
-        counts = _expect(spec, held, batches)
+        held = maximise(spec, held, counts, transition_step)
+        counts = expect(spec, held, batches)
         converged = counts.log_likelihood - reached[-1] <= least
         if converged:
             break
@@ -98,11 +98,13 @@ def fit_em(
     return Fit(rounded, reached, converged)
 
 
-def _expect(spec: HsmmSpec, weights: Weights, batches: Sequence[Batch]) -> _Counts:
-    """Expected numbers of everything, given the weights."""
-    tables, k = tables_of(spec, weights), spec.states
+def expect(
+    spec: HsmmSpec, weights: Weights, batches: Sequence[Batch], tables: Tables | None = None
+) -> Counts:
+    """Expected numbers of everything, given the weights, or other tables than they say."""
+    tables, k = tables_of(spec, weights) if tables is None else tables, spec.states
     width = spec.codes or spec.input_channels
-    counts = _Counts(
+    counts = Counts(
         np.zeros(k), np.zeros((k, k)), np.zeros((k, spec.max_duration)),
         np.zeros((k, spec.max_duration)), np.zeros(k), np.zeros((k, width)), np.zeros((k, width)),
     )  # fmt: skip
@@ -119,7 +121,7 @@ def _expect(spec: HsmmSpec, weights: Weights, batches: Sequence[Batch]) -> _Coun
 
 
 def _add_emission(
-    spec: HsmmSpec, weights: Weights, counts: _Counts, one: Batch, posterior: Array
+    spec: HsmmSpec, weights: Weights, counts: Counts, one: Batch, posterior: Array
 ) -> None:
     """Add what the observed steps say of each state's emission."""
     x, share = one.x[0], posterior * one.mask[0]
@@ -140,8 +142,8 @@ def _add_emission(
             )
 
 
-def _maximise(
-    spec: HsmmSpec, weights: Weights, counts: _Counts, transition_step: TransitionStep | None
+def maximise(
+    spec: HsmmSpec, weights: Weights, counts: Counts, transition_step: TransitionStep | None
 ) -> Weights:
     """The weights that make the expected numbers likeliest."""
     tables = tables_of(spec, weights)
@@ -166,7 +168,7 @@ def _logs(counts: Array, before: Array) -> Array:
     return np.where(number > TINY, found, before)
 
 
-def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: _Counts) -> Weights:
+def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: Counts) -> Weights:
     """Parameters of the law of durations."""
     whole = completed(tables, counts.durations, counts.censored)
     begun = counts.initial if tables.stationary else np.zeros(spec.states)
@@ -178,7 +180,7 @@ def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: _Counts
     }
 
 
-def _emission(spec: HsmmSpec, weights: Weights, counts: _Counts) -> Weights:
+def _emission(spec: HsmmSpec, weights: Weights, counts: Counts) -> Weights:
     """Parameters of the emissions."""
     if spec.emission == "categorical":
         return {"code_logits": _logs(counts.sums, weights["code_logits"])}
