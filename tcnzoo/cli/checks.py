@@ -129,7 +129,9 @@ def compare(
     sources: Annotated[
         list[str], typer.Argument(metavar="MODEL...", help="Presets, spec files or checkpoints.")
     ],
-    backends: SomeBackends = None,
+    backends: Annotated[
+        str | None, typer.Option("--backends", "--backend", metavar="A,B", help="Default: torch.")
+    ] = None,
     input_length: InputLength = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Signals of a call.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
