@@ -108,13 +108,13 @@ class Quantizer(Block):
         Args:
             x: (batch, channels) or (batch, time, channels).
             mask: True where a step counts, the shape of x without channels; None for everywhere.
-            training: move the codebook, unless this layer is frozen.
+            training: move the codebook, unless this layer is frozen or rests.
         Returns:
             see Quantized; indices are (batch, time), or (batch, time, levels).
         Raises:
             InputError: a mask of another shape.
         """
-        return self._quantize(Rows(x, mask), training)
+        return self._quantize(Rows(x, mask), training and not self.resting)
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:
         """Quantise rows."""
