@@ -4,20 +4,13 @@ from typing import Annotated
 
 import typer
 
-from tcnzoo.backend import canonical
 from tcnzoo.cli import console
-from tcnzoo.cli.frameworks import import_backends
-from tcnzoo.cli.options import Json, Overrides, assignments
+from tcnzoo.cli.options import Json, Overrides
+from tcnzoo.cli.train import Backend, Config, configured
 
 # What `tcnzoo.training.ensemble` takes by itself; importing it here would make every command wait.
 QUANTILE = 0.7
 
-Config = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A .yaml or .json file, or one of the package's.")
-]
-Backend = Annotated[
-    str | None, typer.Option("--backend", help="torch, mlx or keras; default: the configuration's.")
-]
 Folds = Annotated[int, typer.Option(min=3, help="Each is test data once, and validation once.")]
 Quantile = Annotated[float, typer.Option(help="Of the scores of the folds (Harrell-Davis).")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with folds that were begun.")]
@@ -33,14 +26,9 @@ def cross_validate(
     as_json: Json = False,
 ) -> None:
     """Train a model for each fold of the groups, and bring their test scores together."""
-    from tcnzoo.training import load_config
     from tcnzoo.training.ensemble import cross_validate as run
 
-    changes = assignments(overrides)
-    if backend is not None:
-        changes["backend"] = canonical(backend)
-    told = load_config(config, **changes)
-    import_backends([told.backend])
+    told = configured(config, backend, overrides)
     scores = run(told, folds, quantile=quantile, resume=resume)
     if as_json:
         console.show_json(scores.to_dict())

@@ -1,8 +1,9 @@
 """The command `train`: a run from its configuration."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +11,9 @@ from tcnzoo.backend import canonical
 from tcnzoo.cli import console
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import Json, Overrides, assignments
+
+if TYPE_CHECKING:
+    from tcnzoo.training import TrainConfig
 
 Config = Annotated[
     Path,
@@ -36,13 +40,9 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model as a configuration says, or go on with a run."""
-    from tcnzoo.training import load_config, train as run
+    from tcnzoo.training import train as run
 
-    changes = assignments(overrides)
-    if backend is not None:
-        changes["backend"] = canonical(backend)
-    told = load_config(config, **changes)
-    import_backends([told.backend])
+    told = configured(config, backend, overrides)
     outcome = run(told, resume=resume, fast_dev_run=fast_dev_run, progress=not as_json)
     if os.environ.get("RANK", "0") != "0":
         return  # one of several processes of torchrun; the first one tells
@@ -51,6 +51,18 @@ def train(
         console.show_json(document | {"kept": not fast_dev_run})
         return
     _tell(document, kept=not fast_dev_run)
+
+
+def configured(config: Path, backend: str | None, overrides: Sequence[str] | None) -> "TrainConfig":
+    """The configuration with what options change; its framework is imported."""
+    from tcnzoo.training import load_config
+
+    changes = assignments(overrides)
+    if backend is not None:
+        changes["backend"] = canonical(backend)
+    told = load_config(config, **changes)
+    import_backends([told.backend])
+    return told
 
 
 def _tell(outcome: dict[str, Any], kept: bool) -> None:

@@ -208,10 +208,9 @@ class Mamba2Spec(Spec):
         return Field1d.of(self.d_conv - 1)
 
 
-class BiMamba2LayerSpec(Spec):
-    """One layer of a bi_mamba2; see there."""
+class _Bidirectional(Spec):
+    """What one layer and a stack of them are told."""
 
-    kind: Literal["bi_mamba2_layer"] = "bi_mamba2_layer"
     channels: Positive
     mamba: Mamba2Spec = Mamba2Spec()
     shared: bool = False
@@ -227,6 +226,12 @@ class BiMamba2LayerSpec(Spec):
     def _mamba_fits(self) -> Self:
         self.mamba.sized(self.channels)
         return self
+
+
+class BiMamba2LayerSpec(_Bidirectional):
+    """One layer of a bi_mamba2; see there."""
+
+    kind: Literal["bi_mamba2_layer"] = "bi_mamba2_layer"
 
     def children(self) -> dict[str, Spec]:
         """`forward_mamba`, `backward_mamba` (unless shared), `projection`, `dropout`, `norm`."""
@@ -266,7 +271,7 @@ class BiMamba2LayerSpec(Spec):
         return "it also runs from the end of the signal, so it cannot stream; use mamba2"
 
 
-class BiMamba2Spec(Spec):
+class BiMamba2Spec(_Bidirectional):
     """Bidirectional Mamba-2 layers: y = norm(x + dropout(projection([forward, backward]))).
 
     `backward` is a mamba2 on the signal with time reversed, reversed back. The norm is a layer norm
@@ -284,22 +289,7 @@ class BiMamba2Spec(Spec):
     """
 
     kind: Literal["bi_mamba2"] = "bi_mamba2"
-    channels: Positive
     layers: Positive = 1
-    mamba: Mamba2Spec = Mamba2Spec()
-    shared: bool = False
-    dropout: Rate = 0.1
-    eps: Step = 1e-5
-
-    @property
-    def input_channels(self) -> int:
-        """Channels of the input."""
-        return self.channels
-
-    @model_validator(mode="after")
-    def _mamba_fits(self) -> Self:
-        self.mamba.sized(self.channels)
-        return self
 
     def children(self) -> dict[str, Spec]:
         """`layers.0`, `layers.1`, ..."""

@@ -1,26 +1,10 @@
 """Packages of the extra `train`, imported when they are first used."""
 
-import importlib
 from typing import Any
 
-from tcnzoo.errors import BackendMissing
+from tcnzoo import needs
 
 
 def needed(module: str, purpose: str) -> Any:
-    """Import a module of a package that the core does without.
-
-    Args:
-        module: its dotted name, such as `sklearn.metrics`.
-        purpose: what it is wanted for, as the subject of a sentence.
-    Raises:
-        BackendMissing: the package is not installed; the sentence says what to install.
-    """
-    package = module.partition(".")[0]
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name != package:
-            raise
-        raise BackendMissing(
-            f"{purpose} needs {package}, which is not installed; run: pip install 'tcnzoo[train]'"
-        ) from None
+    """Import a module of the extra; see `tcnzoo.needs.needed`."""
+    return needs.needed(module, purpose, extra="train")
