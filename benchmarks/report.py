@@ -76,26 +76,28 @@ def chart(document: dict[str, Any], path: Path) -> None:
                 continue
             peer, *others = row["ratio"]
             bars += [
-                (group, f"{row['net']}\n{row['task']}", peer, row["ratio"][one]) for one in others
+                (group, f"{row['net']}\n{row['task']}", f"{one} / {peer}", row["ratio"][one])
+                for one in others
             ]
     colours = dict(zip(dict.fromkeys(bar[0] for bar in bars), plt.cm.tab10.colors, strict=False))
     figure, axes = plt.subplots(figsize=(9, 0.42 * len(bars) + 1.6))
     places = range(len(bars))
     colour = [colours[bar[0]] for bar in bars]
     axes.barh(places, [bar[3] - 1 for bar in bars], left=1, color=colour, height=0.7)
-    for place, (_, _, peer, ratio) in zip(places, bars, strict=True):
-        axes.text(max(ratio, 1) * 1.04, place, f"{ratio:.2f}x {peer}", va="center", fontsize=7)
+    for place, (_, _, pair, ratio) in zip(places, bars, strict=True):
+        axes.text(max(ratio, 1) * 1.04, place, f"{ratio:.2f}x {pair}", va="center", fontsize=7)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_yticks(places, [bar[1] for bar in bars], fontsize=7)
     axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xscale("log")
-    axes.set_xlim(0.5, max(bar[3] for bar in bars) * 5)
+    ratios = [bar[3] for bar in bars]
+    axes.set_xlim(min(0.5, *(0.8 * one for one in ratios)), max(ratios) * 20)
     axes.set_xlabel("times as fast as the peer (log scale; 1 = equal)")
     axes.set_title(
         f"tcnzoo beside what one would pick instead, {document['machine']['name']}", fontsize=10
     )
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in colours.values()]
-    axes.legend(handles, colours, fontsize=7, loc="upper right", title="group", title_fontsize=7)
+    axes.legend(handles, colours, fontsize=7, loc="lower right", title="group", title_fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
