@@ -142,7 +142,7 @@ def test_a_recording_that_was_never_closed_is_read(edf, x):
         (252, b"many", "has a damaged header: its number of signals is 'many'"),
         (236, b"-7      ", "has a damaged header: its number of records is '-7'"),
         (244, b"0       ", "has a damaged header: its duration of a record is '0'"),
-        (0, b"1", "is not a EDF file of {size:,} bytes"),
+        (0, b"1", "is no EDF file: its {size:,} bytes have no such header"),
     ],
 )
 def test_headers_that_cannot_be(edf, place, field, sentence):
@@ -155,7 +155,7 @@ def test_headers_that_cannot_be(edf, place, field, sentence):
 def test_an_empty_file(tmp_path):
     for name in ("a.edf", "a.bdf"):
         (tmp_path / name).write_bytes(b"")
-        with pytest.raises(InputError, match="is not a [EB]DF file of 0 bytes"):
+        with pytest.raises(InputError, match="is no [EB]DF file: its 0 bytes have no such header"):
             read_recording(tmp_path / name)
 
 

@@ -45,7 +45,9 @@ def check_edf(path: Path) -> EdfHeader:
     with path.open("rb") as file:
         fixed = file.read(_FIXED)
         if len(fixed) < _FIXED or not fixed.startswith(magic):
-            raise InputError(f"{str(path)!r} is not a {kind} file of {size:,} bytes")
+            raise InputError(
+                f"{str(path)!r} is no {kind} file: its {size:,} bytes have no such header"
+            )
         signals = _number(path, fixed[252:256], "number of signals")
         length = _FIXED * (1 + signals)
         if signals < 1 or size < length:
