@@ -194,7 +194,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
         raise ModuleNotFoundError(name="scipy")
 
     (tmp_path / "a.mat").touch()
-    monkeypatch.setattr("tcnzoo.training.needs.importlib.import_module", absent)
+    monkeypatch.setattr("tcnzoo.needs.importlib.import_module", absent)
     sentence = (
         "reading a .mat file needs scipy, which is not installed; run: pip install 'tcnzoo[train]'"
     )
