@@ -5,13 +5,47 @@ import pytest
 
 import tcnzoo
 from tests.cases import ACTIVATIONS, BLOCKS
-from tests.compare import assert_close, assert_parity, noise, reference, weights_of
+from tests.compare import assert_close, assert_parity, noise, reference, rows_for, weights_of
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_block_equals_reference(backend, name):
     spec, shape = BLOCKS[name]
     assert_parity(spec, backend, *shape)
+
+
+def _of_each_kind():
+    """The first case of every kind, and convolutions of kernels of their own in float64."""
+    found = {}
+    for name, (spec, _) in BLOCKS.items():
+        found.setdefault(spec["kind"], name)
+    more = ["conv1d-s2-d3-g3", "conv1d-depthwise-weight_norm", "conv2d-groups", "rms_norm-g3"]
+    return sorted({*found.values(), *more})
+
+
+# MLX has a GELU of float32's precision, and an HSMM computes in float32 there.
+ROUGH = {("mlx", kind) for kind in ("hsmm", "conv_block")}
+
+
+@pytest.mark.parametrize("name", _of_each_kind())
+def test_block_in_float64_equals_reference(backend, name):
+    spec, shape = BLOCKS[name]
+    weights, x = weights_of(spec), noise(*shape)
+    model = tcnzoo.create(spec, backend, weights=weights, dtype="float64")
+    found = tcnzoo.predict(model, x, embeddings=rows_for(spec, shape[0], shape[-1]))
+    expected = tcnzoo.predict(
+        reference(spec, weights), x, embeddings=rows_for(spec, shape[0], shape[-1])
+    )
+    # Some hundred roundings of 1e-16.
+    assert_close(found, expected, 1e-6 if (backend, spec["kind"]) in ROUGH else 1e-13)
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_in_float64_equals_reference(backend, name):
+    spec, x = {"kind": "activation", "name": name}, noise(2, 3, 37) * 4.0
+    found = tcnzoo.predict(tcnzoo.create(spec, backend, dtype="float64"), x)
+    rough = (backend, name) == ("mlx", "gelu")
+    assert_close(found, tcnzoo.predict(reference(spec, {}), x), 1e-6 if rough else 1e-14)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

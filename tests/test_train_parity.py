@@ -65,10 +65,33 @@ def test_backends_train_alike(pair, norm, told):
     assert 0.0 < report.yardstick.way_error < 0.05
 
 
+# One of each: what has an exponential in it, what has a norm, and the loss over classes.
+REAL = {
+    "gated": {**TCN, "norm": "layer_norm", "activation": "tanh", "gate": True},
+    "batch_norm": {**TCN, "norm": "batch_norm"},
+    "classes": VECTOR,
+}
+
+
+@pytest.mark.parametrize("told", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("subject", REAL.values(), ids=REAL)
+def test_in_float64_backends_train_alike_at_real_rates(pair, subject, told):
+    report = training_parity(
+        subject, 5, pair, optimizer=told, schedule=COSINE, clip_norm=0.5, precision="64-true"
+    )
+    assert report.optimizer["lr"] >= 1e-3
+    for row in report.rows:
+        # Roundings of 1e-16, some thousand of them; Adam makes of a gradient of 1e-9 a whole step.
+        assert max(row.loss_error, row.weight_error, row.statistic_error or 0.0) < 1e-11
+        assert row.way_error < 1e-9
+    # The weights of the yardstick are off by one rounding of float64, no more.
+    assert 0.0 < report.yardstick.way_error < 1e-9
+
+
 def test_a_model_of_classes_is_trained_by_cross_entropy(pair):
     report = training_parity(VECTOR, 3, pair, optimizer="adamw", clip_value=0.1, input_length=20)
     assert report.passed
-    assert report.optimizer["lr"] == RATES["adamw"]
+    assert report.optimizer["lr"] == RATES["32-true"]["adamw"]
     assert report.input_shape == (8, 2, 20)
     assert all(0.3 < loss < 3.0 for loss in report.rows[0].losses)  # log(3) is 1.1
 
@@ -133,6 +156,8 @@ BAD = {
                 "training parity has no evaluations, so it takes no plateau schedule"),
     "mask": (InputError, {"loss": {"kind": "mse", "mask": "m"}},
              "training parity makes its own batches: no mask, no term, and one output"),
+    "precision": (InputError, {"precision": "16-mixed"},
+                  "precision must be 32-true or 64-true, but is '16-mixed'"),
     "optimizer": (SpecError, {"optimizer": {"kind": "sgd", "lr": -1.0}},
                   "optimizer.sgd.lr: Input should be greater than or equal to 0"),
 }  # fmt: skip
@@ -158,8 +183,12 @@ def run(*args):
 
 def test_the_command_prints_tables_that_fit(pair, spec_file):
     names = ",".join(pair)
-    result = run("parity", spec_file, "--train", 3, "--optimizer", "sgd", "--backends", names)
+    result = run(
+        "parity", spec_file, "--train", 3, "--optimizer", "sgd", "--backends", names,
+        "--precision", "64-true",
+    )  # fmt: skip
     assert result.exit_code == 0, result.stderr
+    assert "64-true, sgd at 0.01" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
     assert "1 rounding" in result.stdout
     assert all(name in result.stdout for name in pair)

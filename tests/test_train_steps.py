@@ -208,8 +208,8 @@ def test_mixed_precision_keeps_float32_weights_and_moments(backends):
 @pytest.mark.parametrize(
     "name, precision, sentence",
     [
-        ("mlx", "16-mixed", "backend 'mlx' trains in 32-true or bf16-mixed, not in '16-mixed'"),
-        ("keras", "bf16-mixed", "backend 'keras' trains in 32-true, not in 'bf16-mixed'"),
+        ("mlx", "16-mixed", "32-true, 64-true, bf16-mixed, not in '16-mixed'"),
+        ("keras", "bf16-mixed", "32-true, 64-true, not in 'bf16-mixed'"),
     ],
 )
 def test_precisions_that_a_backend_has_not(backends, name, precision, sentence):
@@ -217,13 +217,20 @@ def test_precisions_that_a_backend_has_not(backends, name, precision, sentence):
         pytest.skip(f"{name} is not tested here")
     plan = plan_of(ADAM, ENTROPY, precision=precision)
     model = tcnzoo.create(QUIET, name)
-    assert_refused(InputError, sentence, stepper_of, name, model, plan)
+    whole = f"backend {name!r} trains in {sentence}"
+    assert_refused(InputError, whole, stepper_of, name, model, plan)
 
 
-def test_models_of_16_bits_are_refused(native):
-    model = tcnzoo.create(QUIET, native, dtype="bfloat16")
-    sentence = "training takes float32 weights, but the model is bfloat16"
-    assert_refused(InputError, sentence, stepper_of, native, model, plan_of(ADAM, ENTROPY))
+@pytest.mark.parametrize(
+    "precision, dtype, taken",
+    [("32-true", "bfloat16", "float32"), ("32-true", "float64", "float32"),
+     ("64-true", "float32", "float64")],
+)  # fmt: skip
+def test_weights_of_another_type_than_the_precision_are_refused(native, precision, dtype, taken):
+    model = tcnzoo.create(QUIET, native, dtype=dtype)
+    sentence = f"training in {precision} takes {taken} weights, but the model is {dtype}"
+    plan = plan_of(ADAM, ENTROPY, precision=precision)
+    assert_refused(InputError, sentence, stepper_of, native, model, plan)
 
 
 def test_plans_that_cannot_be_carried_out():

@@ -12,14 +12,25 @@ from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 
+# Hendrycks & Gimpel 2016, arXiv:1606.08415, the form with tanh.
+_GELU = math.sqrt(2.0 / math.pi)
+
+
+def _leaky_relu(x: Tensor, slope: float) -> Tensor:
+    """x, or slope * x below zero; TensorFlow's own rounds the slope to float32."""
+    if keras.backend.standardize_dtype(x.dtype) == "float64":
+        return ops.where(x > 0.0, x, slope * x)
+    return ops.leaky_relu(x, negative_slope=slope)
+
+
 # Each takes the spec and x; softmax acts over channels, the last axis.
 FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "linear": lambda spec, x: x,
     "relu": lambda spec, x: ops.relu(x),
-    "leaky_relu": lambda spec, x: ops.leaky_relu(x, negative_slope=spec.slope),
+    "leaky_relu": lambda spec, x: _leaky_relu(x, spec.slope),
     "elu": lambda spec, x: ops.elu(x, alpha=spec.alpha),
     "selu": lambda spec, x: ops.selu(x),
-    # Not ops.gelu, which under TensorFlow rounds sqrt(2) to float32.
+    # Not ops.gelu, which under TensorFlow rounds its constants to float32.
     "gelu": lambda spec, x: 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5))),
     "silu": lambda spec, x: ops.silu(x),
     "tanh": lambda spec, x: ops.tanh(x),
@@ -28,7 +39,7 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     # Keras warns of a softmax over one channel.
     "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1,
     "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
-    "gelu_tanh": lambda spec, x: ops.gelu(x, approximate=True),
+    "gelu_tanh": lambda spec, x: 0.5 * x * (1.0 + ops.tanh(_GELU * (x + 0.044715 * x * x * x))),
     "relu6": lambda spec, x: ops.relu6(x),
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,

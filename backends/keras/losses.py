@@ -3,9 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+import keras
 from keras import ops
 
-from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
+from tcnzoo.training.losses import (
+    AnyLoss,
+    Bce,
+    CrossEntropy,
+    Focal,
+    Huber,
+    Mae,
+    Mse,
+    Term,
+    takes_classes,
+)
 from tcnzoo.training.targets import TINY, class_vector, pick
 
 from .block import Tensor
@@ -25,7 +36,7 @@ def total(
         wanted: `target.<loss>`, classes (batch[, time]) or values of the output's shape, and
             `mask.<loss>`, (batch[, time]).
     Returns:
-        scalars in float32.
+        scalars in float32 at least.
     """
     found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
     parts = [losses[name].weight * value for name, value in found.items()]
@@ -34,12 +45,17 @@ def total(
 
 def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
     """One loss, without its weight in the sum."""
-    y = ops.cast(pick(outputs, loss.output), "float32")
+    y = pick(outputs, loss.output)
+    y = ops.cast(y, keras.backend.result_type(y.dtype, "float32"))
     if isinstance(loss, Term):
         return y
-    values, counts = _by_kind(loss, y, wanted[f"target.{name}"])
+    target = wanted[f"target.{name}"]
+    if not takes_classes(loss):
+        target = ops.cast(target, y.dtype)
+    values, counts = _by_kind(loss, y, target)
     mask = wanted.get(f"mask.{name}")
     if mask is not None:
+        mask = ops.cast(mask, y.dtype)
         for _ in range(len(values.shape) - len(mask.shape)):
             mask = ops.expand_dims(mask, -1)
         values = values * mask
@@ -76,7 +92,7 @@ def _by_kind(loss: AnyLoss, y: Tensor, target: Tensor) -> Counted:
 
 def _vector(values: Any, y: Tensor, field: str) -> Tensor:
     """One value for each channel."""
-    return ops.convert_to_tensor(class_vector(values, y.shape[-1], field))
+    return ops.convert_to_tensor(class_vector(values, y.shape[-1], field), dtype=y.dtype)
 
 
 def _chosen(loss: CrossEntropy | Focal, y: Tensor, target: Tensor) -> tuple[Tensor, Tensor | None]:

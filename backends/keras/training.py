@@ -9,7 +9,6 @@ from keras import ops
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import Output, handle_of
-from tcnzoo.errors import InputError
 from tcnzoo.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
@@ -24,6 +23,8 @@ from .losses import total
 from .model import SpecModel
 from .run import channels_last, neutral, tensor_of
 from .weights import LAYOUT, stored_shape, to_neutral
+
+PRECISIONS = ("32-true", "64-true")
 
 Tensors = dict[str, Tensor]
 
@@ -46,10 +47,7 @@ class KerasStepper:
     def __init__(self, model: SpecModel, plan: Plan) -> None:
         """Make room for the moments."""
         handle = handle_of(model)
-        if handle.dtype != "float32":
-            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
-        if plan.precision != "32-true":
-            raise InputError(f"backend 'keras' trains in 32-true, not in {plan.precision!r}")
+        plan.check("keras", handle.dtype, PRECISIONS)
         self.model, self.plan = model, plan
         self.targets = Targets(handle.spec, plan.losses, self._predict)
         self.names = tuple(self.targets.losses)
@@ -58,7 +56,7 @@ class KerasStepper:
         self.weights = dict(model.root.named_variables())
         with model.on_device():
             self.moments = {
-                slot: {name: _zeros(stored_shape(handle.params[name])) for name in self._names()}
+                slot: {name: self._zeros(name) for name in self._names()}
                 for slot in plan.optimizer.slots
             }
         self.generators = [
@@ -76,7 +74,9 @@ class KerasStepper:
     def _predict(self, x: Array) -> Output:
         """The model in evaluation mode, eagerly."""
         with self.model.on_device():
-            return _neutral(self.model(channels_last(tensor_of(x, "float32")), training=False))
+            return _neutral(
+                self.model(channels_last(tensor_of(x, self.plan.dtype)), training=False)
+            )
 
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
@@ -106,7 +106,7 @@ class KerasStepper:
             inputs = [self._inputs(batch) for batch in batches]
             seed_masks(seed)
             seeds = self._seeds(seed, len(batches))
-            factors = ops.convert_to_tensor(self.counts.advance(rate))
+            factors = ops.convert_to_tensor(self.counts.advance(rate, self.plan.dtype))
             if len(batches) == 1:
                 values = self._whole(*inputs[0], seeds[0], factors)
             else:
@@ -151,7 +151,7 @@ class KerasStepper:
         )
         by_name = dict(zip(driven, found, strict=True))
         gradients = [
-            by_name[name] if name in by_name else ops.zeros(self.weights[name].shape)
+            by_name[name] if name in by_name else ops.zeros_like(self.weights[name].value)
             for name in self.counts.moving
         ]
         return {"loss": loss, **parts}, gradients
@@ -221,17 +221,17 @@ class KerasStepper:
         table = handle_of(self.model).params
         for slot, held in self.moments.items():
             for name, variable in held.items():
-                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape, np.float32))
+                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
                 axes = table[name].axes
                 stored = permute(found, axes, LAYOUT[axes])
-                variable.assign(np.array(stored, dtype=np.float32, order="C"))
+                variable.assign(np.array(stored, dtype=self.plan.dtype, order="C"))
         self._compile()
 
     def _inputs(self, batch: Batch) -> tuple[Tensor, Tensors]:
         """Signal, and targets and masks, as tensors in neutral layout."""
         arrays = self.targets.of(batch)
         wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
-        return tensor_of(batch["x"], "float32"), wanted
+        return tensor_of(batch["x"], self.plan.dtype), wanted
 
     def _seeds(self, seed: int, batches: int) -> list[Tensor]:
         """States of all generators of dropout masks, for each micro-batch."""
@@ -239,10 +239,10 @@ class KerasStepper:
         drawn = np.random.SeedSequence(seed).generate_state(int(np.prod(shape))) >> 1
         return [ops.convert_to_tensor(one) for one in drawn.astype(np.int32).reshape(shape)]
 
-
-def _zeros(shape: tuple[int, ...]) -> Any:
-    """A variable for a moment."""
-    return keras.Variable("zeros", shape=shape, dtype="float32", trainable=False)
+    def _zeros(self, name: str) -> Any:
+        """A variable for a moment."""
+        shape = stored_shape(handle_of(self.model).params[name])
+        return keras.Variable("zeros", shape=shape, dtype=self.plan.dtype, trainable=False)
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:

@@ -57,7 +57,7 @@ __all__ += ["get_weights", "gradients", "init_state", "predict", "set_weights", 
 __all__ += ["fsq", "quantize", "vector_quantizer"]
 
 NAME = "mlx"
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = {"cpu": mx.cpu, "gpu": mx.gpu}
 
 
@@ -78,10 +78,15 @@ def info() -> BackendInfo:
 def build(spec: Spec, dtype: str, device: str | None) -> Block:
     """Make the module in evaluation mode, with a Handle as `tcnzoo`.
 
-    With a `device`, every call runs there, whatever MLX's default device is at the time.
+    With a `device`, every call runs there, whatever MLX's default device is at the time. In
+    float64, which MLX has on CPUs only, that device is the CPU.
     """
     check_native(spec, NAME)
     check_device(device)
+    if dtype == "float64":
+        if device not in (None, "cpu"):
+            raise InputError(f"backend 'mlx' computes float64 on 'cpu', not on {device!r}")
+        device = "cpu"
     return build_model(spec, dtype, device)
 
 

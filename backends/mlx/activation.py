@@ -8,6 +8,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import logsumexp, sigmoid, softmax, softplus
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
@@ -31,12 +32,12 @@ def activate(spec: Any, x: mx.array) -> mx.array:
         "elu": lambda: elu(x, spec.alpha),
         "selu": lambda: SELU_SCALE * elu(x, SELU_ALPHA),
         "gelu": lambda: 0.5 * x * (1.0 + mx.erf(x / math.sqrt(2.0))),
-        "silu": lambda: x * mx.sigmoid(x),
+        "silu": lambda: x * sigmoid(x),
         "tanh": lambda: mx.tanh(x),
-        "sigmoid": lambda: mx.sigmoid(x),
-        "softplus": lambda: mx.logaddexp(x, 0.0),
-        "softmax": lambda: mx.softmax(x, axis=-1, precise=True),
-        "log_softmax": lambda: x - mx.logsumexp(x, axis=-1, keepdims=True),
+        "sigmoid": lambda: sigmoid(x),
+        "softplus": lambda: softplus(x),
+        "softmax": lambda: softmax(x),
+        "log_softmax": lambda: x - logsumexp(x),
         "gelu_tanh": lambda: 0.5 * x * (1.0 + mx.tanh(GELU_TANH * (x + 0.044715 * x * x * x))),
         "relu6": lambda: mx.clip(x, 0.0, 6.0),
         "hard_sigmoid": lambda: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
@@ -59,7 +60,7 @@ class Glu(Block, kind="glu"):
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, ..., 2 C) -> (batch, ..., C)."""
         value, gate = mx.split(x, 2, axis=-1)
-        return value * mx.sigmoid(gate)
+        return value * sigmoid(gate)
 
 
 class Dropout(Block, kind="dropout"):

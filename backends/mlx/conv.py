@@ -7,6 +7,7 @@ from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
 from .taps import convolve, scatter
+from .types import wide
 
 _NUMPY_PAD = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -16,7 +17,7 @@ def kernel(block: Block) -> mx.array:
     if not block.spec.weight_norm:
         return block["weight"]
     direction, gain = block["weight_v"], block["weight_g"]
-    squares = mx.square(direction.astype(mx.float32)).sum(axis=(1, 2), keepdims=True)
+    squares = mx.square(wide(direction)).sum(axis=(1, 2), keepdims=True)
     return direction * (gain * mx.rsqrt(squares)).astype(direction.dtype)
 
 

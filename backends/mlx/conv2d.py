@@ -5,7 +5,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .taps import affine, on_cpu
+from .taps import affine, grouped, on_cpu
 
 
 def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
@@ -23,7 +23,7 @@ def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
     """
     rows, taps = weight.shape[1:3]
     dilation, groups = getattr(spec, "dilation", 1), getattr(spec, "groups", 1)
-    if groups > 1 or not on_cpu():
+    if not on_cpu() or (groups > 1 and x.dtype != mx.float64):
         return mx.conv2d(x, weight, dilation=(1, dilation), groups=groups)
     devices, steps = x.shape[1] - rows + 1, x.shape[2] - (taps - 1) * dilation
     seen = [
@@ -31,7 +31,10 @@ def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
         for row in range(rows)
         for tap in range(taps)
     ]
-    return affine(mx.concatenate(seen, axis=-1), weight.reshape(weight.shape[0], -1), None)
+    side_by_side = mx.concatenate(seen, axis=-1)
+    if groups > 1:
+        return grouped(side_by_side, weight)
+    return affine(side_by_side, weight.reshape(weight.shape[0], -1), None)
 
 
 class Conv2d(Block, kind="conv2d"):

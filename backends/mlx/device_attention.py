@@ -7,6 +7,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import softmax
 
 
 class DeviceAttention(Block, kind="device_attention"):
@@ -20,7 +21,7 @@ class DeviceAttention(Block, kind="device_attention"):
         parted = self["projection_in"](tokens).reshape(batch, length, devices, 3, heads, -1)
         query, key, value = (parted[:, :, :, one].swapaxes(2, 3) for one in range(3))
         scores = query @ key.swapaxes(3, 4) * (1.0 / math.sqrt(channels // heads))
-        seen = mx.softmax(scores, axis=-1, precise=True) @ value
+        seen = softmax(scores) @ value
         seen = seen.swapaxes(2, 3).reshape(batch, length, devices, channels).swapaxes(1, 2)
         y = self._optional("dropout", self["projection_out"](seen))
         return x + y if self.spec.residual else y

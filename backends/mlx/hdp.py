@@ -7,6 +7,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import exp, logsumexp, softmax, softplus
 
 # Terms of Stirling's series of log Gamma, the powers 1, 3, 5 of 1 / x.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260)
@@ -24,7 +25,7 @@ def log_gamma_1p(a: mx.array) -> mx.array:
 
 def log_sigmoid(x: mx.array) -> mx.array:
     """-log(1 + exp(-x))."""
-    return -mx.logaddexp(mx.zeros_like(x), -x)
+    return -softplus(-x)
 
 
 def log_weights(stick_logits: mx.array) -> mx.array:
@@ -59,11 +60,11 @@ def row_penalty(
         if sticky is None:
             held = mx.logical_not(own)
         elif sticky > 0.0:
-            log_a = mx.where(own, mx.logaddexp(log_a, mx.array(math.log(sticky))), log_a)
-    a = mx.exp(log_a)
+            log_a = mx.where(own, math.log(sticky) + softplus(log_a - math.log(sticky)), log_a)
+    a = exp(log_a)
     inner = a * mx.where(held, log_rows, 0.0) - log_gamma_1p(a) + log_a
-    log_sum = mx.logsumexp(mx.where(held, log_a, -math.inf), axis=1)
-    outer = log_gamma_1p(mx.exp(log_sum)) - log_sum
+    log_sum = logsumexp(mx.where(held, log_a, -math.inf)).squeeze(-1)
+    outer = log_gamma_1p(exp(log_sum)) - log_sum
     return -mx.where(held, inner, 0.0).sum() - outer.sum()
 
 
@@ -82,20 +83,20 @@ class Hdp(Block, kind="hdp"):
         """Log-likelihood of each step under each cluster, (batch, time, clusters)."""
         if self.spec.components == "codes":
             table = self["code_logits"]
-            return x @ (table - mx.logsumexp(table, axis=1, keepdims=True)).T
-        variance = self.spec.variance_floor + mx.exp(self["log_variances"])
+            return x @ (table - logsumexp(table)).T
+        variance = self.spec.variance_floor + exp(self["log_variances"])
         gap = x[:, :, None] - self["means"]
         scale = mx.log(2.0 * math.pi * variance).sum(axis=1)
         return -0.5 * ((mx.square(gap) / variance).sum(axis=-1) + scale)
 
     def _posterior(self, evidence: mx.array) -> mx.array:
         """Probability of each cluster, of its evidence."""
-        score = (evidence + self._log_weights()) * mx.exp(-self["log_temperature"])
-        return mx.softmax(score, axis=-1, precise=True)
+        score = (evidence + self._log_weights()) * exp(-self["log_temperature"])
+        return softmax(score)
 
     def _loss(self, evidence: mx.array) -> mx.array:
         """Mean over signals and steps of minus the log-likelihood under the mixture, nats."""
-        return -mx.logsumexp(evidence + self._log_weights(), axis=-1).mean()
+        return -logsumexp(evidence + self._log_weights()).mean()
 
     def _penalty(self, log_rows: mx.array, log_initial: mx.array) -> mx.array:
         """MAP penalty of the sticks, of L rows without a diagonal, and of initial probabilities."""

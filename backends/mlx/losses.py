@@ -8,6 +8,9 @@ import mlx.core as mx
 from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
 from tcnzoo.training.targets import TINY, class_vector, pick
 
+from .functions import logsumexp, sigmoid, softplus
+from .types import wide
+
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[mx.array, mx.array | None]
 
@@ -23,7 +26,7 @@ def total(
         wanted: `target.<loss>`, classes (batch[, time]) or values of the output's shape, and
             `mask.<loss>`, (batch[, time]).
     Returns:
-        scalars in float32.
+        scalars in float32 at least.
     """
     found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
     parts = [losses[name].weight * value for name, value in found.items()]
@@ -32,7 +35,7 @@ def total(
 
 def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, mx.array]) -> mx.array:
     """One loss, without its weight in the sum."""
-    y = pick(outputs, loss.output).astype(mx.float32)
+    y = wide(pick(outputs, loss.output))
     if isinstance(loss, Term):
         return y
     values, counts = _by_kind(loss, y, wanted[f"target.{name}"])
@@ -86,7 +89,7 @@ def _classes(loss: CrossEntropy | Focal, target: mx.array) -> tuple[mx.array, mx
 
 def _log_of_class(y: mx.array, target: mx.array) -> tuple[mx.array, mx.array]:
     """Logarithms of all probabilities, and of the target's."""
-    logs = y - mx.logsumexp(y, axis=-1, keepdims=True)
+    logs = y - logsumexp(y)
     return logs, mx.take_along_axis(logs, target[..., None], axis=-1).squeeze(-1)
 
 
@@ -120,12 +123,12 @@ def _softmax_focal(loss: Focal, y: mx.array, target: mx.array) -> Counted:
 
 def _bce(y: mx.array, target: mx.array, positive: mx.array | float) -> mx.array:
     """Binary cross-entropy of logits."""
-    return (1.0 - target) * y + (1.0 + (positive - 1.0) * target) * mx.logaddexp(-y, 0.0)
+    return (1.0 - target) * y + (1.0 + (positive - 1.0) * target) * softplus(-y)
 
 
 def _sigmoid_focal(loss: Focal, y: mx.array, target: mx.array) -> mx.array:
     """Focal loss of each logit by itself."""
-    missed = target * mx.sigmoid(-y) + (1.0 - target) * mx.sigmoid(y)
+    missed = target * sigmoid(-y) + (1.0 - target) * sigmoid(y)
     values = _bce(y, target, loss.pos_weight) * mx.power(mx.maximum(missed, TINY), loss.gamma)
     if isinstance(loss.alpha, float):
         values = values * (loss.alpha * target + (1.0 - loss.alpha) * (1.0 - target))

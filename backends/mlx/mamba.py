@@ -10,6 +10,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import exp, sigmoid, softplus
 
 # Time steps of a chunk where the spec leaves it open.
 CHUNK = 64
@@ -17,7 +18,7 @@ CHUNK = 64
 
 def silu(x: mx.array) -> mx.array:
     """X * sigmoid(x)."""
-    return x * mx.sigmoid(x)
+    return x * sigmoid(x)
 
 
 def split(x: mx.array, widths: tuple[int, ...]) -> list[mx.array]:
@@ -31,7 +32,7 @@ def decays(sums: mx.array) -> mx.array:
     size = sums.shape[-1]
     past = mx.tril(mx.ones((size, size))) > 0
     difference = sums[..., :, None] - sums[..., None, :]
-    return mx.exp(mx.where(past, difference, mx.array(-mx.inf, dtype=sums.dtype)))
+    return exp(mx.where(past, difference, mx.array(-mx.inf, dtype=sums.dtype)))
 
 
 class Mamba2(Block, kind="mamba2"):
@@ -42,7 +43,7 @@ class Mamba2(Block, kind="mamba2"):
         spec = self.spec
         through, beside, z, xbc, dt = split(self["in_proj"](x), spec.sections)
         xbc = silu(self["conv1d"](xbc, stream))
-        dt = mx.logaddexp(dt + self["dt_bias"], 0.0)
+        dt = softplus(dt + self["dt_bias"])
         dt = mx.clip(dt, *spec.dt_limit)
         y, gate = self._scan(xbc, dt, stream), silu(z)
         if not spec.rms_norm:
@@ -70,7 +71,7 @@ class Mamba2(Block, kind="mamba2"):
             state = mx.zeros((batch, spec.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
         else:
             state = stream.read(self._path, "ssm")
-        a, size = dt * -mx.exp(self["A_log"]), min(spec.chunk_size or CHUNK, steps)
+        a, size = dt * -exp(self["A_log"]), min(spec.chunk_size or CHUNK, steps)
         moved, pieces = x * dt[..., None], []
         for start in range(0, steps, size):
             part = [one[:, start : start + size] for one in (moved, a, b, c)]
@@ -96,10 +97,10 @@ def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array
     x, b, c = (one.swapaxes(1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
     sums = mx.cumsum(a.swapaxes(1, 2), axis=2)
     mixed = (c @ b.swapaxes(2, 3)) * decays(sums)
-    y = mixed @ x + (c @ state.swapaxes(2, 3)) * mx.exp(sums)[..., None]
-    left = mx.exp(sums[:, :, -1:] - sums)[..., None]
+    y = mixed @ x + (c @ state.swapaxes(2, 3)) * exp(sums)[..., None]
+    left = exp(sums[:, :, -1:] - sums)[..., None]
     added = (x * left).swapaxes(2, 3) @ b
-    return y.swapaxes(1, 2), mx.exp(sums[:, :, -1])[..., None, None] * state + added
+    return y.swapaxes(1, 2), exp(sums[:, :, -1])[..., None, None] * state + added
 
 
 class BiMamba2Layer(Block, kind="bi_mamba2_layer"):

@@ -8,6 +8,8 @@ from tcnzoo.errors import InputError
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import layer_norm, rms_norm
+from .types import wide
 
 
 class BatchNorm(Block, kind="batch_norm"):
@@ -19,13 +21,13 @@ class BatchNorm(Block, kind="batch_norm"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
-        wide = x.astype(mx.float32)
+        values = wide(x)
         if self.training:
-            mean, variance = self._batch_statistics(wide)
+            mean, variance = self._batch_statistics(values)
         else:
             mean, variance = self["running_mean"], self["running_var"]
-        scale = self["weight"] * mx.rsqrt(variance.astype(mx.float32) + self.spec.eps)
-        return (wide * scale + (self["bias"] - mean * scale)).astype(x.dtype)
+        scale = self["weight"] * mx.rsqrt(wide(variance) + self.spec.eps)
+        return (values * scale + (self["bias"] - mean * scale)).astype(x.dtype)
 
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """Mean and biased variance of each channel; the running ones move, the latter unbiased."""
@@ -52,7 +54,7 @@ class LayerNorm(Block, kind="layer_norm"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
-        return mx.fast.layer_norm(x, self["weight"], self["bias"], self.spec.eps)
+        return layer_norm(x, self["weight"], self["bias"], self.spec.eps)
 
 
 class RmsNorm(Block, kind="rms_norm"):
@@ -62,7 +64,7 @@ class RmsNorm(Block, kind="rms_norm"):
         """Normalise (batch, channels) or (batch, time, channels)."""
         groups = self.spec.groups
         if groups == 1:
-            return mx.fast.rms_norm(x, self["weight"], self.spec.eps)
+            return rms_norm(x, self["weight"], self.spec.eps)
         parts = x.reshape(*x.shape[:-1], groups, -1)
         plain = mx.ones((parts.shape[-1],), dtype=x.dtype)
-        return mx.fast.rms_norm(parts, plain, self.spec.eps).reshape(x.shape) * self["weight"]
+        return rms_norm(parts, plain, self.spec.eps).reshape(x.shape) * self["weight"]

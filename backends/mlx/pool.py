@@ -8,6 +8,7 @@ import numpy as np
 from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
+from .types import beside
 
 WHOLE: dict[str, Callable[[mx.array], mx.array]] = {
     "global_average": lambda x: x.mean(axis=1),
@@ -29,7 +30,7 @@ class Pool(Block, kind="pool"):
         parts = x[:, mx.array(np.minimum(steps, ends - 1))]
         if self.spec.mode == "adaptive_max":
             return parts.max(axis=2)
-        share = mx.array(((steps < ends) / (ends - starts)).astype(np.float32))
+        share = beside(x, (steps < ends) / (ends - starts))
         return (parts * share[..., None]).sum(axis=2).astype(x.dtype)
 
 
@@ -83,5 +84,5 @@ class Upsample(Block, kind="upsample"):
         place = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
         left = np.floor(place).astype(np.int32)
         right = np.minimum(left + 1, length - 1)
-        share = mx.array((place - left).astype(np.float32)).astype(x.dtype)[:, None]
+        share = beside(x, place - left).astype(x.dtype)[:, None]
         return x[:, mx.array(left)] * (1 - share) + x[:, mx.array(right)] * share

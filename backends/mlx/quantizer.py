@@ -12,6 +12,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .run import evaluating, native, to_neutral
+from .types import wide
 
 
 class Rows:
@@ -25,7 +26,7 @@ class Rows:
         """
         self.dtype, self.shape = x.dtype, x.shape
         self.count: mx.array | int = math.prod(x.shape[:-1])
-        self.values = x.reshape(-1, x.shape[-1]).astype(mx.float32)
+        self.values = wide(x.reshape(-1, x.shape[-1]))
         self.kept: mx.array | None = None
         if mask is not None:
             check_mask(mask, x.shape[:-1])

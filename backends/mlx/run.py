@@ -12,6 +12,8 @@ from tcnzoo.backend import ROOT, Output, first
 from tcnzoo.params import Weights
 
 from .block import Block, blocks
+from .functions import logsumexp, softplus
+from .types import wide
 from .weights import neutral, to_mlx
 
 
@@ -78,13 +80,13 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
 def cross_entropy(y: mx.array, target: mx.array) -> mx.array:
     """Mean of -log softmax(y)[target], over (batch, ..., channels) and (batch, ...)."""
     picked = mx.take_along_axis(y, target[..., None], axis=-1).squeeze(-1)
-    return (mx.logsumexp(y, axis=-1) - picked).mean()
+    return (logsumexp(y).squeeze(-1) - picked).mean()
 
 
 LOSSES: dict[str, Callable[[mx.array, mx.array], mx.array]] = {
     "mse": lambda y, target: mx.square(y - target).mean(),
     "mae": lambda y, target: mx.abs(y - target).mean(),
-    "bce": lambda y, target: (mx.logaddexp(y, 0.0) - y * target).mean(),
+    "bce": lambda y, target: (softplus(y) - y * target).mean(),
     "cross_entropy": cross_entropy,
     "term": lambda y, _: y,
 }
@@ -122,7 +124,7 @@ def gradients(
 def _value(y: Any, wanted: Any, loss: str | Mapping[str, str]) -> mx.array:
     """A loss, or the sum of those of several outputs."""
     if isinstance(loss, str):
-        return LOSSES[loss](first(y).astype(mx.float32), wanted)
+        return LOSSES[loss](wide(first(y)), wanted)
     return mx.stack([_value(y[name], wanted[name], one) for name, one in loss.items()]).sum()
 
 

@@ -5,6 +5,8 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .functions import sigmoid
+from .types import wide
 
 
 class SqueezeExcitation(Block, kind="squeeze_excitation"):
@@ -15,10 +17,10 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         if self.spec.pool == "global":
             squeezed = x.mean(axis=1, keepdims=True)
         else:
-            squeezed = self._mean_so_far(x.astype(mx.float32), stream).astype(x.dtype)
+            squeezed = self._mean_so_far(wide(x), stream).astype(x.dtype)
         if self.spec.reduction:
             squeezed = mx.maximum(self["reduce"](squeezed), 0.0)
-        y = x * mx.sigmoid(self["expand"](squeezed))
+        y = x * sigmoid(self["expand"](squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: mx.array, stream: Stream | None) -> mx.array:
@@ -27,7 +29,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         if stream is None:
             return total / steps
         count, before = stream.read(self._path, "count"), stream.read(self._path, "mean")
-        mean = (before[:, None].astype(mx.float32) * count + total) / (steps + count)
+        mean = (wide(before[:, None]) * count + total) / (steps + count)
         stream.write(self._path, "count", count + x.shape[1])
         stream.write(self._path, "mean", mean[:, -1].astype(before.dtype))
         return mean

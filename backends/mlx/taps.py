@@ -28,7 +28,9 @@ def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Any) ->
         (batch, (time - reach - 1) // stride + 1, out).
     """
     steps = (x.shape[1] - spec.reach - 1) // spec.stride + 1
-    if spec.groups > 1 or not on_cpu():
+    if spec.groups > 1 and x.dtype == mx.float64:
+        y = grouped(windows(x, spec, steps), weight)
+    elif spec.groups > 1 or not on_cpu():
         y = mx.conv1d(x, weight, stride=spec.stride, dilation=spec.dilation, groups=spec.groups)
     elif spec.stride > 1 or spec.kernel_size == 1 or 4 * x.shape[0] * steps <= spec.out_channels:
         # So few windows are sooner copied than the kernel is laid out anew.
@@ -50,6 +52,24 @@ def windows(x: mx.array, spec: Any, steps: int) -> mx.array:
     last = (steps - 1) * spec.stride + 1
     firsts = range(0, spec.reach + 1, spec.dilation)
     return mx.concatenate([x[:, first : first + last : spec.stride] for first in firsts], axis=-1)
+
+
+def grouped(seen: mx.array, weight: mx.array) -> mx.array:
+    """A convolution in groups of float64, for which MLX has no kernel.
+
+    Args:
+        seen: (..., K * in), the taps of every step side by side, as `windows` lays them.
+        weight: (out, ..., in / groups), K taps in all.
+    Returns:
+        (..., out).
+    """
+    outputs, inputs = weight.shape[0], weight.shape[-1]
+    rows = weight.reshape(outputs, -1, inputs)
+    groups = seen.shape[-1] // (rows.shape[1] * inputs)
+    parts = mx.moveaxis(seen.reshape(-1, rows.shape[1], groups, inputs), 2, 0)
+    kernel = rows.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
+    y = parts.reshape(groups, -1, kernel.shape[1]) @ kernel
+    return mx.moveaxis(y, 0, 1).reshape(*seen.shape[:-1], outputs)
 
 
 def scatter(x: mx.array, weight: mx.array, spec: Any) -> mx.array:

@@ -10,7 +10,6 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import Output, handle_of
-from tcnzoo.errors import InputError
 from tcnzoo.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
@@ -24,7 +23,7 @@ from .losses import total
 from .run import evaluating, predict, to_neutral
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
-PRECISIONS = {"32-true": mx.float32, "bf16-mixed": mx.bfloat16}
+PRECISIONS = {"32-true": mx.float32, "64-true": mx.float64, "bf16-mixed": mx.bfloat16}
 
 Arrays = dict[str, mx.array]
 
@@ -48,24 +47,23 @@ class MlxStepper:
     def __init__(self, model: Block, plan: Plan) -> None:
         """Make room for the moments."""
         handle = handle_of(model)
-        if handle.dtype != "float32":
-            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
-        if plan.precision not in PRECISIONS:
-            raise InputError(
-                f"backend 'mlx' trains in {' or '.join(PRECISIONS)}, not in {plan.precision!r}"
-            )
+        plan.check("mlx", handle.dtype, PRECISIONS)
         self.model, self.plan = model, plan
-        self.type = PRECISIONS[plan.precision]
+        self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
         self.lost = lost_shifts(handle.spec)
         self.moments: dict[str, Arrays] = {
-            slot: {name: mx.zeros(stored_shape(handle.params[name])) for name in self.counts.counts}
+            slot: {name: self._zeros(name) for name in self.counts.counts}
             for slot in plan.optimizer.slots
         }
         self.last: Any = []
         self._rest(plan.frozen)
         self._compile()
+
+    def _zeros(self, name: str) -> mx.array:
+        """A moment before its first step."""
+        return to_mlx(np.zeros(stored_shape(handle_of(self.model).params[name])), self.plan.dtype)
 
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
@@ -95,7 +93,7 @@ class MlxStepper:
             values, slopes = self._gradients(*inputs[0])
             if len(batches) > 1:
                 values, slopes = self._accumulated(values, slopes, inputs, sizes)
-            factors = mx.array(self.counts.advance(rate))
+            factors = to_mlx(self.counts.advance(rate, self.plan.dtype), self.plan.dtype)
             values["gradient_norm"] = self._apply(slopes, factors)
             # The step before is waited for, so that at most two are under way.
             mx.eval(self.last)
@@ -134,7 +132,7 @@ class MlxStepper:
             (loss, parts), slopes = mx.value_and_grad(objective)(weights)
         finally:
             self.model.eval()
-            self._set({name: held[name] for name in self.counts.counts}, mx.float32)
+            self._set({name: held[name] for name in self.counts.counts}, self.kept_type)
         noughts = {name: mx.zeros_like(held[name]) for name in self.counts.moving}
         return {"loss": loss, **parts}, {**noughts, **slopes}
 
@@ -185,7 +183,7 @@ class MlxStepper:
             self._set(held, self.type)
             outputs = self.model(_last(x).astype(self.type))
         finally:
-            self._set(held, mx.float32)
+            self._set(held, self.kept_type)
         aims = {name: _last(one) for name, one in wanted.items()}
         loss, parts = total(self.targets.losses, outputs, aims)
         return {"loss": loss, **parts}, tree_map(_wide, outputs)
@@ -203,15 +201,15 @@ class MlxStepper:
         table = handle_of(self.model).params
         for slot, held in self.moments.items():
             for name in held:
-                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape, np.float32))
+                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
                 axes = table[name].axes
-                held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), "float32")
+                held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), self.plan.dtype)
         self._compile()
 
     def _inputs(self, batch: Batch) -> tuple[mx.array, Arrays]:
         """Signal, and targets and masks, as MLX arrays in neutral layout."""
         wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
-        return to_mlx(batch["x"], "float32"), wanted
+        return to_mlx(batch["x"], self.plan.dtype), wanted
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """The model's device, where it has one of its own."""

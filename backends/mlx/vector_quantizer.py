@@ -9,6 +9,7 @@ from tcnzoo.codebook import Quantized, kmeans
 
 from .nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
+from .types import wide
 
 
 class _Picked(NamedTuple):
@@ -29,7 +30,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
 
     def codes(self) -> mx.array:
         """The codes, (K, channels), in float32; of length 1 with cosine."""
-        return self.scaled(self["codebook"].astype(mx.float32))
+        return self.scaled(wide(self["codebook"]))
 
     def scaled(self, values: mx.array) -> mx.array:
         """The values as they are compared: of length 1 with cosine."""

@@ -51,4 +51,6 @@ def set_weights(model: Any, weights: Mapping[str, Array]) -> None:
 
 def to_mlx(array: Array, dtype: str) -> mx.array:
     """Copy a numpy array of any float type to MLX, as `dtype`."""
+    if dtype == "float64":
+        return mx.array(np.asarray(array, dtype=np.float64, order="C"), dtype=mx.float64)
     return mx.array(np.asarray(array, dtype=np.float32, order="C")).astype(getattr(mx, dtype))

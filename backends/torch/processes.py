@@ -26,7 +26,12 @@ def fabric_for(model: Block, plan: Plan) -> Any:
     if plan.precision == "16-mixed" and device.type == "cpu":
         raise InputError("precision '16-mixed' needs a GPU; a CPU has 'bf16-mixed'")
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    options: dict[str, Any] = {"accelerator": device.type, "precision": plan.precision}
+    # The model is of its float type already; Fabric's own 64-true makes float32 of its outputs.
+    mixed = plan.precision.endswith("-mixed")
+    options: dict[str, Any] = {
+        "accelerator": device.type,
+        "precision": plan.precision if mixed else "32-true",
+    }
     if size > 1:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(size)))
         # Which parts of a model of several outputs a loss sees is not known before.

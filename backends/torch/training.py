@@ -9,7 +9,6 @@ from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import Output, handle_of
-from tcnzoo.errors import InputError
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import AdamW, Sgd
@@ -26,6 +25,7 @@ from .weights import to_torch
 
 # Of the neutral names of moments, those that torch.optim has others for.
 SLOTS = {"momentum": "momentum_buffer"}
+PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 
 
 def stepper(model: Block, plan: Plan) -> "TorchStepper":
@@ -44,9 +44,9 @@ class TorchStepper:
     def __init__(self, model: Block, plan: Plan) -> None:
         """Move the model to its device, and make its optimiser."""
         handle = handle_of(model)
-        if handle.dtype != "float32":
-            raise InputError(f"training takes float32 weights, but the model is {handle.dtype}")
+        plan.check("torch", handle.dtype, PRECISIONS)
         self.model, self.plan = model, plan
+        self.type = getattr(torch, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
         self.fabric = fabric_for(model, plan)
         self.world = Processes(self.fabric)
@@ -177,7 +177,7 @@ class TorchStepper:
 
     def _tensor(self, array: Array) -> Tensor:
         """A real array on the model's device."""
-        return to_torch(array).to(device=self.fabric.device, dtype=torch.float32)
+        return to_torch(array).to(device=self.fabric.device, dtype=self.type)
 
     def _wanted(self, batch: Batch) -> dict[str, Tensor]:
         """Targets and masks on the model's device."""
@@ -187,7 +187,7 @@ class TorchStepper:
     @contextlib.contextmanager
     def _precise(self) -> Iterator[None]:
         """Keep TF32 off where float32 was asked for."""
-        precise = self.plan.precision == "32-true"
+        precise = self.plan.precision.endswith("-true")
         with full_precision(self.model) if precise else contextlib.nullcontext():
             yield
 
@@ -202,8 +202,13 @@ def _neutral(outputs: Any) -> Output:
     if isinstance(outputs, tuple):
         outputs = {"output": outputs[0], "out": outputs[1]}
     if isinstance(outputs, Mapping):
-        return {name: to_numpy(one.float()) for name, one in outputs.items()}
-    return to_numpy(outputs.float())
+        return {name: _array(one) for name, one in outputs.items()}
+    return _array(outputs)
+
+
+def _array(tensor: Tensor) -> Array:
+    """A tensor as numpy, in float32 at least."""
+    return to_numpy(tensor.to(torch.promote_types(tensor.dtype, torch.float32)))
 
 
 def _optimizer(plan: Plan, named: Mapping[str, Tensor]) -> torch.optim.Optimizer:

@@ -22,7 +22,7 @@ from tcnzoo.cli.options import (
     chosen_backends,
     spec_of,
 )
-from tcnzoo.cli.training_parity import Asked, show_training
+from tcnzoo.cli.training_parity import Asked, Precision, show_training
 from tcnzoo.comparing import compare as run_compare
 from tcnzoo.comparing_figure import draw_comparison
 from tcnzoo.doctor import Examination, Finding, examine
@@ -56,6 +56,9 @@ def parity(
     ] = "constant",
     clip_norm: Annotated[float | None, typer.Option(help="For --train.")] = None,
     clip_value: Annotated[float | None, typer.Option(help="For --train.")] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="For --train: 64-true proves at rates of real training.")
+    ] = Precision.SINGLE,
     batch_size: Annotated[int, typer.Option(min=1, help="For --train: signals of a batch.")] = 8,
     overrides: Overrides = None,
     as_json: Json = False,
@@ -66,7 +69,7 @@ def parity(
     if train is not None:
         if other is not None or layers or gradients:
             raise InputError("--train stands alone: no second model, no --layers, no --gradients")
-        asked = Asked(train, optimizer, schedule, clip_norm, clip_value, batch_size)
+        asked = Asked(train, optimizer, schedule, clip_norm, clip_value, precision, batch_size)
         length = input_length or _preset_length(subject)
         title = str(subject)
         if not show_training(

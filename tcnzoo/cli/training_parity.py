@@ -1,6 +1,7 @@
 """`tcnzoo parity --train N`: backends that take the same steps."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import yaml
@@ -10,6 +11,13 @@ from tcnzoo.errors import InputError
 
 # Steps that the table shows; JSON has them all.
 SHOWN = 12
+
+
+class Precision(StrEnum):
+    """Of weights and arithmetic."""
+
+    SINGLE = "32-true"
+    DOUBLE = "64-true"
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Asked:
     schedule: str
     clip_norm: float | None
     clip_value: float | None
+    precision: Precision
     batch_size: int
 
 
@@ -55,6 +64,7 @@ def show_training(
             schedule=_told("--schedule", asked.schedule),
             clip_norm=asked.clip_norm,
             clip_value=asked.clip_value,
+            precision=asked.precision.value,
             batch_size=asked.batch_size,
             input_length=input_length,
             seed=seed,
@@ -96,7 +106,8 @@ def _show(title: str, report: Any) -> None:
         if step in _shown(report.steps)
     ]
     kind, rate = report.optimizer["kind"], report.optimizer["lr"]
-    console.table(headings, table, f"{title}: input {shape}, {kind} at {rate:g}")
+    told = f"{report.precision}, {kind} at {rate:g}"
+    console.table(headings, table, f"{title}: input {shape}, {told}")
     console.show()
     headings = {"against " + first: "left", "losses": "right", "weights": "right"}
     headings |= {"statistics": "right", "of the way": "right", "": "left"}
@@ -118,7 +129,7 @@ def _show(title: str, report: Any) -> None:
     if not report.passed and not report.yardstick.passed:
         console.show(
             f"{first} itself drifts as far when its weights are off by one rounding: at this rate "
-            "training is chaotic, and a smaller lr would tell more"
+            f"{report.precision} cannot tell more; --precision 64-true, or a smaller lr, can"
         )
 
 

@@ -24,7 +24,7 @@ CONFIG = "config.yaml"
 
 Kept = Literal["best", "last", "every"]
 Logger = Literal["jsonl", "tensorboard"]
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]
 Clip = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
@@ -79,7 +79,8 @@ class Training(_Config):
         epochs: passes over the data; or `steps`.
         steps: optimiser steps, whatever the epoch.
         accumulate: micro-batches of one optimiser step.
-        precision: `32-true`, or `16-mixed` or `bf16-mixed` where the backend has it.
+        precision: `32-true`, `64-true` (twice the bits, on a CPU in MLX), or `16-mixed` or
+            `bf16-mixed` where the backend has it.
         clip_norm: largest Euclidean norm of all gradients together.
         clip_value: largest size of each gradient value.
         schedule: of the learning rate.

@@ -60,11 +60,11 @@ class Counts:
         self.groups = {name: rows.index(self.counts[name]) for name in self.moving}
         self._heads = {self.groups[name]: name for name in self.moving}
 
-    def advance(self, rate: float) -> Array:
+    def advance(self, rate: float, dtype: str = "float32") -> Array:
         """Count a step, and give its scalars.
 
         Returns:
-            (groups, 3), float32: `Factors` of each group.
+            (groups, 3), of `dtype`: `Factors` of each group.
         """
         for name in self.moving:
             self.counts[name] += 1
@@ -72,7 +72,7 @@ class Counts:
             self.optimizer.factors(rate, self.counts[self._heads[row]])
             for row in range(len(self._heads))
         ]
-        return np.array(rows, dtype=np.float32)
+        return np.array(rows, dtype=dtype)
 
     def slots(self) -> list[tuple[str, str]]:
         """(slot, parameter) of everything that has been kept since the first step."""

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,9 +32,14 @@ from tcnzoo.training.trials import (
 TOLERANCE = 1e-4
 # Of the way that all parameters went, which is what shows at rates at which they hardly move.
 WAY_TOLERANCE = 5e-2
-# Deep networks of ReLU and batch norm are chaotic: at the rates of real training the same backend
-# ends elsewhere after 50 steps if its weights are off by one rounding. At these rates they are not.
-RATES = {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6}
+# In float32 a ReLU next to zero, or under Adam the sign of a gradient next to zero, falls this way
+# in one backend and that way in another: at the rates of real training the same backend ends
+# elsewhere after 50 steps if its weights are off by one rounding. At these rates it does not; and
+# in float64 hardly anything is so near to zero, so that the rates can be real.
+RATES = {
+    "32-true": {"sgd": 1e-4, "adam": 1e-6, "adamw": 1e-6},
+    "64-true": {"sgd": 1e-2, "adam": 1e-3, "adamw": 1e-3},
+}
 TINY = 1e-30
 
 Progress = Callable[[str], None]
@@ -86,6 +91,7 @@ class TrainingReport:
     subject: str
     input_shape: tuple[int, ...]
     steps: int
+    precision: str
     optimizer: dict[str, Any]
     tolerance: float
     rows: tuple[TrainingRow, ...]
@@ -112,6 +118,7 @@ def training_parity(
     loss: Loss | Mapping[str, Any] | str | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    precision: Literal["32-true", "64-true"] = "32-true",
     batch_size: int = 8,
     input_length: int | None = None,
     seed: int = 0,
@@ -132,6 +139,7 @@ def training_parity(
         loss: the same; None for cross-entropy where a model gives one vector of two or more values,
             and mean squared error elsewhere.
         clip_norm, clip_value: limits of the gradients.
+        precision: of weights and arithmetic.
         batch_size: random signals in a batch.
         input_length: time steps; default: the preset's, else enough for the receptive field.
         seed: of weights and batches.
@@ -148,9 +156,11 @@ def training_parity(
         )
     spec, weights = starting_point(subject, seed)
     shape = input_shape(subject, spec, input_length)
-    told = _optimizer(optimizer)
+    if precision not in RATES:
+        raise InputError(f"precision must be {' or '.join(RATES)}, but is {precision!r}")
+    told = _optimizer(optimizer, RATES[precision])
     objective = loss_of(loss, spec, shape)
-    plan = Plan(told, (objective,), clip_norm, clip_value)
+    plan = Plan(told, (objective,), clip_norm, clip_value, precision)
     rates = rates_of(read(Schedule, schedule, "schedule"), told.lr, steps)
     say = progress or (lambda line: None)
     batches = random_batches(spec, objective, (batch_size, *shape), steps, seed)
@@ -162,7 +172,9 @@ def training_parity(
     document = told.model_dump(mode="json")
     *rows, yardstick = contest.rows
     sizes = (batch_size, *shape)
-    return TrainingReport(title, sizes, steps, document, TOLERANCE, tuple(rows), yardstick)
+    return TrainingReport(
+        title, sizes, steps, precision, document, TOLERANCE, tuple(rows), yardstick
+    )
 
 
 class _Contest:
@@ -170,11 +182,12 @@ class _Contest:
 
     def __init__(self, spec: Spec, weights: Weights, plan: Plan, names: Sequence[str]) -> None:
         """Make the models."""
-        self.table, self.start = spec.params(), weights
-        starts = [weights] * len(names) + [_nudged(weights)]
+        self.table = spec.params()
+        self.start = {name: array.astype(plan.dtype) for name, array in weights.items()}
+        starts = [self.start] * len(names) + [_nudged(self.start)]
         self.rows = [TrainingRow(name) for name in [*names, names[0]]]
         self.models = [
-            create(spec, row.backend, weights=start)
+            create(spec, row.backend, weights=start, dtype=plan.dtype)
             for row, start in zip(self.rows, starts, strict=True)
         ]
         self.steppers: list[Stepper] = [
@@ -208,21 +221,21 @@ class _Contest:
             row.parameter, row.step = beyond[0], number + 1
 
 
-def _optimizer(told: Any) -> Any:
+def _optimizer(told: Any, rates: Mapping[str, float]) -> Any:
     """The optimiser that was asked for, at a rate of ours where none was named."""
     if isinstance(told, str):
         told = {"kind": told}
     if isinstance(told, Mapping) and "lr" not in told:
-        told = {**told, "lr": RATES.get(str(told.get("kind")), 0.0)}
+        told = {**told, "lr": rates.get(str(told.get("kind")), 0.0)}
     return read(Optimizer, told, "optimizer")
 
 
 def _nudged(weights: Weights) -> Weights:
     """Every weight moved by one rounding, up or down by chance."""
     generator = np.random.Generator(np.random.PCG64(1))
-    ends = np.array([-np.inf, np.inf], dtype=np.float32)
+    ends = np.array([-np.inf, np.inf])
     return {
-        name: np.nextafter(array, ends[generator.integers(0, 2, array.shape)])
+        name: np.nextafter(array, ends[generator.integers(0, 2, array.shape)].astype(array.dtype))
         for name, array in weights.items()
     }
 

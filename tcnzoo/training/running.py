@@ -181,7 +181,9 @@ def _ready(config: TrainConfig, start: Start, examples: Dataset) -> tuple[Any, S
         told.precision,
         frozen_in(told, spec.params(), start.progress.epoch),
     )
-    model = create(spec, config.backend, weights=start.weights, device=config.device)
+    model = create(
+        spec, config.backend, weights=start.weights, device=config.device, dtype=plan.dtype
+    )
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
     Targets(spec, config.losses, lambda x: predict(model, x)).of(first)
     stepper: Stepper = make(model, plan)

@@ -1,11 +1,12 @@
 """What a backend answers when it trains: a plan goes in, a step comes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import Output
+from tcnzoo.errors import InputError
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 
@@ -22,7 +23,7 @@ class Plan:
         losses: whose weighted sum is differentiated.
         clip_norm: largest Euclidean norm of all gradients together, or None.
         clip_value: largest size of each single gradient value, or None.
-        precision: `32-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
+        precision: `32-true`, `64-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
     """
 
@@ -32,6 +33,30 @@ class Plan:
     clip_value: float | None = None
     precision: str = "32-true"
     frozen: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def dtype(self) -> str:
+        """Float type of the weights, the moments and the running statistics."""
+        return "float64" if self.precision == "64-true" else "float32"
+
+    def check(self, backend: str, dtype: str, precisions: Collection[str]) -> None:
+        """Hold the precision against a backend and the weights of a model.
+
+        Args:
+            backend: name of the backend.
+            dtype: float type of the model's weights.
+            precisions: those that the backend trains in.
+        Raises:
+            InputError: it has another precision, or the weights another type.
+        """
+        if self.precision not in precisions:
+            raise InputError(
+                f"backend {backend!r} trains in {', '.join(precisions)}, not in {self.precision!r}"
+            )
+        if dtype != self.dtype:
+            raise InputError(
+                f"training in {self.precision} takes {self.dtype} weights, but the model is {dtype}"
+            )
 
 
 class Stepper(Protocol):
@@ -58,7 +83,8 @@ class Stepper(Protocol):
     def state(self) -> dict[str, Array]:
         """Optimiser state: `exp_avg.<param>`, `exp_avg_sq.<param>`, `momentum.<param>`, `step`.
 
-        Moments are float32 in neutral layout, and named alike in every backend.
+        Moments have the type of the weights and neutral layout, and are named alike in every
+        backend.
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:

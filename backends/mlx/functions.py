@@ -1,0 +1,53 @@
+"""Functions of float64 that MLX computes to float32's precision on a CPU.
+
+Its exp is off by 6e-7 there, and all that is made of it; expm1, log1p and tanh are not. Values of
+other types take MLX's own functions.
+"""
+
+import mlx.core as mx
+
+
+def exp(x: mx.array) -> mx.array:
+    """e^x."""
+    return mx.expm1(x) + 1.0 if x.dtype == mx.float64 else mx.exp(x)
+
+
+def sigmoid(x: mx.array) -> mx.array:
+    """1 / (1 + e^-x)."""
+    return 0.5 + 0.5 * mx.tanh(0.5 * x) if x.dtype == mx.float64 else mx.sigmoid(x)
+
+
+def softplus(x: mx.array) -> mx.array:
+    """log(1 + e^x)."""
+    if x.dtype != mx.float64:
+        return mx.logaddexp(x, 0.0)
+    return 0.5 * (x + mx.abs(x)) + mx.log1p(exp(-mx.abs(x)))
+
+
+def logsumexp(x: mx.array) -> mx.array:
+    """log(sum of e^x) over the last axis, which stays with length 1."""
+    if x.dtype != mx.float64:
+        return mx.logsumexp(x, axis=-1, keepdims=True)
+    top = mx.stop_gradient(x.max(axis=-1, keepdims=True))
+    return top + mx.log(exp(x - top).sum(axis=-1, keepdims=True))
+
+
+def softmax(x: mx.array) -> mx.array:
+    """e^x as shares of their sum over the last axis."""
+    if x.dtype != mx.float64:
+        return mx.softmax(x, axis=-1, precise=True)
+    return exp(x - logsumexp(x))
+
+
+def rms_norm(x: mx.array, weight: mx.array, eps: float) -> mx.array:
+    """x / sqrt(mean(x^2) + eps) * weight, over the last axis."""
+    if x.dtype != mx.float64:
+        return mx.fast.rms_norm(x, weight, eps)
+    return x * mx.rsqrt(mx.square(x).mean(axis=-1, keepdims=True) + eps) * weight
+
+
+def layer_norm(x: mx.array, weight: mx.array, bias: mx.array, eps: float) -> mx.array:
+    """The same of x less its mean, plus bias."""
+    if x.dtype != mx.float64:
+        return mx.fast.layer_norm(x, weight, bias, eps)
+    return rms_norm(x - x.mean(axis=-1, keepdims=True), weight, eps) + bias
