@@ -18,7 +18,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.safetensors_files import read_safetensors
 from tcnzoo.training import checkpoints, curves, prefetch, running, train
 from tests.compare import assert_refused, assert_same_bits
-from tests.runs import PlainStepper, config_of, losses_of, plain_lines
+from tests.runs import PlainStepper, config_of, losses_of, plain_lines, write_data
 
 IN_EPOCH = 6
 
@@ -279,6 +279,20 @@ def test_a_metric_that_no_evaluation_has_is_named(tmp_path, steppers):
     sentence = "training.early_stopping: an evaluation has no 'val_acuracy'; did you mean "
     with pytest.raises(InputError, match=sentence + "'val_accuracy'"):
         train(config_of(tmp_path, training=told))
+
+
+def test_a_label_outside_the_classes_is_found_before_the_first_step(tmp_path, steppers):
+    path = write_data(tmp_path)
+    with np.load(path) as held:
+        arrays = dict(held)
+    arrays["y"][17] = 2  # wherever the split puts it
+    np.savez(path, **arrays)
+    sentence = (
+        r"^labels must be 0 to 1, one of 2 classes, but example \d+ of (train|val) has label 2$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        train(config_of(tmp_path))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_backend_that_cannot_train_says_so(tmp_path):

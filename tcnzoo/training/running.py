@@ -16,17 +16,19 @@ from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.models import create, predict, set_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
+from tcnzoo.specs import Shape
 from tcnzoo.training.batches import Batches
 from tcnzoo.training.checkpoints import BEST, LAST
 from tcnzoo.training.config import TrainConfig, load_config
 from tcnzoo.training.curves import draw_curves
 from tcnzoo.training.data import Dataset, Part, load as load_data
-from tcnzoo.training.data.dataset import Subset
+from tcnzoo.training.data.dataset import Subset, check_labels
 from tcnzoo.training.display import Display
 from tcnzoo.training.evaluating import evaluate
 from tcnzoo.training.freezing import frozen_in
 from tcnzoo.training.logs import open_logs
 from tcnzoo.training.loop import Loop
+from tcnzoo.training.losses import CrossEntropy, Focal, takes_classes
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.progress import Progress
 from tcnzoo.training.report import write_report
@@ -90,7 +92,7 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     parts = load_data(config.data, config.seed)
     if trial is not None:
         parts = {name: _tried(name, part, config) for name, part in parts.items()}
-    model, stepper = _ready(config, start, parts["train"])
+    model, stepper = _ready(config, start, parts)
     world, progress = world_of(stepper), start.progress
     batches = Batches(parts["train"], config.data, config.seed, config.training.accumulate, world)
     size = config.data.eval_batch_size or config.data.batch_size
@@ -166,8 +168,8 @@ def _first_weights(config: TrainConfig) -> Weights:
     return weights | {name: found[name] for name in shared}
 
 
-def _ready(config: TrainConfig, start: Start, examples: Dataset) -> tuple[Any, Stepper]:
-    """The model with its weights, held against some examples, and its stepper with its state."""
+def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> tuple[Any, Stepper]:
+    """The model with its weights, held against the examples, and its stepper with its state."""
     backend = get_backend(config.backend)
     make = getattr(backend, "stepper", None)
     if make is None:
@@ -184,12 +186,28 @@ def _ready(config: TrainConfig, start: Start, examples: Dataset) -> tuple[Any, S
     model = create(
         spec, config.backend, weights=start.weights, device=config.device, dtype=plan.dtype
     )
+    examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
     Targets(spec, config.losses, lambda x: predict(model, x)).of(first)
+    _check_classes(config, parts, first["x"].shape[1:])
     stepper: Stepper = make(model, plan)
     if start.state is not None:
         stepper.load_state(start.state)
     return model, stepper
+
+
+def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Shape) -> None:
+    """Hold every label of every part against the model's classes, before the first step.
+
+    Raises:
+        InputError: a label outside them, and which example has it.
+    """
+    for loss in config.losses:
+        if not isinstance(loss, CrossEntropy | Focal) or not takes_classes(loss):
+            continue
+        if loss.output is None and loss.target == "y" and loss.ignore is None:
+            for name, part in parts.items():
+                check_labels(part, config.spec.output_shape(shape)[0], name)
 
 
 def _tried(name: Part, part: Dataset, config: TrainConfig) -> Dataset:
