@@ -24,6 +24,7 @@ class Plan:
         clip_value: largest size of each single gradient value, or None.
         precision: `32-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
+        strategy: of several processes, `ddp` or `fsdp`; one alone has none.
     """
 
     optimizer: Optimizer
@@ -32,6 +33,7 @@ class Plan:
     clip_value: float | None = None
     precision: str = "32-true"
     frozen: frozenset[str] = field(default_factory=frozenset)
+    strategy: str = "ddp"
 
 
 class Stepper(Protocol):
@@ -58,7 +60,8 @@ class Stepper(Protocol):
     def state(self) -> dict[str, Array]:
         """Optimiser state: `exp_avg.<param>`, `exp_avg_sq.<param>`, `momentum.<param>`, `step`.
 
-        Moments are float32 in neutral layout, and named alike in every backend.
+        Moments are float32 in neutral layout, and named alike in every backend. They may be spread
+        over the processes that train together, so each of these has to ask.
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:
@@ -74,6 +77,9 @@ class World(Protocol):
     def agree(self, values: Sequence[float]) -> list[float]:
         """The values of the first process, in every process."""
 
+    def part(self) -> None:
+        """Give the model back, whole, in every process; none of them trains it any more."""
+
 
 class Alone:
     """A world of one process."""
@@ -84,6 +90,9 @@ class Alone:
     def agree(self, values: Sequence[float]) -> list[float]:
         """Return them as they are."""
         return list(values)
+
+    def part(self) -> None:
+        """Leave the model, which is whole."""
 
 
 def world_of(stepper: Stepper) -> World:
