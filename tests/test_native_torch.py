@@ -58,11 +58,15 @@ def test_created_and_loaded_modules_are_in_evaluation_mode(tmp_path):
         assert not any(module.training for module in one.modules())
 
 
-def test_predict_leaves_training_mode_on():
+def test_predict_leaves_every_part_in_its_mode():
     model = _model(tcn()).train()
+    model.blocks.get_submodule("0").eval()  # frozen by hand, say
+    before = {name: part.training for name, part in model.named_modules()}
     x = noise(2, 3, 21)
     np.testing.assert_array_equal(tcnzoo.predict(model, x), tcnzoo.predict(model, x))
+    assert {name: part.training for name, part in model.named_modules()} == before
     assert model.training
+    assert not model.blocks.get_submodule("0").training
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -89,6 +89,7 @@ def test_fields_are_set_by_their_path(tmp_path):
         ("training.schedule", "cosin", "unknown kind 'cosin' at 'training.schedule'; did you mean"),
         ("training.checkpoint.keep", "best", "training.checkpoint: keep must name 'last', which"),
         ("training.early_stopping", {"patience": 0}, "field 'training.early_stopping.patience': i"),
+        ("training.strategy", "fdsp", "field 'training.strategy': input should be 'ddp' or 'fsdp'"),
         ("training.steps", 3, "training: give one of epochs and steps"),
         ("training.freeze_epochs", 3, "training: freeze_epochs needs patterns in freeze"),
         ("optimizer", {"lr": 1.0}, "'optimizer' lacks its 'kind'"),

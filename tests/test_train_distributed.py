@@ -1,16 +1,13 @@
 """Two processes under torchrun against one with the doubled batch."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.training import running, train
+from tests.processes import two_processes
 from tests.runs import SPEC, config_of, losses_of, write_data
 
 pytest.importorskip("torch")
@@ -55,28 +52,8 @@ def told_of(folder, batch_size, output):
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path, monkeypatch):
     monkeypatch.setattr(running, "draw_curves", lambda folder: None)
     write_data(tmp_path, EXAMPLES)
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    command = [sys.executable, "-W", "error::UserWarning", "-m", "torch.distributed.run"]
-    command += ["--standalone", "--nproc-per-node", "2", str(script), str(tmp_path)]
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parent.parent),
-    }
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    one = train(told_of(tmp_path, 8, "one"), **{"training.epochs": 4})
-    try:
-        text, _ = process.communicate(timeout=120)
-    finally:
-        process.terminate()
-    assert process.returncode == 0, text
+    with two_processes(tmp_path, TWO):
+        one = train(told_of(tmp_path, 8, "one"), **{"training.epochs": 4})
     expected, found = losses_of(one.directory), losses_of(tmp_path / "two")
     assert list(found) == list(expected) == list(range(1, 13))
     np.testing.assert_allclose([*found.values()], [*expected.values()], rtol=TOLERANCE)

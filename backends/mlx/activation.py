@@ -8,7 +8,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .functions import logsumexp, sigmoid, softmax, softplus
+from .functions import erf, logsumexp, sigmoid, softmax, softplus
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
@@ -31,7 +31,7 @@ def activate(spec: Any, x: mx.array) -> mx.array:
         "leaky_relu": lambda: mx.where(x > 0, x, spec.slope * x),
         "elu": lambda: elu(x, spec.alpha),
         "selu": lambda: SELU_SCALE * elu(x, SELU_ALPHA),
-        "gelu": lambda: 0.5 * x * (1.0 + mx.erf(x / math.sqrt(2.0))),
+        "gelu": lambda: 0.5 * x * (1.0 + erf(x / math.sqrt(2.0))),
         "silu": lambda: x * sigmoid(x),
         "tanh": lambda: mx.tanh(x),
         "sigmoid": lambda: sigmoid(x),

@@ -26,6 +26,8 @@ class Block(Pretrained, nn.Module):
     # Of the whole model, and of a part that the backward pass computes once more.
     options = Options()
     recomputes = False
+    # Of a whole model: whether several processes have shared its parameters.
+    was_sharded = False
 
     if TYPE_CHECKING:
         # Parts are found by name, as the spec lists them.

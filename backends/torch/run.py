@@ -56,16 +56,16 @@ def _call(model: Block, x: Tensor, stream: Stream | None, embeddings: Sequence[T
 
 @contextlib.contextmanager
 def _evaluating(model: Block) -> Iterator[None]:
-    """Evaluation mode and full precision, without gradients; the mode is put back afterwards."""
-    training = model.training
-    if training:
+    """Evaluation mode and full precision, without gradients; afterwards each part is as it was."""
+    parts = [part for part in model.modules() if part.training] if model.training else []
+    if parts:
         model.eval()
     try:
         with torch.inference_mode(), full_precision(model):
             yield
     finally:
-        if training:
-            model.train()
+        for part in parts:
+            part.training = True
 
 
 def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:

@@ -21,7 +21,7 @@ from .block import Block
 from .norm import BatchNorm
 from .processes import Processes, fabric_for
 from .run import full_precision, predict
-from .weights import to_torch
+from .weights import laid_out_as, to_torch, whole
 
 # Of the neutral names of moments, those that torch.optim has others for.
 SLOTS = {"momentum": "momentum_buffer"}
@@ -49,7 +49,7 @@ class TorchStepper:
         self.type = getattr(torch, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
         self.fabric = fabric_for(model, plan)
-        self.world = Processes(self.fabric)
+        self.world = Processes(self.fabric, model, plan)
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
         self.lost = lost_shifts(handle.spec)
         self.since = 0
@@ -98,10 +98,12 @@ class TorchStepper:
         shares = self._shares([len(batch["x"]) for batch in batches])
         found: dict[str, Tensor] = {}
         for place, (batch, share) in enumerate(zip(batches, shares, strict=True)):
-            waits = place < len(batches) - 1 and self.world.size > 1
+            wanted = self._wanted(batch)
+            # Gradients that wait are whole: those of a sharded model are shared out at once.
+            waits = place < len(batches) - 1 and self.world.size > 1 and not self.world.sharded
             with self.fabric.no_backward_sync(self.module, enabled=waits):
                 loss, terms = losses.total(
-                    self.targets.losses, self.module(self._tensor(batch["x"])), self._wanted(batch)
+                    self.targets.losses, self.module(self._tensor(batch["x"])), wanted
                 )
                 # Gradients of processes are averaged, so that each counts size times as much.
                 scale = share * self.world.size
@@ -129,10 +131,10 @@ class TorchStepper:
         """Limit the gradients; their norm before that."""
         self.fabric.strategy.precision.unscale_gradients(self.optimizer)
         gradients = [one.grad for one in self.moved if one.grad is not None]
-        norm = left = torch.nn.utils.get_total_norm(gradients)
+        norm = left = whole(torch.nn.utils.get_total_norm(gradients))
         if self.plan.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.moved, self.plan.clip_value)
-            left = torch.nn.utils.get_total_norm(gradients)
+            left = whole(torch.nn.utils.get_total_norm(gradients))
         if self.plan.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.moved, self.plan.clip_norm, left)
         return norm
@@ -155,7 +157,9 @@ class TorchStepper:
             f"{slot}.{name}": held[self.named[name]][SLOTS.get(slot, slot)]
             for slot, name in self.counts.slots()
         }
-        return self.counts.state() | {name: to_numpy(one).copy() for name, one in moments.items()}
+        return self.counts.state() | {
+            name: to_numpy(whole(one)).copy() for name, one in moments.items()
+        }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a `state()` of this or another backend."""
@@ -165,7 +169,8 @@ class TorchStepper:
         for slot, name in self.counts.slots():
             parameter = self.named[name]
             held = self.optimizer.state[parameter]
-            held[SLOTS.get(slot, slot)] = to_torch(state[f"{slot}.{name}"]).to(parameter)
+            moment = to_torch(state[f"{slot}.{name}"]).to(parameter.device, parameter.dtype)
+            held[SLOTS.get(slot, slot)] = laid_out_as(moment, parameter)
             if not isinstance(self.plan.optimizer, Sgd):
                 held["step"] = torch.tensor(float(self.counts.counts[name]))
 

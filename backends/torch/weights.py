@@ -9,6 +9,8 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import handle_of
 from tcnzoo.params import Weights
 
+from . import packed
+
 LAYOUT = {"OIK": "OIK", "OIHW": "OIHW", "IOK": "IOK", "OI": "OI", "C": "C"}
 
 
@@ -25,10 +27,27 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece. Of one that is sharded, every process must ask at once."""
+    gather = getattr(tensor.detach(), "full_tensor", None)
+    return tensor if gather is None else gather()
+
+
+def laid_out_as(tensor: Tensor, held: Tensor) -> Tensor:
+    """A whole tensor as the one that it goes into: this process's part of it, where that is one."""
+    mesh = getattr(held, "device_mesh", None)
+    if mesh is None:
+        return tensor
+    from torch.distributed.tensor import distribute_tensor  # slow to import, and seldom needed
+
+    places = held.placements  # type: ignore[attr-defined]
+    return distribute_tensor(tensor.to(held.device), mesh, places, src_data_rank=None)
+
+
 def get_weights(model: nn.Module) -> Weights:
-    """Copy the weights, in table order."""
+    """Copy the weights, in table order. Of a sharded model, every process must ask at once."""
     held = _tensors(model)
-    return {name: to_numpy(held[name]).copy() for name in handle_of(model).params}
+    return {name: to_numpy(whole(held[name])).copy() for name in handle_of(model).params}
 
 
 def set_weights(model: nn.Module, weights: Weights) -> None:
@@ -36,4 +55,7 @@ def set_weights(model: nn.Module, weights: Weights) -> None:
     held = _tensors(model)
     with torch.no_grad():
         for name, array in weights.items():
-            held[name].copy_(to_torch(array))
+            held[name].copy_(laid_out_as(to_torch(array), held[name]))
+    for part in model.modules():
+        # What is gathered from shards looks unchanged, so kernels made from it have to be let go.
+        packed.forget(part)

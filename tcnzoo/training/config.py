@@ -25,6 +25,7 @@ CONFIG = "config.yaml"
 Kept = Literal["best", "last", "every"]
 Logger = Literal["jsonl", "tensorboard"]
 Precision = Literal["32-true", "64-true", "16-mixed", "bf16-mixed"]
+Strategy = Literal["ddp", "fsdp"]
 Clip = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 
 
@@ -81,6 +82,7 @@ class Training(_Config):
         accumulate: micro-batches of one optimiser step.
         precision: `32-true`, `64-true` (twice the bits, on a CPU in MLX), or `16-mixed` or
             `bf16-mixed` where the backend has it.
+        strategy: of several processes: `ddp` (each holds the whole model) or `fsdp` (its part).
         clip_norm: largest Euclidean norm of all gradients together.
         clip_value: largest size of each gradient value.
         schedule: of the learning rate.
@@ -96,6 +98,7 @@ class Training(_Config):
     steps: Positive | None = None
     accumulate: Positive = 1
     precision: Precision = "32-true"
+    strategy: Strategy = "ddp"
     clip_norm: Clip | None = None
     clip_value: Clip | None = None
     schedule: Annotated[Schedule, BeforeValidator(_kind)] = Constant()

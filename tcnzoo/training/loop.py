@@ -204,11 +204,11 @@ class Loop:
         return ("train_loss" if self.validate is None else "val_loss"), "min"
 
     def _save(self, best: bool) -> None:
-        """Write a checkpoint, in the first process."""
+        """Write a checkpoint, in the first process, of what all processes hold together."""
         now = time.perf_counter()
         self.progress.seconds += now - self._begin
         self._begin = now
+        spec, weights = self.model.tcnzoo.spec, get_weights(self.model)
+        state = self.stepper.state()
         if world_of(self.stepper).rank == 0:
-            spec, weights = self.model.tcnzoo.spec, get_weights(self.model)
-            state = self.stepper.state()
             self.run.checkpoints.save(spec, weights, state, self.progress, best)

@@ -29,7 +29,10 @@ from tcnzoo.training.config import CONFIG, TrainConfig
 
 ENVIRONMENT = "environment.json"
 # What a run may be taken up with without a word: where, how long and what is written.
-FREE = ("backend", "device", "output", "loggers", "training.epochs", "training.steps")
+FREE = (
+    *("backend", "device", "output", "loggers"),
+    *("training.epochs", "training.steps", "training.strategy"),
+)
 FREE_BELOW = ("training.checkpoint.",)
 MOST = 8
 

@@ -103,8 +103,7 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     validate = (lambda: evaluated("val").result()) if "val" in parts else None
     loop = Loop(config, run, model, stepper, batches, validate, progress, trial)
     if world.rank:
-        loop.go()
-        stepper.freeze(frozenset())
+        _go(loop, stepper)
         return _outcome(run, model, progress, {})
     described = {name: part.describe() for name, part in parts.items()}
     run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
@@ -115,10 +114,9 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
         for log in opened:
             logs.callback(log.close)
         loop.logs = opened
-        loop.go()
+        _go(loop, stepper)
     draw_curves(run.folder)
     _take_best(run, model)
-    stepper.freeze(frozenset())  # as any other module, for whoever goes on with it
     report = {}
     if "test" in parts:
         report = write_report(run.folder, evaluated("test"), facts=_facts(config, progress))
@@ -182,6 +180,7 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
         told.clip_value,
         told.precision,
         frozen_in(told, spec.params(), start.progress.epoch),
+        told.strategy,
     )
     model = create(
         spec, config.backend, weights=start.weights, device=config.device, dtype=plan.dtype
@@ -191,6 +190,8 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
     Targets(spec, config.losses, lambda x: predict(model, x)).of(first)
     _check_classes(config, parts, first["x"].shape[1:])
     stepper: Stepper = make(model, plan)
+    if told.strategy == "fsdp" and world_of(stepper).size == 1:
+        raise InputError("strategy 'fsdp' needs several processes, as torchrun starts for torch")
     if start.state is not None:
         stepper.load_state(start.state)
     return model, stepper
@@ -208,6 +209,13 @@ def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Sh
         if loss.output is None and loss.target == "y" and loss.ignore is None:
             for name, part in parts.items():
                 check_labels(part, config.spec.output_shape(shape)[0], name)
+
+
+def _go(loop: Loop, stepper: Stepper) -> None:
+    """Train to the end; the model is as any other module then, for whoever goes on with it."""
+    loop.go()
+    stepper.freeze(frozenset())
+    world_of(stepper).part()
 
 
 def _tried(name: Part, part: Dataset, config: TrainConfig) -> Dataset:

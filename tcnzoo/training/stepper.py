@@ -25,6 +25,7 @@ class Plan:
         clip_value: largest size of each single gradient value, or None.
         precision: `32-true`, `64-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
+        strategy: of several processes, `ddp` or `fsdp`; one alone has none.
     """
 
     optimizer: Optimizer
@@ -33,6 +34,7 @@ class Plan:
     clip_value: float | None = None
     precision: str = "32-true"
     frozen: frozenset[str] = field(default_factory=frozenset)
+    strategy: str = "ddp"
 
     @property
     def dtype(self) -> str:
@@ -84,7 +86,8 @@ class Stepper(Protocol):
         """Optimiser state: `exp_avg.<param>`, `exp_avg_sq.<param>`, `momentum.<param>`, `step`.
 
         Moments have the type of the weights and neutral layout, and are named alike in every
-        backend.
+        backend. They may be spread over the processes that train together, so each of these has to
+        ask.
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:
@@ -100,6 +103,9 @@ class World(Protocol):
     def agree(self, values: Sequence[float]) -> list[float]:
         """The values of the first process, in every process."""
 
+    def part(self) -> None:
+        """Give the model back, whole, in every process; none of them trains it any more."""
+
 
 class Alone:
     """A world of one process."""
@@ -110,6 +116,9 @@ class Alone:
     def agree(self, values: Sequence[float]) -> list[float]:
         """Return them as they are."""
         return list(values)
+
+    def part(self) -> None:
+        """Leave the model, which is whole."""
 
 
 def world_of(stepper: Stepper) -> World:
