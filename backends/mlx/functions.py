@@ -5,6 +5,7 @@ other types take MLX's own functions.
 """
 
 import math
+from typing import cast
 
 import mlx.core as mx
 
@@ -52,8 +53,7 @@ def _erf_slope(primal: mx.array, cotangent: mx.array, output: mx.array) -> mx.ar
 
 def erf(x: mx.array) -> mx.array:
     """2 / sqrt(pi) * the integral of e^-t^2 from 0 to x."""
-    y: mx.array = _erf(x) if x.dtype == mx.float64 else mx.erf(x)
-    return y
+    return cast(mx.array, _erf(x)) if x.dtype == mx.float64 else mx.erf(x)
 
 
 def logsumexp(x: mx.array) -> mx.array:
