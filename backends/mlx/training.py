@@ -33,8 +33,13 @@ def stepper(model: Block, plan: Plan) -> "MlxStepper":
     """Make a model ready for training.
 
     Raises:
-        InputError: a model or a precision that cannot be trained.
+        InputError: a model or a precision that cannot be trained, or several devices.
     """
+    if plan.devices > 1:
+        raise InputError(
+            "backend 'mlx' trains on one device in each process, so training.devices must be 1, "
+            f"not {plan.devices}"
+        )
     return MlxStepper(model, plan)
 
 

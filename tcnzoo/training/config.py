@@ -79,6 +79,8 @@ class Training(_Config):
         epochs: passes over the data; or `steps`.
         steps: optimiser steps, whatever the epoch.
         accumulate: micro-batches of one optimiser step.
+        devices: of this machine that one process trains with, each of which takes `batch_size`
+            examples; in Keras on TensorFlow. Elsewhere several processes do that.
         precision: `32-true`, or `16-mixed` or `bf16-mixed` where the backend has it.
         clip_norm: largest Euclidean norm of all gradients together.
         clip_value: largest size of each gradient value.
@@ -94,6 +96,7 @@ class Training(_Config):
     epochs: Positive | None = None
     steps: Positive | None = None
     accumulate: Positive = 1
+    devices: Positive = 1
     precision: Precision = "32-true"
     clip_norm: Clip | None = None
     clip_value: Clip | None = None

@@ -92,7 +92,10 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
         parts = {name: _tried(name, part, config) for name, part in parts.items()}
     model, stepper = _ready(config, start, parts["train"])
     world, progress = world_of(stepper), start.progress
-    batches = Batches(parts["train"], config.data, config.seed, config.training.accumulate, world)
+    told = config.training
+    batches = Batches(
+        parts["train"], config.data, config.seed, told.accumulate, world, told.devices
+    )
     size = config.data.eval_batch_size or config.data.batch_size
 
     def evaluated(part: Part) -> Evaluation:
@@ -180,6 +183,7 @@ def _ready(config: TrainConfig, start: Start, examples: Dataset) -> tuple[Any, S
         told.clip_value,
         told.precision,
         frozen_in(told, spec.params(), start.progress.epoch),
+        told.devices,
     )
     model = create(spec, config.backend, weights=start.weights, device=config.device)
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)

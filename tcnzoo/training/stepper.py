@@ -24,6 +24,7 @@ class Plan:
         clip_value: largest size of each single gradient value, or None.
         precision: `32-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
+        devices: that one process deals each batch out to, where the backend can.
     """
 
     optimizer: Optimizer
@@ -32,6 +33,7 @@ class Plan:
     clip_value: float | None = None
     precision: str = "32-true"
     frozen: frozenset[str] = field(default_factory=frozenset)
+    devices: int = 1
 
 
 class Stepper(Protocol):
