@@ -6,6 +6,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .replicas import among_replicas, summed
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -34,9 +35,14 @@ class BatchNorm(Block, kind="batch_norm"):
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of the batch; the running ones move by `momentum`."""
         axes = tuple(range(len(x.shape) - 1))
-        mean = ops.mean(x, axis=axes)
-        variance = ops.mean(ops.square(x - mean), axis=axes)
         count = ops.cast(ops.size(x), x.dtype) / x.shape[-1]
+        if among_replicas():
+            total, count = summed((ops.sum(x, axis=axes), count))
+            mean = total / count
+            variance = summed(ops.sum(ops.square(x - mean), axis=axes)) / count
+        else:
+            mean = ops.mean(x, axis=axes)
+            variance = ops.mean(ops.square(x - mean), axis=axes)
         self._move("running_mean", mean)
         self._move("running_var", variance * count / ops.maximum(count - 1.0, 1.0))
         return mean, variance

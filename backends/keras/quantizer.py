@@ -1,5 +1,6 @@
 """What all quantisers share: steps as rows, masks, and the measures of how codes are used."""
 
+import copy
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .model import SpecModel
+from .replicas import of_all
 from .run import native_inputs, neutral
 
 
@@ -33,6 +35,16 @@ class Rows:
             self.kept = ops.cast(ops.reshape(mask, (-1,)), "bool")
             self.count = ops.sum(ops.cast(self.kept, "int32"))
             self.values = self.masked(self.values)
+
+    def of_all(self) -> "Rows":
+        """The rows of all devices that train together, without gradient; of one, its own."""
+        whole = copy.copy(self)
+        whole.values = of_all(self.values)
+        whole.count = ops.shape(whole.values)[0]
+        if self.kept is not None:
+            whole.kept = of_all(self.kept)
+            whole.count = ops.sum(ops.cast(whole.kept, "int32"))
+        return whole
 
     def masked(self, rows: Tensor) -> Tensor:
         """Rows of channels, 0 where masked."""

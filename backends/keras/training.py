@@ -21,6 +21,7 @@ from .block import Tensor
 from .engines import function, seed_masks, slopes
 from .losses import total
 from .model import SpecModel
+from .replicas import replicas_for
 from .run import channels_last, neutral, tensor_of
 from .weights import LAYOUT, stored_shape, to_neutral
 
@@ -28,12 +29,15 @@ PRECISIONS = ("32-true", "64-true")
 
 Tensors = dict[str, Tensor]
 
+# Signal, targets and masks, seeds, and of several devices their shares of the examples, else None.
+Part = tuple[Any, ...]
+
 
 def stepper(model: SpecModel, plan: Plan) -> "KerasStepper":
     """Make a model ready for training; `model.fit` stays as it is.
 
     Raises:
-        InputError: a model or a precision that cannot be trained.
+        InputError: a model, a precision or a number of devices that cannot be trained with.
     """
     return KerasStepper(model, plan)
 
@@ -49,6 +53,7 @@ class KerasStepper:
         handle = handle_of(model)
         plan.check("keras", handle.dtype, PRECISIONS)
         self.model, self.plan = model, plan
+        self.replicas = replicas_for(plan.devices, handle.device)
         self.targets = Targets(handle.spec, plan.losses, self._predict)
         self.names = tuple(self.targets.losses)
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
@@ -96,33 +101,39 @@ class KerasStepper:
         held = {id(one): one for one in (*self.model.variables, *self.generators)}
         self.variables = list(held.values())
         self._whole = function([*self.variables, *moments], self._step)
-        self._gradients = function(self.variables, self._differentiate)
+        self._gradients = function(self.variables, self._of_part)
         self._apply = function([*self.variables, *moments], self._move)
         self._evaluate = function(self.variables, self._compute)
 
     def step(self, batches: Sequence[Batch], rate: float, seed: int) -> Mapping[str, Any]:
         """Take one optimiser step over accumulated micro-batches."""
         with self.model.on_device():
-            inputs = [self._inputs(batch) for batch in batches]
             seed_masks(seed)
             seeds = self._seeds(seed, len(batches))
+            parts = [self._part(batch, own) for batch, own in zip(batches, seeds, strict=True)]
             factors = ops.convert_to_tensor(self.counts.advance(rate, self.plan.dtype))
             if len(batches) == 1:
-                values = self._whole(*inputs[0], seeds[0], factors)
+                values = self._whole(parts[0], factors)
             else:
-                sizes = [len(batch["x"]) for batch in batches]
-                values = self._accumulate(inputs, sizes, seeds, factors)
+                values = self._accumulate(parts, [len(batch["x"]) for batch in batches], factors)
         return {name: values[name] for name in ("loss", *self.names, "gradient_norm")}
 
-    def _accumulate(
-        self, inputs: Sequence[Any], sizes: Sequence[int], seeds: Sequence[Tensor], factors: Tensor
-    ) -> Tensors:
+    def _part(self, batch: Batch, seeds: Array) -> Part:
+        """A micro-batch as the compiled functions take it, dealt out where there are devices.
+
+        One with fewer examples than devices is left to the first, which changes no number.
+        """
+        if self.replicas is None or len(batch["x"]) < self.plan.devices:
+            return *self._inputs(batch), ops.convert_to_tensor(seeds[0]), None
+        return self.replicas.spread(batch, self._inputs, seeds)
+
+    def _accumulate(self, parts: Sequence[Part], sizes: Sequence[int], factors: Tensor) -> Tensors:
         """A step over several micro-batches, by their shares of the examples."""
         values: Tensors = {}
         total_slopes: list[Tensor] = []
-        for (x, wanted), size, own in zip(inputs, sizes, seeds, strict=True):
+        for part, size in zip(parts, sizes, strict=True):
             share = size / sum(sizes)
-            more, further = self._gradients(x, wanted, own)
+            more, further = self._gradients(part)
             values = {
                 name: share * value + (values[name] if values else 0.0)
                 for name, value in more.items()
@@ -131,15 +142,21 @@ class KerasStepper:
             total_slopes = [a + share * b for a, b in zip(before, further, strict=True)]
         return {**values, "gradient_norm": self._apply(total_slopes, factors)}
 
-    def _step(self, x: Tensor, wanted: Tensors, seeds: Tensor, factors: Tensor) -> Tensors:
+    def _step(self, part: Part, factors: Tensor) -> Tensors:
         """A step over one batch."""
-        values, gradients = self._differentiate(x, wanted, seeds)
+        values, gradients = self._of_part(part)
         return {**values, "gradient_norm": self._move(gradients, factors)}
 
+    def _of_part(self, part: Part) -> tuple[Tensors, list[Tensor]]:
+        """Losses of a micro-batch in training mode, and the gradient of their sum."""
+        if self.replicas is None or part[-1] is None:
+            return self._differentiate(*part)
+        return self.replicas.together(self.variables, self._differentiate, part)
+
     def _differentiate(
-        self, x: Tensor, wanted: Tensors, seeds: Tensor
+        self, x: Tensor, wanted: Tensors, seeds: Tensor, share: Tensor | None
     ) -> tuple[Tensors, list[Tensor]]:
-        """Losses of a batch in training mode, and the gradient of their sum."""
+        """The same on one device, times its share of the examples where there are others."""
         for place, state in enumerate(self.generators):
             state.assign(ops.cast(seeds[place], state.dtype))
         driven = [name for name in self.counts.moving if name not in self.lost]
@@ -147,7 +164,7 @@ class KerasStepper:
         (loss, parts), found = slopes(
             self.variables,
             moving,
-            lambda: self._losses(self.model(channels_last(x), training=True), wanted),
+            lambda: self._losses(self.model(channels_last(x), training=True), wanted, share),
         )
         by_name = dict(zip(driven, found, strict=True))
         gradients = [
@@ -156,10 +173,16 @@ class KerasStepper:
         ]
         return {"loss": loss, **parts}, gradients
 
-    def _losses(self, outputs: Any, wanted: Tensors) -> tuple[Tensor, Tensors]:
-        """The weighted sum of the losses, and each of them."""
+    def _losses(
+        self, outputs: Any, wanted: Tensors, share: Tensor | None = None
+    ) -> tuple[Tensor, Tensors]:
+        """The weighted sum of the losses, and each of them; all of them times `share`."""
         aims = {name: channels_last(one) for name, one in wanted.items()}
-        return total(self.targets.losses, outputs, aims)
+        loss, parts = total(self.targets.losses, outputs, aims)
+        if share is None:
+            return loss, parts
+        share = ops.cast(share, loss.dtype)
+        return loss * share, {name: one * share for name, one in parts.items()}
 
     def _move(self, gradients: list[Tensor], factors: Tensor) -> Tensor:
         """Clip the gradients and take the optimiser's step; returns their norm before that."""
@@ -233,11 +256,11 @@ class KerasStepper:
         wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
         return tensor_of(batch["x"], self.plan.dtype), wanted
 
-    def _seeds(self, seed: int, batches: int) -> list[Tensor]:
-        """States of all generators of dropout masks, for each micro-batch."""
-        shape = (batches, len(self.generators), 2)
+    def _seeds(self, seed: int, batches: int) -> Array:
+        """States of all generators of dropout masks, for each micro-batch and device."""
+        shape = (batches, self.plan.devices, len(self.generators), 2)
         drawn = np.random.SeedSequence(seed).generate_state(int(np.prod(shape))) >> 1
-        return [ops.convert_to_tensor(one) for one in drawn.astype(np.int32).reshape(shape)]
+        return drawn.astype(np.int32).reshape(shape)
 
     def _zeros(self, name: str) -> Any:
         """A variable for a moment."""

@@ -13,6 +13,7 @@ from .block import Tensor
 from .callback import on_host
 from .nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
+from .replicas import of_all, summed
 
 
 class _Picked(NamedTuple):
@@ -65,10 +66,14 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         return bool(training and self.trainable) and self.spec.update == "ema"
 
     def pick(self, rows: Rows, values: Tensor, training: bool, refresh: bool = True) -> _Picked:
-        """Choose codes for scaled rows; in training, move the averages, and maybe the codes."""
+        """Choose codes for scaled rows; in training, move the averages, and maybe the codes.
+
+        The averages move by the rows of all devices that train together.
+        """
         moves = self.moves(training)
+        whole, held = (rows.of_all(), of_all(values)) if moves else (rows, values)
         if moves and self.spec.kmeans_iterations:
-            self._start(rows, values)
+            self._start(whole, held)
         codes = self.codes()
         chosen = nearest(values, codes)
         output = passed(self.spec.gradient, values, codes, chosen)
@@ -76,12 +81,13 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         if self.spec.update == "gradient":
             taken = ops.take(codes, chosen, axis=0)
             loss = loss + rows.mean(ops.square(taken - ops.stop_gradient(values)))
-        counts = rows.counts(chosen, self.spec.codes)
+        picked = of_all(chosen) if moves else chosen
+        counts = whole.counts(picked, self.spec.codes)
         if moves:
-            held = ops.stop_gradient(values)
-            self.observe(held, chosen, counts, ops.isfinite(ops.stop_gradient(loss)))
+            sound = ops.isfinite(summed(ops.stop_gradient(loss)))
+            self.observe(held, picked, counts, sound)
             if refresh:
-                self.refresh([(rows, held)])
+                self.refresh([(whole, held)])
         return _Picked(output, chosen, loss, counts)
 
     def observe(self, values: Tensor, chosen: Tensor, counts: Tensor, sound: Tensor) -> None:
@@ -194,10 +200,11 @@ class ResidualVq(Quantizer, kind="residual_vq"):
             level = self.level(index)
             values = level.scaled(residual)
             found.append(level.pick(rows, values, training, refresh=not self.spec.shared))
-            seen.append((rows, ops.stop_gradient(values)))
+            seen.append(values)
             residual = rows.masked(residual - ops.stop_gradient(found[-1].output))
         if self.spec.shared and self.level(0).moves(training):
-            self.level(0).refresh(seen)
+            whole = rows.of_all()
+            self.level(0).refresh([(whole, of_all(values)) for values in seen])
         outputs, chosen, losses, counts = zip(*found, strict=True)
         spread = spread_of(ops.stack(counts))
         indices = ops.stack([rows.indices(one) for one in chosen], axis=-1)

@@ -32,7 +32,7 @@ def stepper(model: Block, plan: Plan) -> "MlxStepper":
     """Make a model ready for training.
 
     Raises:
-        InputError: a model or a precision that cannot be trained.
+        InputError: a model or a precision that cannot be trained, or several devices.
     """
     return MlxStepper(model, plan)
 
@@ -47,7 +47,7 @@ class MlxStepper:
     def __init__(self, model: Block, plan: Plan) -> None:
         """Make room for the moments."""
         handle = handle_of(model)
-        plan.check("mlx", handle.dtype, PRECISIONS)
+        plan.check("mlx", handle.dtype, PRECISIONS, "mlx.launch")
         self.model, self.plan = model, plan
         self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))

@@ -33,7 +33,7 @@ def stepper(model: Block, plan: Plan) -> "TorchStepper":
 
     Raises:
         BackendMissing: lightning-fabric is not installed.
-        InputError: a model or a precision that cannot be trained.
+        InputError: a model or a precision that cannot be trained, or several devices.
     """
     return TorchStepper(model, plan)
 
@@ -44,7 +44,7 @@ class TorchStepper:
     def __init__(self, model: Block, plan: Plan) -> None:
         """Move the model to its device, and make its optimiser."""
         handle = handle_of(model)
-        plan.check("torch", handle.dtype, PRECISIONS)
+        plan.check("torch", handle.dtype, PRECISIONS, "torchrun")
         self.model, self.plan = model, plan
         self.type = getattr(torch, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))

@@ -34,11 +34,17 @@ class Batches:
     """The steps of each epoch: the same numbers in every backend, and after every restart.
 
     With several processes each micro-batch is that many times as large, and each process has a
-    part of it.
+    part of it. So it is with several devices of a process, which deals it out itself.
     """
 
     def __init__(
-        self, dataset: Dataset, config: DataConfig, seed: int, accumulate: int, world: World
+        self,
+        dataset: Dataset,
+        config: DataConfig,
+        seed: int,
+        accumulate: int,
+        world: World,
+        devices: int = 1,
     ) -> None:
         """Keep what the order follows from.
 
@@ -47,7 +53,7 @@ class Batches:
         """
         self.dataset, self.config, self.seed = dataset, config, seed
         self.accumulate, self.world = accumulate, world
-        self.size = config.batch_size * world.size
+        self.size = config.batch_size * world.size * devices
         if not self.in_epoch:
             raise InputError(
                 f"the train part has {len(dataset)} examples, but a batch takes {self.size} and an "

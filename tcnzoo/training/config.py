@@ -80,6 +80,8 @@ class Training(_Config):
         epochs: passes over the data; or `steps`.
         steps: optimiser steps, whatever the epoch.
         accumulate: micro-batches of one optimiser step.
+        devices: of this machine that one process trains with, each of which takes `batch_size`
+            examples; in Keras on TensorFlow. Elsewhere several processes do that.
         precision: `32-true`, `64-true` (twice the bits, on a CPU in MLX), or `16-mixed` or
             `bf16-mixed` where the backend has it.
         strategy: of several processes: `ddp` (each holds the whole model) or `fsdp` (its part).
@@ -97,6 +99,7 @@ class Training(_Config):
     epochs: Positive | None = None
     steps: Positive | None = None
     accumulate: Positive = 1
+    devices: Positive = 1
     precision: Precision = "32-true"
     strategy: Strategy = "ddp"
     clip_norm: Clip | None = None

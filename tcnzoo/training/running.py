@@ -94,7 +94,10 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
         parts = {name: _tried(name, part, config) for name, part in parts.items()}
     model, stepper = _ready(config, start, parts)
     world, progress = world_of(stepper), start.progress
-    batches = Batches(parts["train"], config.data, config.seed, config.training.accumulate, world)
+    told = config.training
+    batches = Batches(
+        parts["train"], config.data, config.seed, told.accumulate, world, told.devices
+    )
     size = config.data.eval_batch_size or config.data.batch_size
 
     def evaluated(part: Part) -> Evaluation:
@@ -176,11 +179,12 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
     plan = Plan(
         config.optimizer,
         config.losses,
-        told.clip_norm,
-        told.clip_value,
-        told.precision,
-        frozen_in(told, spec.params(), start.progress.epoch),
-        told.strategy,
+        clip_norm=told.clip_norm,
+        clip_value=told.clip_value,
+        precision=told.precision,
+        frozen=frozen_in(told, spec.params(), start.progress.epoch),
+        strategy=told.strategy,
+        devices=told.devices,
     )
     model = create(
         spec, config.backend, weights=start.weights, device=config.device, dtype=plan.dtype

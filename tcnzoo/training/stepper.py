@@ -26,6 +26,7 @@ class Plan:
         precision: `32-true`, `64-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
         strategy: of several processes, `ddp` or `fsdp`; one alone has none.
+        devices: that one process deals each batch out to, where the backend can.
     """
 
     optimizer: Optimizer
@@ -35,22 +36,32 @@ class Plan:
     precision: str = "32-true"
     frozen: frozenset[str] = field(default_factory=frozenset)
     strategy: str = "ddp"
+    devices: int = 1
 
     @property
     def dtype(self) -> str:
         """Float type of the weights, the moments and the running statistics."""
         return "float64" if self.precision == "64-true" else "float32"
 
-    def check(self, backend: str, dtype: str, precisions: Collection[str]) -> None:
-        """Hold the precision against a backend and the weights of a model.
+    def check(
+        self, backend: str, dtype: str, precisions: Collection[str], launcher: str | None = None
+    ) -> None:
+        """Hold precision and devices against a backend and the weights of a model.
 
         Args:
             backend: name of the backend.
             dtype: float type of the model's weights.
             precisions: those that the backend trains in.
+            launcher: what starts the processes of a backend that takes one for each device; None
+                for one that takes several devices in a process.
         Raises:
-            InputError: it has another precision, or the weights another type.
+            InputError: another precision, weights of another type, or devices that it cannot take.
         """
+        if self.devices > 1 and launcher is not None:
+            raise InputError(
+                f"backend {backend!r} trains on one device in each process, so training.devices "
+                f"must be 1, not {self.devices}; {launcher} starts several processes"
+            )
         if self.precision not in precisions:
             raise InputError(
                 f"backend {backend!r} trains in {', '.join(precisions)}, not in {self.precision!r}"
