@@ -204,8 +204,11 @@ def test_other_engines_are_refused(monkeypatch, engine):
     refused(f"99 needs Keras on TensorFlow, but Keras runs on {engine}", model=model)
 
 
-@pytest.mark.parametrize("backend, more", [("torch", "; torchrun starts"), ("mlx", "; mlx.launch starts")])
-def test_other_backends_take_processes(backend, more, backends):
+@pytest.mark.parametrize("backend, launcher", [("torch", "torchrun"), ("mlx", "mlx.launch")])
+def test_other_backends_take_processes(backend, launcher, backends):
     if backend not in backends:
         pytest.skip(f"{backend} is not tested")
-    refused(f"one device in each process, so training.devices must be 1, not 99{more}", backend)
+    refused(
+        f"one device in each process, so training.devices must be 1, not 99; {launcher} starts",
+        backend,
+    )

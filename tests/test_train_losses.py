@@ -207,7 +207,7 @@ ONE = tcnzoo.load_spec({"kind": "dense", "in_features": 3, "out_features": 1})
 
 def targets_of(spec, told, batch):
     """Checked targets."""
-    return Targets(spec, [read(Loss, told)], lambda x: x).of(batch)
+    return Targets(spec, [read(Loss, told)], lambda x, rows: x).of(batch)
 
 
 def test_targets_of_one_channel_may_leave_out_its_axis():
@@ -241,6 +241,26 @@ BAD = {
 @pytest.mark.parametrize("told, more, sentence", BAD.values(), ids=BAD)
 def test_targets_that_do_not_fit(told, more, sentence):
     assert_refused(InputError, sentence, targets_of, SPEC, told, {"x": X, **more})
+
+
+EMBEDDED = tcnzoo.load_spec(
+    {"kind": "temporal_block", "in_channels": 3, "channels": 3,
+     "embeddings": [{"channels": 2}, {"channels": 4, "per_step": True}]}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "rows, sentence",
+    [
+        ({"embedding0": (2, 2)},
+         "the model needs 'embedding1', but the batch holds x, y, embedding0"),
+        ({"embedding0": (2, 2), "embedding1": (2, 4)},
+         "embedding 1 must have shape (2, 4, 5), but has (2, 4)"),
+    ],
+)  # fmt: skip
+def test_embeddings_that_do_not_fit(rows, sentence):
+    batch = {"x": X, "y": X, **{name: np.zeros(shape) for name, shape in rows.items()}}
+    assert_refused(InputError, sentence, targets_of, EMBEDDED, "mse", batch)
 
 
 def test_class_weights_of_another_number_are_refused(eager):

@@ -69,6 +69,7 @@ def test_backends_train_alike(pair, norm, told):
 REAL = {
     "gated": {**TCN, "norm": "layer_norm", "activation": "tanh", "gate": True},
     "batch_norm": {**TCN, "norm": "batch_norm"},
+    "embeddings": {**TCN, "embeddings": [{"channels": 2}, {"channels": 3, "per_step": True}]},
     "classes": VECTOR,
 }
 

@@ -28,8 +28,10 @@ from .weights import LAYOUT, stored_shape, to_neutral
 PRECISIONS = ("32-true", "64-true")
 
 Tensors = dict[str, Tensor]
+# A signal and the embeddings that the model takes beside it.
+Signals = tuple[Tensor, ...]
 
-# Signal, targets and masks, seeds, and of several devices their shares of the examples, else None.
+# Signals, targets and masks, seeds, and of several devices their shares of the examples, else None.
 Part = tuple[Any, ...]
 
 
@@ -76,12 +78,11 @@ class KerasStepper:
         """Parameters that can be trained."""
         return list(self.counts.counts)
 
-    def _predict(self, x: Array) -> Output:
+    def _predict(self, x: Array, embeddings: Sequence[Array]) -> Output:
         """The model in evaluation mode, eagerly."""
         with self.model.on_device():
-            return _neutral(
-                self.model(channels_last(tensor_of(x, self.plan.dtype)), training=False)
-            )
+            signals = tuple(tensor_of(one, self.plan.dtype) for one in (x, *embeddings))
+            return _neutral(self._outputs(signals, training=False))
 
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
@@ -154,7 +155,7 @@ class KerasStepper:
         return self.replicas.together(self.variables, self._differentiate, part)
 
     def _differentiate(
-        self, x: Tensor, wanted: Tensors, seeds: Tensor, share: Tensor | None
+        self, signals: Signals, wanted: Tensors, seeds: Tensor, share: Tensor | None
     ) -> tuple[Tensors, list[Tensor]]:
         """The same on one device, times its share of the examples where there are others."""
         for place, state in enumerate(self.generators):
@@ -164,7 +165,7 @@ class KerasStepper:
         (loss, parts), found = slopes(
             self.variables,
             moving,
-            lambda: self._losses(self.model(channels_last(x), training=True), wanted, share),
+            lambda: self._losses(self._outputs(signals, training=True), wanted, share),
         )
         by_name = dict(zip(driven, found, strict=True))
         gradients = [
@@ -172,6 +173,11 @@ class KerasStepper:
             for name in self.counts.moving
         ]
         return {"loss": loss, **parts}, gradients
+
+    def _outputs(self, signals: Signals, training: bool) -> Any:
+        """The native outputs."""
+        x, *embeddings = map(channels_last, signals)
+        return self.model(x, tuple(embeddings), training=training)
 
     def _losses(
         self, outputs: Any, wanted: Tensors, share: Tensor | None = None
@@ -223,9 +229,9 @@ class KerasStepper:
             values, outputs = self._evaluate(*self._inputs(batch))
         return {name: float(values[name]) for name in ("loss", *self.names)}, _neutral(outputs)
 
-    def _compute(self, x: Tensor, wanted: Tensors) -> tuple[Tensors, Any]:
+    def _compute(self, signals: Signals, wanted: Tensors) -> tuple[Tensors, Any]:
         """Losses and outputs of a batch in evaluation mode."""
-        outputs = self.model(channels_last(x), training=False)
+        outputs = self._outputs(signals, training=False)
         loss, parts = self._losses(outputs, wanted)
         return {"loss": loss, **parts}, outputs
 
@@ -250,11 +256,12 @@ class KerasStepper:
                 variable.assign(np.array(stored, dtype=self.plan.dtype, order="C"))
         self._compile()
 
-    def _inputs(self, batch: Batch) -> tuple[Tensor, Tensors]:
-        """Signal, and targets and masks, as tensors in neutral layout."""
+    def _inputs(self, batch: Batch) -> tuple[Signals, Tensors]:
+        """Signal and embeddings, and targets and masks, as tensors in neutral layout."""
         arrays = self.targets.of(batch)
         wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
-        return tensor_of(batch["x"], self.plan.dtype), wanted
+        signals = (batch["x"], *self.targets.embeddings(batch))
+        return tuple(tensor_of(one, self.plan.dtype) for one in signals), wanted
 
     def _seeds(self, seed: int, batches: int) -> Array:
         """States of all generators of dropout masks, for each micro-batch and device."""

@@ -26,6 +26,8 @@ from .weights import LAYOUT, neutral, stored_shape, to_mlx
 PRECISIONS = {"32-true": mx.float32, "64-true": mx.float64, "bf16-mixed": mx.bfloat16}
 
 Arrays = dict[str, mx.array]
+# A signal and the embeddings that the model takes beside it.
+Signals = tuple[mx.array, ...]
 
 
 def stepper(model: Block, plan: Plan) -> "MlxStepper":
@@ -50,7 +52,7 @@ class MlxStepper:
         plan.check("mlx", handle.dtype, PRECISIONS, "mlx.launch")
         self.model, self.plan = model, plan
         self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
-        self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
+        self.targets = Targets(handle.spec, plan.losses, lambda x, rows: predict(model, x, rows))
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
         self.lost = lost_shifts(handle.spec)
         self.moments: dict[str, Arrays] = {
@@ -107,15 +109,15 @@ class MlxStepper:
         """Values and gradients of all micro-batches, by their shares of the examples."""
         share = sizes[0] / sum(sizes)
         values, slopes = ({k: v * share for k, v in one.items()} for one in (values, slopes))
-        for (x, wanted), size in zip(inputs[1:], sizes[1:], strict=True):
+        for (signals, wanted), size in zip(inputs[1:], sizes[1:], strict=True):
             mx.eval(values, slopes)  # so that the activations of one micro-batch live at a time
             share = size / sum(sizes)
-            more, further = self._gradients(x, wanted)
+            more, further = self._gradients(signals, wanted)
             values = {name: value + share * more[name] for name, value in values.items()}
             slopes = {name: slope + share * further[name] for name, slope in slopes.items()}
         return values, slopes
 
-    def _differentiate(self, x: mx.array, wanted: Arrays) -> tuple[Arrays, Arrays]:
+    def _differentiate(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
         """Losses of a batch in training mode, and the gradient of their sum."""
         held = _flat(self.model)
         weights = {name: held[name] for name in self.counts.moving if name not in self.lost}
@@ -123,7 +125,7 @@ class MlxStepper:
 
         def objective(weights: Arrays) -> tuple[mx.array, Arrays]:
             self._set({**{name: held[name] for name in self.counts.counts}, **weights}, self.type)
-            return total(self.targets.losses, self.model(_last(x).astype(self.type)), aims)
+            return total(self.targets.losses, self._outputs(signals), aims)
 
         self.model.train()
         for part in self.resting:
@@ -135,6 +137,11 @@ class MlxStepper:
             self._set({name: held[name] for name in self.counts.counts}, self.kept_type)
         noughts = {name: mx.zeros_like(held[name]) for name in self.counts.moving}
         return {"loss": loss, **parts}, {**noughts, **slopes}
+
+    def _outputs(self, signals: Signals) -> Any:
+        """The native outputs, computed in the type of the plan's precision."""
+        x, *embeddings = (_last(one).astype(self.type) for one in signals)
+        return self.model(x, embeddings=embeddings) if embeddings else self.model(x)
 
     def _set(self, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
         """Put arrays, cast, in the place of parameters."""
@@ -176,12 +183,12 @@ class MlxStepper:
         found = {name: float(value) for name, value in values.items()}
         return found, _neutral(outputs)
 
-    def _compute(self, x: mx.array, wanted: Arrays) -> tuple[Arrays, Any]:
+    def _compute(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Any]:
         """Losses and outputs of a batch in evaluation mode."""
         held = {name: _flat(self.model)[name] for name in self.counts.counts}
         try:
             self._set(held, self.type)
-            outputs = self.model(_last(x).astype(self.type))
+            outputs = self._outputs(signals)
         finally:
             self._set(held, self.kept_type)
         aims = {name: _last(one) for name, one in wanted.items()}
@@ -206,10 +213,11 @@ class MlxStepper:
                 held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), self.plan.dtype)
         self._compile()
 
-    def _inputs(self, batch: Batch) -> tuple[mx.array, Arrays]:
-        """Signal, and targets and masks, as MLX arrays in neutral layout."""
+    def _inputs(self, batch: Batch) -> tuple[Signals, Arrays]:
+        """Signal and embeddings, and targets and masks, as MLX arrays in neutral layout."""
         wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
-        return to_mlx(batch["x"], self.plan.dtype), wanted
+        signals = (batch["x"], *self.targets.embeddings(batch))
+        return tuple(to_mlx(one, self.plan.dtype) for one in signals), wanted
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """The model's device, where it has one of its own."""

@@ -47,7 +47,7 @@ class TorchStepper:
         plan.check("torch", handle.dtype, PRECISIONS, "torchrun")
         self.model, self.plan = model, plan
         self.type = getattr(torch, plan.dtype)
-        self.targets = Targets(handle.spec, plan.losses, lambda x: predict(model, x, ()))
+        self.targets = Targets(handle.spec, plan.losses, lambda x, rows: predict(model, x, rows))
         self.fabric = fabric_for(model, plan)
         self.world = Processes(self.fabric, model, plan)
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
@@ -103,7 +103,7 @@ class TorchStepper:
             waits = place < len(batches) - 1 and self.world.size > 1 and not self.world.sharded
             with self.fabric.no_backward_sync(self.module, enabled=waits):
                 loss, terms = losses.total(
-                    self.targets.losses, self.module(self._tensor(batch["x"])), wanted
+                    self.targets.losses, self.module(*self._inputs(batch)), wanted
                 )
                 # Gradients of processes are averaged, so that each counts size times as much.
                 scale = share * self.world.size
@@ -144,7 +144,7 @@ class TorchStepper:
         if self.model.training:
             self.model.eval()
         with torch.inference_mode(), self._precise(), self.fabric.autocast():
-            outputs = self.model(self._tensor(batch["x"]))
+            outputs = self.model(*self._inputs(batch))
             loss, terms = losses.total(self.targets.losses, outputs, self._wanted(batch))
         values = {name: float(value) for name, value in {"loss": loss, **terms}.items()}
         return values, _neutral(outputs)
@@ -179,6 +179,12 @@ class TorchStepper:
         for name in self.counts.moving:
             self.counts.counts[name] += self.since
         self.since = 0
+
+    def _inputs(self, batch: Batch) -> tuple[Any, ...]:
+        """What the model is called with: the signal, and its embeddings where it takes some."""
+        rows = [self._tensor(row) for row in self.targets.embeddings(batch)]
+        signal = self._tensor(batch["x"])
+        return (signal, None, rows) if rows else (signal,)
 
     def _tensor(self, array: Array) -> Tensor:
         """A real array on the model's device."""

@@ -191,7 +191,7 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
     )
     examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
-    Targets(spec, config.losses, lambda x: predict(model, x)).of(first)
+    Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows)).of(first)
     _check_classes(config, parts, first["x"].shape[1:])
     stepper: Stepper = make(model, plan)
     if told.strategy == "fsdp" and world_of(stepper).size == 1:

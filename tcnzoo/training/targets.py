@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Output, first
+from tcnzoo.backend import Output, check_embeddings, first
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.training.losses import AnyLoss, CrossEntropy, Focal, Term, loss_names, takes_classes
 
-Predict = Callable[[Array], Output]
+# Signals and their embeddings to outputs.
+Predict = Callable[[Array, Sequence[Array]], Output]
 
 # A focal loss keeps the probability of the wrong above this, where a power of it can be derived.
 TINY = 1e-12
@@ -30,12 +31,10 @@ class Targets:
                 only if a loss names an entry of a dictionary of outputs.
         Raises:
             SpecError: two losses of one name.
-            InputError: no losses, or a model that takes embeddings.
+            InputError: no losses.
         """
         if not losses:
             raise InputError("training needs at least one loss, but got none")
-        if spec.embedding_specs:
-            raise InputError("a model that takes embeddings cannot be trained from batches of x, y")
         self.spec = spec
         self.losses = dict(zip(loss_names(losses), losses, strict=True))
         self.predict = predict
@@ -50,7 +49,7 @@ class Targets:
         Raises:
             InputError: a key that is not there, a shape that does not fit, or a class that is none.
         """
-        shapes = self._shapes(entry(batch, "x", "training"))
+        shapes = self._shapes(entry(batch, "x", "training"), batch)
         size = len(batch["x"])
         found: dict[str, Array] = {}
         for name, loss in self.losses.items():
@@ -66,13 +65,26 @@ class Targets:
                 found[f"mask.{name}"] = mask.astype(np.float32)
         return found
 
-    def _shapes(self, x: Array) -> dict[str | None, Shape]:
+    def embeddings(self, batch: Mapping[str, Array]) -> list[Array]:
+        """What a batch has for the embeddings that the model takes, in their order.
+
+        Returns:
+            `embedding0`, `embedding1` ..., (batch, channels) or (batch, channels, time), float32.
+        Raises:
+            InputError: one that is not there, or of another shape.
+        """
+        wanted = range(len(self.spec.embedding_specs))
+        rows = [entry(batch, f"embedding{place}", "the model") for place in wanted]
+        check_embeddings(self.spec, batch["x"].shape, rows)
+        return [row.astype(np.float32) for row in rows]
+
+    def _shapes(self, x: Array, batch: Mapping[str, Array]) -> dict[str | None, Shape]:
         """Shape of each output that a loss names, without the batch axis."""
         if x.shape[1:] not in self.known:
-            self.known[x.shape[1:]] = self._find_shapes(x)
+            self.known[x.shape[1:]] = self._find_shapes(x, self.embeddings(batch))
         return self.known[x.shape[1:]]
 
-    def _find_shapes(self, x: Array) -> dict[str | None, Shape]:
+    def _find_shapes(self, x: Array, embeddings: Sequence[Array]) -> dict[str | None, Shape]:
         """The same, for an input of a new shape."""
         if x.ndim not in (2, 3, 4) or len(x) < 1:
             raise InputError(
@@ -82,7 +94,7 @@ class Targets:
         wanted = {one.output for one in self.losses.values() if not isinstance(one, Term)} - {None}
         if not wanted:
             return found
-        outputs = self.predict(x[:1])
+        outputs = self.predict(x[:1], [row[:1] for row in embeddings])
         held = outputs if isinstance(outputs, dict) else {}
         for key in wanted:
             if key not in held:

@@ -107,6 +107,9 @@ def random_batches(
     output = (shape[0], *spec.output_shape(shape[1:]))
     for _ in range(steps):
         batch = {"x": _signals(shape, generator)}
+        for place, one in enumerate(spec.embedding_specs):
+            size = (shape[0], one.channels, *shape[2:][: int(one.per_step)])
+            batch[f"embedding{place}"] = generator.standard_normal(size).astype(np.float32)
         if not isinstance(loss, Term):
             batch[loss.target] = _target(loss, output, generator)
         yield batch
