@@ -221,6 +221,15 @@ def test_precisions_that_a_backend_has_not(backends, name, precision, sentence):
     assert_refused(InputError, whole, stepper_of, name, model, plan)
 
 
+@pytest.mark.parametrize("name", ["mlx", "keras"])
+def test_a_strategy_that_a_backend_has_not(backends, name):
+    if name not in backends:
+        pytest.skip(f"{name} is not tested here")
+    plan = plan_of(ADAM, ENTROPY, strategy="fsdp")
+    sentence = f"backend {name!r} trains by strategy ddp, not by 'fsdp'"
+    assert_refused(InputError, sentence, stepper_of, name, tcnzoo.create(QUIET, name), plan)
+
+
 @pytest.mark.parametrize(
     "precision, dtype, taken",
     [("32-true", "bfloat16", "float32"), ("32-true", "float64", "float32"),

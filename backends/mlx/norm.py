@@ -1,6 +1,7 @@
 """Batch norm with running statistics, and layer norm over channels."""
 
 import math
+from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
@@ -11,13 +12,19 @@ from .block import Block
 from .functions import layer_norm, rms_norm
 from .types import wide
 
+if TYPE_CHECKING:
+    from .processes import Processes
+
 
 class BatchNorm(Block, kind="batch_norm"):
     """(x - mean) / sqrt(variance + eps) * weight + bias, statistics of the batch in training.
 
     `running_mean` and `running_var` are parameters that stay frozen. A training step moves them, so
-    a compiled one names the model among mx.compile's `outputs`, as for any state.
+    a compiled one names the model among mx.compile's `outputs`, as for any state. Where several
+    processes train together, statistics are of the batches of all.
     """
+
+    _processes: "Processes | None" = None
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
@@ -31,13 +38,17 @@ class BatchNorm(Block, kind="batch_norm"):
 
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """Mean and biased variance of each channel; the running ones move, the latter unbiased."""
-        axes, count = tuple(range(x.ndim - 1)), math.prod(x.shape[:-1])
-        if count < 2:
+        axes = tuple(range(x.ndim - 1))
+        held = math.prod(x.shape[:-1])
+        if held < 2 and self._processes is None:
             raise InputError(
                 f"batch norm in training needs at least 2 values a channel, but {x.shape} came"
             )
         mean = x.mean(axis=axes)
         variance = mx.square(x - mean).mean(axis=axes)
+        count: int | mx.array = held
+        if self._processes is not None:
+            mean, variance, count = _pooled(self._processes, mean, variance, held)
         self._move("running_mean", mean)
         self._move("running_var", variance * (count / (count - 1)))
         return mean, variance
@@ -47,6 +58,18 @@ class BatchNorm(Block, kind="batch_norm"):
         old, momentum = self[name], self.spec.momentum
         new = (1.0 - momentum) * old + momentum * mx.stop_gradient(batch)
         self[name] = new.astype(old.dtype)
+
+
+def _pooled(
+    processes: "Processes", mean: mx.array, variance: mx.array, count: int
+) -> tuple[mx.array, mx.array, mx.array]:
+    """Mean, biased variance and count of what all processes have, from those of this one."""
+    row = mx.concatenate([mean, variance, mx.array([count], dtype=mean.dtype)])
+    means, variances, counts = mx.split(processes.rows_of(row), [len(mean), 2 * len(mean)], axis=1)
+    total = mx.stop_gradient(counts.sum())
+    share = mx.stop_gradient(counts) / total
+    mean = (share * means).sum(axis=0)
+    return mean, (share * (variances + mx.square(means - mean))).sum(axis=0), total
 
 
 class LayerNorm(Block, kind="layer_norm"):

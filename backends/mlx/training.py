@@ -15,11 +15,12 @@ from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import updated
 from tcnzoo.training.shifts import lost_shifts
-from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.stepper import Alone, Batch, Plan, World
 from tcnzoo.training.targets import Targets
 
 from .block import Block, blocks
 from .losses import total
+from .processes import processes
 from .run import evaluating, predict, to_neutral
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
@@ -31,10 +32,11 @@ Signals = tuple[mx.array, ...]
 
 
 def stepper(model: Block, plan: Plan) -> "MlxStepper":
-    """Make a model ready for training.
+    """Make a model ready for training, by itself or, under mlx.launch, with other processes.
 
     Raises:
-        InputError: a model or a precision that cannot be trained, or several devices.
+        InputError: a model, a precision or a strategy that cannot be trained, several devices, or
+            processes that cannot join.
     """
     return MlxStepper(model, plan)
 
@@ -60,6 +62,10 @@ class MlxStepper:
             for slot in plan.optimizer.slots
         }
         self.last: Any = []
+        self.processes = processes()
+        self.world: World = self.processes or Alone()
+        if self.processes is not None:
+            self.processes.join(model)
         self._rest(plan.frozen)
         self._compile()
 
@@ -95,6 +101,8 @@ class MlxStepper:
             values, slopes = self._gradients(*inputs[0])
             if len(batches) > 1:
                 values, slopes = self._accumulated(values, slopes, inputs, sizes)
+            if self.processes is not None:
+                values, slopes = self.processes.together(self.model, sum(sizes), values, slopes)
             factors = to_mlx(self.counts.advance(rate, self.plan.dtype), self.plan.dtype)
             values["gradient_norm"] = self._apply(slopes, factors)
             # The step before is waited for, so that at most two are under way.
@@ -127,11 +135,14 @@ class MlxStepper:
             self._set({**{name: held[name] for name in self.counts.counts}, **weights}, self.type)
             return total(self.targets.losses, self._outputs(signals), aims)
 
+        differentiated: Any = mx.value_and_grad(objective)
+        if self.processes is not None:
+            differentiated = self.processes.value_and_grad(objective, len(signals[0]))
         self.model.train()
         for part in self.resting:
             part._training = False
         try:
-            (loss, parts), slopes = mx.value_and_grad(objective)(weights)
+            (loss, parts), slopes = differentiated(weights)
         finally:
             self.model.eval()
             self._set({name: held[name] for name in self.counts.counts}, self.kept_type)

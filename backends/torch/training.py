@@ -44,7 +44,7 @@ class TorchStepper:
     def __init__(self, model: Block, plan: Plan) -> None:
         """Move the model to its device, and make its optimiser."""
         handle = handle_of(model)
-        plan.check("torch", handle.dtype, PRECISIONS, "torchrun")
+        plan.check("torch", handle.dtype, PRECISIONS, "torchrun", ("ddp", "fsdp"))
         self.model, self.plan = model, plan
         self.type = getattr(torch, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda x, rows: predict(model, x, rows))

@@ -44,9 +44,14 @@ class Plan:
         return "float64" if self.precision == "64-true" else "float32"
 
     def check(
-        self, backend: str, dtype: str, precisions: Collection[str], launcher: str | None = None
+        self,
+        backend: str,
+        dtype: str,
+        precisions: Collection[str],
+        launcher: str | None = None,
+        strategies: Collection[str] = ("ddp",),
     ) -> None:
-        """Hold precision and devices against a backend and the weights of a model.
+        """Hold precision, devices and strategy against a backend and the weights of a model.
 
         Args:
             backend: name of the backend.
@@ -54,9 +59,16 @@ class Plan:
             precisions: those that the backend trains in.
             launcher: what starts the processes of a backend that takes one for each device; None
                 for one that takes several devices in a process.
+            strategies: of several processes, those that the backend has.
         Raises:
-            InputError: another precision, weights of another type, or devices that it cannot take.
+            InputError: another precision or strategy, weights of another type, or devices that it
+                cannot take.
         """
+        if self.strategy not in strategies:
+            raise InputError(
+                f"backend {backend!r} trains by strategy {', '.join(strategies)}, not by "
+                f"{self.strategy!r}"
+            )
         if self.devices > 1 and launcher is not None:
             raise InputError(
                 f"backend {backend!r} trains on one device in each process, so training.devices "

@@ -1,0 +1,185 @@
+"""The processes that train an MLX model together, by mx.distributed."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx.utils import tree_flatten, tree_unflatten
+
+from tcnzoo.backend import handle_of
+from tcnzoo.errors import InputError
+
+from .block import Block, blocks
+from .norm import BatchNorm
+
+# What mlx.launch, or mpirun, tells each process that it starts, by the way they talk.
+LAUNCHED = {
+    "ring": ("MLX_RANK", "MLX_HOSTFILE"),
+    "jaccl": ("MLX_RANK", "MLX_IBV_DEVICES"),
+    "nccl": ("MLX_RANK", "MLX_WORLD_SIZE"),
+    "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+}
+
+Arrays = dict[str, mx.array]
+# Of weights: a loss and its parts; the same and the slopes.
+Objective = Callable[[Arrays], tuple[mx.array, Arrays]]
+Differentiated = Callable[[Arrays], tuple[tuple[mx.array, Arrays], Arrays]]
+
+
+def processes() -> "Processes | None":
+    """The processes that mlx.launch has started, once all are there; None for one alone.
+
+    Raises:
+        InputError: they were started to talk in a way that MLX does not have here.
+    """
+    backend = _launched()
+    if backend is None:
+        return None
+    try:
+        group = mx.distributed.init(strict=True, backend=backend)
+    except RuntimeError as error:
+        raise InputError(
+            f"this process was started as one of several, but MLX cannot join them by {backend!r}: "
+            f"{error}"
+        ) from error
+    return Processes(group.rank(), group.size()) if group.size() > 1 else None
+
+
+def _launched() -> str | None:
+    """How the processes that were started with this one talk; None where there are no others."""
+    for backend, names in LAUNCHED.items():
+        if not all(name in os.environ for name in names):
+            continue
+        told = os.environ[names[1]]
+        # One host has an empty file, which the ring does not read.
+        if backend == "ring" and Path(told).is_file() and not Path(told).read_text().strip():
+            return None
+        return None if told == "1" else backend
+    return None
+
+
+class Processes:
+    """The processes that mlx.launch has started, two or more."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        """Wait until each of them is here, and so has looked for what the first will write."""
+        self.rank, self.size = rank, size
+        self._sums: list[mx.array] | None = None
+        self.agree([0.0])
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        """The values of the first process, in every process."""
+        # Halves of the bits, because not every device has float64; those of the others are 0.
+        halves = np.array(values, np.float64).view(np.uint32)
+        mine = halves if self.rank == 0 else np.zeros_like(halves)
+        found = np.array(mx.distributed.all_sum(mx.array(mine)))
+        return [float(value) for value in found.view(np.float64)]
+
+    def part(self) -> None:
+        """Nothing to give back: each process holds the whole model."""
+
+    def value_and_grad(self, objective: Objective, examples: int) -> Differentiated:
+        """As mx.value_and_grad, where statistics tie the batches of all processes together.
+
+        Args:
+            objective: of weights: the mean loss over this process's examples, and its parts.
+            examples: how many there are.
+        """
+
+        def weighted(weights: Arrays) -> tuple[mx.array, Arrays]:
+            loss, parts = objective(weights)
+            # Before it meets the slopes of the others, for whom it counts as its examples do.
+            return loss * examples, parts
+
+        def differentiated(weights: Arrays) -> tuple[tuple[mx.array, Arrays], Arrays]:
+            (loss, parts), slopes = mx.value_and_grad(weighted)(weights)
+            slopes = {name: slope / examples for name, slope in slopes.items()}
+            return (loss / examples, parts), slopes
+
+        return self.in_order(differentiated)
+
+    def in_order(self, differentiated: Differentiated) -> Differentiated:
+        """Let each sum of a function wait for the one before, and its loss for the last.
+
+        MLX may compute in any order what does not depend on each other, and processes that sum in
+        different orders would add one thing to another.
+        """
+
+        def ordered(weights: Arrays) -> tuple[tuple[mx.array, Arrays], Arrays]:
+            self._sums = []
+            try:
+                (loss, parts), slopes = differentiated(weights)
+                return (self._after_sums(loss), parts), slopes
+            finally:
+                self._sums = None
+
+        return ordered
+
+    def _after_sums(self, x: mx.array) -> mx.array:
+        """An array that waits for the last sum, where they are in order."""
+        return mx.depends(x, self._sums[-1]) if self._sums else x
+
+    def _sum(self, x: mx.array) -> mx.array:
+        """The sum of an array over all processes."""
+        total = mx.distributed.all_sum(self._after_sums(x))
+        if self._sums is not None:
+            self._sums.append(total)
+        return total
+
+    def rows_of(self, row: mx.array) -> mx.array:
+        """The row of each process, (processes, n), to be differentiated in all of them at once."""
+        # MLX hands the slope of a sum on as that of each process's own term, and leaves out what
+        # the other processes' losses owe to it.
+        joint: Any = mx.custom_function(self._sum)
+        joint.vjp(lambda _, slope, __: self._sum(slope))
+        here = mx.arange(self.size)[:, None] == self.rank
+        rows: mx.array = joint(mx.where(here, row, mx.zeros_like(row)))
+        return rows
+
+    def join(self, model: Block) -> None:
+        """Let the batch norms of a model take their statistics over all processes."""
+        for part in blocks(model):
+            if isinstance(part, BatchNorm):
+                part._processes = self
+
+    def together(self, model: Block, examples: int, *trees: Arrays) -> list[Arrays]:
+        """Join what the processes have found, each on its own examples.
+
+        Args:
+            model: its running codebooks become those of the first process.
+            examples: of this process.
+            trees: arrays by name, means over the examples.
+        Returns:
+            the same, means over the examples of all processes.
+        """
+        rows = [{name: one * examples for name, one in tree.items()} for tree in trees]
+        held = _codebooks(model)
+        if self.rank:
+            held = {name: mx.zeros_like(one) for name, one in held.items()}
+        counted = {"examples": mx.array(float(examples))}
+        *found, held, counted = self._sums_of([*rows, held, counted])
+        model.update(tree_unflatten(list(held.items())))
+        total = counted["examples"]
+        return [{name: one / total for name, one in tree.items()} for tree in found]
+
+    def _sums_of(self, trees: Sequence[Mapping[str, mx.array]]) -> list[Arrays]:
+        """Sums over all processes, in one go."""
+        arrays = [one for tree in trees for one in tree.values()]
+        total = self._sum(mx.concatenate([one.reshape(-1) for one in arrays]))
+        ends = np.cumsum([one.size for one in arrays])[:-1].tolist()
+        parts = iter(mx.split(total, ends))
+        return [
+            {name: next(parts).reshape(one.shape).astype(one.dtype) for name, one in tree.items()}
+            for tree in trees
+        ]
+
+
+def _codebooks(model: Block) -> Arrays:
+    """Running codebooks by name: what steps move without a gradient, batch norms left out."""
+    summed = {part._path for part in blocks(model) if isinstance(part, BatchNorm)}
+    names = [name for name, param in handle_of(model).params.items() if not param.trainable]
+    held = dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
+    return {name: held[name] for name in names if name.rpartition(".")[0] not in summed}
