@@ -79,6 +79,14 @@ def test_the_command_tells_and_draws(make, tmp_path):
     assert "exists already" in again.stderr
 
 
+def test_one_run_is_drawn_and_has_nothing_beside_it(make):
+    one = make("a", LOSSES)
+    result = run(one, "--output", "a.png")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert Path("a.png").is_file()
+    assert "two runs are needed, but got 1" in run(one).stderr
+
+
 @pytest.mark.parametrize("tolerance, code", [(1e-8, 0), (1e-10, 1)])
 def test_a_tolerance_decides(make, tolerance, code):
     runs = [make("a", LOSSES), make("b", [x * (1 + 1e-9) for x in LOSSES])]

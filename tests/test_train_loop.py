@@ -17,6 +17,8 @@ from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.safetensors_files import read_safetensors
 from tcnzoo.training import checkpoints, curves, prefetch, running, train
+from tcnzoo.training.batches import Step
+from tcnzoo.training.failing import check_finite
 from tests.compare import assert_refused, assert_same_bits
 from tests.runs import PlainStepper, config_of, losses_of, plain_lines, write_data
 
@@ -250,6 +252,16 @@ def test_a_loss_that_is_no_number_stops_with_its_batch(tmp_path, steppers, monke
     assert os.readlink(tmp_path / "run" / "checkpoints" / "last") == "step-00000006"
     monkeypatch.setattr(PlainStepper, "step", original)
     assert train(config_of(tmp_path), resume=True).steps == 18
+
+
+@pytest.mark.parametrize("rank, name", [(0, "failed_batch"), (2, "failed_batch-2")])
+def test_every_process_leaves_its_part_of_a_bad_batch(tmp_path, rank, name):
+    step = Step(({"x": np.full((1, 2), rank)},), (np.array([7 + rank]),))
+    with pytest.raises(InputError, match=f"examples {7 + rank} of train.*{name}.safetensors"):
+        check_finite({"loss": float("nan")}, step, 3, 0, tmp_path, rank)
+    assert [one.name for one in tmp_path.iterdir()] == [f"{name}.safetensors"]
+    arrays, _ = read_safetensors(tmp_path / f"{name}.safetensors")
+    np.testing.assert_array_equal(arrays["0.x"], step.batches[0]["x"])
 
 
 def test_a_full_disk_loses_nothing(tmp_path, steppers, monkeypatch):

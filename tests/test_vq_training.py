@@ -10,6 +10,7 @@ import tcnzoo
 from tcnzoo.errors import InputError
 from tests.compare import assert_close, assert_same_bits, noise, weights_of
 from tests.quantizers import quantizer, residual, signal, train_step
+from tests.train_oracles import plan_of, stepper_of
 
 CLUSTERS = 20
 
@@ -150,6 +151,25 @@ def test_a_flag_says_that_kmeans_has_run(native, tmp_path):
     x = signal(2, 5, 19, seed=4)
     expected = train_step(native, model, x, x).weights
     assert_close(train_step(native, again, x, x).weights, expected)
+
+
+def test_a_compiled_step_begins_with_kmeans(native):
+    # Of the frameworks that compile, none can look at a flag, or at values, in mid-step.
+    layers = {
+        "codes": quantizer(channels=6, codes=8, kmeans_iterations=2),
+        "head": {"kind": "conv1d", "in_channels": 6, "out_channels": 3, "kernel_size": 1},
+    }
+    spec = {"kind": "sequential", "layers": layers}
+    batch = {"x": bouts(1, batch=2, steps=30)[0], "y": signal(2, 3, 30)}
+    found = {}
+    for name in (native, "torch"):
+        model = tcnzoo.create(spec, name, seed=2)
+        stepper = stepper_of(name, model, plan_of({"kind": "sgd", "lr": 0.01}, "mse"))
+        losses = [float(stepper.step([batch], 0.01, seed)["loss"]) for seed in range(3)]
+        found[name] = losses, tcnzoo.get_weights(model)
+    assert found[native][1]["codes.initialised"].item() == 1.0
+    np.testing.assert_allclose(found[native][0], found["torch"][0], rtol=1e-5)
+    assert_close(found[native][1], found["torch"][1])
 
 
 def test_two_processes_keep_one_codebook(tmp_path):

@@ -22,6 +22,7 @@ from .block import Block, blocks
 from .losses import total
 from .processes import processes
 from .run import evaluating, predict, to_neutral
+from .vector_quantizer import VectorQuantizer
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
 PRECISIONS = {"32-true": mx.float32, "64-true": mx.float64, "bf16-mixed": mx.bfloat16}
@@ -83,6 +84,13 @@ class MlxStepper:
         """Find the parts that run as in evaluation from now on."""
         paths = resting(self.model.spec, names)
         self.resting = [part for part in blocks(self.model) if part._path in paths]
+        self.codebooks = [
+            part
+            for part in blocks(self.model)
+            if isinstance(part, VectorQuantizer) and part._path not in paths
+        ]
+        for part in self.codebooks:
+            part._started = False
 
     def _compile(self) -> None:
         """Compile for the parameters that move now."""
@@ -98,7 +106,7 @@ class MlxStepper:
         sizes = [len(batch["x"]) for batch in batches]
         with self._on_device():
             mx.random.seed(seed)
-            values, slopes = self._gradients(*inputs[0])
+            values, slopes = self._found(*inputs[0])
             if len(batches) > 1:
                 values, slopes = self._accumulated(values, slopes, inputs, sizes)
             if self.processes is not None:
@@ -120,10 +128,20 @@ class MlxStepper:
         for (signals, wanted), size in zip(inputs[1:], sizes[1:], strict=True):
             mx.eval(values, slopes)  # so that the activations of one micro-batch live at a time
             share = size / sum(sizes)
-            more, further = self._gradients(signals, wanted)
+            more, further = self._found(signals, wanted)
             values = {name: value + share * more[name] for name, value in values.items()}
             slopes = {name: slope + share * further[name] for name, slope in slopes.items()}
         return values, slopes
+
+    def _found(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
+        """Values and gradients of a micro-batch; compiled from when all codebooks have started."""
+        for part in self.codebooks:
+            part._started = not part.unstarted
+        if all(part._started for part in self.codebooks):
+            self.codebooks = []
+            found: tuple[Arrays, Arrays] = self._gradients(signals, wanted)
+            return found
+        return self._differentiate(signals, wanted)
 
     def _differentiate(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
         """Losses of a batch in training mode, and the gradient of their sum."""

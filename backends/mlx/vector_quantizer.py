@@ -28,6 +28,8 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     mx.compile's `outputs`, as for batch norm.
     """
 
+    _started = False  # set by who knows that no k-means is to come, as before a step is compiled
+
     def codes(self) -> mx.array:
         """The codes, (K, channels), in float32; of length 1 with cosine."""
         return self.scaled(wide(self["codebook"]))
@@ -119,9 +121,14 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
 
     def start(self, rows: Rows, values: mx.array) -> None:
         """Run k-means at the first training step, where the spec asks for it."""
-        iterations = self.spec.kmeans_iterations
-        if self.training and iterations and self["initialised"].item() < 0.5:
-            self.fit_codes(rows, values, iterations)
+        if self.training and self.unstarted:
+            self.fit_codes(rows, values, self.spec.kmeans_iterations)
+
+    @property
+    def unstarted(self) -> bool:
+        """Whether k-means is to come; the codebook's flag is looked at, as no compiled step can."""
+        wanted = self.spec.kmeans_iterations and not self._started
+        return bool(wanted and self["initialised"].item() < 0.5)
 
     def initialise_codebook(
         self, x: mx.array, iterations: int = 10, mask: mx.array | None = None

@@ -9,7 +9,7 @@ from tcnzoo.cli import console
 from tcnzoo.cli.options import Json
 from tcnzoo.files import refuse_existing
 
-Runs = Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Directories of runs.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Directories of runs.")]
 Metrics = Annotated[
     str | None, typer.Option(help="Names in metrics.jsonl, with commas; default: loss,val_loss.")
 ]
@@ -26,14 +26,17 @@ def curves(
     tolerance: Tolerance = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how far the curves of runs part from those of the first, and draw them."""
+    """Tell how far the curves of runs part from those of the first, and draw them.
+
+    One run alone can be drawn.
+    """
     from tcnzoo.training.comparing import DEFAULT, draw_runs, gaps, read_run
 
     if output is not None:
         refuse_existing(output)
     names = DEFAULT if metrics is None else tuple(metrics.split(","))
     read = [read_run(one) for one in runs]
-    found = gaps(read, names)
+    found = gaps(read, names) if len(read) > 1 or output is None else []
     if output is not None:
         draw_runs(read, output, names)
     held = tolerance is None or all(gap.largest <= tolerance for gap in found)
@@ -41,7 +44,7 @@ def curves(
         rows = [gap.to_dict() for gap in found]
         picture = str(output) if output else None
         console.show_json({"first": read[0].name, "gaps": rows, "held": held, "output": picture})
-    else:
+    elif found:
         headings = {"run": "left", "number": "left", "steps": "right", "difference": "right"}
         headings |= {"at step": "right", "first run": "right", "this run": "right"}
         table = [

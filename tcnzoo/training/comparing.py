@@ -16,6 +16,8 @@ from tcnzoo.training.curves import COLUMNS, DECADE, Curve, read_curves
 from tcnzoo.training.logs import METRICS, read_lines
 
 DEFAULT = ("loss", "val_loss")
+# Points of a curve up to which each is marked.
+FEW = 40
 COLOURS = (BLUE, ORANGE, GREEN, PINK, GREY)
 # Later runs are drawn in shorter dashes over earlier ones, so that equal curves are all seen.
 DASHES = ("-", (0, (6, 3)), (0, (2, 2)), (0, (1, 3)), (0, (1, 5)))
@@ -181,6 +183,8 @@ def _draw(axes: Any, name: str, runs: Sequence[RunCurves]) -> None:
             color=COLOURS[place],
             linestyle=DASHES[place],
             linewidth=1.6,
+            marker="o" if len(values) <= FEW else "",
+            markersize=3,
             label=f"{run.name} ({run.backend}, {run.precision})",
         )
     whole = np.concatenate([np.array(run.curves[name][1]) for run in runs])

@@ -15,7 +15,7 @@ MOST = 8
 
 
 def check_finite(
-    values: Mapping[str, Any], step: Step, number: int, epoch: int, folder: Path
+    values: Mapping[str, Any], step: Step, number: int, epoch: int, folder: Path, rank: int = 0
 ) -> dict[str, float]:
     """Fetch the scalars of a step.
 
@@ -25,16 +25,18 @@ def check_finite(
         number: of the step, from 1.
         epoch: from 0.
         folder: of the run.
+        rank: of this process among those that train together.
     Returns:
         the scalars as floats.
     Raises:
-        InputError: a loss that is NaN or infinite; the batch is in `failed_batch.safetensors`.
+        InputError: a loss that is NaN or infinite; the batch is in `failed_batch.safetensors`, and
+            what further processes had of it in `failed_batch-1.safetensors` and so on.
     """
     found = {name: float(value) for name, value in values.items()}
     wrong = [name for name, value in found.items() if not math.isfinite(value)]
     if "loss" not in wrong:
         return found
-    path = folder / FAILED
+    path = folder / (FAILED if rank == 0 else FAILED.replace(".", f"-{rank}.", 1))
     arrays = {
         f"{place}.{name}": array
         for place, batch in enumerate(step.batches)

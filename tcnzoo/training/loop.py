@@ -128,7 +128,8 @@ class Loop:
         progress = self.progress
         # Called while the next step is under way, or before anything is done with this one's.
         number = progress.step
-        values = check_finite(native, step, number, progress.epoch, self.run.folder)
+        rank = world_of(self.stepper).rank
+        values = check_finite(native, step, number, progress.epoch, self.run.folder, rank)
         progress.loss_sum += values["loss"] * step.examples
         progress.examples += step.examples
         if number % self.config.training.log_every == 0:
