@@ -25,7 +25,7 @@ from tcnzoo.training.stepper import Alone, Plan
 BATCH, LENGTH = 16, 1024
 CLIP, RATE = 1.0, 1e-3
 # Steps of one measurement: `model.fit` makes its pipeline anew each time.
-STEPS = 6
+STEPS = 16
 NET = NETS["narrow [64]*8"]
 
 Run1 = Callable[[], object]
