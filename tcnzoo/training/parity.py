@@ -29,9 +29,9 @@ from tcnzoo.training.trials import (
 )
 
 # Of losses relative to each other, and of weights and statistics relative to max(1, max|value|).
-TOLERANCE = 1e-4
+TOLERANCE = {"32-true": 1e-4, "64-true": 1e-8}
 # Of the way that all parameters went, which is what shows at rates at which they hardly move.
-WAY_TOLERANCE = 5e-2
+WAY_TOLERANCE = {"32-true": 5e-2, "64-true": 1e-4}
 # In float32 a ReLU next to zero, or under Adam the sign of a gradient next to zero, falls this way
 # in one backend and that way in another: at the rates of real training the same backend ends
 # elsewhere after 50 steps if its weights are off by one rounding. At these rates it does not; and
@@ -51,6 +51,7 @@ class TrainingRow:
 
     Attributes:
         backend: its name.
+        precision: in which it trains, and which the tolerances go by.
         losses: of every step.
         loss_error: largest relative difference of a step's loss.
         weight_error: largest error of a trained parameter after the last step, relative to
@@ -63,6 +64,7 @@ class TrainingRow:
     """
 
     backend: str
+    precision: str
     losses: list[float] = field(default_factory=list)
     loss_error: float = 0.0
     weight_error: float = 0.0
@@ -75,7 +77,8 @@ class TrainingRow:
     def passed(self) -> bool:
         """Whether everything is within tolerance."""
         errors = (self.loss_error, self.weight_error, self.statistic_error or 0.0)
-        return all(error <= TOLERANCE for error in errors) and self.way_error <= WAY_TOLERANCE
+        near = all(error <= TOLERANCE[self.precision] for error in errors)
+        return near and self.way_error <= WAY_TOLERANCE[self.precision]
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def training_parity(
     *rows, yardstick = contest.rows
     sizes = (batch_size, *shape)
     return TrainingReport(
-        title, sizes, steps, precision, document, TOLERANCE, tuple(rows), yardstick
+        title, sizes, steps, precision, document, TOLERANCE[precision], tuple(rows), yardstick
     )
 
 
@@ -185,7 +188,7 @@ class _Contest:
         self.table = spec.params()
         self.start = {name: array.astype(plan.dtype) for name, array in weights.items()}
         starts = [self.start] * len(names) + [_nudged(self.start)]
-        self.rows = [TrainingRow(name) for name in [*names, names[0]]]
+        self.rows = [TrainingRow(name, plan.precision) for name in [*names, names[0]]]
         self.models = [
             create(spec, row.backend, weights=start, dtype=plan.dtype)
             for row, start in zip(self.rows, starts, strict=True)
@@ -216,7 +219,8 @@ class _Contest:
         gap = _length({name: found[name] - reference[name] for name in trained})
         way = _length({name: reference[name] - self.start[name] for name in trained})
         row.way_error = gap / way if way else float(gap > 0.0)
-        beyond = [name for name, error in errors.items() if not error <= TOLERANCE]
+        allowed = TOLERANCE[row.precision]
+        beyond = [name for name, error in errors.items() if not error <= allowed]
         if beyond and row.parameter is None:
             row.parameter, row.step = beyond[0], number + 1
 
