@@ -9,7 +9,7 @@ import tcnzoo
 from tcnzoo.errors import InputError
 from tcnzoo.training import running, train
 from tcnzoo.training.checkpoints import Checkpoints
-from tests.compare import assert_close
+from tests.compare import assert_close, assert_refused
 from tests.processes import two_processes
 from tests.runs import CHANNELS, STEPS, config_of, losses_of, write_data
 from tests.test_train_distributed import EXAMPLES, TOLERANCE, told_of
@@ -64,8 +64,12 @@ SHARED = {
 }
 OPTIMIZERS = {
     "adamw": {"kind": "adamw", "lr": 0.01},
+    "adamw in float64": {"kind": "adamw", "lr": 0.01},
     "sgd": {"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
 }
+TYPES = dict.fromkeys(OPTIMIZERS, "float32") | {"adamw in float64": "float64"}
+# Sums in another order, of float32 and of float64.
+NEAR = {"float32": TOLERANCE, "float64": 1e-13}
 MICRO = (5, 4)  # examples of the micro-batches of a step, of both processes together
 INPUT = np.linspace(-1, 1, 2 * CHANNELS * STEPS, dtype=np.float32).reshape(2, CHANNELS, STEPS)
 
@@ -83,7 +87,7 @@ def micro_batches(step, rank, size):
 
 def stepper_by(name, strategy="ddp"):
     """The model and its stepper, with one parameter frozen."""
-    model = tcnzoo.create(SHARED, "torch", seed=5)
+    model = tcnzoo.create(SHARED, "torch", seed=5, dtype=TYPES[name])
     plan = plan_of(
         OPTIMIZERS[name],
         {"kind": "cross_entropy"},
@@ -91,6 +95,7 @@ def stepper_by(name, strategy="ddp"):
         clip_norm=0.1,
         frozen=frozenset({"tcn.blocks.0.conv1.bias"}),
         strategy=strategy,
+        precision="64-true" if TYPES[name] == "float64" else "32-true",
     )
     return model, stepper_of("torch", model, plan)
 
@@ -122,7 +127,8 @@ def steps_of_two(folder):
         trained, state = tcnzoo.get_weights(model), stepper.state()
         tcnzoo.set_weights(model, tcnzoo.get_weights(tcnzoo.create(SHARED, "torch", seed=5)))
         back = tcnzoo.predict(model, INPUT)
-        assert any(packed.cached(part) for part in model.modules())
+        kept = any(packed.cached(part) for part in model.modules())
+        assert kept == (TYPES[name] == "float32")
         tcnzoo.set_weights(model, trained)
         stepper.load_state(state)
         np.savez(
@@ -172,15 +178,15 @@ def entries(held, kind):
 def test_steps_of_two_processes_are_those_of_one(held, name):
     model, stepper = stepper_by(name)
     first = tcnzoo.predict(model, INPUT)
-    norms = steps_by(stepper)
+    norms, near = steps_by(stepper), NEAR[TYPES[name]]
     for rank in (0, 1):
         found = held[name, rank]
-        assert_close(found["norms"], norms, TOLERANCE)
-        assert_close(found["first"], first, TOLERANCE)
-        assert_close(found["after"], tcnzoo.predict(model, INPUT), TOLERANCE)
-        assert_close(entries(found, "weight"), tcnzoo.get_weights(model), TOLERANCE)
+        assert_close(found["norms"], norms, near)
+        assert_close(found["first"], first, near)
+        assert_close(found["after"], tcnzoo.predict(model, INPUT), near)
+        assert_close(entries(found, "weight"), tcnzoo.get_weights(model), near)
         state = stepper.state()
-        assert_close({key: entries(found, "state")[key] for key in state}, state, TOLERANCE)
+        assert_close({key: entries(found, "state")[key] for key in state}, state, near)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -196,7 +202,7 @@ def test_weights_and_moments_go_in_as_they_came_out(held, name):
 def test_each_process_holds_half_of_parameters_and_moments(held, name):
     table = tcnzoo.load_spec(SHARED).params()
     whole = [int(np.prod(one.shape)) for one in table.values() if one.trainable]
-    slots = 2 if name == "adamw" else 1
+    slots = 1 if name == "sgd" else 2
     frozen = table["tcn.blocks.0.conv1.bias"].shape[0]
     for rank in (0, 1):
         assert 2 * held[name, rank]["shares"] == pytest.approx(np.array(whole), abs=0)
@@ -238,11 +244,14 @@ def test_one_process_has_nothing_to_share(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_precision_that_sharding_has_not(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    plan = plan_of(OPTIMIZERS["adamw"], strategy="fsdp", precision="64-true")
-    with pytest.raises(InputError, match="'fsdp' takes precision '32-true' or 'bf16-mixed', but"):
-        stepper_of("torch", tcnzoo.create(SHARED, "torch", dtype="float64"), plan)
+def test_a_precision_that_sharding_has_not():
+    from tcnzoo.backends.torch.sharding import check_shardable
+
+    sentence = (
+        "strategy 'fsdp' takes precision 32-true, 64-true, bf16-mixed, but is given '16-mixed'"
+    )
+    model = tcnzoo.create(SHARED, "torch")
+    assert_refused(InputError, sentence, check_shardable, model, "16-mixed")
 
 
 @pytest.mark.parametrize(

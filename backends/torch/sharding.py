@@ -15,7 +15,7 @@ from .options import BLOCKS
 from .weights import get_weights, set_weights
 
 # What Fabric's strategy for sharded models takes, of the precisions of a plan.
-PRECISIONS = ("32-true", "bf16-mixed")
+PRECISIONS = ("32-true", "64-true", "bf16-mixed")
 # Parts whose layers run one after the other, each by a call of its own.
 CHAINS = ("sequential", "graph")
 # torch warns of a part that returns a view, because it loses sight of what is written into a part's
@@ -31,8 +31,7 @@ def check_shardable(model: Block, precision: str) -> None:
     """
     if precision not in PRECISIONS:
         raise InputError(
-            f"strategy 'fsdp' takes precision {' or '.join(map(repr, PRECISIONS))}, but is given "
-            f"{precision!r}"
+            f"strategy 'fsdp' takes precision {', '.join(PRECISIONS)}, but is given {precision!r}"
         )
     if model.was_sharded:
         raise InputError(
