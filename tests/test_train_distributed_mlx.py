@@ -119,14 +119,24 @@ def stepper(**last):
     return get_backend("mlx").stepper(model, Plan(Sgd(lr=0.1), (Mse(),)))
 
 
-def quantised(rank):
-    """A codebook that two steps have moved, by values of which each process has its own."""
-    given = stepper(vq=quantizer())
-    for step in range(2):
-        x = signal(3, 5, 8, seed=2 * step + rank)
-        given.step([{"x": x, "y": np.zeros_like(x)}], 0.0, 0)
-    held = tcnzoo.get_weights(given.model)
-    return {name: array for name, array in held.items() if name.startswith("vq.")}
+CODEBOOKS = {
+    "running": quantizer(),
+    "restarting": quantizer(dead_code_threshold=2.0),
+    "clustered": quantizer(kmeans_iterations=2),
+}
+
+
+def quantised(*ranks):
+    """Codebooks that two steps have moved, by the values of some processes together."""
+    found = {}
+    for kind, spec in CODEBOOKS.items():
+        given = stepper(vq=spec)
+        for step in range(2):
+            x = np.concatenate([signal(3, 5, 8, seed=2 * step + rank) for rank in ranks])
+            given.step([{"x": x, "y": np.zeros_like(x)}], 0.0, 0)
+        held = tcnzoo.get_weights(given.model)
+        found |= {f"{kind}.{name}": held[name] for name in held if name.startswith("vq.")}
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -221,13 +231,18 @@ def test_sums_are_taken_in_one_order_in_every_process(folder):
         assert np.load(folder / f"found{rank}.npz")["ordered"] == 2.0 - 2 * 20.0
 
 
-def test_codebooks_follow_the_first_process(folder):
-    expected, other = quantised(0), quantised(1)
-    for name, array in expected.items():
-        assert not np.allclose(array, other[name])
-        for rank in range(SIZE):
-            found = np.load(folder / f"found{rank}.npz")[name]
-            np.testing.assert_array_equal(found, array, err_msg=name)
+def test_codebooks_follow_the_batches_of_all_processes(folder):
+    both, first = quantised(0, 1), quantised(0)
+    one, other = (np.load(folder / f"found{rank}.npz") for rank in range(SIZE))
+    for name, array in both.items():
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        if name.startswith("running"):
+            np.testing.assert_allclose(one[name], array, rtol=TOLERANCE, atol=TOLERANCE)
+            assert not np.allclose(one[name], first[name])
+    # Where codes begin and begin anew they do so at values of the first process.
+    assert one["clustered.vq.initialised"].item() == 1.0
+    assert one["clustered.vq.cluster_size"].sum() > first["clustered.vq.cluster_size"].sum()
+    assert not np.allclose(one["restarting.vq.codebook"], one["running.vq.codebook"])
 
 
 def set_only(monkeypatch, names):

@@ -14,6 +14,7 @@ from tcnzoo.errors import InputError
 
 from .block import Block, blocks
 from .norm import BatchNorm
+from .vector_quantizer import VectorQuantizer
 
 # What mlx.launch, or mpirun, tells each process that it starts, by the way they talk.
 LAUNCHED = {
@@ -140,16 +141,21 @@ class Processes:
         return rows
 
     def join(self, model: Block) -> None:
-        """Let the batch norms of a model take their statistics over all processes."""
+        """Let batch norms and codebooks of a model take their statistics over all processes."""
         for part in blocks(model):
-            if isinstance(part, BatchNorm):
+            if isinstance(part, BatchNorm | VectorQuantizer):
                 part._processes = self
+
+    def of_first(self, x: mx.array) -> mx.array:
+        """The first process's array, in every process."""
+        return self._sum(mx.zeros_like(x) if self.rank else x)
 
     def together(self, model: Block, examples: int, *trees: Arrays) -> list[Arrays]:
         """Join what the processes have found, each on its own examples.
 
         Args:
-            model: its running codebooks become those of the first process.
+            model: its running codebooks, in which restarts are each process's own, become those of
+                the first.
             examples: of this process.
             trees: arrays by name, means over the examples.
         Returns:
@@ -164,6 +170,11 @@ class Processes:
         model.update(tree_unflatten(list(held.items())))
         total = counted["examples"]
         return [{name: one / total for name, one in tree.items()} for tree in found]
+
+    def totals(self, arrays: Arrays) -> Arrays:
+        """The sums of arrays over all processes, without gradient."""
+        (found,) = self._sums_of([arrays])
+        return {name: mx.stop_gradient(one) for name, one in found.items()}
 
     def _sums_of(self, trees: Sequence[Mapping[str, mx.array]]) -> list[Arrays]:
         """Sums over all processes, in one go."""

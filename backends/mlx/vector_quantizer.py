@@ -1,6 +1,6 @@
 """Vector quantisers: one codebook, and residual levels of codebooks."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import mlx.core as mx
 import numpy as np
@@ -10,6 +10,9 @@ from tcnzoo.codebook import Quantized, kmeans
 from .nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
 from .types import wide
+
+if TYPE_CHECKING:
+    from .processes import Processes
 
 
 class _Picked(NamedTuple):
@@ -28,6 +31,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     mx.compile's `outputs`, as for batch norm.
     """
 
+    _processes: "Processes | None" = None
     _started = False  # set by who knows that no k-means is to come, as before a step is compiled
 
     def codes(self) -> mx.array:
@@ -79,9 +83,13 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     ) -> None:
         """Move the averages towards the counts and sums of a batch, if it is sound.
 
-        Masked rows are 0, and so is what they add.
+        Masked rows are 0, and so is what they add. Of several processes it is the batch of all.
         """
         decay, sums = self.spec.decay, mx.zeros(self["codebook"].shape).at[chosen].add(values)
+        if self._processes is not None:
+            bad = (~sound).astype(counts.dtype)
+            found = self._processes.totals({"counts": counts, "sums": sums, "bad": bad})
+            counts, sums, sound = found["counts"], found["sums"], found["bad"] == 0.0
         for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
             old = self[name]
             moved = decay * old + (1.0 - decay) * batch
@@ -155,7 +163,8 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             "initialised": np.ones(1),
         }
         for name in self.spec.own_params():
-            self[name] = mx.array(placed[name].astype(np.float32)).astype(self[name].dtype)
+            array = mx.array(placed[name].astype(np.float32)).astype(self[name].dtype)
+            self[name] = array if self._processes is None else self._processes.of_first(array)
 
 
 class ResidualVq(Quantizer, kind="residual_vq"):
