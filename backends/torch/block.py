@@ -27,7 +27,7 @@ class Block(Pretrained, nn.Module):
     options = Options()
     recomputes = False
     # Of a whole model: whether several processes have shared its parameters.
-    was_sharded = False
+    _was_sharded = False
 
     if TYPE_CHECKING:
         # Parts are found by name, as the spec lists them.

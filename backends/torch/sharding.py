@@ -33,7 +33,7 @@ def check_shardable(model: Block, precision: str) -> None:
         raise InputError(
             f"strategy 'fsdp' takes precision {', '.join(PRECISIONS)}, but is given {precision!r}"
         )
-    if model.was_sharded:
+    if model._was_sharded:
         raise InputError(
             "strategy 'fsdp' shards a model once, but this one has been; create another with its "
             "weights"
@@ -81,6 +81,6 @@ def made_whole(model: Block, device: torch.device) -> None:
     handle, options = model.tcnzoo, model.options
     fresh = build(handle.spec, handle.dtype, None).to(device)
     set_weights(fresh, get_weights(model))
-    fresh.tcnzoo, fresh.was_sharded = handle, True
+    fresh.tcnzoo, fresh._was_sharded = handle, True
     model.__class__, model.__dict__ = type(fresh), fresh.__dict__
     model.set_options(options)
