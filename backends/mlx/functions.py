@@ -9,9 +9,10 @@ from typing import cast
 
 import mlx.core as mx
 
-# Terms of the series of erf up to 6, where it is 1 to the last bit.
-TERMS, ROOT = 120, 4
-LAST = 6.0
+# Erf is 1 to the last bit from here on, and up to here its series needs so many terms.
+LAST, TERMS = 6.0, 120
+# How often e^-x^2 is squared up from its root.
+ROOT = 4
 
 
 def exp(x: mx.array) -> mx.array:
@@ -38,7 +39,7 @@ def _erf(x: mx.array) -> mx.array:
     square, total = 2.0 * mx.square(x), mx.ones_like(x)
     for odd in range(2 * TERMS + 1, 1, -2):
         total = 1.0 + square / odd * total
-    # By a root of it: exp is exact beside 1, and this has to be beside itself.
+    # As a power of its root: exp is right to 1e-16 of 1, and e^-36 has to be to 1e-16 of itself.
     root = exp(-mx.square(x) / 2**ROOT)
     for _ in range(ROOT):
         root = mx.square(root)
