@@ -12,6 +12,7 @@ from tcnzoo.cli import app
 from tcnzoo.errors import InputError
 from tcnzoo.training.comparing import Gap, draw_runs, gaps, logged, read_run
 from tests.compare import assert_refused
+from tests.runs import config_of
 
 LOSSES = [4.0, 2.0, 1.0, 0.5]
 
@@ -21,11 +22,12 @@ def make(tmp_path, monkeypatch):
     """Makes the directory of a run that has logged some losses, from step 1, and accuracies."""
     monkeypatch.chdir(tmp_path)
 
-    def made(name, losses, backend="torch", accuracy=(), **more):
+    def made(name, losses, backend="torch", accuracy=()):
         folder = Path(name)
         folder.mkdir()
-        told = {"backend": backend, "training": {"precision": "64-true", **more}}
-        (folder / "config.yaml").write_text(yaml.safe_dump(told))
+        told = config_of(tmp_path, backend=backend, training={"precision": "64-true"})
+        text = yaml.safe_dump(told.model_dump(mode="json"), sort_keys=False)
+        (folder / "config.yaml").write_text(text)
         lines = [
             {"kind": "step", "step": step, "epoch": 0, "loss": loss}
             for step, loss in enumerate(losses, start=1)
@@ -112,6 +114,11 @@ def test_what_cannot_be_compared(make, tmp_path):
     assert_refused(InputError, f"the run {str(empty)!r} has logged nothing yet", read_run, empty)
     sentence = f"{str(tmp_path)!r} is not the directory of a run: it has no config.yaml"
     assert_refused(InputError, sentence, read_run, tmp_path)
+    (empty / "metrics.jsonl").unlink()
+    assert_refused(InputError, f"the run {str(empty)!r} has logged nothing yet", read_run, empty)
+    (empty / "config.yaml").write_text("backend: torch")
+    sentence = "the configuration lacks 'model': a preset, a spec file or a spec"
+    assert_refused(InputError, sentence, read_run, empty)
     read = [read_run(one), read_run(other)]
     sentence = "there is nothing to compare: two runs are needed, but got 1"
     assert_refused(InputError, sentence, gaps, read[:1])

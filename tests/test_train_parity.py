@@ -97,19 +97,24 @@ def test_a_model_of_classes_is_trained_by_cross_entropy(pair):
     assert all(0.3 < loss < 3.0 for loss in report.rows[0].losses)  # log(3) is 1.1
 
 
-@pytest.fixture
-def hasty(pair, monkeypatch):
-    """The last backend takes steps a tenth too long, but for its first."""
-    module = import_module(f"{backend_modules()[pair[-1]]}.training")
+def hurry(monkeypatch, backend, more):
+    """Let a backend take steps that are longer by a part `more`, but for its first."""
+    module = import_module(f"{backend_modules()[backend]}.training")
     make = module.stepper
 
     def stepper(model, plan):
         made = make(model, plan)
         step = made.step
-        made.step = lambda batches, rate, seed: step(batches, rate * (1 + 0.1 * (seed > 0)), seed)
+        made.step = lambda batches, rate, seed: step(batches, rate * (1 + more * (seed > 0)), seed)
         return made
 
     monkeypatch.setattr(module, "stepper", stepper)
+
+
+@pytest.fixture
+def hasty(pair, monkeypatch):
+    """The last backend takes steps a tenth too long, but for its first."""
+    hurry(monkeypatch, pair[-1], 0.1)
     return pair[-1]
 
 
@@ -126,17 +131,8 @@ def test_the_first_parameter_to_diverge_is_named(pair, hasty):
 
 
 def test_float64_hides_less(pair, monkeypatch):
-    # The last backend takes steps that are a millionth too long: nothing beside float32's rounding.
-    module = import_module(f"{backend_modules()[pair[-1]]}.training")
-    make = module.stepper
-
-    def stepper(model, plan):
-        made = make(model, plan)
-        step = made.step
-        made.step = lambda batches, rate, seed: step(batches, rate * (1 + 1e-6), seed)
-        return made
-
-    monkeypatch.setattr(module, "stepper", stepper)
+    # A millionth is nothing beside float32's rounding.
+    hurry(monkeypatch, pair[-1], 1e-6)
     verdicts = {
         precision: training_parity(TCN, 3, pair, optimizer=SGD, precision=precision).passed
         for precision in ("32-true", "64-true")

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from tcnzoo.errors import InputError, suggestion
 from tcnzoo.training.charts import BLUE, GREEN, GREY, ORANGE, PINK, plain, sheet, write_figure
-from tcnzoo.training.config import CONFIG
+from tcnzoo.training.config import CONFIG, load_config
 from tcnzoo.training.curves import COLUMNS, DECADE, Curve, read_curves
 from tcnzoo.training.logs import METRICS, read_lines
 
@@ -68,17 +67,16 @@ def read_run(folder: str | os.PathLike[str]) -> RunCurves:
     """Read the directory of a run.
 
     Raises:
-        InputError: it is none, or nothing has been logged yet.
+        InputError: it is none, its configuration is broken, or nothing has been logged yet.
     """
     path = Path(folder)
     if not (path / CONFIG).is_file():
         raise InputError(f"{str(path)!r} is not the directory of a run: it has no {CONFIG}")
-    curves = read_curves(read_lines(path / METRICS))
+    told = load_config(path)
+    curves = read_curves(read_lines(path / METRICS)) if (path / METRICS).is_file() else {}
     if not curves:
         raise InputError(f"the run {str(path)!r} has logged nothing yet")
-    told = yaml.safe_load((path / CONFIG).read_text("utf-8"))
-    precision = told["training"].get("precision", "32-true")
-    return RunCurves(str(folder), told["backend"], precision, curves)
+    return RunCurves(str(folder), told.backend, told.training.precision, curves)
 
 
 def gaps(runs: Sequence[RunCurves], metrics: Sequence[str] = DEFAULT) -> list[Gap]:
