@@ -5,7 +5,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import ROOT, BackendInfo, Output, first
@@ -112,10 +111,10 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
 
 def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
     """Float arrays as tensors of the model's type; counters stay numpy, for they decide shapes."""
-    dtype = model.tcnzoo.dtype
+    table, kept = model.tcnzoo.state, model.tcnzoo.kept
     with model.on_device():
         return {
-            name: array if array.dtype == np.int32 else tensor_of(array, dtype)
+            name: array if table[name].integer else tensor_of(array, kept[name])
             for name, array in state.items()
         }
 

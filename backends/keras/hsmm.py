@@ -54,8 +54,9 @@ class Hsmm(Block, kind="hsmm"):
             held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
         told, _, after = follow(scores, held, self.laws(), self._stationary)
         if stream is not None:
-            stream.write(self.place, "ages", ops.cast(ops.swapaxes(after.ages, 1, 2), x.dtype))
-            stream.write(self.place, "scale", ops.cast(after.scale, x.dtype))
+            kept = held.scale.dtype
+            stream.write(self.place, "ages", ops.cast(ops.swapaxes(after.ages, 1, 2), kept))
+            stream.write(self.place, "scale", ops.cast(after.scale, kept))
             stream.write(self.place, "count", after.steps)
         return ops.cast(ops.exp(told), x.dtype)
 

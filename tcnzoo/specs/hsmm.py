@@ -216,8 +216,10 @@ class HsmmSpec(Spec):
     def own_state(self) -> dict[str, StateItem]:
         """`ages`, `scale` and `count`; see above."""
         return {
-            "ages": StateItem((self.states, self.max_duration)),
-            "scale": StateItem((2,)),
+            "ages": StateItem(
+                (self.states, self.max_duration), wide=True, lasting=True, logarithms=True
+            ),
+            "scale": StateItem((2,), wide=True, lasting=True),
             "count": StateItem((), integer=True),
         }
 
