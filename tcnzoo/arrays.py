@@ -22,6 +22,8 @@ def to_numpy(array: Any) -> Array:
     bfloat16 stays bfloat16, bit for bit: torch and MLX cannot hand it to numpy themselves, so it
     goes as 16-bit integers.
     """
+    if type(array) is np.ndarray:
+        return array
     if hasattr(array, "detach"):
         array = array.detach().cpu()
     dtype = str(getattr(array, "dtype", ""))

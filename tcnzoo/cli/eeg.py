@@ -105,12 +105,14 @@ def stream_recording(
     backend: str | None,
     device: str | None,
     dtype: str | None,
+    nonfinite: str,
     as_json: bool,
 ) -> None:
     """Find the seizures in a recording chunk by chunk, as it would come in.
 
     Args:
-        checkpoint, source, chunk, backend, device, dtype, as_json: as of the command `stream`.
+        checkpoint, source, chunk, backend, device, dtype, nonfinite, as_json: as of the command
+            `stream`.
         destination: .npy or .csv for the probabilities, or a .tsv, .csv_bi or .json of events.
     """
     as_signal = destination is not None and destination.suffix in (".npy", ".csv")
@@ -122,7 +124,9 @@ def stream_recording(
         check_signal(recording, before)
         tell("loading the model")
         model = _model(checkpoint, backend, device, dtype)
-        detector = Detector(model, recording.sampling_rate, preprocessing=before)
+        detector = Detector(
+            model, recording.sampling_rate, preprocessing=before, nonfinite=nonfinite
+        )
         events, pieces = [], []
         begin = time.perf_counter()
         for place, (piece, some) in enumerate(stream(detector, recording, chunk)):
