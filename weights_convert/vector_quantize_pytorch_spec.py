@@ -142,7 +142,7 @@ def _cosine(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
     """Whether codes are compared by their angle: said, or ruled out by the codes' lengths.
 
     With use_cosine_sim the library keeps codes at length 1, but a code that no value falls on for
-    some hundred steps shrinks to 0. So they rule it out only if one is longer, or none has length 1.
+    some hundred steps shrinks to 0. So they rule it out only if one is longer, or none is of 1.
     """
     lengths = np.concatenate([lengths_of(one["embed"]).ravel() for one in codebooks.values()])
     short = int((lengths < 1.0 - _ROUNDED).sum())
