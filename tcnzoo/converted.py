@@ -55,9 +55,10 @@ class ConversionReport:
     Attributes:
         source, destination: paths.
         from_format, to_format: names of the formats.
+        assumed: as in Converted; what to check first.
         spec: of the model.
         tensors: how many were written.
-        used, dropped, assumed: as in Converted.
+        used, dropped: as in Converted.
         left_out: neutral tensor -> why the destination does not hold it.
     """
 
@@ -65,11 +66,11 @@ class ConversionReport:
     destination: str
     from_format: str
     to_format: str
+    assumed: Mapping[str, Any]
     spec: Spec
     tensors: int
     used: Mapping[str, str]
     dropped: Mapping[str, str]
-    assumed: Mapping[str, Any]
     left_out: Mapping[str, str]
 
 
@@ -99,17 +100,17 @@ class Inspection:
     Attributes:
         path: of the file.
         format: name of its format.
+        assumed: as in Converted.
+        missing: which hints are needed, in one sentence, where `spec` is None.
         spec: of the model, or None where the file and the hints do not determine it.
         known: fields that the file does say where `spec` is None.
-        missing: which hints are needed, in one sentence, where `spec` is None.
-        assumed: as in Converted.
         tensors: one row each.
     """
 
     path: str
     format: str
+    assumed: Mapping[str, Any]
+    missing: str | None
     spec: Spec | None
     known: Mapping[str, Any]
-    missing: str | None
-    assumed: Mapping[str, Any]
     tensors: tuple[TensorRow, ...]
