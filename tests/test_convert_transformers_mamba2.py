@@ -222,6 +222,22 @@ def test_mlx_lm_loads_our_stack_strictly(tmp_path):
     assert_close(y, tcnzoo.predict(ours, x))
 
 
+def test_a_configuration_of_more_layers_than_the_tensors_is_refused(tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    assert "says num_hidden_layers=3, but the tensors are those of 2 layers" in refusal(path)
+
+
+def test_a_norm_at_the_end_that_is_not_there_is_named(tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2") / "model.safetensors"
+    held = {name: one for name, one in load_file(path).items() if "norm_f" not in name}
+    save_file(held, path)
+    report = convert(path.parent, tmp_path / "ours")
+    assert report.assumed == {"final_norm": False}
+    assert report.spec == stack(2, final=False)
+
+
 def saved_by_mlx_lm(folder, **fields):
     """A stack that mlx-lm loaded and saved in its own way: its output, and the directory."""
     mx = pytest.importorskip("mlx.core")

@@ -38,6 +38,7 @@ from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
 from .torch import LAYOUT
 from .transformers_mamba2_config import (
     CONFIG,
+    check_layers,
     check_shapes,
     config_document,
     config_of,
@@ -123,12 +124,15 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     stacked = any(_STACK.match(name) for name in held)
     net = net_in(path, held, _STACK if stacked else ROOT, given)
     fields = {name: value for name, value in given.items() if name in FIELDS}
+    layers = len(_layers(net))
     if LAYER in given or not stacked:
         net = _one_layer(path, net, given[LAYER]) if LAYER in given else net
         spec, assumed = _mixer(path, net, net.prefix, said, fields)
         found = sort_mamba(path, net, spec, {**defaults, **assumed})
     else:
         found = _stack(path, net, said, defaults, (fields, given.get(BLOCK_EPS)))
+    if config is not None and stacked:
+        check_layers(config, layers, path)
     if mlx:
         _check_whose(path, found, given)
     return found
@@ -228,6 +232,8 @@ def _stack(
         mixer, more = _mixer(path, Net(layer, where, {}), where, said, hints[0])
         mixers.append(mixer)
         assumed |= more
+    if "norm_f.weight" not in net.tensors:
+        assumed = {"final_norm": False, **assumed}
     spec = stack_spec(mixers, final_norm="norm_f.weight" in net.tensors, block_eps=hints[1])
     return sorted_out(path, net, spec, assumed, neutral_name, reason_to_drop, LAYOUT)
 
