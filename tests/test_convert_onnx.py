@@ -562,6 +562,15 @@ def test_the_output_has_the_shape_of_onnxruntimes(name, backends, tmp_path):
         assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", backend), x), expected)
 
 
+def test_an_axis_beside_time_is_kept_where_time_is_dropped(tmp_path):
+    graph = Graph("n", 3, 1, "t")
+    path = graph.save(tmp_path / "a.onnx", graph.node("ReduceMax", "x", axes=[3], keepdims=0))
+    x = given(("n", 3, 1, "t"), 12)
+    convert(path, tmp_path / "ours")
+    found = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x[:, :, 0])
+    assert_close(found, run(path, x))
+
+
 @pytest.mark.parametrize("axes", ["".join(one) for one in itertools.permutations("CT1")])
 def test_any_order_of_axes_at_thegiven(axes, tmp_path):
     axes = f"N{axes}"

@@ -93,8 +93,8 @@ def _converted(
         )
     if one.drops and not hints.get("squeeze"):
         raise Undetermined(
-            f"{str(path)!r} has an output {_words(one.drops)}, but here it is "
-            f"{_words(_usual(one.drops))}; to have it so: --set squeeze=true"
+            f"{str(path)!r} has an output {one.drops[0]}, but here it is {one.drops[1]}; to have it"
+            " so: --set squeeze=true"
         )
     spec = parse_spec(one.document)
     if roles not in ((BATCH, CHANNELS), (BATCH, CHANNELS, TIME)):
@@ -249,16 +249,24 @@ def _named(
     walk.program.output = y.layer
     put_together(walk.program)
     channels = walk.assumed.get("in_channels", x.channels)
-    extra = _units(y.roles) - x.roles.count(UNIT)
-    wants_axis = y.is_vector and extra > 0
+    wants_axis = y.is_vector and _extra(y.roles, x.roles) > 0
     found = named(walk.program, channels, fixed, hints.get("momentum"), wants_axis)
-    _check_output(_with_time(y) if found.keeps_axis else y, found, x)
+    given = _with_time(y) if found.keeps_axis else y
+    if given.roles != _usual(given.roles):
+        words = f"given as {_words(_usual(given.roles))} instead of {_words(given.roles)}"
+        found.assumed["output"] = words
+    if _extra(given.roles, x.roles) > 0:
+        found.drops = (_words(y.roles), _words(_usual(given.roles)))
     return found
 
 
-def _units(roles: Roles) -> int:
-    """Axes of size 1 beside the channels, for which one of them stands where there is but one."""
-    return roles.count(UNIT) - (CHANNELS not in roles and UNIT in roles)
+def _extra(roles: Roles, read: Roles) -> int:
+    """Axes of size 1 in an output that the model's does not have.
+
+    One stands for the channels where there is but one, and one is that of an input of four axes.
+    """
+    channel = CHANNELS not in roles and UNIT in roles
+    return roles.count(UNIT) - channel - (len(roles) == len(read) == 4)
 
 
 def _with_time(y: Signal) -> Signal:
@@ -270,12 +278,3 @@ def _with_time(y: Signal) -> Signal:
 def _usual(roles: Roles) -> Roles:
     """The axes that an output has here."""
     return (BATCH, CHANNELS, TIME) if TIME in roles else (BATCH, CHANNELS)
-
-
-def _check_output(y: Signal, found: Named, x: Signal) -> None:
-    """Say how the output differs from the file's."""
-    if y.roles != _usual(y.roles):
-        given = _words(_usual(y.roles))
-        found.assumed["output"] = f"given as {given} instead of {_words(y.roles)}"
-    if _units(y.roles) > x.roles.count(UNIT):
-        found.drops = y.roles

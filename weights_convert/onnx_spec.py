@@ -38,7 +38,7 @@ class Named:
         used: name of the file's tensor -> the neutral tensor that it became.
         assumed: fields that the file does not say -> the value taken.
         keeps_axis: whether an axis of size 1 behind a vector became time.
-        drops: axes of the file's output, where it has more of size 1 than the model's.
+        drops: the axes of the file's output and the model's, where the file's has more of size 1.
     """
 
     document: dict[str, Any]
@@ -46,7 +46,7 @@ class Named:
     used: dict[str, str] = field(default_factory=dict)
     assumed: dict[str, Any] = field(default_factory=dict)
     keeps_axis: bool = False
-    drops: tuple[str, ...] = ()
+    drops: tuple[str, str] | None = None
 
     def same(self, other: "Named") -> bool:
         """Whether two readings are of one model."""
