@@ -18,7 +18,8 @@ class Converted:
         weights: neutral names and layout, every row of the spec's table; lazy or not.
         used: source tensor -> the neutral tensor that it became.
         dropped: source tensor -> why it was left out.
-        assumed: fields of the spec that neither the file nor a hint says -> the value taken.
+        assumed: fields of the spec, and options of the source library that change outputs, that
+            neither the file nor a hint says -> the value taken.
     """
 
     spec: Spec
