@@ -179,11 +179,11 @@ def convert(
         destination=str(target),
         from_format=reader.NAME,
         to_format=writer.NAME,
+        assumed=converted.assumed,
         spec=converted.spec,
         tensors=len(weights) - len(left_out),
         used=converted.used,
         dropped=converted.dropped,
-        assumed=converted.assumed,
         left_out=left_out,
     )
 
@@ -209,10 +209,10 @@ def inspect(
     except Undetermined as question:
         rows = _rows(reader.tensors(origin), question.used, {}, {})
         known, sentence = question.known, str(question)
-        return Inspection(str(origin), reader.NAME, None, known, sentence, {}, rows)
+        return Inspection(str(origin), reader.NAME, {}, sentence, None, known, rows)
     spec, assumed = converted.spec, converted.assumed
     rows = _rows(reader.tensors(origin), converted.used, converted.dropped, spec.params())
-    return Inspection(str(origin), reader.NAME, spec, {}, None, assumed, rows)
+    return Inspection(str(origin), reader.NAME, assumed, None, spec, {}, rows)
 
 
 def _rows(
