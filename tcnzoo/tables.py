@@ -9,10 +9,9 @@ empty lines behind the last row; an empty line before a row is an error.
 
 import codecs
 import csv
-import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
@@ -29,29 +28,30 @@ _MARKS = (
 )
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE_A_NUMBER = re.compile(r"[+-]?([.,]?\d|(inf|infinity|nan)$)", re.IGNORECASE)
-_FIRST_LINE = re.compile(r"\S[^\r\n]*")
 _QUOTED = re.compile(r'"[^"]*"')
 # What recorders and tools write where there is no value.
 _MISSING = {"", "-", "--", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"}
 
 
-def read_text(path: Path) -> str:
-    """Decode a text file, without its byte-order mark.
+def text_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a text file with their ends, without its byte-order mark.
 
     Raises:
         InputError: neither UTF-8 nor marked as UTF-16 or UTF-32, or with NUL characters.
     """
-    data = path.read_bytes()
-    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8-sig")
+    with path.open("rb") as file:
+        begin = file.read(4)
+    encoding = next((name for mark, name in _MARKS if begin.startswith(mark)), "utf-8-sig")
     try:
-        text = data.decode(encoding)
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
+        with path.open(encoding=encoding, newline="") as text:
+            for line in text:
+                if "\0" in line:
+                    raise UnicodeError
+                yield line
+    except UnicodeError:
         raise InputError(
             f"{str(path)!r} is not a text file in UTF-8, or in UTF-16 with a byte-order mark"
-        )
-    return text
+        ) from None
 
 
 def is_missing(text: str) -> bool:
@@ -81,12 +81,15 @@ class Table:
         self.path, self._cells = path, cells
         self.names: list[str] | None = None
         self.width = 0
-        text = read_text(path)
-        first_line = _FIRST_LINE.search(text)
-        bare = _QUOTED.sub("", first_line[0]) if first_line else ""
-        separator = ";" if ";" in bare else ","
+        text = text_lines(path)
+        head: list[str] = []
+        for line in text:
+            head.append(line)
+            if line.strip():
+                break
+        separator = ";" if ";" in _QUOTED.sub("", "".join(head)) else ","
         self._decimal = "." if separator == "," else None
-        self._lines = self._filled_lines(text, separator)
+        self._lines = self._filled_lines(chain(head, text), separator)
         first = next(self._lines, None)
         if first is None:
             return
@@ -106,8 +109,8 @@ class Table:
         """
         for number, cells in self._lines:
             if len(cells) < self.width or any(cell.strip() for cell in cells[self.width :]):
-                there = f"{len(cells)} column{'s'[: len(cells) - 1]}"
-                raise self.error(number, f"it has {there}")
+                columns = "column" if len(cells) == 1 else "columns"
+                raise self.error(number, f"it has {len(cells)} {columns}")
             yield number, cells[: self.width]
 
     def number(self, text: str) -> float | None:
@@ -129,9 +132,9 @@ class Table:
             f"{str(self.path)!r}: line {number} is not {self.width} {self._cells}: {why}"
         )
 
-    def _filled_lines(self, text: str, separator: str) -> Iterator[Line]:
+    def _filled_lines(self, text: Iterable[str], separator: str) -> Iterator[Line]:
         """Lines with their numbers; an empty one is an error as soon as another follows."""
-        reader = csv.reader(io.StringIO(text, ""), delimiter=separator)
+        reader = csv.reader(text, delimiter=separator)
         number, empty = 1, None
         try:
             for cells in reader:

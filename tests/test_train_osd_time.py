@@ -298,4 +298,7 @@ def test_windows_say_which_part_without_a_gap_they_are_of(tmp_path):
 
 def test_the_time_of_an_event_is_utc():
     assert instant(BEGIN.strftime(FORM)) == instant("28-05-2022 06:00:00")
+    # Days up to the 12th are days in both notations.
+    assert instant("2022-05-09T06:00:00Z") == instant("09-05-2022 06:00:00")
+    assert instant("2022-05-09T06:00:00Z").month == 5
     assert instant("2022-05-28T06:00:00Z").utcoffset().total_seconds() == 0

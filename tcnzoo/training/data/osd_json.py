@@ -10,7 +10,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.tables import read_text
+from tcnzoo.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
 from tcnzoo.training.data.osd import (
     LARGEST,
@@ -74,9 +74,9 @@ def json_rows(
 
 def _events(path: Path) -> list[Event]:
     """The events of a file."""
-    text = read_text(path)
+    text = "".join(text_lines(path))
     try:
-        found = json.loads(text)
+        found = _parsed(text)
     except (ValueError, RecursionError) as error:
         found = _lines(path, text, error)
     if isinstance(found, dict) and ("datapoints" in found or "id" in found):
@@ -96,12 +96,27 @@ def _lines(path: Path, text: str, error: Exception) -> list[Any]:
     found = []
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            found += [json.loads(line)] if line.strip() else []
+            found += [_parsed(line)] if line.strip() else []
         except (ValueError, RecursionError) as wrong:
             said = f"line {number}: {wrong}" if found else error
             raise InputError(f"{str(path)!r} is not valid JSON: {said}") from None
     if not found:
         raise InputError(f"{str(path)!r} is not valid JSON: {error}")
+    return found
+
+
+def _parsed(text: str) -> Any:
+    """The value of a JSON text whose mappings have every key once."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A mapping; a key that is there twice is an error."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twice)} is there twice")
     return found
 
 
