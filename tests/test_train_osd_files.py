@@ -195,8 +195,8 @@ def test_nothing_left_says_why(tmp_path):
     with pytest.raises(InputError) as said:
         dataset(path, signal="xyz")
     assert str(said.value) == (
-        f"{path} (left out: 1 datapoints of 1 events: in a run shorter than a window (3); 10 "
-        "datapoints of 1 events: no rawData3D (2)) holds no event of a known type with a window "
+        f"{path} (left out: 1 datapoint of 1 event: in a run shorter than a window (3); 10 "
+        "datapoints of 1 event: no rawData3D (2)) holds no event of a known type with a window "
         "of 10 s"
     )
 
@@ -367,7 +367,7 @@ def test_a_run_says_what_it_leaves_out(tmp_path, monkeypatch, capsys):
     )
     told = (
         "9 of 10 events and 90 of 102 datapoints are used; left out: 2 datapoints of 2 events: a "
-        "null datapoint (3, 4); 10 datapoints of 1 events: events of type 'Fall' (99)"
+        "null datapoint (3, 4); 10 datapoints of 1 event: events of type 'Fall' (99)"
     )
     lines = " ".join(capsys.readouterr().err.split())
     assert lines.count(f"data: {told}") == 1

@@ -7,6 +7,7 @@ import pytest
 
 from tcnzoo.errors import InputError
 from tcnzoo.training.data.instants import instant
+from tcnzoo.training.data.left_out import use_of
 from tests.osd_files import BEGIN, FORM, counts, dataset, event, point, starts, written
 
 LABELS = [0, 1, 1, 1, 1, 0, 0, 0, 0]
@@ -266,6 +267,17 @@ def test_seizures_without_times_that_can_be_used(fields, tmp_path):
     by_type = dataset(path, label="seizure_times", untimed="by_type")
     assert by_type.targets.tolist() == [1] * 9 + [0, 1, 1, 0, 0]
     assert counts(by_type) == {}
+
+
+def test_a_seizure_that_ends_before_the_first_window_is_named(tmp_path):
+    events = [event(id=place, seizureTimes=[-5, 5 * place]) for place in range(3)]
+    path = written(tmp_path, "json", *events, event(id=9, type="NDA"))
+    found = dataset(path, label="seizure_times")
+    # Windows of 10 s end with the second datapoint at the earliest, 5 s after the event.
+    assert found.targets.sum() == 0 + 1 + 2
+    assert found.describe()["unseen_seizures"] == ["0"]
+    assert use_of(found.describe()) == "1 seizure without a window of that label (0)"
+    assert use_of(dataset(path).describe()) == ""
 
 
 def test_a_csv_has_no_noted_times(tmp_path):

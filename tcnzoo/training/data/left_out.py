@@ -1,7 +1,7 @@
 """What a data set does not use of its files, counted by the reason."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Names of events that a description lists for each reason.
@@ -39,19 +39,34 @@ class LeftOut:
 def sentence(left_out: Mapping[str, Mapping[str, Any]]) -> str:
     """What was left out, for a person; empty if nothing was."""
     return "; ".join(
-        f"{one['datapoints']:,} datapoints of {one['events']:,} events: {reason} "
-        f"({', '.join(one['such as'])}{', ...' * (one['events'] > len(one['such as']))})"
+        f"{_number(one['datapoints'], 'datapoint')} of {_number(one['events'], 'event')}: {reason} "
+        f"({_listed(one['such as'], one['events'])})"
         for reason, one in left_out.items()
     )
 
 
 def use_of(description: Mapping[str, Any]) -> str:
     """How much of its files a data set uses, from its description; empty if it is all of them."""
-    if not description.get("left_out"):
-        return ""
-    read = description["read"]
-    return (
-        f"{description['events']:,} of {read['events']:,} events and "
-        f"{description['datapoints']:,} of {read['datapoints']:,} datapoints are used; left out: "
-        f"{sentence(description['left_out'])}"
-    )
+    said = []
+    if description.get("left_out"):
+        events, datapoints = (
+            f"{description[what]:,} of {description['read'][what]:,} {what}"
+            for what in ("events", "datapoints")
+        )
+        lost = sentence(description["left_out"])
+        said.append(f"{events} and {datapoints} are used; left out: {lost}")
+    unseen = description.get("unseen_seizures")
+    if unseen:
+        names = _listed(unseen[:NAMED], len(unseen))
+        said.append(f"{_number(len(unseen), 'seizure')} without a window of that label ({names})")
+    return "; ".join(said)
+
+
+def _number(count: int, what: str) -> str:
+    """A number of things."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
+
+
+def _listed(names: Sequence[str], count: int) -> str:
+    """Some names of so many."""
+    return ", ".join([*names, *["..."] * (count > len(names))])

@@ -30,8 +30,13 @@ class KeptEvent(NamedTuple):
 
     @property
     def signal(self) -> Array:
-        """All runs, one behind the other: (channels, steps)."""
+        """All runs, one behind the other: (channels, steps) in milli-g."""
         return np.concatenate([row.samples for run in self.runs for row in run], axis=1)
+
+    @property
+    def is_seizure(self) -> bool:
+        """Whether its type is a seizure."""
+        return any(row.label == POSITIVE for run in self.runs for row in run)
 
 
 def kept_events(

@@ -115,6 +115,7 @@ def windows_of(
         if end * SAMPLES >= length
     ]
     source, numbers, begin, room, targets = np.array(cut, dtype=np.int64).T
+    seen = set(source[targets == POSITIVE].tolist())
     names = [event.user if config.group_by == "user" else event.name for event in kept]
     return WindowDataset(
         signals=[event.signal for event in kept],
@@ -139,6 +140,11 @@ def windows_of(
                 "datapoints": sum(map(len, events.values())),
             },
             "left_out": left_out.describe(),
+            "unseen_seizures": [
+                event.name
+                for number, event in enumerate(kept)
+                if event.is_seizure and number not in seen
+            ],
         },
         seconds=SAMPLES / config.sampling_rate,
     )
