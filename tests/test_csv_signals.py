@@ -10,6 +10,8 @@ import tcnzoo
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
 from tcnzoo.signals import read_signal, write_signal
+from tcnzoo.training.data.config import WindowsData
+from tcnzoo.training.data.windows import window_dataset
 
 # Steps of 3 channels, all exact in binary.
 STEPS = np.array([[i, i + 0.5, -(i + 0.25)] for i in range(6)])
@@ -158,3 +160,15 @@ def test_commands_refuse_a_lost_step(command, tmp_path, monkeypatch):
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert "line 4 is empty, and the rows" in result.stderr
+
+
+def test_windows_of_training_read_tables_as_commands_do(tmp_path):
+    np.save(tmp_path / "y.npy", np.arange(6) % 2)
+    recording = {"x": str(tmp_path / "x.csv"), "y": str(tmp_path / "y.npy")}
+    config = WindowsData(recordings=[recording], window=3)
+    file_of(tmp_path, codecs.BOM_UTF8 + DECIMAL_COMMAS.encode())
+    x = window_dataset(config).batch(np.arange(2))["x"]
+    assert np.array_equal(x, [STEPS.T[:, :3], STEPS.T[:, 3:]])
+    file_of(tmp_path, "\n".join([*ROWS[:3], "", *ROWS[3:]]))
+    with pytest.raises(InputError, match="line 4 is empty, and the rows after it would move"):
+        window_dataset(config)

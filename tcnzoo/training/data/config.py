@@ -155,7 +155,7 @@ class RecordingConfig(Options):
     """One recording and its labels.
 
     Attributes:
-        x: .npy (channels, time).
+        x: .npy (channels, time), or .csv with a line a step.
         y: .npy (time,), the class of each step.
         group: whose it is; None for the name of the file `x`.
     """

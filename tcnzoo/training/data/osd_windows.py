@@ -1,8 +1,8 @@
 """Windows of accelerometer events: OpenSeizureDetector's rolling buffer after each datapoint."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,9 +101,9 @@ def windows_of(
     kept = kept_events(events, config, place, left_out)
     if not kept:
         lost = sentence(left_out.describe())
+        where = f"{place} (left out: {lost})" if lost else place
         raise InputError(
-            f"{place}{f' (left out: {lost})' * bool(lost)} holds no event of a known type with a "
-            f"window of {config.window:g} s"
+            f"{where} holds no event of a known type with a window of {config.window:g} s"
         )
     runs = [one for number, event in enumerate(kept) for one in _numbered(number, event)]
     # As in the files, whatever the order of events and times there.
@@ -130,24 +130,35 @@ def windows_of(
         scale=scaler(config.scale),
         augment=augmenter(config.augment),
         phase=largest_shift(config.augment),
-        facts={
-            "events": len(kept),
-            "users": len({event.user for event in kept}),
-            "runs": len(runs),
-            "datapoints": sum(len(run.rows) for run in runs),
-            "read": {
-                "events": len(left_out.events | set(events)),
-                "datapoints": sum(map(len, events.values())),
-            },
-            "left_out": left_out.describe(),
-            "unseen_seizures": [
-                event.name
-                for number, event in enumerate(kept)
-                if event.is_seizure and number not in seen
-            ],
-        },
+        facts=_facts(events, kept, runs, seen, left_out),
         seconds=SAMPLES / config.sampling_rate,
     )
+
+
+def _facts(
+    events: Mapping[str, list[Row]],
+    kept: Sequence[KeptEvent],
+    runs: Sequence[_Run],
+    seen: set[int],
+    left_out: LeftOut,
+) -> dict[str, Any]:
+    """What is used of the events, and what is not; `seen` are those with a window of a seizure."""
+    return {
+        "events": len(kept),
+        "users": len({event.user for event in kept}),
+        "runs": len(runs),
+        "datapoints": sum(len(run.rows) for run in runs),
+        "read": {
+            "events": len(left_out.events | set(events)),
+            "datapoints": sum(map(len, events.values())),
+        },
+        "left_out": left_out.describe(),
+        "unseen_seizures": [
+            event.name
+            for number, event in enumerate(kept)
+            if event.is_seizure and number not in seen
+        ],
+    }
 
 
 def _numbered(number: int, event: KeptEvent) -> Iterator[_Run]:
