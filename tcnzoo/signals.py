@@ -92,7 +92,7 @@ def _read_csv(path: Path) -> Array:
     values = packed("d")
     for number, cells in table.rows():
         if not values:
-            counting = table.width > 2 and cells == counted
+            counting = table.names is None and table.width > 2 and cells == counted
         elif counting and not all(map(str.isdecimal, cells)):
             raise table.error(1, "it counts the columns; remove this line, or write names into it")
         for place, cell in enumerate(cells, start=1):

@@ -132,6 +132,8 @@ def test_whole_numbers_may_begin_with_0_1_2(tmp_path):
     path = file_of(tmp_path, "0,1,2\n3,4,5\n")
     assert np.array_equal(read_signal(path), [[0, 3], [1, 4], [2, 5]])
     assert np.array_equal(read_signal(file_of(tmp_path, "0,1\n0.5,0.5\n")), [[0, 0.5], [1, 0.5]])
+    path = file_of(tmp_path, "a,b,c\n0,1,2\n0.5,1.5,2.5\n")
+    assert np.array_equal(read_signal(path), [[0, 0.5], [1, 1.5], [2, 2.5]])
 
 
 def test_values_are_rounded_to_float32_once(tmp_path):
