@@ -45,6 +45,7 @@ class Evaluation:
         self._targets: list[Array] = []
         self._outputs: list[Array] = []
         self._events: list[Array] = []
+        self._runs: list[Array] = []
 
     def add(self, batch: Batch, terms: Mapping[str, float], output: Output) -> None:
         """Take a batch, its losses, and the model's neutral output for it.
@@ -71,6 +72,7 @@ class Evaluation:
         self._targets.append(target[rows])
         if "event" in batch and values.ndim == 2:
             self._events.append(batch["event"][rows])
+            self._runs.append(batch.get("run", batch["event"])[rows])
 
     @property
     def is_finite(self) -> bool:
@@ -122,7 +124,9 @@ class Evaluation:
         if not self._events or not self.is_binary:
             return None
         events, positive = np.concatenate(self._events), self.probabilities[:, POSITIVE]
-        return event_scores(events, self.labels, positive, self._seconds)
+        return event_scores(
+            events, self.labels, positive, self._seconds, np.concatenate(self._runs)
+        )
 
     def losses(self) -> dict[str, float]:
         """The mean of each loss over the examples; `loss` is their weighted sum."""

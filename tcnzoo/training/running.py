@@ -23,6 +23,7 @@ from tcnzoo.training.config import TrainConfig, load_config
 from tcnzoo.training.curves import draw_curves
 from tcnzoo.training.data import Dataset, Part, load as load_data
 from tcnzoo.training.data.dataset import Subset, check_labels
+from tcnzoo.training.data.left_out import use_of
 from tcnzoo.training.display import Display
 from tcnzoo.training.evaluating import evaluate
 from tcnzoo.training.freezing import frozen_in
@@ -110,10 +111,12 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
         return _outcome(run, model, progress, {})
     described = {name: part.describe() for name, part in parts.items()}
     run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
+    used = {name: use_of(facts) for name, facts in described.items()}
+    notes = dict.fromkeys(f"data: {text}" for text in used.values() if text)
     run.checkpoints.tidy(upto=progress.step)
     with contextlib.ExitStack() as logs:
         opened = [*open_logs(config.loggers, run.folder, progress.step)]
-        opened += [Display(loop.end, progress.step)] if shown else []
+        opened += [Display(loop.end, progress.step, notes)] if shown else []
         for log in opened:
             logs.callback(log.close)
         loop.logs = opened
@@ -122,7 +125,8 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     _take_best(run, model)
     report = {}
     if "test" in parts:
-        report = write_report(run.folder, evaluated("test"), facts=_facts(config, progress))
+        facts = _facts(config, progress) | ({"data": used["test"]} if used["test"] else {})
+        report = write_report(run.folder, evaluated("test"), facts=facts)
     return _outcome(run, model, progress, report)
 
 
