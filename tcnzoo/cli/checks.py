@@ -188,8 +188,9 @@ def _subject(source: str, overrides: list[str] | None) -> str | Spec:
 
 
 def _preset_length(source: str) -> int | None:
-    """Time steps that a preset is meant for."""
-    return zoo.preset(source).input.length if source in zoo.list_models() else None
+    """Time steps that a model is meant for, where its preset or file says it."""
+    facts = zoo.input_facts(source)
+    return facts.length if facts else None
 
 
 def _sizes(text: str) -> list[int]:
