@@ -1,5 +1,6 @@
 """Options that several commands share, and how their text becomes values."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ import typer
 import yaml
 
 from tcnzoo.backend import canonical, installed_backends
+from tcnzoo.checkpoint import open_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
 from tcnzoo.zoo import load_spec
@@ -69,6 +71,13 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
 def spec_of(source: str, overrides: Sequence[str] | None = None) -> Spec:
     """The spec of a preset, file or directory with `--set` applied."""
     return load_spec(source, **assignments(overrides))
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Open a checkpoint directory, before any framework is imported for it; raises as `load`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # loading will say it
+        open_checkpoint(directory)
 
 
 def chosen_backend(name: str | None) -> str:
