@@ -24,6 +24,7 @@ from tcnzoo.exports import (
     exporter_for,
     get_exporter,
 )
+from tcnzoo.files import check_destination
 from tcnzoo.fold import fold as fold_norms
 from tcnzoo.formats import detect_format, get_format
 from tcnzoo.models import get_weights
@@ -259,6 +260,7 @@ def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
             f"export to {exporter.NAME!r} is written to a name in {exporter.SUFFIX}, "
             f"but got {str(path)!r}"
         )
+    check_destination(path, folder=path.is_dir())
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from tcnzoo.backend import ALIASES
 from tcnzoo.checkpoint import refuse_existing, write_checkpoint
 from tcnzoo.converted import ConversionReport, Converted, Inspection, TensorRow, Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
+from tcnzoo.files import check_destination
 from tcnzoo.lazy import Tensors, facts_of, picked
 from tcnzoo.params import Param, check_weights
 from tcnzoo.specs import Spec
@@ -256,6 +257,7 @@ def _check_destination(path: Path, writer: Format, overwrite: bool) -> None:
             f"format {writer.NAME!r} is written to a name in {_either(writer.SUFFIXES)}, "
             f"but got {str(path)!r}"
         )
+    check_destination(path, folder=not writer.SUFFIXES)
 
 
 def _check_types(weights: Tensors) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import InputError
+from tcnzoo.files import check_destination
 from tcnzoo.tables import Table
 
 SUFFIXES = (".npy", ".csv")
@@ -66,6 +67,7 @@ def check_writable(path: Path | None) -> None:
     """Raise InputError for an output that could not be written, before the work starts."""
     if path is not None:
         _check_suffix(path)
+        check_destination(path)
 
 
 def _check_suffix(path: Path) -> None:

@@ -10,7 +10,15 @@ import typer
 import tcnzoo
 from tcnzoo.cli import console
 from tcnzoo.cli.frameworks import import_backends
-from tcnzoo.cli.options import Checkpoint, Device, Dtype, Json, OneBackend, chosen_backend
+from tcnzoo.cli.options import (
+    Checkpoint,
+    Device,
+    Dtype,
+    Json,
+    OneBackend,
+    check_checkpoint,
+    chosen_backend,
+)
 from tcnzoo.eeg import figure
 from tcnzoo.eeg.detector import Detector, Latency, stream
 from tcnzoo.eeg.event_files import event_row
@@ -21,6 +29,8 @@ from tcnzoo.eeg.preprocess import MODES, Preprocessing, check_signal
 from tcnzoo.eeg.recordings import Recording, read_recording
 from tcnzoo.eeg.scoring import Scores, score
 from tcnzoo.errors import InputError
+from tcnzoo.files import check_destination
+from tcnzoo.needs import check_figure
 from tcnzoo.signals import check_writable, write_signal
 
 _DEFAULTS = PostProcessing()
@@ -75,6 +85,7 @@ def detect(
     after = PostProcessing(tau_on=threshold_on, tau_off=threshold_off)
     _check_outputs(destination, csv_bi, picture)
     check_writable(probabilities)
+    check_checkpoint(checkpoint)
     known = None if truth is None else read_events(truth)
     with console.working(f"reading {source}") as tell:
         recording = read_recording(source)
@@ -116,6 +127,7 @@ def stream_recording(
     as_signal = destination is not None and destination.suffix in (".npy", ".csv")
     check_writable(destination if as_signal else None)
     _check_outputs(None if as_signal else destination, None, None)
+    check_checkpoint(checkpoint)
     with console.working(f"reading {source}") as tell:
         recording = read_recording(source)
         before = Preprocessing(mode="causal")
@@ -151,14 +163,14 @@ def _model(checkpoint: Path, backend: str | None, device: str | None, dtype: str
 
 
 def _check_outputs(events: Path | None, csv_bi: Path | None, picture: Path | None) -> None:
-    """Refuse endings that could not be written, before the work starts."""
+    """Refuse files that could not be written, before the work starts."""
     for path in (events, csv_bi):
         if path is not None:
             check_suffix(path)
+            check_destination(path)
     if csv_bi is not None and csv_bi.suffix.lower() not in (".csv", ".csv_bi"):
         raise InputError(f"CSV_BI is a .csv or .csv_bi file, but got {str(csv_bi)!r}")
-    if picture is not None:
-        figure.check_suffix(picture)
+    check_figure(picture, extra="eeg")
 
 
 def _write(found: Detection, *destinations: Path | None) -> None:

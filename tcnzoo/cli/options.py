@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tcnzoo.backend import canonical, installed_backends
+from tcnzoo.checkpoint import open_checkpoint
 from tcnzoo.documents import parse_yaml
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
@@ -73,6 +74,11 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
 def spec_of(source: str, overrides: Sequence[str] | None = None, *, literal: bool = False) -> Spec:
     """The spec of a preset, file or directory with `--set` applied."""
     return load_spec(source, literal=literal, **assignments(overrides))
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Open a checkpoint directory, before any framework is imported for it; raises as `load`."""
+    open_checkpoint(directory)
 
 
 def chosen_backend(name: str | None) -> str:

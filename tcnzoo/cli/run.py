@@ -22,10 +22,12 @@ from tcnzoo.cli.options import (
     Json,
     OneBackend,
     Signal,
+    check_checkpoint,
     chosen_backend,
 )
 from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError, suggestion
+from tcnzoo.files import check_destination
 
 # A prediction of so few values is printed, not only written.
 FEW = 16
@@ -105,6 +107,7 @@ def stream(
     signals.check_writable(destination)
     if state_out is not None:
         state_files.check_suffix(state_out)
+        check_destination(state_out)
     model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     rows = [signals.read_signal(path) for path in embeddings or ()]
     state = tcnzoo.init_state(model, x.shape[0])
@@ -132,6 +135,7 @@ def _loaded(
 ) -> tuple[Any, Array, bool]:
     """The model, the signal as (batch, channels, time), and whether it is a single recording."""
     name = chosen_backend(backend)
+    check_checkpoint(checkpoint)
     x = signals.read_signal(source)
     import_backends([name])
     with console.working(f"loading {checkpoint} into {name}"):

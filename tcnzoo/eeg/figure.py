@@ -10,18 +10,12 @@ from tcnzoo.checkpoint import replacing
 from tcnzoo.eeg.events import Annotations
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.pipeline import Detection
-from tcnzoo.errors import InputError
+from tcnzoo.needs import check_figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"
 # Points across the picture; a longer signal is drawn as the smallest and largest of each part.
 _COLUMNS = 3000
-
-
-def check_suffix(path: Path) -> None:
-    """Raise InputError for a picture that could not be written, before the work starts."""
-    if path.suffix.lower() != ".png":
-        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
 
 
 def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> None:
@@ -32,10 +26,10 @@ def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> 
         detection: by `detect`.
         truth: drawn beside the events, where it is known.
     Raises:
-        InputError: another ending.
+        InputError: another ending, or a place where nothing can be written.
         BackendMissing: matplotlib is not installed.
     """
-    check_suffix(path)
+    check_figure(path, extra="eeg")
     agg = needed("matplotlib.backends.backend_agg", "drawing")
     figure = needed("matplotlib.figure", "drawing").Figure(
         figsize=(14, 9.5), dpi=110, layout="constrained"

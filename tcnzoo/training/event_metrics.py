@@ -9,6 +9,8 @@ from tcnzoo.arrays import Array
 HOUR = 3600.0
 # Thresholds that are tried for a rate of false alarms.
 GRID = np.linspace(0.0, 1.0, 1001)
+# What `EventScores.summary` may hold.
+EVENT_METRICS = ("event_sensitivity", "event_false_share", "false_alarms_per_hour")
 
 
 @dataclass(frozen=True)

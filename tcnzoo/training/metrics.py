@@ -34,10 +34,7 @@ class Evaluation:
 
     def __init__(self, losses: Sequence[AnyLoss], dataset: Dataset | None = None) -> None:
         """Nothing has come yet; `dataset` names the classes and the seconds of its windows."""
-        targeted = [loss for loss in losses if not isinstance(loss, Term)]
-        self._loss = next((one for one in targeted if takes_classes(one)), None) or next(
-            iter(targeted), None
-        )
+        self._loss = leading_loss(losses)
         self._names = None if dataset is None else dataset.classes
         self._seconds: float | None = getattr(_whole(dataset), "seconds", None)
         self._sums: dict[str, float] = {}
@@ -149,6 +146,13 @@ class Evaluation:
         if isinstance(self._loss, Bce | Focal):
             return found | multilabel(target, output)
         return found | regression(target, output)
+
+
+def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
+    """The loss that says what targets are: the first of classes, else the first with a target."""
+    targeted = [loss for loss in losses if not isinstance(loss, Term)]
+    classes = [loss for loss in targeted if takes_classes(loss)]
+    return next(iter([*classes, *targeted]), None)
 
 
 def _chosen(output: Output, name: str | None) -> Array:
