@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import replacing
-from tcnzoo.eeg.events import Annotations
+from tcnzoo.eeg.annotations import Annotations
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.pipeline import Detection
 from tcnzoo.errors import InputError
@@ -22,6 +22,11 @@ def check_suffix(path: Path) -> None:
     """Raise InputError for a picture that could not be written, before the work starts."""
     if path.suffix.lower() != ".png":
         raise InputError(f"a figure is a .png file, but got {str(path)!r}")
+
+
+def check_drawing() -> None:
+    """Raise BackendMissing where nothing could be drawn, before the work starts."""
+    needed("matplotlib.backends.backend_agg", "drawing")
 
 
 def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> None:
