@@ -12,15 +12,15 @@ from tests.compare import assert_refused
 KINDS = ["eventType", "trial_type", ".csv", ".csv_bi", ".json"]
 # SzCORE's with its refinements, all of NEDC's, and the word; any case, blanks around them.
 SEIZURES = [
-    *("sz", "SZ", "sz_foc_ia", "sz_gen_m_tonicClonic", "Sz_Foc_A_nm ", " sz_uo"),
+    *("sz", "SZ", "sz_foc_ia", "sz_gen_m_tonicClonic", "Sz_Foc_A_nm ", " sz_uo", "sz-2", "sz 3"),
     *("seiz", "fnsz", "gnsz", "spsz", "cpsz", "absz", "tnsz", "cnsz", "tcsz", "atsz", "mysz"),
-    *("FNSZ", "seizure", "Seizure", "SEIZ "),
+    *("FNSZ", "seizure", "Seizure", "SEIZ ", "sz1"),
 ]
 # NEDC's artefacts and non-epileptic seizure, an impedance check, stimuli, discharges, nothing.
 OTHERS = [
     *("eyem", "chew", "shiv", "musc", "elpp", "elst", "elec", "artf", "calb", "intr", "slow"),
     *("spsw", "gped", "pled", "eybl", "nesz", "NESZ", "impd", "stimulus", "response", "n/a"),
-    *("seizure-free", "no seizure", "pre_sz", "button"),
+    *("seizure-free", "no seizure", "pre_sz", "szum", "button"),
 ]
 FAULTY = [("n/a", 1), (-5, 0), (9000, 1), (3, -2), ("soon", "later"), ("nan", "inf"), (1, "n/a")]
 
@@ -250,6 +250,12 @@ def test_what_lies_inside_counts(event, kept, sentence):
     assert found.notes == (sentence,) == tuple(str(warning.message) for warning in seen)
     assert (found.duration, found.name) == (3600.0, "night")
     assert within(found, 3600.0) == found
+
+
+def test_a_seizure_without_end_is_cut_at_the_end():
+    with pytest.warns(UserWarning, match=r"\(10 to 1e\+308 s\), of which only"):
+        found = within(Annotations((Event(10.0, 1e308),)), 60.0)
+    assert found.spans == [(10.0, 60.0)]
 
 
 def test_an_end_within_a_tenth_of_a_second_needs_no_note():

@@ -24,11 +24,11 @@ _FILES: dict[str, tuple[Reader, Writer]] = {
 def read_events(path: Path, seizures: Iterable[str] = ()) -> Annotations:
     """Read the seizures of a .tsv (BIDS, SzCORE), .csv or .csv_bi (NEDC), or .json.
 
-    Labels of seizures are `sz` and all that begins with it (SzCORE), `seiz`, `fnsz`, `gnsz`,
-    `spsz`, `cpsz`, `absz`, `tnsz`, `cnsz`, `tcsz`, `atsz` and `mysz` (NEDC), and `seizure`, in any
-    case. Other events are left out whatever their times are; a warning and `left_out` count them,
-    but for `bckg`. Of a seizure that begins before the recording, what lies after 0 s is taken,
-    with a warning.
+    Labels of seizures are `sz`, alone or refined as in `sz_foc_ia` (SzCORE), `seiz`, `fnsz`,
+    `gnsz`, `spsz`, `cpsz`, `absz`, `tnsz`, `cnsz`, `tcsz`, `atsz` and `mysz` (NEDC), and `seizure`,
+    in any case. Other events are left out whatever their times are; a warning and `left_out` count
+    them, but for `bckg`. Of a seizure that begins before the recording, what lies after 0 s is
+    taken, with a warning.
 
     Args:
         path: of the file.

@@ -25,12 +25,13 @@ def is_seizure(label: str, also: frozenset[str] = frozenset()) -> bool:
         label: as it stands in a file.
         also: further names, by `checked_names`.
     Source:
-        SzCORE's `sz` and all that begins with it (Dan et al. 2024, arXiv:2402.13005; epilepsy2bids
-        0.0.7); NEDC's labels by supplementary table 1 of Hermes, Pal Attia et al. 2025,
-        doi:10.1038/s41597-025-05791-2.
+        SzCORE's `sz`, alone or with what refines it (`sz_foc_ia`), but no word that begins with
+        these letters: Dan et al. 2024, arXiv:2402.13005, and epilepsy2bids 0.0.7. NEDC's labels:
+        supplementary table 1 of Hermes, Pal Attia et al. 2025, doi:10.1038/s41597-025-05791-2.
     """
     name = normal(label)
-    return name.startswith(SEIZURE) or name in _NEDC or name == _WORD or name in also
+    refined = name.startswith(SEIZURE) and not name[len(SEIZURE) :][:1].isalpha()
+    return refined or name in _NEDC or name == _WORD or name in also
 
 
 def kind_of(label: str) -> str:

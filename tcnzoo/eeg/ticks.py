@@ -9,8 +9,9 @@ Span = tuple[int, int]
 
 
 def to_ticks(seconds: float) -> int:
-    """The tick that is nearest to a time in s."""
-    return round(seconds * TICKS)
+    """The tick that is nearest to a time in s, of any size; halves are rounded up."""
+    above, below = float(seconds).as_integer_ratio()
+    return (2 * above * TICKS + below) // (2 * below)
 
 
 def to_seconds(ticks: int) -> float:
