@@ -80,12 +80,10 @@ def test_the_truth_is_told(place, command):
     report = json.loads(done.stdout)
     assert report["truth"] == {"seizures": 1, "left_out": {"impd": 1, "ictal": 1}, "notes": []}
     assert report["scores"]["event"]["references"] == 1.0
-    assert "left out: 'impd' (1), 'ictal' (1); --seizure-label" in done.stderr
+    assert "are left out: 'impd' (1), 'ictal' (1); to count a label as a seizure" in done.stderr
     done = run("detect", *command, "--truth", truth, "--seizure-label", "Ictal", "--json")
     report = json.loads(done.stdout)
-    note = (
-        "the truth has 1 event (35 to 44 s), of which only what lies before the end at 40 s counts"
-    )
+    note = "the truth: 1 event cut at the end of the recording (40 s): 35 to 44 s"
     assert report["truth"] == {"seizures": 2, "left_out": {"impd": 1}, "notes": [note]}
     assert report["scores"]["sample"]["references"] == 16.0
     assert f"warning: {note}" in done.stderr

@@ -101,12 +101,12 @@ def test_an_offset_that_comes_later_makes_no_wave(rate):
 def test_origin_names_what_an_offset_makes_too_small(rate):
     x = eeg(rate, 60.0)
     plain = prepared(x, rate, "origin")
-    sentence = "which the mode 'origin' takes for a step, so that their EEG comes out at another"
+    sentence = "the offsets of the electrodes in the recording change the scale of the EEG, since"
     with pytest.warns(UserWarning, match=sentence) as seen:
         found = prepared(x + OFFSETS, rate, "origin")
     late = slice(plain.shape[1] // 2, None)
     sizes = found[:, late].std(1) / plain[:, late].std(1)
-    told = dict(re.findall(r"(\w) at ([\d.e-]+) \(", str(seen[0].message)))
+    told = dict(re.findall(r"(\w) has ([\d.e-]+) of its size", str(seen[0].message)))
     assert list(told) == ["b", "a"]
     for name, size in told.items():
         # Told to two digits; 60 s hold a little of what is clipped.
@@ -117,7 +117,7 @@ def test_origin_names_what_an_offset_makes_too_small(rate):
 def test_origin_names_a_drift_that_fourier_resampling_takes_for_a_step(rate):
     x = eeg(rate, 60.0)
     x[0] += np.linspace(0.0, 2e4, x.shape[1])
-    with pytest.warns(UserWarning, match=r"a at 0\.\d+ \(\d+ to [\d,]+ uV\); the modes"):
+    with pytest.warns(UserWarning, match=r": a has 0\.\d+ of its size \(-?\d+ uV at the start"):
         prepared(x, rate, "origin")
 
 

@@ -38,7 +38,7 @@ def by_the_origin(x, rate, filtered):
 
 # Transfer functions of order 6 with poles near 1 lose about 5 digits, which sections do not.
 @pytest.mark.parametrize("rate", [256.0, 200.0, 400.0])
-@pytest.mark.filterwarnings("ignore:the recording has (200 Hz|channels that do not begin)")
+@pytest.mark.filterwarnings("ignore:the (recording has 200 Hz|offsets of the electrodes)")
 def test_origin_is_one_pass_of_the_origins_filters(rate):
     found = prepare(recording(rate))
     expected = by_the_origin(recording(rate).signal, rate, scipy_signal.lfilter)

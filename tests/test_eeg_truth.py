@@ -65,7 +65,7 @@ def test_labels_of_seizures(tmp_path, kind, label):
 def test_other_labels_are_left_out_and_counted(tmp_path, kind):
     rows = [(10 * place, 5, label) for place, label in enumerate([*OTHERS, "eyem", "EyeM "])]
     path = written(tmp_path, kind, [(0, 90, "Bckg"), *rows, (1000, 60, "sz_foc_ia_nm")])
-    with pytest.warns(UserWarning, match="are not labelled as seizures and are left out: 'eyem'"):
+    with pytest.warns(UserWarning, match="not labelled as seizures are left out: 'eyem'"):
         found = read_events(path)
     assert spans(found) == [(1000.0, 1060.0)]
     expected = dict.fromkeys(OTHERS, 1) | {"eyem": 3, "nesz": 2}
@@ -81,9 +81,9 @@ def test_a_warning_names_the_file_the_labels_and_the_option(tmp_path):
     (warning,) = seen
     shown = ", ".join(f"'mark {place}' (1)" for place in (0, 1, 2, 3, 4, 5, 6, 8, 9))
     assert str(warning.message) == (
-        f"{str(path)!r} has events that are not labelled as seizures and are left out: 'mark 7' "
-        f"(2), {shown} and 2 labels more; --seizure-label (in Python: `seizures`) adds labels "
-        "that are"
+        f"{str(path)!r}: events that are not labelled as seizures are left out: 'mark 7' (2), "
+        f"{shown} and 2 more labels; to count a label as a seizure, use --seizure-label (in "
+        "Python: seizures=[...])"
     )
 
 
@@ -98,14 +98,14 @@ def test_further_labels_may_stand_for_seizures(tmp_path, kind):
 @pytest.mark.parametrize(
     "names, sentence",
     [
-        ("ictal", "labels of seizures must be a list of names, but are 'ictal'"),
+        ("ictal", "seizures must be a list of labels, but is the text 'ictal'"),
         (
             ["BCKG "],
-            "a label of seizures must be a name, and not that of the background, but is 'bckg'",
+            "a seizure label must not be blank or the label of the background, but is 'bckg'",
         ),
         (
             [" "],
-            "a label of seizures must be a name, and not that of the background, but is ''",
+            "a seizure label must not be blank or the label of the background, but is ''",
         ),
     ],
 )
@@ -117,7 +117,7 @@ def test_labels_that_cannot_be(tmp_path, names, sentence):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("times", FAULTY, ids=str)
 @pytest.mark.parametrize("label", ["button", "bckg"])
-@pytest.mark.filterwarnings("ignore:.* are not labelled as seizures")
+@pytest.mark.filterwarnings("ignore:.* not labelled as seizures")
 def test_what_is_no_seizure_never_refuses_a_file(tmp_path, kind, times, label):
     found = read_events(written(tmp_path, kind, [(*times, label), (100, 60, "sz")]))
     assert spans(found) == [(100.0, 160.0)]
@@ -133,15 +133,14 @@ def test_a_confidence_of_what_is_no_seizure_does_not_matter(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_a_seizure_that_had_begun_before_the_rest_counts(tmp_path, kind):
     path = written(tmp_path, kind, [(-5, 20, "sz"), (-90, 60, "sz"), (50, 5, "sz")])
-    with pytest.warns(UserWarning, match="has 1 seizure") as seen:
+    with pytest.warns(UserWarning, match="1 seizure") as seen:
         found = read_events(path)
     assert spans(found) == [(0.0, 15.0), (50.0, 55.0)]
     assert found.notes == tuple(str(warning.message) for warning in seen)
     assert found.notes == (
-        f"{str(path)!r} has 1 seizure (-5 to 15 s), of which only what lies after the beginning at "
-        "0 s counts",
-        f"{str(path)!r} has 1 seizure (-90 to -30 s), which ends before the recording begins and "
-        "is left out",
+        f"{str(path)!r}: 1 seizure cut at the start of the recording (0 s): -5 to 15 s",
+        f"{str(path)!r}: 1 seizure left out, since the end is before the recording starts: "
+        "-90 to -30 s",
     )
 
 
@@ -152,7 +151,7 @@ def test_a_seizure_without_times_is_refused_by_its_name(tmp_path, kind, what, pl
     row = [100, 60, "cpsz"]
     row[place] = what
     path = written(tmp_path, kind, [(1, 2, "sz"), row])
-    sentence = rf"of the seizure 'cpsz' is '{what}', so it cannot be scored; write when it begins"
+    sentence = rf"of the seizure 'cpsz' is '{what}', so it cannot be scored; write \w+ and \w+ as"
     with pytest.raises(InputError, match=sentence) as refused:
         read_events(path)
     assert str(path) in str(refused.value)
@@ -226,25 +225,24 @@ INSIDE = Event(10.0, 20.0)
         (
             Event(3590.0, 3650.0, 0.5, "sz_foc", "T3"),
             [Event(3590.0, 3600.0, 0.5, "sz_foc", "T3")],
-            "the truth has 1 event (3590 to 3650 s), of which only what lies before the end at "
-            "3600 s counts",
+            "the truth: 1 event cut at the end of the recording (3600 s): 3590 to 3650 s",
         ),
         (
             Event(3600.0, 3650.0),
             [],
-            "the truth has 1 event (3600 to 3650 s), which lies after the end at 3600 s and is "
-            "left out",
+            "the truth: 1 event left out, since the start is after the end of the recording "
+            "(3600 s): 3600 to 3650 s",
         ),
         (
             Event(30.0, 30.0),
             [],
-            "the truth has 1 event (30 to 30 s), which lasts no time and is left out",
+            "the truth: 1 event left out, since the duration is 0 s: 30 to 30 s",
         ),
     ],
     ids=["past the end", "after the end", "no time"],
 )
 def test_what_lies_inside_counts(event, kept, sentence):
-    with pytest.warns(UserWarning, match="the truth has 1 event") as seen:
+    with pytest.warns(UserWarning, match="the truth: 1 event") as seen:
         found = within(Annotations((INSIDE, event), name="night"), 3600.0)
     assert found.events == (INSIDE, *kept)
     assert found.notes == (sentence,) == tuple(str(warning.message) for warning in seen)
@@ -253,7 +251,9 @@ def test_what_lies_inside_counts(event, kept, sentence):
 
 
 def test_a_seizure_without_end_is_cut_at_the_end():
-    with pytest.warns(UserWarning, match=r"\(10 to 1e\+308 s\), of which only"):
+    with pytest.warns(
+        UserWarning, match=r"1 event cut at the end of the recording \(60 s\): 10 to 1e\+308 s"
+    ):
         found = within(Annotations((Event(10.0, 1e308),)), 60.0)
     assert found.spans == [(10.0, 60.0)]
 
@@ -264,6 +264,6 @@ def test_an_end_within_a_tenth_of_a_second_needs_no_note():
 
 
 def test_the_truth_of_another_recording_is_named():
-    sentence = "the truth is of a recording of 1800 s, but this one lasts 3600 s"
+    sentence = "the truth belongs to a recording of 1800 s, but this one lasts 3600 s"
     with pytest.warns(UserWarning, match=sentence):
         assert within(Annotations((INSIDE,), 1800.0), 3600.0).notes == (sentence,)

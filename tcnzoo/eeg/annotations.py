@@ -99,8 +99,8 @@ def _check_duration(seconds: float) -> None:
 def within(annotations: Annotations, duration: float, side: str = "the truth") -> Annotations:
     """The events with what lies inside of a recording, to be scored.
 
-    An event that goes on past the end is cut there. One that lies outside, or lasts no time, is
-    left out. Both are told in a warning and in the notes.
+    An event that goes on past the end is cut there. One that lies outside, or has a duration of 0,
+    is left out. Each becomes a warning and a note.
 
     Args:
         annotations: events on the recording's clock.
@@ -128,17 +128,20 @@ def within(annotations: Annotations, duration: float, side: str = "the truth") -
         else:
             inside.append(event)
     notes = [
-        f"{side} has {listed_spans([(one.start, one.stop) for one in some], 'event')}, {what}"
+        counted_spans(side, "event", what, [(one.start, one.stop) for one in some])
         for some, what in (
-            (cut, f"of which only what lies before the end at {duration:g} s counts"),
-            (outside, f"which lies after the end at {duration:g} s and is left out"),
-            (instants, "which lasts no time and is left out"),
+            (cut, f"cut at the end of the recording ({duration:g} s)"),
+            (
+                outside,
+                f"left out, since the start is after the end of the recording ({duration:g} s)",
+            ),
+            (instants, "left out, since the duration is 0 s"),
         )
         if some
     ]
     if annotations.duration is not None and abs(annotations.duration - duration) > 1.0:
         notes.append(
-            f"{side} is of a recording of {annotations.duration:g} s, but this one lasts "
+            f"{side} belongs to a recording of {annotations.duration:g} s, but this one lasts "
             f"{duration:g} s"
         )
     for note in notes:
@@ -148,11 +151,11 @@ def within(annotations: Annotations, duration: float, side: str = "the truth") -
     )
 
 
-def listed_spans(spans: Sequence[tuple[float, float]], noun: str) -> str:
-    """How many spans, and the first of them, in s."""
+def counted_spans(side: str, noun: str, what: str, spans: Sequence[tuple[float, float]]) -> str:
+    """A sentence on what was done to some spans, with their number and the first of them."""
     shown = ", ".join(f"{start:g} to {stop:g} s" for start, stop in spans[:_LISTED])
     more = f" and {len(spans) - _LISTED} more" if len(spans) > _LISTED else ""
-    return f"{len(spans)} {noun}{'' if len(spans) == 1 else 's'} ({shown}{more})"
+    return f"{side}: {len(spans)} {noun}{'' if len(spans) == 1 else 's'} {what}: {shown}{more}"
 
 
 def ordered(events: Sequence[Event]) -> tuple[Event, ...]:

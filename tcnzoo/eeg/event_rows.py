@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tcnzoo.eeg.annotations import Annotations, Event, listed_spans, ordered
+from tcnzoo.eeg.annotations import Annotations, Event, counted_spans, ordered
 from tcnzoo.eeg.labels import is_background, is_seizure, kind_of, normal
 from tcnzoo.errors import InputError
 
@@ -68,10 +68,10 @@ def collected(rows: Iterable[Row], also: frozenset[str], where: str) -> Annotati
         events.append(_event(row, start, stop))
     left_out = tuple(pair for name, pair in others.items() if not is_background(name))
     notes = tuple(
-        f"{where} has {listed_spans(some, 'seizure')}, {what}"
+        counted_spans(where, "seizure", what, some)
         for some, what in (
-            (cut, "of which only what lies after the beginning at 0 s counts"),
-            (outside, "which ends before the recording begins and is left out"),
+            (cut, "cut at the start of the recording (0 s)"),
+            (outside, "left out, since the end is before the recording starts"),
         )
         if some
     )
@@ -103,7 +103,8 @@ def _times(row: Row) -> tuple[float, float]:
         if absent(value):
             raise InputError(
                 f"{row.where}: the {what} of the seizure {row.label.strip()!r} is {value!r}, so it "
-                "cannot be scored; write when it begins and ends, or take the line out"
+                f"cannot be scored; write {row.start_name} and {row.end_name} as numbers, or "
+                "remove the event"
             )
     start = number(row.start, row.start_name, row.where)
     end = number(row.end, row.end_name, row.where)
@@ -126,8 +127,8 @@ def _on_labels(left_out: tuple[tuple[str, int], ...], where: str) -> list[str]:
         return []
     often = sorted(left_out, key=lambda pair: -pair[1])
     shown = ", ".join(f"{name!r} ({count:,})" for name, count in often[:_LISTED])
-    more = f" and {len(often) - _LISTED} labels more" if len(often) > _LISTED else ""
+    more = f" and {len(often) - _LISTED} more labels" if len(often) > _LISTED else ""
     return [
-        f"{where} has events that are not labelled as seizures and are left out: {shown}{more}; "
-        "--seizure-label (in Python: `seizures`) adds labels that are"
+        f"{where}: events that are not labelled as seizures are left out: {shown}{more}; to count "
+        "a label as a seizure, use --seizure-label (in Python: seizures=[...])"
     ]

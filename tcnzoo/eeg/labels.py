@@ -45,16 +45,16 @@ def is_background(label: str) -> bool:
 
 
 def checked_names(names: Iterable[str]) -> frozenset[str]:
-    """Further names of seizures, as they are compared.
+    """Further labels of seizures, as they are compared.
 
     Raises:
         InputError: one text instead of a list of names, a blank name, or that of the background.
     """
     if isinstance(names, str):
-        raise InputError(f"labels of seizures must be a list of names, but are {names!r}")
+        raise InputError(f"seizures must be a list of labels, but is the text {names!r}")
     known = frozenset(normal(name) for name in names)
     for name in known & {"", BACKGROUND}:
         raise InputError(
-            f"a label of seizures must be a name, and not that of the background, but is {name!r}"
+            f"a seizure label must not be blank or the label of the background, but is {name!r}"
         )
     return known

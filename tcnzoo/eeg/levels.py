@@ -1,4 +1,4 @@
-"""Electrodes stand at levels of their own, tens of mV in DC-coupled amplifiers."""
+"""Constant offsets of electrodes, tens of mV in DC-coupled amplifiers."""
 
 import numpy as np
 
@@ -6,12 +6,11 @@ from tcnzoo.arrays import Array
 
 
 class Levels:
-    """Takes from each channel its first sample, so that what follows begins in a steady state.
+    """Subtracts the first sample of each channel, so that filters start in the steady state.
 
-    A filter from rest that gets x - x[0] gives what it would give for x if it had seen x[0] for
-    ever before, but for its answer to that constant, which a band-pass does not let through.
-    A sample that is NaN or infinite counts as the last good one of its channel, or as the first
-    good one where none came before.
+    A band-pass that starts from rest on x - x[0] returns what it would return on x after an
+    infinite past of x[0]. A sample that is NaN or infinite counts as the last finite one of its
+    channel, or as the first finite one where none came before.
     """
 
     def __init__(self, channels: int) -> None:
@@ -20,7 +19,7 @@ class Levels:
         self._last = np.zeros((channels, 1))
 
     def push(self, chunk: Array) -> Array:
-        """(channels, time) of any kind -> the same in float64, finite, from the level on."""
+        """(channels, time), uV -> float64, finite, minus the first sample of each channel."""
         x = np.asarray(chunk, dtype=np.float64)
         if x.shape[1] == 0:
             return x

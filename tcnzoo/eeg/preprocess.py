@@ -25,8 +25,8 @@ def prepare(recording: Recording, settings: Preprocessing | None = None) -> Arra
 
     Samples that are NaN or infinite are replaced before the filter, which would spread them over
     all that follows: by 0 uV in the mode `origin`, else by the last good sample of their channel. A
-    warning names the channels. Another one names those that `origin` gets too small, since they do
-    not begin at 0 uV.
+    warning names the channels. Another one names those whose offsets change their scale in
+    `origin`.
 
     Args:
         recording: in uV, at any rate; its channels are taken as they come.
@@ -141,28 +141,29 @@ def _edges(x: Array, rate: float) -> Array:
 def _warn_of_levels(
     recording: Recording, settings: Preprocessing, levels: Array, filtered: Array
 ) -> None:
-    """Warn of channels in which the answer to their levels changes the deviation.
+    """Warn of channels whose deviation is changed by the filters' response to their levels.
 
-    The answer is that of the filters to a straight line between the levels at both ends, which is
-    a step at the beginning, and in Fourier resampling one at the end.
+    That is the response to a straight line between the levels at both ends: a step at the start,
+    and in Fourier resampling another one where the end meets the start.
     """
     steps = recording.signal.shape[1]
     lines = np.stack([np.linspace(1.0, 0.0, steps), np.linspace(0.0, 1.0, steps)])
-    answers = _filtered(
+    responses = _filtered(
         _resampled(lines, recording.sampling_rate, settings.sampling_rate), settings
     )
     wrong = []
     for name, level, channel in zip(recording.names, levels, filtered, strict=True):
-        size = float((channel - level @ answers).std() / channel.std())
+        size = float((channel - level @ responses).std() / channel.std())
         if abs(size - 1.0) > _TOLERATED:
-            wrong.append((size, f"{name} at {size:.2g} ({level[0]:,.0f} to {level[1]:,.0f} uV)"))
+            offsets = f"{level[0]:,.0f} uV at the start and {level[1]:,.0f} uV at the end"
+            wrong.append((size, f"{name} has {size:.2g} of its size ({offsets})"))
     if wrong:
         worst = ", ".join(text for _, text in sorted(wrong)[:_LISTED])
         more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         warnings.warn(
-            f"{recording.where} has channels that do not begin and end at 0 uV, which the mode "
-            f"'origin' takes for a step, so that their EEG comes out at another size: {worst}"
-            f"{more}; the modes 'causal' and 'zero-phase' begin at the first sample",
+            f"the offsets of the electrodes in {recording.where} change the scale of the EEG, "
+            f"since preprocessing 'origin' starts its filters at 0 uV: {worst}{more}; 'causal' and "
+            "'zero-phase' start at the first sample",
             stacklevel=3,
         )
 
