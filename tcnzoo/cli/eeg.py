@@ -20,14 +20,15 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.eeg import figure
+from tcnzoo.eeg.annotations import Annotations, Event, within
 from tcnzoo.eeg.detector import Detector, Latency, stream
 from tcnzoo.eeg.event_files import event_row
-from tcnzoo.eeg.events import Event, check_suffix, read_events, write_events
+from tcnzoo.eeg.events import check_suffix, read_events, write_events
 from tcnzoo.eeg.pipeline import Detection, detect as run_detect, preprocessing_for
 from tcnzoo.eeg.postprocess import PostProcessing
 from tcnzoo.eeg.preprocess import MODES, Preprocessing, check_signal
 from tcnzoo.eeg.recordings import Recording, read_recording
-from tcnzoo.eeg.scoring import Scores, score
+from tcnzoo.eeg.scoring import Scores, check_scorer, score
 from tcnzoo.errors import InputError
 from tcnzoo.files import check_destination
 from tcnzoo.needs import check_figure
@@ -38,6 +39,15 @@ _DEFAULTS = PostProcessing()
 Source = Annotated[Path, typer.Argument(help="The recording, .edf, .bdf or .fif.")]
 Truth = Annotated[
     Path | None, typer.Option("--truth", help="Known events to score against: .tsv, .csv, .json.")
+]
+SeizureLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--seizure-label",
+        metavar="NAME",
+        help="A label of --truth that stands for seizures besides sz*, seizure and NEDC's; may be "
+        "given several times.",
+    ),
 ]
 Output = Annotated[
     Path | None, typer.Option("--output", help="Events to write: .tsv (BIDS), .csv or .json.")
@@ -68,6 +78,7 @@ def detect(
     checkpoint: Checkpoint,
     source: Source,
     truth: Truth = None,
+    seizure_labels: SeizureLabels = None,
     destination: Output = None,
     csv_bi: CsvBi = None,
     picture: Picture = None,
@@ -86,9 +97,10 @@ def detect(
     _check_outputs(destination, csv_bi, picture)
     check_writable(probabilities)
     check_checkpoint(checkpoint)
-    known = None if truth is None else read_events(truth)
+    known = _truth(truth, seizure_labels or [])
     with console.working(f"reading {source}") as tell:
         recording = read_recording(source)
+        known = None if known is None else within(known, recording.duration)
         tell("loading the model")
         model = _model(checkpoint, backend, device, dtype)
         mode = preprocessing or preprocessing_for(model).mode
@@ -96,15 +108,20 @@ def detect(
         begin = time.perf_counter()
         found = run_detect(model, recording, preprocessing=before, postprocessing=after, say=tell)
         seconds = time.perf_counter() - begin
+    # Before anything is written, so that what cannot be scored leaves no file behind.
+    scores = None if known is None else score(known, found.annotations, recording.duration)
     _write(found, destination, csv_bi)
     if probabilities is not None:
         write_signal(probabilities, found.probabilities)
     if picture is not None:
         figure.draw(picture, found, known)
-    scores = None if known is None else score(known, found.annotations, recording.duration)
     files = [destination, csv_bi, picture, probabilities]
     report = _report(model, recording, found.events, seconds, files)
-    report |= {"preprocessing": mode, "scores": None if scores is None else scores.to_dict()}
+    report |= {
+        "preprocessing": mode,
+        "truth": None if known is None else _known(known),
+        "scores": None if scores is None else scores.to_dict(),
+    }
     _tell(report, found.events, scores, as_json)
 
 
@@ -153,6 +170,25 @@ def stream_recording(
     report = _report(model, recording, tuple(events), seconds, [destination])
     report |= {"chunks": len(pieces) - 1, "latency": _latency(detector.latency)}
     _tell(report, tuple(events), None, as_json)
+
+
+def _truth(path: Path | None, labels: list[str]) -> Annotations | None:
+    """The known events, once it is certain that they can be scored."""
+    if path is None:
+        if labels:
+            raise InputError("--seizure-label is for the labels of --truth, which is missing")
+        return None
+    check_scorer()
+    return read_events(path, labels)
+
+
+def _known(truth: Annotations) -> dict[str, Any]:
+    """What was taken for the truth, and what was not."""
+    return {
+        "seizures": len(truth.spans),
+        "left_out": dict(truth.left_out),
+        "notes": list(truth.notes),
+    }
 
 
 def _model(checkpoint: Path, backend: str | None, device: str | None, dtype: str | None) -> Any:
@@ -239,6 +275,8 @@ def _facts(report: dict[str, Any]) -> dict[str, str]:
     }
     if "preprocessing" in report:
         lines["preprocessing"] = report["preprocessing"]
+    if report.get("truth") is not None:
+        lines["truth"] = _truth_line(report["truth"])
     if "latency" in report:
         latency = report["latency"]
         lines["latency"] = (
@@ -247,6 +285,14 @@ def _facts(report: dict[str, Any]) -> dict[str, str]:
             f"the model, {latency['preprocessing'] * 1000:.0f} ms before it"
         )
     return lines | ({"files": ", ".join(report["files"])} if report["files"] else {})
+
+
+def _truth_line(truth: dict[str, Any]) -> str:
+    """How many seizures the truth has, and which labels of it are none."""
+    count = truth["seizures"]
+    line = f"{count} seizure{'' if count == 1 else 's'}"
+    others = ", ".join(f"{name} ({number:,})" for name, number in truth["left_out"].items())
+    return f"{line}; not seizures: {others}" if others else line
 
 
 def _show_scores(scores: Scores) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import replacing
-from tcnzoo.eeg.events import Annotations
+from tcnzoo.eeg.annotations import Annotations
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.pipeline import Detection
 from tcnzoo.needs import check_figure

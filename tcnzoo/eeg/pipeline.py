@@ -8,7 +8,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import handle_of
-from tcnzoo.eeg.events import Annotations, Event
+from tcnzoo.eeg.annotations import Annotations, Event
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
 from tcnzoo.eeg.postprocess import PostProcessing, postprocess
 from tcnzoo.eeg.preprocess import Preprocessing, prepare
