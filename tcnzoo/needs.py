@@ -1,7 +1,6 @@
 """Packages of the extras, imported when they are first used."""
 
 import importlib
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -45,5 +44,4 @@ def check_figure(path: Path | None, *, extra: str = "plot") -> None:
     if path.suffix.lower() != ".png":
         raise InputError(f"a figure is a .png file, but got {str(path)!r}")
     check_destination(path)
-    if importlib.util.find_spec("matplotlib") is None:
-        needed("matplotlib", "a figure", extra=extra)
+    needed("matplotlib.backends.backend_agg", "a figure", extra=extra)

@@ -1,6 +1,5 @@
 """Names, files and destinations that are wrong are refused before any framework is imported."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -103,12 +102,18 @@ def test_a_place_that_cannot_be_written_is_named(folder, monkeypatch, args, sent
     assert sentence in " ".join(result.stderr.split())
 
 
+class _Without:
+    """An import system that does not find matplotlib."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "matplotlib":
+            raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
+
+
 def test_a_figure_without_its_package_is_refused_before_anything_is_measured(folder, monkeypatch):
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name == "matplotlib" else found(name)
-    )
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in [one for one in sys.modules if one.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [_Without(), *sys.meta_path])
     monkeypatch.chdir(folder)
     result = CliRunner().invoke(app, ["compare", "tcn-base", "--figure", "x.png"])
     assert result.exit_code == 2
