@@ -19,7 +19,6 @@ from tcnzoo.errors import InputError
 
 BACKGROUND = "bckg"
 NOTHING = "n/a"
-_DATE = "%Y-%m-%d %H:%M:%S"
 # In the order of epilepsy2bids, the library of SzCORE.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _KIND = ("eventType", "trial_type")
@@ -35,7 +34,9 @@ def write_tsv(annotations: Annotations) -> str:
         BIDS, events files; Dan et al. 2024, arXiv:2402.13005 (SzCORE), with HED-SCORE's labels.
     """
     total = known_duration(annotations)
-    when = NOTHING if annotations.start is None else annotations.start.strftime(_DATE)
+    start = annotations.start
+    # isoformat adds microseconds where there are any.
+    when = NOTHING if start is None else start.replace(tzinfo=None).isoformat(sep=" ")
     lines = [
         (
             *(_plain(event.start), _plain(event.duration), event.label, _plain(event.confidence)),
