@@ -124,7 +124,7 @@ def _times(header: EdfHeader) -> tuple[list[float | None], list[Text]]:
     if header.discontinuous and None in stamps:
         raise InputError(
             f"{header.where} calls itself discontinuous, but its record {stamps.index(None) + 1} "
-            "has no time stamp, so that nobody knows where its gaps are"
+            "has no time stamp, so its gaps are unknown"
         )
     return stamps, texts
 

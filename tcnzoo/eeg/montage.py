@@ -47,10 +47,10 @@ def channel(name: str, wanted: Sequence[str]) -> Channel:
 
     Any word behind an electrode is its reference: `POL Fp1-CPz` -> FP1 against CPZ.
     """
-    bare = _bare(name)
+    bare = _COUNT.sub("", _bare(name))
     if SYNONYMS.get(bare, bare) in wanted:
         return Channel(SYNONYMS.get(bare, bare), "")
-    pair = _PAIR.match(_COUNT.sub("", bare))
+    pair = _PAIR.match(bare)
     if pair is not None:
         first = SYNONYMS.get(pair[1], pair[1])
         if first in wanted or _SCALP.match(first):
