@@ -16,6 +16,8 @@ _EDF_AS_WELL = ".rec"
 EDF_SUFFIXES = (*KINDS, _EDF_AS_WELL)
 _ANNOTATIONS = ("edf annotations", "bdf annotations")
 _FIXED = 256
+# Of a record, in s; outside of this the field is damaged.
+_SHORTEST, _LONGEST = 1e-6, 1e8
 # Bytes of each signal's fields: label, transducer, unit, the lower and upper physical limit, the
 # lower and upper digital limit, prefiltering, samples in a record, reserved.
 _FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)
@@ -164,7 +166,7 @@ def _records(path: Path, fixed: bytes, there: int, each: int) -> int:
     if there < records * each:
         raise InputError(
             f"{str(path)!r} is cut short: its header promises {records} records of {each:,} bytes, "
-            f"but there are {there / each:.1f}"
+            f"but there are {10 * there // each / 10}"
         )
     if records < whole:
         warnings.warn(
@@ -188,7 +190,7 @@ def _number(path: Path, field: bytes, what: str) -> int:
 def _seconds(path: Path, field: bytes) -> float:
     """The duration of a record."""
     seconds = field_float(field)
-    if not 0.0 < seconds < float("inf"):
+    if not _SHORTEST <= seconds <= _LONGEST:
         raise InputError(
             f"{str(path)!r} has a damaged header: its duration of a record is {field_text(field)!r}"
         )
@@ -199,7 +201,9 @@ def _start(fixed: bytes) -> datetime | None:
     """Date and time; EDF+ tells the century in a field of its own."""
     date = re.split(r"[.:/-]", field_text(fixed[168:176]))
     time = re.split(r"[.:/-]", field_text(fixed[176:184]))
-    plus = re.match(r"Startdate (\d\d?)-([A-Za-z]{3})-(\d{4})(?: |$)", field_text(fixed[88:168]))
+    plus = re.match(
+        r"Startdate (\d\d?)-([A-Za-z]{3})-([12]\d{3})(?: |$)", field_text(fixed[88:168])
+    )
     try:
         if plus is not None:
             day, year = int(plus[1]), int(plus[3])

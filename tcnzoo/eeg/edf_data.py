@@ -17,9 +17,11 @@ from tcnzoo.eeg.scales import check_rate, microvolts_of, warn_without_unit
 from tcnzoo.eeg.stretches import Contents, Stretch, cut, marks, runs
 from tcnzoo.errors import InputError
 
-# Onset, duration and texts of an annotation; bytes in any encoding.
+# Onset, duration and texts of an annotation, which are bytes in any encoding. The format has no
+# exponents, but some programs write them.
+_TIME = rb"\d{1,15}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?"
 _ANNOTATION = re.compile(
-    rb"([+-]\d{1,15}(?:\.\d{0,15})?)(?:\x15(\d{1,15}(?:\.\d{0,15})?))?\x14([^\0]*)\x14(?:\0|$)"
+    rb"([+-]" + _TIME + rb")(?:\x15(" + _TIME + rb"))?\x14([^\0]*)\x14(?:\0|$)"
 )
 # Bytes of records that are read at once.
 _BLOCK = 2**24
@@ -47,7 +49,9 @@ def open_edf(path: Path, electrodes: Sequence[str]) -> Contents:
         Stretch(first * each, stop * each, onset - begin)
         for first, stop, onset in runs(header.where, stamps, header.seconds, rate)
     ]
-    found = marks([(onset - begin, duration, text) for onset, duration, text in texts])
+    found = marks(
+        header.where, [(onset - begin, duration, text) for onset, duration, text in texts]
+    )
     return Contents(
         rate,
         None if header.start is None else header.start + timedelta(seconds=begin),
@@ -156,9 +160,9 @@ def _samples(
             count = min(step, last - begin)
             block = np.frombuffer(file.read(count * header.record_bytes), dtype=np.uint8)
             for row, signal in zip(digital, signals, strict=True):
-                row[filled : filled + count * each] = _integers(
-                    block.reshape(count, -1)[:, signal.first_byte :], each, header.width
-                )
+                place, width = signal.first_byte, header.width
+                part = block.reshape(count, -1)[:, place : place + each * width]
+                row[filled : filled + count * each] = _integers(part, width).reshape(-1)
             filled += count * each
     for row, (zero, gain, lowest) in zip(digital, scales, strict=True):
         row -= zero
@@ -167,10 +171,11 @@ def _samples(
     return digital[:, stretch.first - record * each : stretch.stop - record * each]
 
 
-def _integers(block: Array, count: int, width: int) -> Array:
-    """Little-endian integers of `width` bytes, `count` from the beginning of each row."""
-    parts = block[:, : count * width].reshape(-1, width)
-    # The missing bytes of an int32 are those below, so that its sign is that of the number.
-    wide = np.zeros((len(parts), 4), dtype=np.uint8)
-    wide[:, 4 - width :] = parts
-    return wide.view("<i4")[:, 0] >> 8 * (4 - width)
+def _integers(part: Array, width: int) -> Array:
+    """Rows of bytes as little-endian integers of 2 or 3 bytes each."""
+    if width == 2:
+        return part.view("<i2")
+    low, middle, high = (part[:, place::width] for place in range(width))
+    # The highest byte has the sign.
+    whole: Array = low | middle.astype("<i4") << 8 | high.view("i1").astype("<i4") << 16
+    return whole

@@ -35,7 +35,7 @@ def open_fif(path: Path, electrodes: Sequence[str]) -> Contents:
     # Its remarks on names of files and missing dates are kept quiet.
     raw = _reading(path, partial(mne.io.read_raw_fif, path, preload=False, verbose="error"))
     chosen = places(raw.ch_names, where, electrodes)
-    _check_channels(where, raw, chosen)
+    _check_channels(where, raw, chosen, _reading(path, raw.get_channel_types))
     rate = check_rate({name: float(raw.info["sfreq"]) for name in electrodes}, where)
     first, start = raw.first_samp / rate, raw.info["meas_date"]
     found = raw.annotations
@@ -43,7 +43,7 @@ def open_fif(path: Path, electrodes: Sequence[str]) -> Contents:
     return Contents(
         rate,
         None if start is None else start + timedelta(seconds=first),
-        cut([Stretch(0, raw.n_times, 0.0)], marks([*texts]), rate),
+        cut([Stretch(0, raw.n_times, 0.0)], marks(where, [*texts]), rate),
         partial(_samples, path, raw, list(chosen)),
     )
 
@@ -65,9 +65,8 @@ def _reading(path: Path, read: Callable[[], Any]) -> Any:
         raise InputError(f"{str(path)!r} cannot be read: {reason}") from error
 
 
-def _check_channels(where: str, raw: Any, chosen: Sequence[int]) -> None:
+def _check_channels(where: str, raw: Any, chosen: Sequence[int], types: Sequence[str]) -> None:
     """Refuse a channel that has the name of an electrode and holds something else."""
-    types = raw.get_channel_types()
     for index in chosen:
         name, channel = raw.ch_names[index], raw.info["chs"][index]
         if types[index] != "eeg":

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import NamedTuple
 
 from tcnzoo.arrays import Array
@@ -61,13 +62,21 @@ class Marks(NamedTuple):
     joins: list[float]
 
 
-def marks(texts: Sequence[tuple[float, float, str]]) -> Marks:
-    """The marks among the annotations (onset, duration, text) of a file, in s."""
+def marks(where: str, texts: Sequence[tuple[float, float, str]]) -> Marks:
+    """The marks among the annotations (onset, duration, text) of a file, in s.
+
+    Raises:
+        InputError: a mark whose time is no number.
+    """
     found = Marks([], [])
     for onset, duration, text in texts:
+        if text.strip().lower() not in (SKIP, *JOINS):
+            continue
+        if not isfinite(onset + duration):
+            raise InputError(f"{where} has a mark {text!r} at {onset} s of {duration} s")
         if text.strip().lower() == SKIP:
             found.skips.append((onset, onset + duration))
-        elif text.strip().lower() in JOINS:
+        else:
             found.joins.append(onset)
     return found
 
