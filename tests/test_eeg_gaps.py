@@ -2,6 +2,7 @@
 
 import datetime
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -272,6 +273,30 @@ def test_each_part_is_detected_by_itself_on_one_clock(tmp_path, padding):
         assert event.confidence == expected.confidence
     written = found.annotations
     assert (written.duration, written.start, written.name) == (1080.5, START, "night")
+
+
+def test_every_backend_detects_in_parts(backend):
+    pytest.importorskip("scipy")
+    first = eeg_signals.recording(16.0, bursts=((6.0, 12.0),))
+    second = eeg_signals.recording(16.0, bursts=((7.0, 13.0),), seed=1)
+    parts = (first, replace(second, offset=500.25))
+    found = detect_parts(eeg_signals.detector(backend), parts)
+    expected = detect_parts(eeg_signals.detector("numpy"), parts)
+    assert [round(event.start, 2) // 500 for event in found.events] == [0.0, 1.0]
+    for one, other in zip(found.events, expected.events, strict=True):
+        assert (one.start, one.stop) == (other.start, other.stop)
+    for one, other in zip(found.parts, expected.parts, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+
+
+def test_joins_that_mne_marks_in_an_edf(tmp_path):
+    texts = stamps(range(4))
+    texts[2] += tal(2.0, b"BAD boundary") + tal(2.0, b"EDGE boundary")
+    path, x = stamped(tmp_path / "a.edf", range(4), texts=texts)
+    with pytest.warns(UserWarning, match="with joins at 2 s; it is read as if no time had passed"):
+        found = read_recording(path)
+    np.testing.assert_allclose(found.signal, x, atol=ROUNDING)
+    assert offsets(read_parts(path)) == [(0.0, 2 * RATE), (2.0, 2 * RATE)]
 
 
 def test_parts_that_are_all_too_short():

@@ -55,6 +55,26 @@ def test_fif_is_read(tmp_path, x):
     np.testing.assert_allclose(found.signal, x, rtol=1e-6, atol=1e-3)
 
 
+def test_a_path_may_be_text(edf):
+    np.testing.assert_array_equal(read_recording(str(edf)).signal, read_recording(edf).signal)
+
+
+def test_a_fif_in_another_unit_than_volts(tmp_path, x):
+    mne = pytest.importorskip("mne")
+    path = tmp_path / "night_raw.fif"
+    raw = mne.io.RawArray(x, mne.create_info(list(TEN_TWENTY), 256.0, "eeg"), verbose="error")
+    raw.save(path, verbose="error")
+    with pytest.warns(UserWarning, match="varies by 2.5e.07 uV, where an EEG varies by some tens"):
+        read_recording(path)
+    # MNE 1.13.2 does not apply a channel's multiplier, here 10^-6.
+    raw.info["chs"][5]["unit_mul"] = -6
+    raw.save(path, verbose="error", overwrite=True)
+    sentence = (
+        f"channel 'T3' of {str(path)!r} must be in V, but its unit is number 107 of FIF times 10^-6"
+    )
+    assert_refused(InputError, sentence, read_recording, path)
+
+
 @pytest.mark.parametrize(
     "name, meant",
     [

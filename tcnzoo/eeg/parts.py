@@ -71,7 +71,7 @@ def detect_parts(
 ) -> Detections:
     """Find the events of a recording with gaps, each part as a recording of its own.
 
-    Filters, means, deviations and the model start anew with each part. A part shorter than 1 s is
+    Filters, means, deviations and the model start again with each part. A part shorter than 1 s is
     left out, with a warning.
 
     Args:
@@ -169,7 +169,11 @@ Span = tuple[float, float]
 def _pieces(event: Event, spans: Sequence[Span]) -> list[Event]:
     """What lies of an event within some spans."""
     cuts = [(max(event.start, start), min(event.stop, stop)) for start, stop in spans]
-    return [replace(event, start=start, stop=stop) for start, stop in cuts if start < stop]
+    return [
+        replace(event, start=start, stop=stop)
+        for start, stop in cuts
+        if start < stop or (start == stop and event.duration == 0.0)
+    ]
 
 
 def _within(side: Annotations, spans: Sequence[Span]) -> Annotations:

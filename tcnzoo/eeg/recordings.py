@@ -85,7 +85,7 @@ def is_recording(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_recording(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> Recording:
+def read_recording(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> Recording:
     """Read the channels of some electrodes; no others are read.
 
     Args:
@@ -98,6 +98,7 @@ def read_recording(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> Record
             be used; electrodes of different references or sampling rates.
         BackendMissing: a FIF, and MNE is not installed.
     """
+    path = Path(path)
     contents = _opened(path, electrodes)
     gaps = [gap for gap in contents.missing() if gap[1] > 0.0]
     if gaps:
@@ -120,7 +121,7 @@ def read_recording(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> Record
     return found
 
 
-def read_parts(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Recording, ...]:
+def read_parts(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Recording, ...]:
     """Read a recording that may have gaps as the parts between them, in order of time.
 
     Gaps are where the time stamps of an EDF+ or BDF+ jump, whatever its header calls itself, and
@@ -133,6 +134,7 @@ def read_parts(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Reco
     Raises:
         InputError, BackendMissing: as `read_recording`, apart from gaps.
     """
+    path = Path(path)
     contents = _opened(path, electrodes)
     parts = [_part(path, electrodes, contents, stretch) for stretch in contents.stretches]
     longest = max(parts, key=lambda part: part.duration)
