@@ -110,6 +110,8 @@ def test_names_of_electrodes(name, meant):
         "{}-A1+A2",
         "{} - linked ears",
         "{}:Ref",
+        "{}/REF",
+        "EEG {}-CS2",
         "{}_org",
         "POL {}",
         "POL {}-Ref",

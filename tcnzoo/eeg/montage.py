@@ -21,7 +21,7 @@ _REFERENCES = r"(REF|LE|RE|AR|AVG|AV|A1|A2|A1A2|M1|M2|\d+)"
 _PREFIX = re.compile(r"^((EEG|POL)[\s:_-]+)+")
 _SUFFIX = re.compile(rf"[\s_-]+{_REFERENCES}$")
 _COUNT = re.compile(r"[\s_-]+\d+$")
-_PAIR = re.compile(r"^([^\s:_-]+)[\s:_-]+(.+)$")
+_PAIR = re.compile(r"^([^\s:/_-]+)[\s:/_-]+(.+)$")
 # Any electrode on the scalp, of the 10-10 system; not the ears and mastoids, A and M.
 _SCALP = re.compile(r"^(FP|AF|F|FT|FC|T|TP|C|CP|P|PO|O|I|N)(Z|\d{1,2})$")
 _SHOWN = 6
