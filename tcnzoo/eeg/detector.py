@@ -127,6 +127,8 @@ class Detector:
 def stream(detector: Detector, recording: Recording, chunk: int) -> Iterator[Step]:
     """Feed a recording to a detector as it would come in.
 
+    Events count from its own first sample, also where it is a part of a recording with gaps.
+
     Args:
         detector: at its start, made for the recording's rate.
         recording: with the 19 electrodes, in any order.

@@ -12,7 +12,6 @@ from tcnzoo.eeg.event_rows import NOTHING, Row, absent, collected, number
 from tcnzoo.eeg.labels import ANY_OF_NEDC, BACKGROUND, SEIZURE, is_seizure
 from tcnzoo.errors import InputError
 
-_DATE = "%Y-%m-%d %H:%M:%S"
 # In the order of epilepsy2bids, the library of SzCORE.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _KIND = ("eventType", "trial_type")
@@ -28,7 +27,9 @@ def write_tsv(annotations: Annotations) -> str:
         BIDS, events files; Dan et al. 2024, arXiv:2402.13005 (SzCORE), with HED-SCORE's labels.
     """
     total = _known_duration(annotations)
-    when = NOTHING if annotations.start is None else annotations.start.strftime(_DATE)
+    start = annotations.start
+    # isoformat adds microseconds where there are any.
+    when = NOTHING if start is None else start.replace(tzinfo=None).isoformat(sep=" ")
     lines = [
         (
             *(_plain(event.start), _plain(event.duration), event.label, _plain(event.confidence)),

@@ -10,7 +10,7 @@ from tcnzoo.eeg.filters import MODES, Mode, Preprocessing
 from tcnzoo.eeg.levels import Levels
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.online import OnlinePreprocessor
-from tcnzoo.eeg.recordings import Recording
+from tcnzoo.eeg.recordings import SHORTEST, Recording
 from tcnzoo.errors import InputError
 
 # The largest change of a deviation by a constant level that needs no warning, and how many
@@ -61,9 +61,10 @@ def check_signal(recording: Recording, settings: Preprocessing) -> None:
     Raises:
         InputError: less than 1 s, or a channel that is flat or has no finite sample.
     """
-    if recording.duration < 1.0:
+    if recording.duration < SHORTEST:
         raise InputError(
-            f"{recording.where} must last at least 1 s, but has {recording.duration:.3g} s"
+            f"{recording.where} must last at least {SHORTEST:g} s, "
+            f"but has {recording.duration:.3g} s"
         )
     broken = {}
     for name, channel in zip(recording.names, recording.signal, strict=True):
