@@ -108,7 +108,7 @@ def test_scores_that_fail_leave_nothing_behind(place, command, monkeypatch):
     def refuse(*_):
         raise InputError("no score")
 
-    monkeypatch.setattr(cli_eeg, "score", refuse)
+    monkeypatch.setattr(cli_eeg, "score_parts", refuse)
     assert_nothing_is_written(place, command, "no score")
 
 
