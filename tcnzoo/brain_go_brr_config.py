@@ -4,7 +4,8 @@ Source: brain-go-brr-v2 (Clarity-Digital-Twin, Apache-2.0), versions 2.0 to 2.3:
 """
 
 import os
-from collections.abc import Mapping
+import warnings
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tcnzoo.brain_go_brr import CHANNELS, ENCODER, Backbone, tcn_document, unet_document
+from tcnzoo.documents import read_mapping
 from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import Positive, Rate
-from tcnzoo.zoo import parse_spec, read_mapping
+from tcnzoo.zoo import parse_spec
 
 SAMPLING_RATE = 256.0
 SECONDS = 60.0
@@ -96,6 +98,22 @@ class ModelSection(_Section):
     tcn: TcnSection = TcnSection()
 
 
+SECTIONS: Mapping[str, type[_Section]] = {
+    "encoder": EncoderSection,
+    "rescnn": RescnnSection,
+    "decoder": DecoderSection,
+    "mamba": MambaSection,
+    "tcn": TcnSection,
+}
+# What the origin's code has, whatever a file says.
+FIXED_IN_TCN: Mapping[str, Any] = {
+    "channels": [64, 128, 256, 512],
+    "causal": False,
+    "dilation_reset": None,
+}
+FIXED_IN_DATA: Mapping[str, Any] = {"n_channels": CHANNELS}
+
+
 @dataclass(frozen=True)
 class DetectorConfig:
     """What a configuration file says of its model.
@@ -111,6 +129,45 @@ class DetectorConfig:
     sampling_rate: float
 
 
+def _as_its_loader_reads(document: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """A configuration without what brain-go-brr-v2 ignores in it, and what that is.
+
+    Its loader drops unknown keys (up to version 3.1.0), and its code passes neither the widths nor
+    `causal` on to the TCN, nor the channels of the signal.
+    """
+    ignored: list[str] = []
+    kept = _known(document, (*BESIDE, "model"), "", ignored)
+    model = _known(kept.get("model"), ModelSection.model_fields, "model.", ignored)
+    for name, section in SECTIONS.items():
+        if isinstance(model.get(name), Mapping):
+            model[name] = _known(model[name], section.model_fields, f"model.{name}.", ignored)
+    if isinstance(model.get("tcn"), Mapping):
+        model["tcn"] = _without(model["tcn"], FIXED_IN_TCN, "model.tcn.", ignored)
+    if isinstance(kept.get("data"), Mapping):
+        kept["data"] = _without(kept["data"], FIXED_IN_DATA, "data.", ignored)
+    return kept | {"model": model or kept.get("model")}, ignored
+
+
+def _known(held: Any, names: Collection[str], place: str, ignored: list[str]) -> dict[str, Any]:
+    """The entries of a section that are known; the others are noted."""
+    if not isinstance(held, Mapping):
+        return {}
+    ignored += [f"{place}{name}" for name in held if name not in names]
+    return {name: value for name, value in held.items() if name in names}
+
+
+def _without(
+    held: Mapping[str, Any], fixed: Mapping[str, Any], place: str, ignored: list[str]
+) -> dict[str, Any]:
+    """A section without the fields that are fixed in the code; other values are noted."""
+    ignored += [
+        f"{place}{name}={held[name]} (it has {value})"
+        for name, value in fixed.items()
+        if name in held and held[name] != value
+    ]
+    return {name: value for name, value in held.items() if name not in fixed}
+
+
 def is_detector_config(document: Mapping[str, Any]) -> bool:
     """Whether a mapping is a configuration of such a detector."""
     model = document.get("model")
@@ -120,28 +177,49 @@ def is_detector_config(document: Mapping[str, Any]) -> bool:
 
 
 def detector_config(
-    path: str | os.PathLike[str], backbone: Backbone = "pytorch-tcn"
+    path: str | os.PathLike[str], backbone: Backbone = "pytorch-tcn", *, literal: bool = False
 ) -> DetectorConfig:
-    """Read a YAML configuration: the detector that it asks for, and its signal.
+    """Read a YAML configuration: the detector that brain-go-brr-v2 builds from it, and its signal.
 
-    What the origin ignores is ignored: `encoder.kernel_size` (its code has 5, and 7 in the stem),
-    `decoder`, and `rescnn.dropout`, for which it takes `mamba.dropout`. A `conv_kernel` other than
-    2, 3 or 4 becomes 4, as in the origin. All other sections concern data and training. The origin
-    chooses one of two backbones for the TCN by what is installed; here `backbone` says it, and a
-    converted checkpoint tells by its names.
+    What the origin ignores is ignored, with a warning that names it: keys that it does not know,
+    widths and `causal` of the TCN (64, 128, 256, 512 and not causal), and `data.n_channels` (19).
+    Without a warning: `encoder.kernel_size` (its code has 5, and 7 in the stem), `decoder`, and
+    `rescnn.dropout`, for which it takes `mamba.dropout`. A `conv_kernel` other than 2, 3 or 4
+    becomes 4, as in the origin. All other sections concern data and training. The origin chooses
+    one of two backbones for the TCN by what is installed; here `backbone` says it, and a converted
+    checkpoint tells by its names.
 
+    Args:
+        path: of the file.
+        backbone: of the TCN.
+        literal: take widths, `causal`, channels and `dilation_reset` as they stand in the file, as
+            the origin's plan means them; unknown keys are refused then.
     Raises:
         InputError: no such file.
-        SpecError: no such configuration, or an unknown key, which is named.
+        SpecError: no such configuration, or, read literally, an unknown key.
+    Source:
+        brain-go-brr-v2, tags v2.1.0 to v3.1.0: config/schemas.py, models/detector.py.
     """
     place = Path(path)
-    return detector_config_of(read_mapping(place), repr(str(place)), backbone)
+    return detector_config_of(read_mapping(place), repr(str(place)), backbone, literal=literal)
 
 
 def detector_config_of(
-    document: Mapping[str, Any], place: str, backbone: Backbone = "pytorch-tcn"
+    document: Mapping[str, Any],
+    place: str,
+    backbone: Backbone = "pytorch-tcn",
+    *,
+    literal: bool = False,
 ) -> DetectorConfig:
     """The same for the contents of a file, which `place` names in the sentences of errors."""
+    if not literal:
+        document, ignored = _as_its_loader_reads(document)
+        if ignored:
+            warnings.warn(
+                f"{place}: ignored, as brain-go-brr ignores it: {', '.join(ignored)}; literal=True "
+                "(--literal) takes the file as it stands",
+                stacklevel=2,
+            )
     unknown = [name for name in document if name not in (*BESIDE, "model")]
     if unknown:
         hint = suggestion(str(unknown[0]), (*BESIDE, "model"))

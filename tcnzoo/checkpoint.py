@@ -2,7 +2,6 @@
 
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.card import CARD, card_text
-from tcnzoo.errors import InputError, WeightError
+from tcnzoo.configuration import CONFIG, FORMAT, HEADER, VERSION, configuration, is_own, spec_in
 from tcnzoo.files import refuse_existing, replacing
 from tcnzoo.lazy import LazyTensors, picked
 from tcnzoo.params import Weights, check_weights
@@ -59,17 +58,6 @@ __all__ = [
     "write_safetensors",
 ]
 
-FORMAT = "tcnzoo"
-VERSION = 1
-CONFIG = "config.json"
-# Hugging Face's libraries read files only that say one of a few frameworks under `format`.
-HEADER = {"format": "pt", "made_by": FORMAT}
-
-
-def is_own(metadata: Mapping[str, str]) -> bool:
-    """Whether the header of a file says that it belongs to a checkpoint directory of ours."""
-    return FORMAT in (metadata.get("made_by"), metadata.get("format"))
-
 
 def config_document(spec: Spec) -> dict[str, Any]:
     """What config.json holds, and the header of its tensors under `config`."""
@@ -86,7 +74,7 @@ def read_config(text: str, place: str) -> Spec:
         WeightError: no configuration, or one of a later version.
         SpecError: its spec is malformed.
     """
-    return parse_spec(_spec_in(text, place))
+    return parse_spec(spec_in(text, place))
 
 
 def write_checkpoint(
@@ -146,7 +134,7 @@ def open_checkpoint(directory: str | os.PathLike[str]) -> tuple[Spec, LazyTensor
     """
     source = Path(directory)
     tensors, metadata = open_tensors(source)
-    spec = parse_spec(_configuration(source, metadata))
+    spec = parse_spec(configuration(source, metadata))
     table = spec.params()
     check_weights(table, tensors)
     return spec, picked(tensors, {name: name for name in table})
@@ -156,43 +144,3 @@ def read_checkpoint(directory: str | os.PathLike[str]) -> tuple[Spec, Weights]:
     """Read a checkpoint directory into memory, as `open_checkpoint`."""
     spec, tensors = open_checkpoint(directory)
     return spec, {name: np.array(array) for name, array in tensors.items()}
-
-
-def _configuration(source: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The spec document: the header's, written together with the tensors, else config.json's."""
-    label = metadata.get("format", FORMAT)
-    if label.startswith(f"{FORMAT}-"):
-        raise WeightError(f"{str(source)!r} says that it is {label!r}, not {FORMAT!r}")
-    written = None
-    if (source / CONFIG).is_file():
-        text = (source / CONFIG).read_text("utf-8", errors="replace")
-        written = _spec_in(text, f"{str(source / CONFIG)!r}")
-    if not is_own(metadata) or "config" not in metadata:
-        if written is None:
-            raise InputError(f"no checkpoint at {str(source)!r}: {CONFIG} is not there")
-        return written
-    saved = _spec_in(metadata["config"], f"the header of the tensors in {str(source)!r}")
-    if written is not None and written != saved:
-        warnings.warn(
-            f"{str(source / CONFIG)!r} differs from the configuration that the tensors beside it "
-            "were saved with; the latter is used",
-            stacklevel=4,
-        )
-    return saved
-
-
-def _spec_in(text: str, place: str) -> dict[str, Any]:
-    """Take the spec out of a configuration's JSON text."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise WeightError(f"{place} is not valid JSON: {error}") from None
-    version = document.get("version") if isinstance(document, dict) else None
-    if isinstance(version, int) and version > VERSION:
-        raise WeightError(
-            f"{place} has format version {version}, but this tcnzoo reads up to {VERSION}"
-        )
-    if not isinstance(document, dict) or not isinstance(document.get("spec"), dict):
-        raise WeightError(f"{place} must be a mapping with a 'spec'")
-    spec: dict[str, Any] = document["spec"]
-    return spec

@@ -19,7 +19,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.models import create, gradients, predict
 from tcnzoo.params import count
 from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
-from tcnzoo.zoo import list_models, load_spec, parse_spec, preset
+from tcnzoo.zoo import input_facts, load_spec, parse_spec
 
 MAMBA = ("mamba2", "bi_mamba2", "bi_mamba2_layer")
 IDENTITY = {"kind": "activation", "name": "linear"}
@@ -165,7 +165,8 @@ def _channels(specs: dict[str, Spec]) -> int:
 
 def _length(source: str, specs: dict[str, Spec]) -> int:
     """Time steps that the first model is meant for."""
-    return preset(source).input.length if source in list_models() else default_length(specs[source])
+    facts = input_facts(source)
+    return facts.length if facts else default_length(specs[source])
 
 
 def _signal(shape: tuple[int, int, int]) -> Array:

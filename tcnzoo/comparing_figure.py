@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.backend import missing_package
 from tcnzoo.checkpoint import replacing
 from tcnzoo.comparing import ComparisonTable, Row
-from tcnzoo.errors import BackendMissing
+from tcnzoo.needs import check_figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#666666", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")
@@ -28,10 +27,10 @@ def draw_comparison(path: Path, found: ComparisonTable) -> None:
         path: of the file.
         found: what was measured.
     Raises:
+        InputError: another ending, or a place where nothing can be written.
         BackendMissing: matplotlib is not installed.
     """
-    if missing_package("matplotlib") is not None:
-        raise BackendMissing("the chart needs matplotlib; run: pip install 'tcnzoo[plot]'")
+    check_figure(path)
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

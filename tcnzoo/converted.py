@@ -18,7 +18,8 @@ class Converted:
         weights: neutral names and layout, every row of the spec's table; lazy or not.
         used: source tensor -> the neutral tensor that it became.
         dropped: source tensor -> why it was left out.
-        assumed: fields of the spec that neither the file nor a hint says -> the value taken.
+        assumed: fields of the spec, and options of the source library that change outputs, that
+            neither the file nor a hint says -> the value taken.
     """
 
     spec: Spec
@@ -55,9 +56,10 @@ class ConversionReport:
     Attributes:
         source, destination: paths.
         from_format, to_format: names of the formats.
+        assumed: as in Converted; what to check first.
         spec: of the model.
         tensors: how many were written.
-        used, dropped, assumed: as in Converted.
+        used, dropped: as in Converted.
         left_out: neutral tensor -> why the destination does not hold it.
     """
 
@@ -65,11 +67,11 @@ class ConversionReport:
     destination: str
     from_format: str
     to_format: str
+    assumed: Mapping[str, Any]
     spec: Spec
     tensors: int
     used: Mapping[str, str]
     dropped: Mapping[str, str]
-    assumed: Mapping[str, Any]
     left_out: Mapping[str, str]
 
 
@@ -99,17 +101,17 @@ class Inspection:
     Attributes:
         path: of the file.
         format: name of its format.
+        assumed: as in Converted.
+        missing: which hints are needed, in one sentence, where `spec` is None.
         spec: of the model, or None where the file and the hints do not determine it.
         known: fields that the file does say where `spec` is None.
-        missing: which hints are needed, in one sentence, where `spec` is None.
-        assumed: as in Converted.
         tensors: one row each.
     """
 
     path: str
     format: str
+    assumed: Mapping[str, Any]
+    missing: str | None
     spec: Spec | None
     known: Mapping[str, Any]
-    missing: str | None
-    assumed: Mapping[str, Any]
     tensors: tuple[TensorRow, ...]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from decimal import Decimal
 
 
 class TcnzooError(Exception):
@@ -31,7 +32,12 @@ class SignalTooLong(InputError):  # noqa: N818 - a kind of InputError, told apar
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest of `known`, or the list of what is known."""
     names = [str(name) for name in known]
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word[:200], names, n=1, cutoff=0.6)
     if near:
         return f"; did you mean {near[0]!r}?"
     return f"; known are {', '.join(sorted(names))}" if names else ""
+
+
+def number_text(number: int) -> str:
+    """A whole number for a sentence or a table, with an exponent where nobody counts the digits."""
+    return f"{number:,}" if abs(number) < 10**15 else f"{Decimal(number):.3e}"

@@ -24,12 +24,13 @@ from tcnzoo.exports import (
     exporter_for,
     get_exporter,
 )
+from tcnzoo.files import check_destination
 from tcnzoo.fold import fold as fold_norms
 from tcnzoo.formats import detect_format, get_format
 from tcnzoo.models import get_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import list_models, load_spec, preset
+from tcnzoo.zoo import input_facts, load_spec
 
 # Random signals on which int8 is compared: enough for a share of equal answers.
 SAMPLES = 500
@@ -154,8 +155,8 @@ def _read(
     if hints:
         raise InputError(f"hints are for files, but {source!r} is none")
     spec = load_spec(source)
-    known = isinstance(source, str) and source in list_models()
-    length = preset(str(source)).input.length if known else None
+    facts = input_facts(source)
+    length = facts.length if facts else None
     name = str(source) if isinstance(source, str | os.PathLike) else f"a {spec.kind}"
     return _Model(name, spec, initial_weights(spec.params(), seed), length)
 
@@ -259,6 +260,7 @@ def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
             f"export to {exporter.NAME!r} is written to a name in {exporter.SUFFIX}, "
             f"but got {str(path)!r}"
         )
+    check_destination(path, folder=path.is_dir())
 
 
 @contextmanager

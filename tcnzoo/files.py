@@ -67,3 +67,28 @@ def flush_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_destination(path: Path | None, *, folder: bool = False) -> None:
+    """Refuse a file that could not be written, before the work for it starts.
+
+    Args:
+        path: of the file; folders above it may be missing. None passes.
+        folder: whether a folder is to be written, or written into.
+    Raises:
+        InputError: a folder is there in the place of a file, or the other way round; a folder above
+            it is a file; or nothing may be written there.
+    """
+    if path is None:
+        return
+    if path.exists() and path.is_dir() != folder:
+        told = "a file; name a folder" if folder else "a folder; name a file in it"
+        raise InputError(f"{str(path)!r} is {told}")
+    above = next(one for one in path.absolute().parents if one.exists())
+    if not above.is_dir():
+        raise InputError(f"{str(path)!r} cannot be written: {str(above)!r} is not a folder")
+    target = path if path.exists() else above
+    if not os.access(target, os.W_OK):
+        raise InputError(
+            f"{str(path)!r} cannot be written: no permission to change {str(target)!r}"
+        )

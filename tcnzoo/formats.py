@@ -13,6 +13,7 @@ from tcnzoo.backend import ALIASES
 from tcnzoo.checkpoint import refuse_existing, write_checkpoint
 from tcnzoo.converted import ConversionReport, Converted, Inspection, TensorRow, Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
+from tcnzoo.files import check_destination
 from tcnzoo.lazy import Tensors, facts_of, picked
 from tcnzoo.params import Param, check_weights
 from tcnzoo.specs import Spec
@@ -179,11 +180,11 @@ def convert(
         destination=str(target),
         from_format=reader.NAME,
         to_format=writer.NAME,
+        assumed=converted.assumed,
         spec=converted.spec,
         tensors=len(weights) - len(left_out),
         used=converted.used,
         dropped=converted.dropped,
-        assumed=converted.assumed,
         left_out=left_out,
     )
 
@@ -209,10 +210,10 @@ def inspect(
     except Undetermined as question:
         rows = _rows(reader.tensors(origin), question.used, {}, {})
         known, sentence = question.known, str(question)
-        return Inspection(str(origin), reader.NAME, None, known, sentence, {}, rows)
+        return Inspection(str(origin), reader.NAME, {}, sentence, None, known, rows)
     spec, assumed = converted.spec, converted.assumed
     rows = _rows(reader.tensors(origin), converted.used, converted.dropped, spec.params())
-    return Inspection(str(origin), reader.NAME, spec, {}, None, assumed, rows)
+    return Inspection(str(origin), reader.NAME, assumed, None, spec, {}, rows)
 
 
 def _rows(
@@ -256,6 +257,7 @@ def _check_destination(path: Path, writer: Format, overwrite: bool) -> None:
             f"format {writer.NAME!r} is written to a name in {_either(writer.SUFFIXES)}, "
             f"but got {str(path)!r}"
         )
+    check_destination(path, folder=not writer.SUFFIXES)
 
 
 def _check_types(weights: Tensors) -> None:

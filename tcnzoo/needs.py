@@ -1,9 +1,11 @@
 """Packages of the extras, imported when they are first used."""
 
 import importlib
+from pathlib import Path
 from typing import Any
 
-from tcnzoo.errors import BackendMissing
+from tcnzoo.errors import BackendMissing, InputError
+from tcnzoo.files import check_destination
 
 
 def needed(module: str, purpose: str, *, extra: str) -> Any:
@@ -25,3 +27,21 @@ def needed(module: str, purpose: str, *, extra: str) -> Any:
         raise BackendMissing(
             f"{purpose} needs {package}, which is not installed; run: pip install 'tcnzoo[{extra}]'"
         ) from None
+
+
+def check_figure(path: Path | None, *, extra: str = "plot") -> None:
+    """Refuse a picture that could not be drawn or written, before the work for it starts.
+
+    Args:
+        path: of the .png file. None passes.
+        extra: of tcnzoo, which installs matplotlib.
+    Raises:
+        InputError: another ending, or a place where nothing can be written.
+        BackendMissing: matplotlib is not installed.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
+    check_destination(path)
+    needed("matplotlib.backends.backend_agg", "a figure", extra=extra)

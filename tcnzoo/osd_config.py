@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tcnzoo.documents import read_mapping
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import parse_spec, read_mapping
+from tcnzoo.zoo import parse_spec
 
 FILTERS = (16, *[32] * 11, 64, 64)
 KERNEL_SIZE = 5

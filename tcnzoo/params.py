@@ -1,13 +1,14 @@
 """Param tables and the numpy initialisers that fill them with the same bits for every backend."""
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tcnzoo.errors import SpecError, WeightError, suggestion
+from tcnzoo.errors import InputError, SpecError, WeightError, number_text, suggestion
 from tcnzoo.lazy import facts_of
 
 Role = Literal["weight", "bias", "scale", "statistic"]
@@ -122,7 +123,10 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
         seed: any integer >= 0.
     Returns:
         float32 arrays in neutral layout, in table order.
+    Raises:
+        InputError: they do not fit into the memory of this machine.
     """
+    check_memory(table)
     generator = np.random.Generator(np.random.PCG64(seed))
     weights: Weights = {}
     for name, param in table.items():
@@ -135,6 +139,32 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
             values = _draw(param.init, param.shape, generator)
         weights[name] = values.astype(np.float32)
     return weights
+
+
+def check_memory(table: Mapping[str, Param]) -> None:
+    """Refuse a model whose float32 weights alone are larger than the memory.
+
+    Raises:
+        InputError: the sizes of both.
+    """
+    values = sum(math.prod(param.shape) for param in table.values())
+    memory = _memory()
+    if memory is not None and 4 * values > memory:
+        raise InputError(
+            f"the model has {number_text(values)} values, in float32 {number_text(4 * values)} "
+            f"bytes, but there are {memory / 2**30:.3g} GiB of memory"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of memory that this process may have at most; None where the system does not say."""
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        import resource
+    except (AttributeError, ImportError, OSError, ValueError):  # not on every system
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return found if limit == resource.RLIM_INFINITY else min(found, limit)
 
 
 def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:

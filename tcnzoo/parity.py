@@ -24,7 +24,7 @@ from tcnzoo.models import (
 )
 from tcnzoo.params import Weights, varied_weights
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import list_models, load_spec, preset
+from tcnzoo.zoo import input_facts, load_spec
 
 # float32 against float64, relative to max(1, max|reference|). Deep stacks need 1.5e-6.
 TOLERANCE = 1e-5
@@ -228,8 +228,9 @@ def _length(subject: Subject, spec: Spec, asked: int | None) -> int:
         if asked < 1:
             raise InputError(f"input_length must be at least 1, but is {asked}")
         return asked
-    if isinstance(subject, str) and subject in list_models():
-        return preset(subject).input.length
+    facts = input_facts(subject)
+    if facts is not None:
+        return facts.length
     return fitting_length(spec, 2 * spec.receptive_field() + 33)
 
 

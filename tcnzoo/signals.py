@@ -1,6 +1,6 @@
 """Recordings on disk: .npy and .csv, read to and written from (channels, time) arrays."""
 
-import csv
+from array import array as packed
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +8,13 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import InputError
+from tcnzoo.files import check_destination
+from tcnzoo.tables import Table
 
 SUFFIXES = (".npy", ".csv")
+LARGEST = float(np.finfo(np.float32).max)
+# Characters of a cell that an error message shows.
+SHOWN = 30
 
 
 def read_signal(path: Path) -> Array:
@@ -17,11 +22,12 @@ def read_signal(path: Path) -> Array:
 
     Args:
         path: .npy of any shape, or .csv with one line a time step and one column a channel, with or
-            without a line of names.
+            without a line of names; `tcnzoo.tables` says what a .csv may look like.
     Returns:
         The array of a .npy file as it is; (channels, time) of a .csv file, float32.
     Raises:
-        InputError: no such file, another ending, or not an array of real numbers.
+        InputError: no such file, another ending, or not an array of real numbers; of a .csv, the
+            number of the line that is empty, of another length, or has a cell that is no number.
     """
     _check_suffix(path)
     if not path.is_file():
@@ -61,6 +67,7 @@ def check_writable(path: Path | None) -> None:
     """Raise InputError for an output that could not be written, before the work starts."""
     if path is not None:
         _check_suffix(path)
+        check_destination(path)
 
 
 def _check_suffix(path: Path) -> None:
@@ -80,22 +87,27 @@ def _read_npy(path: Path) -> Array:
 
 
 def _read_csv(path: Path) -> Array:
-    """Lines of numbers, after at most one line of names."""
-    try:
-        lines = [line for line in csv.reader(path.read_text("utf-8").splitlines()) if line]
-    except UnicodeDecodeError:
-        raise InputError(f"{str(path)!r} is not a text file") from None
-    names = bool(lines) and not _is_number(lines[0][0])
-    for number, line in enumerate(lines[names:], start=1 + names):
-        if len(line) != len(lines[0]) or not all(map(_is_number, line)):
-            raise InputError(f"{str(path)!r}: line {number} is not {len(lines[0])} numbers")
-    return np.array(lines[names:], dtype=np.float32).T
+    """A row of numbers for each step, after at most one line of names."""
+    table = Table(path)
+    counted = [str(place) for place in range(table.width)]
+    counting = False
+    values = packed("d")
+    for number, cells in table.rows():
+        if not values:
+            counting = table.names is None and table.width > 2 and cells == counted
+        elif counting and not all(map(str.isdecimal, cells)):
+            raise table.error(1, "it counts the columns; remove this line, or write names into it")
+        for place, cell in enumerate(cells, start=1):
+            value = table.number(cell)
+            if value is None or abs(value) > LARGEST:
+                raise table.error(number, f"column {place} {_said(cell)}")
+            values.append(value)
+    return np.array(values, dtype=np.float32).reshape(-1, max(table.width, 1)).T
 
 
-def _is_number(text: str) -> bool:
-    """Whether a cell of a .csv file is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _said(cell: str) -> str:
+    """What is wrong with a cell."""
+    if not cell.strip():
+        return "is empty"
+    shown = cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}..."
+    return f"is {shown!r}, which is not a finite number of float32"

@@ -1,7 +1,7 @@
 """Specs by name, file or dictionary, and the presets that come with the package."""
 
-import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tcnzoo.errors import InputError, SpecError, suggestion
+from tcnzoo.configuration import described_by
+from tcnzoo.documents import cut, parse_yaml, read_mapping, shortened
+from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.specs import SPEC_ADAPTER, Spec
 
 PRESETS = resources.files("tcnzoo") / "presets"
@@ -59,11 +61,9 @@ def preset(name: str) -> Preset:
     Raises:
         SpecError: no preset of that name; the nearest one is suggested.
     """
-    import yaml  # 15 ms that `import tcnzoo` does without
-
     if name not in list_models():
-        raise SpecError(f"unknown model {name!r}{suggestion(name, list_models())}")
-    return Preset.model_validate(yaml.safe_load((PRESETS / f"{name}.yaml").read_text("utf-8")))
+        raise SpecError(f"unknown model {cut(name)!r}{suggestion(name, list_models())}")
+    return Preset.model_validate(parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8")))
 
 
 def parse_spec(document: Mapping[str, Any]) -> Spec:
@@ -76,7 +76,7 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
         raise SpecError(
             "a spec is a mapping with a 'kind', such as "
             "{kind: tcn, in_channels: 3, channels: [8]}, "
-            f"but got {_shortened(document)}"
+            f"but got {shortened(document)}"
         )
     try:
         return SPEC_ADAPTER.validate_python(dict(document))
@@ -84,78 +84,99 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
         raise SpecError(_sentence(error, document)) from None
 
 
-def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> dict[str, Any]:
-    """The dictionary behind a preset name, file, checkpoint directory, dictionary or spec."""
+def spec_document(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Spec, *, literal: bool = False
+) -> dict[str, Any]:
+    """The dictionary behind a preset name, file, checkpoint directory, dictionary or spec.
+
+    See `load_spec`.
+    """
     if isinstance(source, Spec):
         return source.model_dump(mode="json")
     if isinstance(source, Mapping):
-        return _spec_within(source, "the dictionary")
+        return _spec_within(source, "the dictionary", literal)
     if not isinstance(source, str | os.PathLike):
-        raise SpecError(f"a spec is a name, a file or a mapping, but got {_shortened(source)}")
+        raise SpecError(f"a spec is a name, a file or a mapping, but got {shortened(source)}")
     path = Path(source)
     if path.is_dir():
-        path = path / "config.json"
+        return described_by(path)
     if path.suffix in (".yaml", ".yml", ".json"):
-        return _spec_within(read_mapping(path), repr(str(path)))
+        return _spec_within(read_mapping(path), repr(str(path)), literal)
     if str(source) in list_models() or not path.exists():
         return preset(str(source)).spec
     raise SpecError(f"a spec file ends in .yaml, .yml or .json, but got {str(source)!r}")
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML or JSON file that holds a mapping.
-
-    Raises:
-        InputError: no such file.
-        SpecError: anything else in it.
-    """
-    import yaml  # as above
-
-    # YAML takes most of JSON, but neither tabs between values nor 1e-5 for a number.
-    load = json.loads if path.suffix == ".json" else yaml.safe_load
-    try:
-        document = load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"no spec at {str(path)!r}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"{str(path)!r} is not valid YAML or JSON: {_first_line(error)}") from None
-    if not isinstance(document, dict):
-        raise SpecError(f"{str(path)!r} must hold a mapping, but holds {_shortened(document)}")
-    return document
+def input_facts(source: Any) -> InputFacts | None:
+    """The signal that a model is meant for, where its preset or another project's file says it."""
+    if isinstance(source, str) and source in list_models():
+        return preset(source).input
+    path = Path(source) if isinstance(source, str | os.PathLike) else None
+    if path is None or path.suffix not in (".yaml", ".yml", ".json") or not path.is_file():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # reading the spec says it
+        found = _foreign(read_mapping(path), repr(str(path)), literal=False)
+    if found is None:
+        return None
+    return InputFacts(
+        channels=found.spec.input_channels or 1,
+        length=found.input_length,
+        sampling_rate=found.sampling_rate,
+    )
 
 
-def _spec_within(document: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """The spec that a mapping is, holds under `spec`, or asks for as another project's file."""
-    if "modelConfig" in document and not {"spec", "kind"} & document.keys():
+def _foreign(document: Mapping[str, Any], place: str, *, literal: bool) -> Any:
+    """The model and signal of another project's configuration; None for any other mapping."""
+    if {"spec", "kind"} & document.keys():
+        return None
+    if "modelConfig" in document:
         from tcnzoo.osd_config import osd_config_of  # which builds on this module
 
-        return osd_config_of(document, place).spec.model_dump(mode="json")
-    if "model" in document and not {"spec", "kind"} & document.keys():
+        return osd_config_of(document, place)
+    if "model" in document:
         from tcnzoo.brain_go_brr_config import detector_config_of, is_detector_config
 
         if is_detector_config(document):  # that module builds on this one
-            return detector_config_of(document, place).spec.model_dump(mode="json")
+            return detector_config_of(document, place, literal=literal)
+    return None
+
+
+def _spec_within(document: Mapping[str, Any], place: str, literal: bool) -> dict[str, Any]:
+    """The spec that a mapping is, holds under `spec`, or asks for as another project's file."""
+    foreign = _foreign(document, place, literal=literal)
+    if foreign is not None:
+        described: dict[str, Any] = foreign.spec.model_dump(mode="json")
+        return described
     inner = document.get("spec", document)
     if not isinstance(inner, Mapping):
-        raise SpecError(f"'spec' in {place} must be a mapping, but is {_shortened(inner)}")
+        raise SpecError(f"'spec' in {place} must be a mapping, but is {shortened(inner)}")
     return dict(inner)
 
 
-def load_spec(source: str | os.PathLike[str] | Mapping[str, Any] | Spec, **overrides: Any) -> Spec:
+def load_spec(
+    source: str | os.PathLike[str] | Mapping[str, Any] | Spec,
+    *,
+    literal: bool = False,
+    **overrides: Any,
+) -> Spec:
     """Build a spec from a preset's name, YAML or JSON file, checkpoint directory or dictionary.
 
     Args:
         source: where the spec is; a file may be an `nnConfig*.json` of OpenSeizureDetector or a
             configuration of brain-go-brr-v2 too (see `tcnzoo.osd_config` and
             `tcnzoo.brain_go_brr_config`).
+        literal: take a configuration of brain-go-brr-v2 as it stands, where the project's own code
+            ignores some of it; other sources are read the same either way.
         overrides: fields to change, dotted for inner ones: `**{"layers.conv14.stride": 1}`.
     Raises:
         SpecError: unknown model, field or value.
         InputError: a file that is not there.
+        WeightError: a checkpoint directory whose config.json is not that of its tensors.
     """
     if isinstance(source, Spec) and not overrides:
         return source
-    document = spec_document(source)
+    document = spec_document(source, literal=literal)
     for dotted, value in overrides.items():
         document = _overridden(document, dotted.split("."), value, dotted)
     return parse_spec(document)
@@ -185,12 +206,13 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
     order = {"union_tag_invalid": 0, "extra_forbidden": 1}
     problem = min(problems, key=lambda one: order.get(one["type"], 2))
     place, kind = _place(problem["loc"], document)
+    place = [cut(part) for part in place]
     where = ".".join(place)
-    came = _shortened(problem["input"])
+    came = shortened(problem["input"])
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
         known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-        tag = str(context["tag"])
+        tag = cut(str(context["tag"]))
         return f"unknown kind {tag!r}{_at(where)}{suggestion(tag, known)}"
     if problem["type"] == "extra_forbidden":
         known = _fields(kind) if kind else []
@@ -249,14 +271,3 @@ def _kinds() -> dict[str, type[Spec]]:
 def _fields(kind: str) -> list[str]:
     """Fields of a kind."""
     return [name for name in _kinds()[kind].model_fields if name != "kind"]
-
-
-def _shortened(value: Any) -> str:
-    """A value as text, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _first_line(error: Exception) -> str:
-    """First line of an error's text."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

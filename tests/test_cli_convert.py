@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoint import read_checkpoint, write_safetensors
 from tcnzoo.cli import app
 
 SPEC = {"kind": "tcn", "in_channels": 3, "channels": [5, 7], "kernel_size": 2, "norm": "batch_norm"}
@@ -101,3 +101,19 @@ def test_an_unknown_format_is_suggested(checkpoint, tmp_path):
     result = run("convert", checkpoint, tmp_path / "a.npz", "--to", "mxl")
     assert result.exit_code == 2
     assert "did you mean 'mlx'?" in result.stderr
+
+
+def test_what_was_assumed_stands_first(tmp_path):
+    """In the first lines of what is printed, and before the model in JSON."""
+    codes = np.random.default_rng(0).standard_normal((1, 7, 5)).astype(np.float32)
+    names = {"embed": codes, "embed_avg": codes, "cluster_size": codes[:, :, 0]}
+    path = tmp_path / "codes.safetensors"
+    write_safetensors(path, {f"_codebook.{name}": one for name, one in names.items()}, {})
+    for command in (("convert", path, tmp_path / "ours"), ("inspect", path)):
+        text = " ".join(run(*command).stdout.split())
+        assert "assumed heads=1," in text
+        assert text.index("assumed heads=1,") < text.index(" model vector_quantizer")
+        extra = ("--overwrite",) if command[0] == "convert" else ()
+        document = json.loads(run(*command, *extra, "--json").stdout)
+        assert document["assumed"]["heads"] == 1
+        assert list(document).index("assumed") < list(document).index("spec")

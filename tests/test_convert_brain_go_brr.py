@@ -8,6 +8,7 @@ import pytest
 import tcnzoo
 from tcnzoo.brain_go_brr import tcn_document, unet_document
 from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.formats import convert, inspect
 from tcnzoo.zoo import parse_spec
@@ -20,6 +21,8 @@ pytest.importorskip("transformers")
 from tests import seizure_nets as nets  # noqa: E402 - needs both
 
 MAMBA = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 4}}
+# The last version that does not clamp its signals.
+V2 = {"version": "2.3"}
 WIDER = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 6}}
 UNET = {"in_channels": 3, "channels": 6, "depth": 2, "blocks": 2, "kernel_sizes": (3, 7)}
 TCN = {"in_channels": 3, "channels": [4, 6, 5], "kernel_size": 3, "width": 8, "stride": 4}
@@ -71,7 +74,8 @@ def saved(kind, path):
 
 
 def hints(kind):
-    return {"causal": "true"} if kind.endswith("-causal") else {}
+    version = {} if kind == "unet" else V2
+    return version | ({"causal": "true"} if kind.endswith("-causal") else {})
 
 
 @KINDS
@@ -115,8 +119,9 @@ def test_bits_and_spec_survive_both_ways(kind, tmp_path):
 
 def test_what_no_tensor_says_is_assumed_or_hinted(tmp_path):
     _, path = saved("minimal", tmp_path / "net.pt")
-    assert inspect(path).assumed == {"dropout": 0.1, "causal": False, "tcn_dropout": 0.15}
-    given = {"dropout": "0.3", "tcn_dropout": 0.4, "causal": True}
+    found = inspect(path, hints=V2)
+    assert found.assumed == {"dropout": 0.1, "causal": False, "tcn_dropout": 0.15}
+    given = {"version": "2.3", "dropout": "0.3", "tcn_dropout": 0.4, "causal": True}
     report = convert(path, tmp_path / "ours", hints=given)
     assert report.assumed == {}
     assert report.spec.layers["mamba"].dropout == 0.3
@@ -128,7 +133,7 @@ def test_what_no_tensor_says_is_assumed_or_hinted(tmp_path):
 
 def test_what_stands_beside_the_weights_is_dropped_with_reasons(tmp_path):
     _, path = saved("pytorch-tcn", tmp_path / "net.pt")
-    dropped = convert(path, tmp_path / "ours").dropped
+    dropped = convert(path, tmp_path / "ours", hints=V2).dropped
     place = "model_state_dict."
     fallback = dropped[f"{place}mamba.layers.0.forward_mamba_fallback.weight"]
     assert fallback == "stands in for Mamba-2 where mamba_ssm is missing, to test shapes"
@@ -147,7 +152,7 @@ def test_names_of_other_versions_are_read(tmp_path):
     torch.save(new, tmp_path / "new.pt")
     torch.save(made.state_dict(), tmp_path / "old.pt")
     for name in ("new", "old"):
-        convert(tmp_path / f"{name}.pt", tmp_path / name)
+        convert(tmp_path / f"{name}.pt", tmp_path / name, hints=V2)
     assert_same_bits(read_checkpoint(tmp_path / "new")[1], read_checkpoint(tmp_path / "old")[1])
 
 
@@ -229,3 +234,39 @@ def test_rounding_is_what_the_tolerance_is_for(tmp_path):
         made.mamba.layers[1].backward_mamba_real.D[1] += 0.1
         after = made.double()(torch.from_numpy(x)).numpy()
     assert np.abs(after - before).max() > 100 * ROUNDING
+
+
+@pytest.mark.parametrize("kind", ["minimal", "pytorch-tcn"])
+def test_the_version_of_a_tcn_is_asked_for(kind, tmp_path):
+    _, path = saved(kind, tmp_path / "net.pt")
+    with pytest.raises(Undetermined, match="of which version of brain-go-brr-v2 it is, and later"):
+        convert(path, tmp_path / "ours")
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize(
+    "version, assumed, sentence",
+    [
+        ("2", False, None),
+        (2.3, False, None),
+        ("v2.3.0", False, None),
+        ("3.0", True, None),
+        ("3.1.0", True, None),
+        ("3.1.1", False, "version 3.1.1 of brain-go-brr-v2 clamps its input at 10"),
+        (4, False, "version 4 of brain-go-brr-v2 clamps its input at 10"),
+        ("new", False, "hint 'version' must be a number such as 2.3 or 3.0.1, but is 'new'"),
+    ],
+)
+def test_versions_that_clamp(version, assumed, sentence, tmp_path):
+    _, path = saved("minimal", tmp_path / "net.pt")
+    if sentence is not None:
+        with pytest.raises(InputError, match=sentence):
+            convert(path, tmp_path / "ours", hints={"version": version})
+        return
+    report = convert(path, tmp_path / "ours", hints={"version": version})
+    assert ("keeps the decoded signal within 40" in report.assumed.get("clamp", "")) is assumed
+
+
+def test_a_u_net_is_of_versions_that_do_not_clamp(tmp_path):
+    _, path = saved("unet", tmp_path / "net.pt")
+    assert "clamp" not in convert(path, tmp_path / "ours").assumed

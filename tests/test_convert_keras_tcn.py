@@ -201,6 +201,51 @@ def test_hints_that_do_not_fit_are_refused(change, error, sentence, carried, tmp
     assert not (tmp_path / "ours").exists()
 
 
+def test_the_direction_of_weights_alone_is_assumed_by_name(tmp_path):
+    chosen = {"nb_filters": 4, "kernel_size": 2, "dilations": [1, 2], "go_backwards": True}
+    net(chosen).save_weights(tmp_path / "net.weights.h5")
+    report = convert(tmp_path / "net.weights.h5", tmp_path / "ours", hints=HINTS)
+    assumed = {"layers": "TCN before Dense", "go_backwards": False, "dropout_rate": 0.0}
+    assert report.assumed == assumed
+    assert inspect(tmp_path / "net.weights.h5", hints=HINTS).assumed == assumed
+    hints = {**HINTS, "go_backwards": "true"}
+    with pytest.raises(SpecError, match="goes backwards"):
+        convert(tmp_path / "net.weights.h5", tmp_path / "other", hints=hints)
+    forwards = {**HINTS, "go_backwards": "false"}
+    said = convert(tmp_path / "net.weights.h5", tmp_path / "said", hints=forwards)
+    assert "go_backwards" not in said.assumed
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: layers.Dense(2)(layers.GlobalAveragePooling1D()(x)),
+        lambda x: layers.Activation("softmax")(layers.Dense(2)(x)),
+        lambda x: layers.Dense(2)(layers.UpSampling1D(2)(x)),
+    ],
+    ids=["global_average_pooling1d", "activation", "up_sampling1d"],
+)
+def test_layers_whose_place_weights_do_not_say_are_asked_for(make, request, tmp_path):
+    """Keras writes a group for a layer without variables, too, but not where it stands."""
+    x = keras.Input((11, 3))
+    chosen = {"nb_filters": 4, "kernel_size": 2, "dilations": [1, 2], "return_sequences": True}
+    model = filled(keras.Model(x, make(TCN(**chosen)(x))), 3)
+    path = tmp_path / "net.weights.h5"
+    model.save_weights(path)
+    (tmp_path / "net.json").write_text(model.to_json())
+    with pytest.raises(InputError) as caught:
+        convert(path, tmp_path / "ours", hints={**HINTS, "return_sequences": True})
+    layer = request.node.callspec.id
+    assert f"beside TCN and Dense ({layer}), whose place and options it does not" in str(
+        caught.value
+    )
+    assert not (tmp_path / "ours").exists()
+    convert(path, tmp_path / "ours", hints={"config": str(tmp_path / "net.json")})
+    found = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), noise(2, 3, 11))
+    right = output(model, noise(2, 3, 11))
+    assert_close(found, right)
+
+
 def test_what_is_not_read_or_written_is_refused(carried, tmp_path):
     _, directory = carried(0)
     net({**arguments(0), "go_backwards": True}).save(tmp_path / "back.keras")

@@ -145,11 +145,12 @@ def test_the_net_loads_our_export_strictly(number, ending, carried, tmp_path):
 
 # Weight norm, which mlx-tcn does not compute with
 
+PLAIN_HINTS = {"causal": False, "activation": "relu", "output_activation": "none"}
 WEIGHT_NORM = {"kind": "tcn", "in_channels": 3, "channels": [4, 5], "kernel_size": 3}
 
 
 def test_what_is_set_up_for_weight_norm_has_no_influence(tmp_path):
-    made, hints = mlx_tcn_net(use_norm="weight_norm"), {"causal": False, "activation": "relu"}
+    made, hints = mlx_tcn_net(use_norm="weight_norm"), PLAIN_HINTS
     held = dict(nn.utils.tree_flatten(made.parameters()))
     rubbish = {
         name: mx.full(one.shape, np.nan) if "weight_" in name else one for name, one in held.items()
@@ -211,8 +212,7 @@ def test_types_of_the_net_survive(ending, tmp_path):
     made = mlx_tcn_net()
     made.set_dtype(mx.bfloat16)
     made.save_weights(str(tmp_path / f"net.{ending}"))
-    hints = {"causal": False, "activation": "relu"}
-    convert(tmp_path / f"net.{ending}", tmp_path / "ours", hints=hints)
+    convert(tmp_path / f"net.{ending}", tmp_path / "ours", hints=PLAIN_HINTS)
     convert(tmp_path / "ours", tmp_path / f"back.{ending}", to_format="mlx-tcn")
     back = mx.load(str(tmp_path / f"back.{ending}"))
     for name, one in nn.utils.tree_flatten(made.parameters()):

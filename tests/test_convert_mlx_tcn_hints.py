@@ -12,7 +12,7 @@ mx = pytest.importorskip("mlx.core")
 
 from tests.mlx_tcn_nets import mlx_tcn_net, nn  # noqa: E402 - need mlx
 
-HINTS = {"causal": True, "activation": "relu"}
+HINTS = {"causal": True, "activation": "relu", "output_activation": "none"}
 SQUEEZED = {"use_se": True, "se_reduction": 2}
 
 
@@ -39,7 +39,7 @@ def test_shapes_determine_the_net(tmp_path):
         use_gate=True, use_norm="layer_norm", use_skip_connections=True, output_projection=7,
         **SQUEEZED,
     )  # fmt: skip
-    hints = {**HINTS, "output_activation": "none", "se_residual": True}
+    hints = {**HINTS, "se_residual": True}
     spec = convert(path, tmp_path / "ours", hints=hints).spec
     assert (spec.in_channels, spec.channels, spec.kernel_sizes) == (3, (5, 4, 6), (5, 2, 1))
     assert (spec.dilation_of, spec.norm.kind) == ((4, 3, 1), "layer_norm")
@@ -50,13 +50,16 @@ def test_shapes_determine_the_net(tmp_path):
 
 def test_what_is_not_determined_is_asked_for_at_once(tmp_path):
     sentence = missing(saved(tmp_path, num_channels=[5, 5], **SQUEEZED))
-    assert "does not determine causal, activation, skip_connections, se_residual;" in sentence
-    assert sentence.endswith("--set skip_connections=false --set se_residual=false")
+    asked = "causal, activation, skip_connections, output_activation, se_residual"
+    assert f"does not determine {asked};" in sentence
+    assert sentence.endswith("--set output_activation=none --set se_residual=false")
 
 
 def test_a_hint_that_is_there_is_not_asked_for(tmp_path):
     path = saved(tmp_path, **SQUEEZED)
-    assert "determine causal, activation;" in missing(path, {"se_residual": "true"})
+    assert "determine causal, activation, output_activation;" in missing(
+        path, {"se_residual": "true"}
+    )
 
 
 def test_dilations_are_asked_for_where_no_buffer_says_them(tmp_path):

@@ -230,7 +230,7 @@ def matrix_from_the_left(g):
     return g.node("MatMul", values(5, 3), "x")
 
 
-@case("n", 3, "t", out="NC1", kinds="pool dense activation dense")
+@case("n", 3, "t", kinds="pool conv1d activation conv1d", mode="adaptive_average")
 def convolution_of_one_step(g):
     y = g.node("Relu", g.conv(g.node("GlobalAveragePool", "x"), 5, 3, 1))
     return g.conv(y, 2, 5, 1, seed=3)
@@ -407,7 +407,7 @@ def greatest_over_time(g):
     return g.node("ReduceMax", "x", [1], keepdims=0)
 
 
-@case("n", 3, 1, "t", axes="NC1T", out="NC11", kinds="activation pool", mode="global_average")
+@case("n", 3, 1, "t", axes="NC1T", kinds="activation pool", mode="adaptive_average")
 def mean_over_space(g):
     return g.node("ReduceMean", g.node("Relu", "x"), axes=[2, 3])
 
@@ -523,6 +523,52 @@ def test_graph_gives_the_output_of_onnxruntime(name, backends, tmp_path):
     for field, wanted in fields.items():
         found = [getattr(layer, field) for layer in layers if hasattr(layer, field)]
         assert wanted in found, f"{field}: {found}"
+
+
+def _scaled(g, y):
+    return g.node(
+        "Mul",
+        g.node("BatchNormalization", y, *(values(3, low=0.2) for _ in range(4))),
+        values(3, 1),
+    )
+
+
+ONE_STEP = {
+    "average": lambda g: g.node("GlobalAveragePool", "x"),
+    "maximum": lambda g: g.node("GlobalMaxPool", "x"),
+    "mean": lambda g: g.node("ReduceMean", "x", axes=[2]),
+    "mean, axis dropped": lambda g: g.node("ReduceMean", "x", axes=[2], keepdims=0),
+    "scaled": lambda g: _scaled(g, g.node("GlobalAveragePool", "x")),
+    "sum": lambda g: g.node("Add", g.node("GlobalAveragePool", "x"), g.node("GlobalMaxPool", "x")),
+    "dropped and back": lambda g: g.node(
+        "Unsqueeze", g.node("Flatten", g.node("GlobalAveragePool", "x")), [2]
+    ),
+    "squeeze and excitation": lambda g: g.node(
+        "Mul", "x", g.node("Sigmoid", g.conv(g.node("GlobalAveragePool", "x"), 3, 3, 1))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ONE_STEP)
+def test_the_output_has_the_shape_of_onnxruntimes(name, backends, tmp_path):
+    """An axis of size 1 that a pool keeps is there in the output, and one that it drops is not."""
+    graph = Graph("n", 3, "t")
+    path = graph.save(tmp_path / "a.onnx", ONE_STEP[name](graph))
+    x = given(("n", 3, "t"), 12)
+    report = convert(path, tmp_path / "ours")
+    assert "output" not in report.assumed
+    expected = run(path, x)
+    for backend in backends:
+        assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", backend), x), expected)
+
+
+def test_an_axis_beside_time_is_kept_where_time_is_dropped(tmp_path):
+    graph = Graph("n", 3, 1, "t")
+    path = graph.save(tmp_path / "a.onnx", graph.node("ReduceMax", "x", axes=[3], keepdims=0))
+    x = given(("n", 3, 1, "t"), 12)
+    convert(path, tmp_path / "ours")
+    found = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x[:, :, 0])
+    assert_close(found, run(path, x))
 
 
 @pytest.mark.parametrize("axes", ["".join(one) for one in itertools.permutations("CT1")])

@@ -76,6 +76,49 @@ def _is_old(model):
     model.opset_import[0].version = 6
 
 
+def _is_newer_than_known(model):
+    model.opset_import[0].version = 29
+
+
+def _is_of_a_later_format(model):
+    model.ir_version = 15
+
+
+def _defines_relu(model):
+    relu = helper.make_node("Abs", ["a"], ["b"])
+    model.functions.append(
+        helper.make_function("", "Relu", ["a"], ["b"], [relu], list(model.opset_import))
+    )
+
+
+def _has_an_input_twice(model):
+    model.graph.input.append(model.graph.input[0])
+
+
+def _shadows_by_another_shape(model):
+    name = model.graph.initializer[0].name
+    model.graph.input.append(helper.make_tensor_value_info(name, 1, [5, 3, 9]))
+
+
+def _has_an_attribute_of_another(model):
+    model.graph.node[0].attribute.append(helper.make_attribute("stride", [1]))
+
+
+def _lacks_an_attribute(model):
+    model.graph.node[1].CopyFrom(
+        helper.make_node("AveragePool", model.graph.node[1].input, model.graph.node[1].output)
+    )
+
+
+def _has_inputs_too_many(model):
+    model.graph.node[0].input.extend(["", ""])
+
+
+def _is_of_no_set(model):
+    node = helper.make_node("Upsample", ["v1_0", "c0"], model.graph.node[1].output)
+    model.graph.node[1].CopyFrom(node)
+
+
 def _holds_a_graph(model):
     inner = helper.make_graph([], "inner", [], [])
     model.graph.node[0].attribute.append(helper.make_attribute("body", inner))
@@ -105,9 +148,18 @@ BROKEN = {
     _has_no_output: "no node makes the output 'nowhere'",
     _has_two_of_a_name: "two tensors have the name 'c0'",
     _is_custom: "has the operator 'Conv' of the domain 'com.example'",
-    _is_old: "version 7 or later, but names [6]",
+    _is_old: "version 7 to 28, but names [6]; export the model for one of these",
+    _is_newer_than_known: "version 7 to 28, but names [29]",
+    _is_of_a_later_format: "is of version 15 of the format; up to 14 is read",
+    _defines_relu: "defines standard operators of its own: ['Relu']",
+    _has_an_input_twice: "two inputs have the name 'x'",
+    _shadows_by_another_shape: "the input 'c0' is said to have axes (5, 3, 9), but its tensor has",
+    _has_an_attribute_of_another: "Conv of operator set 17 has no attribute 'stride'; did you mean",
+    _lacks_an_attribute: "it needs the attribute 'kernel_shape'",
+    _has_inputs_too_many: "it has 5 inputs, where Conv of operator set 17 has 2 to 3",
+    _is_of_no_set: "operator set 17 has no Upsample any more",
     _holds_a_graph: "holds a graph",
-    _strides_by_text: "is malformed",
+    _strides_by_text: "its attribute 'strides' is of another type",
     _pads_by_too_few: "its strides, dilations and pads are not those of 1 axes",
 }
 

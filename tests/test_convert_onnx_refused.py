@@ -91,6 +91,112 @@ UNSUPPORTED = {
 }  # fmt: skip
 
 
+# What onnxruntime refuses as well: one node that says two things at odds.
+KERNEL = values(5, 3, 4)
+CONTRADICTIONS = {
+    "kernel_shape": (
+        lambda g: g.node("Conv", "x", KERNEL, kernel_shape=[9]),
+        "its kernel_shape is [9], but its kernel has [4]",
+    ),
+    "kernel_shape of two axes": (
+        lambda g: g.node("Conv", "x", KERNEL, kernel_shape=[1, 4]), "kernel_shape is [1, 4]",
+    ),
+    "kernel_shape, transposed": (
+        lambda g: g.node("ConvTranspose", "x", values(3, 5, 4), kernel_shape=[3]),
+        "kernel_shape is [3], but its kernel has [4]",
+    ),
+    "group": (lambda g: g.node("Conv", "x", KERNEL, group=3), "it takes 9 channels, but 3 come"),
+    "strides": (lambda g: g.node("Conv", "x", KERNEL, strides=[1, 1]), "not those of 1 axes"),
+    "dilations": (lambda g: g.node("Conv", "x", KERNEL, dilations=[1, 2]), "not those of 1 axes"),
+    "pads": (lambda g: g.node("Conv", "x", KERNEL, pads=[1]), "not those of 1 axes"),
+    "negative pads": (lambda g: g.node("Conv", "x", KERNEL, pads=[-1, 0]), "may be negative"),
+    "auto_pad beside pads": (
+        lambda g: g.node("Conv", "x", KERNEL, auto_pad="SAME_UPPER", pads=[3, 3]),
+        "its auto_pad is 'SAME_UPPER' beside pads of its own, [3, 3]",
+    ),
+    "VALID beside pads": (
+        lambda g: g.node("Conv", "x", KERNEL, auto_pad="VALID", pads=[3, 3]),
+        "its auto_pad is 'VALID' beside pads",
+    ),
+    "auto_pad": (lambda g: g.node("Conv", "x", KERNEL, auto_pad="WEIRD"), "'WEIRD'"),
+    "output_padding": (
+        lambda g: g.node("ConvTranspose", "x", values(3, 5, 4), output_padding=[0, 1]),
+        "output_padding is not that of 1 axes",
+    ),
+    "no such attribute": (
+        lambda g: g.node("MaxPool", "x", kernel_shape=[2], count_include_pad=1),
+        "MaxPool of operator set 17 has no attribute 'count_include_pad'",
+    ),
+    "an operator of later sets": (
+        lambda g: g.node("Gelu", "x"), "operator set 17 has no Gelu yet",
+    ),
+    "type of an attribute": (
+        lambda g: g.node("LeakyRelu", "x", alpha=1), "'alpha' is of another type",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_node_that_contradicts_itself_is_refused(name, tmp_path):
+    build, words = CONTRADICTIONS[name]
+    path = saved(build, tmp_path)
+    with pytest.raises(Exception, match="ONNXRuntimeError"):
+        run(path, values(2, 3, 40))
+    assert words in refusal(path)
+
+
+def test_training_is_refused(tmp_path):
+    """In training mode the same node draws at random, or takes the statistics of the batch."""
+    ratio, on = np.float32(0.5), np.asarray(True)
+
+    def dropout(g):
+        return g.node("Dropout", "x", ratio, g.constant(on, dtype=bool))
+
+    assert "it is in training mode" in refusal(saved(dropout, tmp_path))
+    scale = [values(3, seed=place, low=0.2) for place in range(4)]
+
+    def norm(g):
+        return g.node("BatchNormalization", "x", *scale, training_mode=1, outputs=3)[0]
+
+    assert "it is in training mode" in refusal(saved(norm, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "build, axes, given",
+    [
+        (
+            lambda g: g.node("Unsqueeze", g.conv("x", 5, 3, 3), [3]),
+            "(batch, channels, time, 1)",
+            "(batch, channels, time)",
+        ),
+        (
+            lambda g: g.node("Slice", g.node("Tanh", "x"), [-1], [2**60], [2]),
+            "(batch, channels, 1)",
+            "(batch, channels)",
+        ),
+        (
+            lambda g: g.node("Unsqueeze", g.node("GlobalMaxPool", "x"), [3]),
+            "(batch, channels, 1, 1)",
+            "(batch, channels, time)",
+        ),
+    ],
+    ids=["behind time", "last step", "two axes"],
+)
+def test_an_axis_that_cannot_be_kept_is_asked_about(build, axes, given, tmp_path):
+    path = saved(build, tmp_path)
+    with pytest.raises(Undetermined) as caught:
+        convert(path, tmp_path / "ours")
+    assert str(caught.value) == (
+        f"{str(path)!r} has an output {axes}, but here it is {given}; to have it so: "
+        "--set squeeze=true"
+    )
+    report = convert(path, tmp_path / "ours", hints={"squeeze": "true"})
+    assert report.assumed["output"].startswith(f"given as {given} instead of (batch, channels, ")
+    x = values(2, 3, 40)
+    found = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x)
+    assert_close(found, run(path, x)[..., 0])
+
+
 @pytest.mark.parametrize("name", UNSUPPORTED)
 def test_what_is_not_supported_is_named(name, tmp_path):
     build, words = UNSUPPORTED[name]

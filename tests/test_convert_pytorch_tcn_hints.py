@@ -6,21 +6,21 @@ import tcnzoo
 from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.formats import convert, inspect
+from tests.compare import assert_close, noise
 from tests.pytorch_tcn_nets import net, saved
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_tcn")
 
 PLAIN = {"num_inputs": 3, "num_channels": [4, 5], "kernel_size": 3}
-HINTS = {"causal": True, "activation": "relu"}
+HINTS = {"causal": True, "activation": "relu", "output_activation": "none"}
 
 
 def test_shapes_determine_the_net(tmp_path):
     chosen = {"num_inputs": 3, "num_channels": [5, 4, 6], "dilations": [4, 1, 2], "kernel_size": 5}
     chosen |= {"use_gate": True, "use_norm": "layer_norm", "output_projection": 7}
     saved({**chosen, "use_skip_connections": True}, tmp_path / "net.pt")
-    hints = {**HINTS, "output_activation": "none"}
-    spec = convert(tmp_path / "net.pt", tmp_path / "ours", hints=hints).spec
+    spec = convert(tmp_path / "net.pt", tmp_path / "ours", hints=HINTS).spec
     assert (spec.in_channels, spec.channels, spec.kernel_sizes) == (3, (5, 4, 6), (5, 5, 5))
     assert (spec.dilation_of, spec.norm.kind) == ((4, 1, 2), "layer_norm")
     assert (spec.gate, spec.skip_connections, spec.output_projection) == (True, True, 7)
@@ -38,12 +38,13 @@ def missing(tmp_path, chosen, hints=(), change=None):
 
 def test_what_is_not_determined_is_asked_for_at_once(tmp_path):
     sentence = missing(tmp_path, PLAIN)
-    assert "does not determine causal, activation;" in sentence
-    assert sentence.endswith("--set causal=true --set activation=relu")
+    assert "does not determine causal, activation, output_activation;" in sentence
+    words = ("causal=true", "activation=relu", "output_activation=none")
+    assert sentence.endswith(" ".join(f"--set {word}" for word in words))
 
 
 def test_a_hint_that_is_there_is_not_asked_for(tmp_path):
-    assert "determine activation;" in missing(tmp_path, PLAIN, {"causal": False})
+    assert "determine activation, output_activation;" in missing(tmp_path, PLAIN, {"causal": False})
 
 
 def test_skip_connections_without_tensors_are_asked_for(tmp_path):
@@ -56,8 +57,37 @@ def test_embeddings_are_asked_for_with_their_width(tmp_path):
     assert "--set embeddings=7 --set embedding_mode=add" in sentence
 
 
-def test_the_activation_after_a_projection_is_asked_for(tmp_path):
-    assert "--set output_activation=none" in missing(tmp_path, {**PLAIN, "output_projection": 2})
+@pytest.mark.parametrize("projection", [None, 2])
+def test_the_output_activation_is_asked_for(projection, tmp_path):
+    chosen = {**PLAIN, "output_projection": projection, "output_activation": "tanh"}
+    hints = {"causal": True, "activation": "relu"}
+    assert "--set output_activation=none" in missing(tmp_path, chosen, hints)
+    report = convert(
+        tmp_path / "net.pt", tmp_path / "ours", hints={**HINTS, "output_activation": "tanh"}
+    )
+    x = noise(2, 3, 20)
+    with torch.no_grad():
+        right = net(chosen)(torch.from_numpy(x).float()).numpy()
+    assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), x), right)
+    assert report.spec.output_activation.name == "tanh"
+
+
+def with_old_buffers(state):
+    """The names of versions before 1.2.2."""
+    return {name.replace(".padder.buffer", ".buffer"): one for name, one in state.items()}
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_lookahead_of_an_old_version_is_assumed(causal, tmp_path):
+    """Up to version 1.1 a causal net may look ahead, with the same tensors."""
+    torch.save(with_old_buffers(net(PLAIN).state_dict()), tmp_path / "net.pt")
+    hints = {**HINTS, "causal": causal}
+    assumed = convert(tmp_path / "net.pt", tmp_path / "ours", hints=hints).assumed
+    assert assumed == ({"lookahead": 0, "dropout": 0.1} if causal else {"dropout": 0.1})
+    said = convert(tmp_path / "net.pt", tmp_path / "said", hints={**hints, "lookahead": 0})
+    assert "lookahead" not in said.assumed
+    with pytest.raises(SpecError, match="lookahead=2 has no counterpart"):
+        convert(tmp_path / "net.pt", tmp_path / "other", hints={**hints, "lookahead": "2"})
 
 
 def test_dilations_are_asked_for_where_no_buffer_says_them(tmp_path):
@@ -74,15 +104,14 @@ def test_dilations_of_one_tap_are_not_asked_for(tmp_path):
 
 def test_assumptions_are_reported(tmp_path):
     saved(PLAIN, tmp_path / "net.pt")
-    hints = {"causal": True, "activation": "relu"}
-    report = convert(tmp_path / "net.pt", tmp_path / "ours", hints=hints)
-    assert report.assumed == {"dropout": 0.1, "output_activation": None}
+    report = convert(tmp_path / "net.pt", tmp_path / "ours", hints=HINTS)
+    assert report.assumed == {"dropout": 0.1}
 
 
 def test_dropped_tensors_have_reasons(tmp_path):
     chosen = {**PLAIN, "use_norm": "batch_norm", "embedding_shapes": [(4,)]}
     saved(chosen, tmp_path / "net.pt")
-    hints = {"causal": 1, "activation": "relu", "embeddings": 4, "embedding_mode": "add"}
+    hints = {**HINTS, "causal": 1, "embeddings": 4, "embedding_mode": "add"}
     dropped = convert(tmp_path / "net.pt", tmp_path / "ours", hints=hints).dropped
     assert dropped["network.0.conv1.padder.buffer"] == "streaming state, not a weight"
     assert "no output" in dropped["network.1.norm2.num_batches_tracked"]
@@ -100,7 +129,7 @@ def test_inspect_shows_what_is_known_and_what_is_missing(tmp_path):
     places = {row.name: row.used_as for row in found.tensors}
     name = "network.1.conv2.parametrizations.weight.original1"
     assert places[name] == "blocks.1.conv2.weight_v"
-    full = inspect(tmp_path / "net.pt", hints={"causal": True, "activation": "relu"})
+    full = inspect(tmp_path / "net.pt", hints=HINTS)
     assert full.spec.causal
     assert all(row.used_as or row.dropped for row in full.tensors)
 

@@ -20,7 +20,7 @@ from tests.locuslab_nets import Task, filled, locuslab_net  # noqa: E402
 from tests.pytorch_tcn_nets import net  # noqa: E402
 
 PLAIN = {"num_inputs": 3, "num_channels": [4, 5], "kernel_size": 3}
-HINTS = {"causal": True, "activation": "relu"}
+HINTS = {"causal": True, "activation": "relu", "output_activation": "none"}
 
 
 def states():

@@ -222,6 +222,90 @@ def test_mlx_lm_loads_our_stack_strictly(tmp_path):
     assert_close(y, tcnzoo.predict(ours, x))
 
 
+def test_a_configuration_of_more_layers_than_the_tensors_is_refused(tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    assert "says num_hidden_layers=3, but the tensors are those of 2 layers" in refusal(path)
+
+
+def test_a_norm_at_the_end_that_is_not_there_is_named(tmp_path):
+    path = written(tmp_path, stack(2), "transformers-mamba2") / "model.safetensors"
+    held = {name: one for name, one in load_file(path).items() if "norm_f" not in name}
+    save_file(held, path)
+    report = convert(path.parent, tmp_path / "ours")
+    assert report.assumed == {"final_norm": False}
+    assert report.spec == stack(2, final=False)
+
+
+def saved_by_mlx_lm(folder, **fields):
+    """A stack that mlx-lm loaded and saved in its own way: its output, and the directory."""
+    mx = pytest.importorskip("mlx.core")
+    peers = pytest.importorskip("mlx_lm.models.mamba2")
+    save = pytest.importorskip("mlx_lm.utils").save_model
+    eps = fields.pop("eps", 1e-5)
+    path = written(folder, stack(2, **fields), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text()) | {"layer_norm_epsilon": eps}
+    made = peers.Model(peers.ModelArgs.from_dict(config))
+    held = mx.load(str(path / "model.safetensors"))
+    made.load_weights(list(made.sanitize(held).items()), strict=True)
+    target = folder / "mlx"
+    save(target, made)
+    (target / "config.json").write_text(json.dumps(config))
+    hidden = mx.array(np.swapaxes(noise(2, 6, 11), 1, 2).astype(np.float32))
+    for layer in made.backbone.layers:
+        hidden = layer(hidden, None)
+    return np.swapaxes(np.array(made.backbone.norm_f(hidden)), 1, 2), target
+
+
+@pytest.mark.parametrize(
+    "fields, hints",
+    [
+        ({}, {}),
+        ({"d_conv": 1}, {}),
+        ({"groups": 2}, {"grouped_norm": "false"}),
+        ({"eps": 0.3}, {"block_norm_eps": "1.0e-5"}),
+        ({"groups": 2, "eps": 0.3}, {"grouped_norm": False, "block_norm_eps": 1e-5}),
+    ],
+    ids=["plain", "one-tap", "groups", "eps", "both"],
+)
+def test_what_mlx_lm_saved_is_read(fields, hints, tmp_path):
+    """Convolutions are (channels, K, 1) there; what mlx-lm computes otherwise is asked for."""
+    y, path = saved_by_mlx_lm(tmp_path, **fields)
+    if fields.get("d_conv") != 1:
+        kernel = load_file(path / "model.safetensors")["backbone.layers.0.mixer.conv1d.weight"]
+        assert kernel.shape[1:] == (4, 1)
+    if hints:
+        sentence = refusal(path, kind=InputError)
+        assert all(f"--set {name}=" in sentence for name in hints)
+        assert all(row.used_as or row.dropped for row in inspect(path, hints=hints).tensors)
+    report = convert(path, tmp_path / "ours", hints=hints)
+    assert report.from_format == "transformers-mamba2"
+    ours = tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64")
+    assert_close(y, tcnzoo.predict(ours, noise(2, 6, 11)))
+
+
+def test_the_tensors_of_mlx_lm_alone_are_read_by_their_form(tmp_path):
+    mx = pytest.importorskip("mlx.core")
+    y, path = saved_by_mlx_lm(tmp_path)
+    held = mx.load(str(path / "model.safetensors"))
+    mx.save_safetensors(str(tmp_path / "net.safetensors"), held)
+    convert(tmp_path / "net.safetensors", tmp_path / "ours")
+    ours = tcnzoo.load(tmp_path / "ours", "numpy", dtype="float64")
+    assert_close(y, tcnzoo.predict(ours, noise(2, 6, 11)))
+
+
+def test_kernels_over_several_channels_are_refused(tmp_path):
+    path = written(tmp_path, spec_of(), "mamba-ssm", "net.safetensors")
+    held = load_file(path)
+    held["conv1d.weight"] = held["conv1d.weight"].swapaxes(1, 2).copy()
+    save_file(held, path)
+    sentence = refusal(path, "mamba-ssm", WeightError)
+    assert (
+        "must be (channels, 1, K), but has shape (22, 4, 1) (channels last, as mlx-lm" in sentence
+    )
+
+
 @pytest.mark.parametrize("key", ["state_size", "n_groups"])
 @pytest.mark.parametrize("value", [None, "3", 2.0, [1], "a\u2028b"])
 def test_a_size_that_is_no_whole_number_is_refused(key, value, tmp_path):

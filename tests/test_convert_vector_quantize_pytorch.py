@@ -93,7 +93,7 @@ def test_what_the_file_does_not_say_is_the_librarys_default(tmp_path):
         "gradient": "rotation", "update": "ema", "decay": 0.8, "eps": 1e-5, "commitment": 1.0,
         "dead_code_threshold": 0.0,
     }  # fmt: skip
-    assert report.assumed == defaults
+    assert report.assumed == {"heads": 1, "vq_bridge": False, **defaults}
     assert report.spec == tcnzoo.load_spec({**SPEC, **defaults})
     assert report.used["_codebook.embed"] == "codebook"
     assert report.dropped == {
@@ -104,6 +104,106 @@ def test_what_the_file_does_not_say_is_the_librarys_default(tmp_path):
     assert again.spec.decay == 0.9
     assert read_checkpoint(tmp_path / "again")[1]["initialised"][0] == 1.0
     assert again.used["_codebook.initted"] == "initialised"
+
+
+def listed(forward):
+    """A user's own model with two quantisers in a list, which no ResidualVQ is."""
+
+    class Own(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = torch.nn.ModuleList([vqp.VectorQuantize(**ONE) for _ in range(2)])
+
+        def forward(self, x):
+            return forward(self.layers, x)
+
+    return Own()
+
+
+def chained(layers, x):
+    return layers[1](layers[0](x)[0])
+
+
+def side_by_side(layers, x):
+    return (torch.cat([layer(x)[0] for layer in layers], -1),)
+
+
+@pytest.mark.parametrize(
+    "make, name, value",
+    [
+        (lambda: vqp.ResidualVQ(**LEVELS, beam_size=3), "beam_size", 1),
+        (lambda: vqp.ResidualVQ(**LEVELS, diveq=True), "diveq", False),
+        (lambda: listed(chained), "kind", "residual_vq"),
+        (lambda: listed(side_by_side), "kind", "residual_vq"),
+        (lambda: vqp.VectorQuantize(dim=10, codebook_size=7, heads=2, codebook_dim=5), "heads", 1),
+        (lambda: vqp.VectorQuantize(**ONE, vq_bridge=torch.nn.Tanh()), "vq_bridge", False),
+    ],
+    ids=["beams", "diveq", "chained", "side-by-side", "heads", "bridge"],
+)
+def test_options_that_leave_no_tensor_are_assumed_by_name(make, name, value, tmp_path):
+    path = saved(tmp_path / "net.pt", make())
+    report = convert(path, tmp_path / "ours")
+    assert report.assumed[name] == inspect(path).assumed[name] == value
+    assert name not in convert(path, tmp_path / "said", hints={name: value}).assumed
+    assert list(report.assumed).index(name) < list(report.assumed).index("gradient")
+
+
+@pytest.mark.parametrize(
+    "levels, hints, sentence",
+    [
+        (
+            True,
+            {"beam_size": 3},
+            "beam_size=3 cannot be converted; only beam_size=1 has a counterpart",
+        ),
+        (True, {"diveq": "true"}, "diveq=True cannot be converted; only diveq=False"),
+        (False, {"heads": 2}, "heads=2 cannot be converted; only heads=1"),
+        (True, {"kind": "vector_quantizer"}, "convert one of them, as in: --set prefix=layers.0"),
+    ],
+    ids=["beams", "diveq", "heads", "list"],
+)
+def test_options_without_a_counterpart_are_refused(levels, hints, sentence, tmp_path):
+    path = saved(
+        tmp_path / "net.pt", vqp.ResidualVQ(**LEVELS) if levels else vqp.VectorQuantize(**ONE)
+    )
+    with pytest.raises(SpecError) as caught:
+        convert(path, tmp_path / "ours", hints=hints)
+    assert sentence in str(caught.value)
+    assert not (tmp_path / "ours").exists()
+
+
+def test_one_quantiser_of_a_list_is_picked_by_its_prefix(tmp_path):
+    model, x = listed(chained), noise(2, 5, 23, seed=9)
+    for layer in model.layers:
+        trained(layer)
+    path = saved(tmp_path / "net.pt", model, "net.")
+    report = convert(path, tmp_path / "ours", hints={"prefix": "net.layers.1"})
+    assert (report.spec.kind, report.assumed["heads"]) == ("vector_quantizer", 1)
+    found = quantize(tcnzoo.load(tmp_path / "ours", "numpy"), x)
+    np.testing.assert_array_equal(found["indices"], their_output(model.layers[1], x)[1])
+
+
+def test_shrunken_codes_do_not_hide_a_cosine_codebook(tmp_path):
+    """The library shrinks a cosine code that it no longer uses to 0: lengths other than 1."""
+    torch.manual_seed(0)
+    module = vqp.VectorQuantize(**ONE, use_cosine_sim=True).train()
+    near = torch.eye(5)[:2]
+    for _ in range(250):
+        module(near[torch.randint(0, 2, (2, 31))])
+    lengths = module._codebook.embed.norm(dim=-1)
+    assert lengths.min() < 0.1
+    assert lengths.max() > 0.999
+    path = saved(tmp_path / "net.pt", module.eval())
+    assert "do not determine cosine" in refusal(path, kind=InputError)
+    with pytest.raises(SpecError, match=r"of the 7 codes in .* are shorter than 1"):
+        convert(path, tmp_path / "ours", hints={"cosine": True})
+    assert convert(path, tmp_path / "ours", hints={"cosine": False}).spec.cosine is False
+
+
+def test_other_quantisers_are_not_read(tmp_path):
+    path = saved(tmp_path / "net.pt", vqp.SimVQ(dim=5, codebook_size=7))
+    with pytest.raises(WeightError, match=r"'_codebook\.embed' of a VectorQuantize or ResidualVQ"):
+        convert(path, tmp_path / "ours", from_format=NAME)
 
 
 def test_a_codebook_that_waits_for_kmeans_still_does(tmp_path):

@@ -1,14 +1,16 @@
 """tcnzoo detect, and tcnzoo stream on a recording."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.cli import app
+from tcnzoo.cli import app, eeg as cli_eeg
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
+from tcnzoo.errors import InputError
 from tests import eeg_signals
 from tests.eeg_signals import BURSTS
 
@@ -65,6 +67,73 @@ def test_detect_prints_a_table(place, command):
     assert done.exit_code == 0, done.output
     for word in ("1 event", "confidence", "taes", "false alarms in 24 h", "times real time"):
         assert word in " ".join(done.stdout.split()), word
+
+
+@pytest.mark.filterwarnings("always")
+def test_the_truth_is_told(place, command):
+    truth = place / "events.tsv"
+    truth.write_text(
+        "onset\tduration\ttrial_type\n0\t15\tBCKG\n1\tn/a\timpd\n20\t11\tsz_foc\n35\t9\tictal\n"
+    )
+    done = run("detect", *command, "--truth", truth, "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    assert report["truth"] == {"seizures": 1, "left_out": {"impd": 1, "ictal": 1}, "notes": []}
+    assert report["scores"]["event"]["references"] == 1.0
+    assert "are left out: 'impd' (1), 'ictal' (1); to count a label as a seizure" in done.stderr
+    done = run("detect", *command, "--truth", truth, "--seizure-label", "Ictal", "--json")
+    report = json.loads(done.stdout)
+    note = "the truth: 1 event cut at the end of the recording (40 s): 35 to 44 s"
+    assert report["truth"] == {"seizures": 2, "left_out": {"impd": 1}, "notes": [note]}
+    assert report["scores"]["sample"]["references"] == 16.0
+    assert f"warning: {note}" in done.stderr
+    done = run("detect", *command, "--truth", truth)
+    assert "1 seizure; not seizures: impd (1), ictal (1)" in " ".join(done.stdout.split())
+    assert json.loads(run("detect", *command, "--json").stdout)["truth"] is None
+
+
+@pytest.mark.parametrize(
+    "rows, sentence",
+    [
+        ("20\tn/a\tsz\n", "the duration of the seizure 'sz' is 'n/a', so it cannot be scored"),
+        ("soon\t5\tsz\n", "onset must be a number, but is 'soon'"),
+    ],
+)
+def test_a_truth_that_cannot_be_scored_leaves_nothing_behind(place, command, rows, sentence):
+    (place / "truth.tsv").write_text(f"onset\tduration\teventType\n{rows}")
+    assert_nothing_is_written(place, command, sentence)
+
+
+def test_scores_that_fail_leave_nothing_behind(place, command, monkeypatch):
+    def refuse(*_):
+        raise InputError("no score")
+
+    monkeypatch.setattr(cli_eeg, "score_parts", refuse)
+    assert_nothing_is_written(place, command, "no score")
+
+
+@pytest.mark.parametrize("module", ["timescoring.scoring", "matplotlib.backends.backend_agg"])
+def test_packages_that_are_missing_are_named_before_the_work(place, command, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    (place / "night.edf").unlink()
+    assert_nothing_is_written(place, command, f"import of {module} halted")
+
+
+def assert_nothing_is_written(place, command, sentence):
+    """Hold that `detect` with all its outputs is refused, and that none of these is there."""
+    before = sorted(place.iterdir())
+    out = ("--output", place / "e.tsv", "--csv-bi", place / "e.csv_bi", "--figure", place / "e.png")
+    more = ("--truth", place / "truth.tsv", "--probabilities", place / "p.npy")
+    done = run("detect", *command, *out, *more)
+    assert done.exit_code == 2, done.output
+    assert sentence in done.stderr
+    assert sorted(place.iterdir()) == before
+
+
+def test_labels_without_a_truth(command):
+    done = run("detect", *command, "--seizure-label", "ictal")
+    assert done.exit_code == 2
+    assert "--seizure-label is for the labels of --truth, which is missing" in done.stderr
 
 
 def test_stream_gives_the_events_of_detect(place, command):

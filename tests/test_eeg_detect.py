@@ -162,7 +162,7 @@ def test_electrodes_may_come_in_any_order():
     assert detect(model, other).events == detect(model, one).events
 
 
-def test_streaming_counts_nan_as_zero():
+def test_streaming_counts_nan_as_the_last_good_sample():
     recording = eeg_signals.recording(40.0, bursts=BURSTS[:1])
     recording.signal[3, 500:600] = np.nan
     assert_found(streamed(eeg_signals.detector(), recording, [256])[0], BURSTS[:1])

@@ -38,7 +38,7 @@ def by_the_origin(x, rate, filtered):
 
 # Transfer functions of order 6 with poles near 1 lose about 5 digits, which sections do not.
 @pytest.mark.parametrize("rate", [256.0, 200.0, 400.0])
-@pytest.mark.filterwarnings("ignore:the recording has 200 Hz")
+@pytest.mark.filterwarnings("ignore:the (recording has 200 Hz|offsets of the electrodes)")
 def test_origin_is_one_pass_of_the_origins_filters(rate):
     found = prepare(recording(rate))
     expected = by_the_origin(recording(rate).signal, rate, scipy_signal.lfilter)
@@ -114,14 +114,37 @@ def test_causal_looks_only_back():
     np.testing.assert_array_equal(other.push(recording().signal)[:, :400], first)
 
 
-@pytest.mark.parametrize("rate", [250.0, 200.0, 512.0, 1000.0, 128.0])
+RATIOS = {250: (128, 125), 200: (32, 25), 512: (1, 2), 1000: (32, 125), 128: (2, 1)}
+
+
+@pytest.mark.parametrize("rate", RATIOS)
 def test_the_streams_resampler_is_polyphase_resampling(rate):
     x = noise(2, 701)
     online = Resampler(rate, 256.0, 2)
     found = np.concatenate([online.push(x[:, :300]), online.push(x[:, 300:]), online.finish()], 1)
-    up, down = {250: (128, 125), 200: (32, 25), 512: (1, 2), 1000: (32, 125), 128: (2, 1)}[rate]
-    expected = scipy_signal.resample_poly(x, up, down, axis=1, window=("kaiser", 5.0))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    up, down = RATIOS[rate]
+    expected = scipy_signal.resample_poly(
+        x, up, down, axis=1, window=("kaiser", 5.0), padtype="edge"
+    )
+    # Each phase of scipy's filter is divided by its sum, which is within 0.0007 of 1 (and exactly 1
+    # where the rate is divided by a whole number).
+    constant = np.ones((1, 701))
+    gain = scipy_signal.resample_poly(
+        constant, up, down, axis=1, window=("kaiser", 5.0), padtype="edge"
+    )
+    assert np.abs(gain - 1.0).max() < 7e-4
+    np.testing.assert_allclose(found, expected / gain, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("rate", RATIOS)
+def test_a_constant_is_resampled_to_itself(rate):
+    levels = np.array([[3e5], [-2e4]])
+    online = Resampler(rate, 256.0, 2)
+    pieces = [online.push(np.tile(levels, size)) for size in (0, 1, 700)]
+    found = np.concatenate([*pieces, online.finish()], axis=1)
+    assert found.shape == (2, -(-701 * 256 // rate))
+    # A sum of some 20 to 100 products in float64.
+    np.testing.assert_allclose(found, np.tile(levels, found.shape[1]), rtol=1e-14)
 
 
 @pytest.mark.parametrize("rate", [250.0, 512.0])
@@ -165,22 +188,32 @@ def test_a_channel_without_anything_is_named(mode, value, sentence):
     )
 
 
-@pytest.mark.parametrize("mode", ["origin", "zero-phase", "causal"])
-def test_single_nan_samples_count_as_zero_with_a_warning(mode):
-    signal = recording().signal
+@pytest.mark.parametrize(
+    "mode, value",
+    [
+        ("origin", "0 uV"),
+        *((mode, "the last good one of their") for mode in ("zero-phase", "causal")),
+    ],
+)
+def test_single_nan_samples_are_replaced_with_a_warning(mode, value):
+    signal = np.array([[20.0], [40.0], [5.0]]) * noise(3, 1024)
+    replaced = signal.copy()
+    replaced[0, 100:103] = 0.0 if mode == "origin" else signal[0, 99]
+    replaced[2, 7] = 0.0 if mode == "origin" else signal[2, 6]
     signal[0, 100:103], signal[2, 7] = np.nan, -np.inf
-    zeros = np.where(np.isfinite(signal), signal, 0.0)
     sentence = (
-        "the recording has samples that are NaN or infinite, which count as 0 uV: 3 in a, 1 in c"
+        f"the recording has samples that are NaN or infinite, which count as {value}.*: 3 in a, "
+        "1 in c"
     )
     with pytest.warns(UserWarning, match=sentence):
         found = prepare(recording(signal=signal), Preprocessing(mode=mode))
-    np.testing.assert_array_equal(found, prepare(recording(signal=zeros), Preprocessing(mode=mode)))
+    expected = prepare(recording(signal=replaced), Preprocessing(mode=mode))
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_low_rate_is_said():
     with pytest.warns(UserWarning, match="has 100 Hz, so there is nothing in it above 50 Hz"):
-        prepare(recording(rate=100.0))
+        prepare(recording(rate=100.0), Preprocessing(mode="zero-phase"))
 
 
 def test_a_recording_of_less_than_a_second():

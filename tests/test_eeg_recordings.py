@@ -12,6 +12,7 @@ from tcnzoo.eeg.recordings import Recording, arranged, read_recording
 from tcnzoo.errors import BackendMissing, InputError
 from tests import eeg_signals
 from tests.compare import assert_refused
+from tests.eeg_signals import NEW_NAMES
 
 SECONDS = 3.0
 # Half a step of 16 bits over 6000 uV, and of 24 bits for BDF.
@@ -54,6 +55,26 @@ def test_fif_is_read(tmp_path, x):
     np.testing.assert_allclose(found.signal, x, rtol=1e-6, atol=1e-3)
 
 
+def test_a_path_may_be_text(edf):
+    np.testing.assert_array_equal(read_recording(str(edf)).signal, read_recording(edf).signal)
+
+
+def test_a_fif_in_another_unit_than_volts(tmp_path, x):
+    mne = pytest.importorskip("mne")
+    path = tmp_path / "night_raw.fif"
+    raw = mne.io.RawArray(x, mne.create_info(list(TEN_TWENTY), 256.0, "eeg"), verbose="error")
+    raw.save(path, verbose="error")
+    with pytest.warns(UserWarning, match="varies by 2.5e.07 uV, where an EEG varies by some tens"):
+        read_recording(path)
+    # MNE 1.13.2 does not apply a channel's multiplier, here 10^-6.
+    raw.info["chs"][5]["unit_mul"] = -6
+    raw.save(path, verbose="error", overwrite=True)
+    sentence = (
+        f"channel 'T3' of {str(path)!r} must be in V, but its unit is number 107 of FIF times 10^-6"
+    )
+    assert_refused(InputError, sentence, read_recording, path)
+
+
 @pytest.mark.parametrize(
     "name, meant",
     [
@@ -67,12 +88,105 @@ def test_fif_is_read(tmp_path, x):
         ("T7-0", "T3"),
         ("EEG T7-REF-1", "T3"),
         ("Cz.", "CZ"),
+        ("POL Fp1", "FP1"),
+        ("POL EEG T7-REF", "T3"),
         ("Fz-Cz", "FZ-CZ"),
         ("F7-T3", "F7-T3"),
     ],
 )
 def test_names_of_electrodes(name, meant):
     assert electrode(name) == meant
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}",
+        "EEG {}",
+        "EEG {}-Cz",
+        "EEG {}-CPz",
+        "{}-AVE",
+        "{}-M1M2",
+        "{}-A1+A2",
+        "{} - linked ears",
+        "{}:Ref",
+        "{}/REF",
+        "EEG {}-CS2",
+        "{}_org",
+        "POL {}",
+        "POL {}-Ref",
+        "EEG {}-REF-0",
+        "eeg {}-(A1-A2)/2",
+        "{}..",
+    ],
+)
+def test_one_common_reference_under_any_name(form):
+    names = [form.format(NEW_NAMES.get(name, name)) for name in reversed(TEN_TWENTY)]
+    others = ["ECG", "EMG chin-REF", "EDF Annotations", "T1-XYZ", "A1-Ref"]
+    assert places([*others, *names], "'n.edf'") == tuple(len(others) + 18 - i for i in range(19))
+
+
+CHAIN = (
+    "Fp1-F7 F7-T3 T3-T5 T5-O1 Fp2-F8 F8-T4 T4-T6 T6-O2 Fp1-F3 F3-C3 C3-P3 P3-O1 Fp2-F4 F4-C4 C4-P4 "
+    "P4-O2 Fz-Cz Cz-Pz Pz-O1"
+)
+TRANSVERSE = (
+    "F7-Fp1 Fp1-Fp2 Fp2-F8 F7-F3 F3-Fz Fz-F4 F4-F8 T3-C3 C3-Cz Cz-C4 C4-T4 T5-P3 P3-Pz Pz-P4 P4-T6 "
+    "T5-O1 O1-O2 O2-T6 T6-O2"
+)
+
+
+@pytest.mark.parametrize("chain", [CHAIN, TRANSVERSE], ids=["longitudinal", "transverse"])
+@pytest.mark.parametrize("form", ["{}", "EEG {}", "{}-0"])
+def test_bipolar_chains_are_refused(chain, form):
+    names = [form.format(name) for name in chain.split()]
+    with pytest.raises(InputError, match="lacks 19 of the 19 .* is taken for a bipolar derivation"):
+        places(names, "'n.edf'")
+    with pytest.raises(InputError, match="lacks 1 of the 1 channels that are needed, Fz"):
+        places(names, "'n.edf'", ["Fz"])
+    # Asked for as such, a derivation is a channel like others.
+    assert places(names, "'n.edf'", [chain.split()[2]]) == (2,)
+
+
+def test_electrodes_win_over_derivations_beside_them():
+    names = [*CHAIN.split(), *(f"{name}-Ref" for name in TEN_TWENTY), "T3-LE"]
+    assert places(names, "'n.edf'") == tuple(range(19, 38))
+
+
+def test_electrodes_of_several_references():
+    left = ("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz", "Pz")
+    names = [f"EEG {name}-{'A1' if name in left else 'A2'}" for name in TEN_TWENTY]
+    sentence = (
+        "the electrodes of 'n.edf' must share one reference, but have several, as in "
+        "'EEG Fp1-A1', 'EEG Fp2-A2'; bring them to one first"
+    )
+    assert_refused(InputError, sentence, places, names, "'n.edf'")
+    names = ["Fp1", *(f"{name}-AVE" for name in TEN_TWENTY[1:])]
+    with pytest.raises(InputError, match="as in 'Fp1', 'F3-AVE'; bring them to one first"):
+        places(names, "'n.edf'")
+    both = [f"{name}-{reference}" for reference in ("AVE", "Ref") for name in TEN_TWENTY]
+    with pytest.raises(InputError, match="has channel Fp1 twice, as 'Fp1-AVE' and 'Fp1-Ref'"):
+        places(both, "'n.edf'")
+
+
+def test_an_electrode_that_is_the_reference_of_the_others():
+    names = [f"EEG {name}-Cz" for name in TEN_TWENTY if name != "Cz"]
+    with pytest.raises(InputError, match="lacks 1 .* Cz; .* more; Cz is the reference of the oth"):
+        places(names, "'n.edf'")
+
+
+@pytest.mark.parametrize(
+    "names, shown",
+    [
+        (("POL Fp1", "EEG Fp1"), "as 'POL Fp1' and 'EEG Fp1'"),
+        (("T3", "EEG T7"), "as 'T3' and 'EEG T7'"),
+        (("fp1-ref", "EEG FP1-REF"), "as 'fp1-ref' and 'EEG FP1-REF'"),
+    ],
+)
+def test_two_names_of_one_electrode(names, shown):
+    wanted = "T3" if "T3" in names else "Fp1"
+    with pytest.raises(InputError, match=f"has channel {wanted} twice, {shown}"):
+        places(names, "'n.edf'", [wanted])
 
 
 def test_a_recording_in_memory_is_arranged(x):
@@ -98,8 +212,8 @@ def test_a_channel_that_is_there_twice(edf, x):
 
 def test_a_name_that_is_there_twice(edf, x):
     eeg_signals.write_edf(edf, x, others=("EEG T7-REF",))
-    with pytest.raises(InputError, match="has channel T3 twice, as 'EEG T7-REF-0'"):
-        read_recording(edf)
+    sentence = f"{str(edf)!r} has channel T3 twice, as 'EEG T7-REF' and 'EEG T7-REF'"
+    assert_refused(InputError, sentence, read_recording, edf)
 
 
 def test_a_channel_that_is_no_eeg(tmp_path, x):
@@ -138,7 +252,14 @@ def test_a_recording_that_was_never_closed_is_read(edf, x):
     "place, field, sentence",
     [
         (236, b"0       ", "is empty: it holds no samples"),
-        (192, b"EDF+D", "has gaps in time (EDF+D), but must be without any (EDF+C)"),
+        (
+            192,
+            b"EDF+D",
+            "calls itself discontinuous, but its record 1 has no time stamp, so its gaps are "
+            "unknown",
+        ),
+        (184, b"many    ", "has a damaged header: its number of bytes is 'many'"),
+        (244, b"inf     ", "has a damaged header: its duration of a record is 'inf'"),
         (252, b"many", "has a damaged header: its number of signals is 'many'"),
         (236, b"-7      ", "has a damaged header: its number of records is '-7'"),
         (244, b"0       ", "has a damaged header: its duration of a record is '0'"),
@@ -189,7 +310,10 @@ def test_channels_of_different_rates(tmp_path):
 
 
 def test_other_files(tmp_path):
-    sentence = f"a recording is one of .edf, .bdf, .fif, but got {str(tmp_path / 'x.txt')!r}"
+    sentence = (
+        "a recording is one of .edf, .bdf, .rec, .fif, .fif.gz, but got "
+        f"{str(tmp_path / 'x.txt')!r}"
+    )
     assert_refused(InputError, sentence, read_recording, tmp_path / "x.txt")
     sentence = f"no file at {str(tmp_path / 'x.edf')!r}"
     assert_refused(InputError, sentence, read_recording, tmp_path / "x.edf")

@@ -1,12 +1,16 @@
 """Configuration files of brain-go-brr-v2, and the detectors that they ask for."""
 
+import json
+
 import pytest
+from typer.testing import CliRunner
 
 import tcnzoo
 from tcnzoo.brain_go_brr import tcn_document
 from tcnzoo.brain_go_brr_config import detector_config
+from tcnzoo.cli import app
 from tcnzoo.errors import SpecError
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo import input_facts, parse_spec
 
 MAMBA = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 4}}
 FULL = """
@@ -40,7 +44,7 @@ def test_the_plan_of_the_tcn_is_the_preset_but_for_a_projection(tmp_path):
   architecture: tcn
   tcn: {num_layers: 8, causal: true, dilation_reset: 16, use_cuda_optimizations: true}
 """
-    layers = dict(tcnzoo.load_spec(config(tmp_path, text)).layers)
+    layers = dict(tcnzoo.load_spec(config(tmp_path, text), literal=True).layers)
     projection = layers.pop("channel_projection")
     assert (projection.in_channels, projection.out_channels) == (512, 512)
     assert layers == tcnzoo.load_spec("seizure-tcn-mamba").layers
@@ -59,7 +63,7 @@ def test_every_field_counts(tmp_path):
   tcn: {num_layers: 5, channels: [4, 6], kernel_size: 5, dropout: 0.2, stride_down: 8}
   mamba: {n_layers: 2, d_model: 32, d_state: 7, conv_kernel: 3, dropout: 0.3}
 """
-    layers = tcnzoo.load_spec(config(tmp_path, text)).layers
+    layers = tcnzoo.load_spec(config(tmp_path, text), literal=True).layers
     tcn, mamba = layers["tcn"], layers["mamba"]
     assert (tcn.channels, tcn.kernel_size, tcn.dropout) == ((4, 6, 4, 6, 4), 5, 0.2)
     assert (mamba.channels, mamba.layers, mamba.dropout) == (32, 2, 0.3)
@@ -103,7 +107,7 @@ def test_every_field_counts(tmp_path):
 def test_what_a_configuration_may_not_say(text, sentence, tmp_path):
     path = config(tmp_path, text + "\n")
     with pytest.raises(SpecError) as caught:
-        tcnzoo.load_spec(path)
+        tcnzoo.load_spec(path, literal=True)
     assert str(caught.value) == sentence.format(repr(str(path)))
 
 
@@ -118,3 +122,67 @@ def test_other_mappings_are_no_configurations():
     assert tcnzoo.load_spec({"spec": spec, "model": {"mamba": {}}}).kind == "dense"
     with pytest.raises(SpecError, match="a spec is a mapping with a 'kind'"):
         tcnzoo.load_spec({"model": {"name": "x"}})
+
+
+PLAN = """
+  architecture: tcn
+  tcn: {num_layers: 6, channels: [4, 6], causal: true, dilation_reset: 16, dilation_base: 2}
+  decoder: {colour: red}
+  graph: {enabled: false}
+extra: 3
+"""
+
+
+def test_a_file_is_read_as_its_own_loader_reads_it(tmp_path):
+    path = config(tmp_path, PLAN)
+    path.write_text(path.read_text().replace("n_channels: 19", "n_channels: 21"))
+    named = (
+        "ignored, as brain-go-brr ignores it: extra, model.graph, model.decoder.colour, "
+        "model.tcn.dilation_base, model.tcn.channels=[4, 6] (it has [64, 128, 256, 512]), "
+        "model.tcn.causal=True (it has False), model.tcn.dilation_reset=16 (it has None), "
+        "data.n_channels=21 (it has 19); literal=True (--literal) takes the file as it stands"
+    )
+    with pytest.warns(UserWarning, match="ignored, as brain-go-brr ignores it") as caught:
+        spec = tcnzoo.load_spec(path)
+    assert [str(one.message) for one in caught] == [f"{str(path)!r}: {named}"]
+    tcn = spec.layers["tcn"]
+    assert tcn.channels == (64, 128, 256, 512, 64, 128)
+    assert (tcn.causal, tcn.dilation_reset) == (False, None)
+    assert spec.input_channels == 19
+
+
+def test_a_file_read_literally_is_what_stands_in_it(tmp_path):
+    text = PLAN.replace(", dilation_base: 2", "").replace("{colour: red}", "{stages: 4}")
+    text = text.replace("  graph: {enabled: false}\nextra: 3\n", "")
+    path = config(tmp_path, text)
+    path.write_text(path.read_text().replace("n_channels: 19", "n_channels: 21"))
+    spec = tcnzoo.load_spec(path, literal=True)
+    tcn = spec.layers["tcn"]
+    assert (tcn.channels, tcn.causal, tcn.dilation_reset) == ((4, 6) * 3, True, 16)
+    assert spec.input_channels == 21
+
+
+def test_what_the_loader_takes_is_taken_without_a_word(tmp_path, recwarn):
+    text = "  architecture: tcn\n  tcn: {channels: [64, 128, 256, 512], causal: false}\n"
+    tcnzoo.load_spec(config(tmp_path, text))
+    assert not list(recwarn)
+
+
+def test_the_length_of_the_signal_comes_from_the_file(tmp_path):
+    text = "  architecture: tcn\n"
+    path = config(tmp_path, text)
+    path.write_text(path.read_text().replace("window_size: 60", "window_size: 20"))
+    facts = input_facts(str(path))
+    assert (facts.channels, facts.length, facts.sampling_rate) == (19, 5120, 256.0)
+    done = CliRunner().invoke(app, ["describe", str(path), "--json"])
+    found = json.loads(done.stdout)
+    assert (found["input_shape"], found["sampling_rate"]) == ([19, 5120], 256.0)
+
+
+def test_the_length_of_an_osd_file_is_used_too(tmp_path):
+    path = tmp_path / "nnConfig.json"
+    path.write_text('{"modelConfig": {"framework": "pytorch", "bufferSeconds": 40}}')
+    done = CliRunner().invoke(app, ["describe", str(path), "--json"])
+    assert json.loads(done.stdout)["input_shape"] == [1, 1000]
+    assert input_facts("tcn-base").length == tcnzoo.zoo.preset("tcn-base").input.length
+    assert input_facts({"kind": "batch_norm", "channels": 3}) is None

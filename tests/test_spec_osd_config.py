@@ -124,7 +124,7 @@ def test_the_window(model, length, rate, configured):
         ({"bufferSeconds": 4}, "window of 100 samples .* is too short: "),
         ({"bufferSeconds": "30"}, "bufferSeconds' in .* must be a number .* but is '30'"),
         ({"sampleFreq": -1}, "sampleFreq' in .* must be a number from 0"),
-        ({"sampleFreq": float("nan")}, "sampleFreq' in .* must be a number from 0"),
+        ({"sampleFreq": float("nan")}, "it holds NaN, which is no JSON"),
         ({"window": True}, "window' in .* must be a number"),
         ({"convDropout": 1.0}, "convDropout' in .* from 0 to below 1, but is 1.0"),
         ({"denseDropout": -0.1}, "denseDropout' in .* from 0 to below 1, but is -0.1"),

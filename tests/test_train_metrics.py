@@ -201,6 +201,24 @@ def test_an_alarm_that_no_threshold_avoids():
     assert (found.sensitivity, found.false_share, found.false_per_hour) == (0.0, 0.0, None)
 
 
+def test_alarms_before_and_after_a_gap_are_two():
+    positive, nobody = np.full(4, 0.9), np.zeros(4, int)
+    for runs, alarms in (([0, 0, 0, 0], 1), ([0, 0, 1, 1], 2), (None, 1)):
+        given = None if runs is None else np.array(runs)
+        found = event_scores(nobody, nobody, positive, 5.0, given).at(0.5)
+        assert found.false_per_hour == pytest.approx(alarms * 3600 / 20)
+        assert found.false_share == 1.0
+
+
+def test_evaluation_knows_the_gaps_between_its_windows():
+    logits = np.stack([np.zeros(6), np.ones(6)], axis=1)
+    batch = {"y": np.array([0, 0, 0, 0, 0, 1]), "event": np.array([3, 3, 3, 3, 3, 4])}
+    whole = SimpleNamespace(classes=("other", "seizure"), seconds=5.0)
+    for runs, alarms in (({}, 1), ({"run": np.array([7, 7, 8, 9, 9, 10])}, 3)):
+        found = evaluated([CrossEntropy()], [(batch | runs, logits)], whole).result()
+        assert found["false_alarms_per_hour"] == pytest.approx(alarms * 3600 / 25)
+
+
 def test_evaluation_knows_the_events_of_its_windows():
     logits = np.stack([np.log(1 - POSITIVE), np.log(POSITIVE)], axis=1)
     whole = SimpleNamespace(classes=("other", "seizure"), seconds=5.0)

@@ -160,7 +160,9 @@ def test_noted_times_label_datapoints(tmp_path):
     config = OsdData(path=str(path), label="seizure_times")
     assert all_of(osd_dataset(config, str(path)))["y"].tolist() == [1, 1, 0, 0]
     path.write_text(json.dumps([event]))
-    sentence = "event 3 is a seizure without noted times; label windows by type"
+    sentence = (
+        "event 3 is a seizure without noted times; set untimed to drop or by_type, or label to type"
+    )
     assert_refused(InputError, sentence, osd_dataset, config, str(path))
 
 
@@ -182,7 +184,9 @@ def test_files_that_are_not_what_they_should_be_are_refused(tmp_path):
     refused("has an event without 'id'$", "a.json", '[{"type": "Seizure"}]')
     point = {"rawData": [1.0, 2.0]}
     event = {"id": 4, "type": "Seizure", "userId": 1, "datapoints": [point]}
-    refused("event 4 has a rawData that is not at least 125", "a.json", json.dumps([event]))
+    refused(
+        "event 4, datapoint 0 has a rawData that is not at least 125", "a.json", json.dumps([event])
+    )
     lines = table()
     saved(tmp_path / "a.csv", lines[:5])
     refused("holds no event of a known type with a window of 30 s$")
@@ -191,7 +195,8 @@ def test_files_that_are_not_what_they_should_be_are_refused(tmp_path):
     refused("line 4 has samples that are not numbers$")
     lines[2] = lines[2][:100]
     saved(tmp_path / "a.csv", lines)
-    refused("line 4 has samples that are not numbers$")
+    refused("line 4 is not 510 cells: it has 100 columns$")
+    lines = table()
     lines[2][3] = 5
     saved(tmp_path / "a.csv", lines)
     refused("line 4 has type '5', which is not 0, 1 or 2$")

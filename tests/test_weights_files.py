@@ -166,9 +166,10 @@ def test_crash_between_the_two_files_leaves_the_new_checkpoint(tmp_path, monkeyp
         patch.setattr(Path, "write_text", _crash)
         with pytest.raises(Crash):
             tcnzoo.save(tcnzoo.create(wider, "numpy"), folder, overwrite=True)
-    with pytest.warns(UserWarning, match="config.json' differs .* the latter is used"):
-        loaded = tcnzoo.load(folder, "numpy")
-    assert loaded.tcnzoo.spec == wider
+    with pytest.raises(tcnzoo.WeightError, match="or delete config.json to read the latter"):
+        tcnzoo.load(folder, "numpy")
+    (folder / "config.json").unlink()
+    assert tcnzoo.load(folder, "numpy").tcnzoo.spec == wider
 
 
 def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):

@@ -2,22 +2,24 @@
 
 A U-Net with residual CNN (version 2.0) or a TCN (up to 2.3), and Bi-Mamba-2 in both. The tensors
 tell which it is, and which backbone the TCN has: pytorch-tcn's, or the origin's own without
-residuals. Later versions keep these names but clamp signals on their way, which no tensor says and
-nothing here does; their graph networks are no part of a detector here, and refused.
+residuals. Later versions keep the names of the TCN detector but clamp signals on their way, which
+no tensor says and no block here does, so the version is asked for. Their graph networks are no part
+of a detector here, and refused.
 
 Source: names of brain-go-brr-v2 (Clarity-Digital-Twin, Apache-2.0), versions 2.0 to 2.3.
 """
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.converted import Converted
-from tcnzoo.errors import SpecError, WeightError
+from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.params import Weights
 from tcnzoo.specs import BiMamba2Spec, ConvBlockSpec, SequentialSpec, Spec, TcnSpec
 from tcnzoo.zoo import parse_spec
@@ -36,6 +38,9 @@ DESCRIPTION = "state_dict of a seizure detector of brain-go-brr-v2 (.pt)"
 SUFFIXES = (".pt", ".pth")
 FOREIGN = True
 FIELDS = (*DEFAULTS, *DEFAULTS_OF_TCN)
+VERSION = "version"
+# From 3.0.0 on the decoded signal is clamped at 40, from 3.1.1 on input and Mamba-2 at 10 and 5.
+CLAMPING, CLAMPING_ALL = (3, 0, 0), (3, 1, 1)
 
 # A tensor that every such detector has, and what stands before it in a checkpoint.
 ROOT = re.compile(r"(.*\.|)mamba\.layers\.0\.layer_norm\.weight$")
@@ -60,20 +65,51 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a state_dict, alone or in a checkpoint of training.
 
     Raises:
-        Undetermined: several detectors in one file.
+        Undetermined: several detectors in one file, or a TCN whose version nobody has told.
         InputError: a hint that is unknown.
         WeightError: no such detector, or one without Mamba-2.
     """
     held, notes = open_state_dict(path)
     check_mark(NAME, path, notes)
-    given = check_hints(NAME, hints, (*FIELDS, PREFIX))
+    given = check_hints(NAME, hints, (*FIELDS, PREFIX, VERSION))
     net = net_in(path, held, ROOT, given)
     shapes = {current_name(name): tuple(array.shape) for name, array in net.tensors.items()}
     defaults = {**DEFAULTS, **(DEFAULTS_OF_TCN if is_tcn(shapes) else {})}
     fields = {**defaults, **{name: given[name] for name in FIELDS if name in given}}
     spec = parse_spec(document_of(path, shapes, fields))
     assumed = {name: value for name, value in defaults.items() if name not in given}
-    return _sorted(path, net, spec, assumed)
+    converted = _sorted(path, net, spec, assumed)
+    if is_tcn(shapes) and notes.get("format") != mark(NAME):
+        left_out = _version(path, given.get(VERSION))
+        converted = replace(converted, assumed={**left_out, **converted.assumed})
+    return converted
+
+
+def _version(path: Path, told: Any) -> dict[str, str]:
+    """What is left out of a TCN detector of some version, for the report.
+
+    Raises:
+        Undetermined: no version.
+        InputError: no such version, or one that clamps what goes into its blocks.
+    """
+    if told is None:
+        raise Undetermined(
+            f"{str(path)!r} does not say of which version of brain-go-brr-v2 it is, and later ones "
+            "clamp their signals; give it: --set version=2.3, or the release's own number"
+        )
+    numbers = str(told).removeprefix("v").split(".")
+    if not all(number.isdecimal() for number in numbers) or not 1 <= len(numbers) <= 3:
+        raise InputError(f"hint 'version' must be a number such as 2.3 or 3.0.1, but is {told!r}")
+    version = (*map(int, numbers), 0, 0)[:3]
+    if version >= CLAMPING_ALL:
+        raise InputError(
+            f"version {told} of brain-go-brr-v2 clamps its input at 10 and the signals of Mamba-2 "
+            "at 10 and 5, which no block here does; with version=3.1.0 the weights are read "
+            "without these clamps"
+        )
+    if version >= CLAMPING:
+        return {"clamp": f"none, where version {told} keeps the decoded signal within 40"}
+    return {}
 
 
 def _sorted(path: Path, net: Net, spec: Spec, assumed: Mapping[str, Any]) -> Converted:

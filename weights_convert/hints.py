@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import yaml
-
+from tcnzoo.documents import parse_yaml
 from tcnzoo.errors import InputError, suggestion
 
 
@@ -31,9 +30,9 @@ def _value(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        parsed = yaml.safe_load(value)
+        parsed = parse_yaml(value)
         if isinstance(parsed, str) and "," in parsed:
-            return [yaml.safe_load(part) for part in parsed.split(",")]
-    except yaml.YAMLError:
+            return [parse_yaml(part) for part in parsed.split(",")]
+    except ValueError:
         raise InputError(f"hint {name!r} is no value: {value!r}") from None
     return parsed

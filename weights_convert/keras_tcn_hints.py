@@ -1,13 +1,14 @@
 """A keras-tcn model from its weights alone: what shapes say, and what the caller must."""
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, WeightError
 
-from .keras_file import PLACED, Document, KerasFile
+from .keras_file import PLACED, Document, KerasFile, weight_groups
 
 # Arguments of keras-tcn's TCN that no shape says -> an example for the command line.
 ASKED = {
@@ -18,8 +19,10 @@ ASKED = {
     "activation": "relu",
 }
 DENSE = "dense_activations"
-DEFAULTS: Mapping[str, Any] = {"dropout_rate": 0.0}
+DEFAULTS: Mapping[str, Any] = {"go_backwards": False, "dropout_rate": 0.0}
 HINTS = ("config", *ASKED, *DEFAULTS, DENSE)
+# Layers whose place in the model does not matter: Keras 3 writes a group for every layer.
+_ANYWHERE = re.compile(r"(input_layer|tcn|dense|dropout|spatial_dropout1d)(_\d+)?")
 
 
 def document_of(file: KerasFile, given: Mapping[str, Any]) -> tuple[Document, dict[str, Any]]:
@@ -39,6 +42,7 @@ def document_of(file: KerasFile, given: Mapping[str, Any]) -> tuple[Document, di
             f"{str(file.path)!r} does not say what its model is; give what model.to_json() gives, "
             "as in: --set config=FILE.json"
         )
+    _check_layers(file)
     widths, kernel_size = _blocks(file)
     units = _units(file)
     _check_given(file, given, bool(units))
@@ -66,7 +70,19 @@ def document_of(file: KerasFile, given: Mapping[str, Any]) -> tuple[Document, di
         *_dense(file, units, given.get(DENSE, [])),
     ]
     model = {"class_name": "Sequential", "config": {"name": "model", "layers": layers}}
-    return Document(model), {name: value for name, value in DEFAULTS.items() if name not in given}
+    assumed = {name: value for name, value in DEFAULTS.items() if name not in given}
+    return Document(model), {**({"layers": "TCN before Dense"} if units else {}), **assumed}
+
+
+def _check_layers(file: KerasFile) -> None:
+    """Ask for the model where it has layers whose place and options no weights say."""
+    others = [name for name in weight_groups(file.path) or () if not _ANYWHERE.fullmatch(name)]
+    if others:
+        raise Undetermined(
+            f"{str(file.path)!r} has layers beside TCN and Dense ({', '.join(others)}), whose "
+            "place and options it does not say; give what model.to_json() gives, as in: "
+            "--set config=FILE.json"
+        )
 
 
 def _layer(kind: str, config: Mapping[str, Any], module: str = "keras.layers") -> dict[str, Any]:

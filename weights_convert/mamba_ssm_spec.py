@@ -46,7 +46,13 @@ def facts_of(path: Path, shapes: Shapes, place: str = "") -> dict[str, Any]:
         raise WeightError(f"{str(path)!r} must hold {place + missing[0]!r}, which a Mamba-2 has")
     rows, channels = _shape(path, shapes, place, "in_proj.weight", 2)
     _, inner = _shape(path, shapes, place, "out_proj.weight", 2)
-    convolved, _, taps = _shape(path, shapes, place, "conv1d.weight", 3)
+    convolved, each, taps = _shape(path, shapes, place, "conv1d.weight", 3)
+    if each != 1:
+        order = " (channels last, as mlx-lm saves stacks of layers)" if taps == 1 else ""
+        raise WeightError(
+            f"{place + 'conv1d.weight'!r} of {str(path)!r} must be (channels, 1, K), but has shape "
+            f"{shapes['conv1d.weight']}{order}"
+        )
     (heads,) = _shape(path, shapes, place, "A_log", 1)
     (skips,) = _shape(path, shapes, place, "D", 1)
     shared, odd = divmod(rows - 2 * inner - heads, 2)

@@ -17,6 +17,9 @@ def conv(step: Step) -> Signal:
     groups = step.node.get("group", 1)
     if weight.array.ndim < 3:
         raise Unfit(f"its kernel has {weight.array.ndim} axes, where 3 or 4 are expected")
+    _check_shape(step, weight)
+    if groups < 1:
+        raise Unfit(f"its group is {groups}")
     if _mixes_an_axis_of_channels(x):
         x, weight = _channels_first(step, x, weight)
     if not x.is_channels(1):
@@ -47,6 +50,13 @@ def conv(step: Step) -> Signal:
     )
     roles = (BATCH, CHANNELS, *x.roles[2:])
     return replace(x, layer=layer, roles=roles, channels=kernel.shape[0], length=outputs)
+
+
+def _check_shape(step: Step, weight: Const) -> None:
+    """Refuse a `kernel_shape` that is not that of the kernel."""
+    said, found = step.node.get("kernel_shape"), list(weight.array.shape[2:])
+    if said is not None and list(said) != found:
+        raise Unfit(f"its kernel_shape is {list(said)}, but its kernel has {found}")
 
 
 def _taps(kernel: Array, found: list[Window], place: int) -> Array:
@@ -94,6 +104,9 @@ def conv_transpose(step: Step) -> Signal:
         raise Unfit("it has groups or an output_shape; one group and pads are read")
     if not x.is_channels(1) or weight.array.ndim < 3:
         raise Unfit(f"its axes are {x.roles}, where channels and time are expected")
+    _check_shape(step, weight)
+    if len(step.node.get("output_padding", x.roles[2:])) != len(x.roles) - 2:
+        raise Unfit(f"its output_padding is not that of {len(x.roles) - 2} axes")
     found = [
         _crops(step, one, place, len(x.roles) - 2)
         for place, one in enumerate(windows(step, x, weight.array.shape[2:]))

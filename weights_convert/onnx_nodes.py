@@ -11,11 +11,15 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
 from .onnx_file import array_of, text
+from .onnx_schema import check_nodes
 
 # More than any model of these layers has; some of what follows takes a node's number of steps.
 MOST = 20_000
-# Before it, operators broadcast by rules of their own.
-OLDEST = 7
+# Before the oldest, operators broadcast by rules of their own; the newest is that of onnx 1.23.2,
+# whose operators the reader was held against.
+OLDEST, NEWEST = 7, 28
+# Version of the format itself; fields of a later one would be lost without a word.
+NEWEST_FORMAT = 14
 DOMAINS = ("", "ai.onnx")
 
 
@@ -86,14 +90,37 @@ def graph_of(path: Path, model: Any) -> Graph:
         for one in model.graph.input
         if text(one.name) not in initializers
     }
+    _check_shadows(path, model, initializers)
+    opset = _opset(path, model)
     nodes = tuple(_node(path, node) for node in model.graph.node)
+    check_nodes(path, model, opset)
     _check_order(path, nodes, {*initializers, *inputs})
     outputs = tuple(text(one.name) for one in model.graph.output)
     made = {*initializers, *inputs, *(name for node in nodes for name in node.outputs)}
     for name in outputs:
         if name not in made:
             raise WeightError(f"{str(path)!r}: no node makes the output {name!r}")
-    return Graph(_opset(path, model), inputs, outputs, initializers, nodes)
+    return Graph(opset, inputs, outputs, initializers, nodes)
+
+
+def _check_shadows(path: Path, model: Any, initializers: Mapping[str, Array]) -> None:
+    """Raise WeightError for two inputs of one name, or one whose tensor has another shape."""
+    seen: set[str] = set()
+    for one in model.graph.input:
+        name = text(one.name)
+        if name in seen:
+            raise WeightError(f"{str(path)!r}: two inputs have the name {name!r}")
+        seen.add(name)
+        said = _axes(one.type.tensor_type)
+        held = initializers[name].shape if name in initializers else said
+        same = len(said) == len(held) and all(
+            wanted in (None, size) for wanted, size in zip(said, held, strict=False)
+        )
+        if one.type.tensor_type.HasField("shape") and not same:
+            raise WeightError(
+                f"{str(path)!r}: the input {name!r} is said to have axes {said}, but its tensor "
+                f"has shape {held}"
+            )
 
 
 def initializers_of(path: Path, model: Any) -> dict[str, Array]:
@@ -114,12 +141,24 @@ def initializers_of(path: Path, model: Any) -> dict[str, Array]:
 
 
 def _opset(path: Path, model: Any) -> int:
-    """Version of the standard operators."""
+    """Version of the standard operators.
+
+    Raises:
+        WeightError: a version that is not known, or operators that the file defines anew.
+    """
+    own = [text(one.name) for one in model.functions if text(one.domain) in DOMAINS]
+    if own:
+        raise WeightError(f"{str(path)!r} defines standard operators of its own: {own}")
     found = [one.version for one in model.opset_import if text(one.domain) in DOMAINS]
-    if len(found) != 1 or found[0] < OLDEST:
+    if model.ir_version > NEWEST_FORMAT:
         raise WeightError(
-            f"{str(path)!r} must be of one operator set, version {OLDEST} or later, but names "
-            f"{found}"
+            f"{str(path)!r} is of version {model.ir_version} of the format; up to {NEWEST_FORMAT} "
+            "is read"
+        )
+    if len(found) != 1 or not OLDEST <= found[0] <= NEWEST:
+        raise WeightError(
+            f"{str(path)!r} must be of one operator set, version {OLDEST} to {NEWEST}, but names "
+            f"{found}; export the model for one of these"
         )
     return int(found[0])
 

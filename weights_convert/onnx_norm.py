@@ -10,7 +10,8 @@ from .onnx_walk import Step, handles
 def batch_norm(step: Step) -> Signal:
     """With statistics that are kept."""
     x, node = step.signal(), step.node
-    if node.get("training_mode", 0) or not node.get("spatial", 1) or not x.is_channels(1):
+    training = node.get("training_mode", 0) or len(node.outputs) > 1
+    if training or not node.get("spatial", 1) or not x.is_channels(1):
         raise Unfit(f"it is in training mode, or its axis 1 is {x.roles[1]!r}")
     names = ("weight", "bias", "running_mean", "running_var")
     arrays = {name: step.needed(1 + place) for place, name in enumerate(names)}

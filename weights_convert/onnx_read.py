@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from .onnx_walk import Refused, Walk
 __all__ = ["HINTS", "onnx_arithmetic", "onnx_conv", "onnx_dense", "onnx_norm", "onnx_pointwise"]
 __all__ += ["onnx_pool", "onnx_reshape", "onnx_resize", "onnx_time", "read_graph"]
 
-HINTS = ("length", "channels", "layout", "output", "momentum")
+HINTS = ("length", "channels", "layout", "output", "momentum", "squeeze")
 Axes = tuple[int | None, ...]
 # Sizes that stand for axes that are left open. No file names them, and nothing that is read may
 # depend on them: three lengths are tried, of which two pass any stack of strides and one is odd.
@@ -45,7 +46,7 @@ def read_graph(path: Path, graph: Graph, hints: Mapping[str, Any]) -> Converted:
         path: for the sentences of errors.
         graph: checked.
         hints: `length` and `channels` of the signal, `layout` of the input (such as NTC),
-            `output` by name, `momentum` of batch norms.
+            `output` by name, `momentum` of batch norms, `squeeze` of axes of size 1 at the end.
     Raises:
         Undetermined: several outputs or readings, or a model that depends on an unknown length.
         WeightError: an operator that is not supported.
@@ -73,17 +74,27 @@ def read_graph(path: Path, graph: Graph, hints: Mapping[str, Any]) -> Converted:
             f"{str(path)!r} does not say what the axes of its input are; give them: "
             f"--set layout={texts}"
         )
-    return _converted(path, graph, nodes, *found[0])
+    return _converted(path, graph, nodes, hints, *found[0])
 
 
 def _converted(
-    path: Path, graph: Graph, nodes: tuple[Node, ...], roles: Roles, one: Named
+    path: Path,
+    graph: Graph,
+    nodes: tuple[Node, ...],
+    hints: Mapping[str, Any],
+    roles: Roles,
+    one: Named,
 ) -> Converted:
     """A reading as what a format gives."""
     if one.document.get("in_channels", 0) is None:
         raise Undetermined(
             f"{str(path)!r} does not say how many channels its input has; give them: "
             "--set channels=NUMBER"
+        )
+    if one.drops and not hints.get("squeeze"):
+        raise Undetermined(
+            f"{str(path)!r} has an output {one.drops[0]}, but here it is {one.drops[1]}; to have it"
+            " so: --set squeeze=true"
         )
     spec = parse_spec(one.document)
     if roles not in ((BATCH, CHANNELS), (BATCH, CHANNELS, TIME)):
@@ -238,14 +249,32 @@ def _named(
     walk.program.output = y.layer
     put_together(walk.program)
     channels = walk.assumed.get("in_channels", x.channels)
-    found = named(walk.program, channels, fixed, hints.get("momentum"))
-    _check_output(y, found)
+    wants_axis = y.is_vector and _extra(y.roles, x.roles) > 0
+    found = named(walk.program, channels, fixed, hints.get("momentum"), wants_axis)
+    given = _with_time(y) if found.keeps_axis else y
+    if given.roles != _usual(given.roles):
+        words = f"given as {_words(_usual(given.roles))} instead of {_words(given.roles)}"
+        found.assumed["output"] = words
+    if _extra(given.roles, x.roles) > 0:
+        found.drops = (_words(y.roles), _words(_usual(given.roles)))
     return found
 
 
-def _check_output(y: Signal, found: Named) -> None:
-    """Say how the output differs from the file's."""
-    usual = {(BATCH, CHANNELS), (BATCH, CHANNELS, TIME)}
-    if y.roles not in usual:
-        given = "(batch, channels)" if y.is_vector else "(batch, channels, time)"
-        found.assumed["output"] = f"given as {given} instead of {_words(y.roles)}"
+def _extra(roles: Roles, read: Roles) -> int:
+    """Axes of size 1 in an output that the model's does not have.
+
+    One stands for the channels where there is but one, and one is that of an input of four axes.
+    """
+    channel = CHANNELS not in roles and UNIT in roles
+    return roles.count(UNIT) - channel - (len(roles) == len(read) == 4)
+
+
+def _with_time(y: Signal) -> Signal:
+    """A vector whose last axis of size 1 has become that of time."""
+    place = len(y.roles) - 1 - y.roles[::-1].index(UNIT)
+    return replace(y, length=1, roles=(*y.roles[:place], TIME, *y.roles[place + 1 :]))
+
+
+def _usual(roles: Roles) -> Roles:
+    """The axes that an output has here."""
+    return (BATCH, CHANNELS, TIME) if TIME in roles else (BATCH, CHANNELS)

@@ -170,6 +170,8 @@ def shape(step: Step) -> Const:
 @handles("Identity", "Dropout")
 def identity(step: Step) -> Signal:
     """Nothing, in inference."""
+    if step.node.op == "Dropout" and step.number(2, 0.0):
+        raise Unfit("it is in training mode")
     return step.signal()
 
 

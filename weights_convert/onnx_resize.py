@@ -10,6 +10,8 @@ from .onnx_walk import Step, handles
 def resize(step: Step) -> Signal:
     """A whole number of steps for each step."""
     x, node = step.signal(), step.node
+    if "axes" in node.attributes or node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise Unfit("it names axes or keeps a ratio; one scale or size for each axis is read")
     scales = _scales(step, x)
     place = x.roles.index(TIME) if TIME in x.roles else -1
     factor = round(scales[place])

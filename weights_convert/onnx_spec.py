@@ -10,6 +10,7 @@ from tcnzoo.arrays import DTYPES
 from tcnzoo.params import Weights
 from tcnzoo.specs.graph import INPUT as GRAPH_INPUT
 
+from .onnx_axis import keep_axis
 from .onnx_layers import PARTS, Layer, Program
 from .onnx_padding import settle_padding
 from .onnx_signal import INPUT, Const
@@ -36,12 +37,16 @@ class Named:
         weights: under their neutral names.
         used: name of the file's tensor -> the neutral tensor that it became.
         assumed: fields that the file does not say -> the value taken.
+        keeps_axis: whether an axis of size 1 behind a vector became time.
+        drops: the axes of the file's output and the model's, where the file's has more of size 1.
     """
 
     document: dict[str, Any]
     weights: Weights = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     assumed: dict[str, Any] = field(default_factory=dict)
+    keeps_axis: bool = False
+    drops: tuple[str, str] | None = None
 
     def same(self, other: "Named") -> bool:
         """Whether two readings are of one model."""
@@ -50,7 +55,13 @@ class Named:
         )
 
 
-def named(program: Program, channels: int | None, fixed: bool, momentum: float | None) -> Named:
+def named(
+    program: Program,
+    channels: int | None,
+    fixed: bool,
+    momentum: float | None,
+    wants_axis: bool = False,
+) -> Named:
     """Give the layers of a program their names.
 
     Args:
@@ -58,14 +69,16 @@ def named(program: Program, channels: int | None, fixed: bool, momentum: float |
         channels: of the input, where they are known.
         fixed: whether the signals have one length.
         momentum: of batch norms, None for the default.
+        wants_axis: whether the output, a vector, has an axis of size 1 that is to be kept.
     Raises:
         Refused: a step that is no part of a layer.
     """
     simplify(program)
     _check_parts(program)
+    kept = wants_axis and keep_axis(program)
     for number in list(program.order):
         settle_padding(program, number, fixed)
-    found, names, counts = Named({}), {INPUT: GRAPH_INPUT}, Counter[str]()
+    found, names, counts = Named({}, keeps_axis=kept), {INPUT: GRAPH_INPUT}, Counter[str]()
     nodes: dict[str, Any] = {}
     for number in program.order:
         layer = program.layers[number]

@@ -51,6 +51,10 @@ def windows(step: Step, x: Signal, sizes: tuple[int, ...]) -> list[Window]:
         raise Unfit(f"its strides, dilations and pads are not those of {rank} axes")
     if min(*strides, *dilations, *sizes) < 1:
         raise Unfit("its sizes, strides and dilations are not all positive")
+    if min(pads) < 0:
+        raise Unfit(f"its pads are {list(pads)}, where none may be negative")
+    if auto != "NOTSET" and any(pads):
+        raise Unfit(f"its auto_pad is {auto!r} beside pads of its own, {list(pads)}")
     found = []
     for place in range(rank):
         window = Window(

@@ -118,7 +118,7 @@ def _inferred(
     sizes = sizes_of(path, shapes)
     _check_strides(given, len(sizes["filters"]))
     rate = _conv_dropout(path, step_of(path, shapes), beside, given)
-    assumed = {"dense_dropout": DENSE_DROPOUT, "strides": code_strides(len(sizes["filters"]))}
+    assumed = {"strides": code_strides(len(sizes["filters"])), "dense_dropout": DENSE_DROPOUT}
     said = {"conv_dropout": 0.5 if rate is None else rate}
     if (dense := _said(path, beside, "dense_dropout")) is not None:
         _check_hint(path, "dense_dropout", given, dense)
@@ -133,7 +133,7 @@ def _inferred(
             sizes,
             _neutral_names(spec),
         )
-    return spec, {name: assumed[name] for name in assumed.keys() - {*given, *said}}
+    return spec, {name: one for name, one in assumed.items() if name not in {*given, *said}}
 
 
 def _check_strides(given: Mapping[str, Any], layers: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.errors import SpecError
 from tcnzoo.lazy import Tensors
 from tcnzoo.params import Weights
 from tcnzoo.specs import BatchNormSpec, Spec, TcnSpec
@@ -19,7 +20,14 @@ from .container_pt import state_dict_of, write_pt
 from .hints import check_hints
 from .own import header
 from .pytorch_tcn_arguments import arguments_beside, arguments_of, check_softmax, the_tcn
-from .pytorch_tcn_facts import current_name, facts_of, foreign_name, neutral_name, reason_to_drop
+from .pytorch_tcn_facts import (
+    OLD_BUFFER,
+    current_name,
+    facts_of,
+    foreign_name,
+    neutral_name,
+    reason_to_drop,
+)
 from .pytorch_tcn_signs import PYTORCH, ROOT, projects
 from .pytorch_tcn_spec import HINTS, agreeing, completed, written_in
 from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
@@ -29,6 +37,8 @@ NAME = PYTORCH
 DESCRIPTION = "state_dict of pytorch-tcn's TCN (.pt); its arguments are written beside it as .json"
 SUFFIXES = (".pt", ".pth")
 FOREIGN = True
+# How far a causal net looks ahead: an argument up to version 1.1, which wrote no tensor for it.
+LOOKAHEAD = "lookahead"
 
 
 def detect(path: Path) -> bool:
@@ -50,18 +60,23 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     Raises:
         Undetermined: hints are missing; the sentence names them.
         InputError: a hint that is unknown or contradicts the file.
+        SpecError: a net that has no counterpart.
         WeightError: no state_dict of this net.
     """
     held, notes = open_state_dict(path)
     written = written_in(NAME, path, notes)
-    given = check_hints(NAME, hints, HINTS)
+    given = check_hints(NAME, hints, (*HINTS, LOOKAHEAD))
+    if given.get(LOOKAHEAD, 0) != 0:
+        raise SpecError(f"a net with lookahead={given[LOOKAHEAD]} has no counterpart; only 0 has")
     net = net_in(path, held, ROOT, given)
-    fields = {name: value for name, value in given.items() if name != PREFIX}
+    fields = {name: value for name, value in given.items() if name not in (PREFIX, LOOKAHEAD)}
     assumed: Mapping[str, Any] = {}
     if written is not None:
         spec = agreeing(path, written.model_dump(mode="json"), fields)
     else:
         spec, assumed = _inferred(path, net, fields)
+        if spec.causal and LOOKAHEAD not in given and any(map(OLD_BUFFER.search, net.tensors)):
+            assumed = {LOOKAHEAD: 0, **assumed}
     check_softmax(spec)
     return sorted_out(path, net, spec, assumed, _neutral, _reason, LAYOUT)
 

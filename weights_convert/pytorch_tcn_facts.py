@@ -26,10 +26,11 @@ PARTS = {
 _NEUTRAL = {foreign: neutral for neutral, foreign in PARTS.items()}
 
 # As torch before 2.0 and pytorch-tcn before 1.2.2 wrote them.
+OLD_BUFFER = re.compile(r"(\.conv[12])\.buffer$")
 _OLD = (
     (re.compile(r"(\.conv[12])\.weight_g$"), r"\1.parametrizations.weight.original0"),
     (re.compile(r"(\.conv[12])\.weight_v$"), r"\1.parametrizations.weight.original1"),
-    (re.compile(r"(\.conv[12])\.buffer$"), r"\1.padder.buffer"),
+    (OLD_BUFFER, r"\1.padder.buffer"),
 )
 
 _DROPPED = (

@@ -20,8 +20,8 @@ FIELDS = (
     "output_projection", "output_activation",
 )  # fmt: skip
 HINTS = (*FIELDS, PREFIX)
-# What changes no output, or is as odd without a projection as it is common with one.
-DEFAULTS: Mapping[str, Any] = {"dropout": 0.1, "output_activation": None}
+# What changes no output.
+DEFAULTS: Mapping[str, Any] = {"dropout": 0.1}
 
 # Fields that say the same thing in several ways -> the property to compare.
 _COMPARED = {
@@ -94,9 +94,8 @@ def _missing(fields: Mapping[str, Any], width: int, hints: Mapping[str, Any]) ->
     known = {*fields, *hints}
     if not {"dilations", "dilation_reset"} & known:
         yield "dilations"
-    asked = ["causal", "activation", "skip_connections"]
+    asked = ["causal", "activation", "skip_connections", "output_activation"]
     asked += ["embeddings", "embedding_mode"] if width else []
-    asked += ["output_activation"] if fields["output_projection"] is not None else []
     yield from (name for name in asked if name not in known)
 
 

@@ -7,7 +7,12 @@ Since version 5 transformers norms each group of a mixer by itself, as mamba_ssm
 mlx-lm norm all channels at once, which matters with more than one group: `grouped_norm` is a hint.
 In a stream transformers 5.23 leaves out `time_step_limit`, which holds here always.
 
-Source: names of transformers 5.23 (Apache-2.0), `Mamba2Model`, `Mamba2Mixer`.
+A model that mlx-lm saved has the convolutions as (channels, K, 1). mlx-lm also takes eps 1e-5 in
+the norms before the mixers, whatever the configuration says: where that or the groups make a
+difference, the file is asked whose numbers are meant.
+
+Source: names of transformers 5.23 (Apache-2.0), `Mamba2Model`, `Mamba2Mixer`; mlx-lm 0.32.2 (MIT),
+`mlx_lm.models.mamba2`.
 """
 
 import json
@@ -23,7 +28,7 @@ from tcnzoo.checkpoint import TENSORS, read_safetensors, replacing, write_safete
 from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.params import Weights
-from tcnzoo.specs import Mamba2Spec, Spec
+from tcnzoo.specs import GraphSpec, Mamba2Spec, RmsNormSpec, Spec
 
 from .hints import check_hints
 from .mamba_ssm import ROOT, holds_mamba, names_in, sort_mamba
@@ -33,6 +38,7 @@ from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
 from .torch import LAYOUT
 from .transformers_mamba2_config import (
     CONFIG,
+    check_layers,
     check_shapes,
     config_document,
     config_of,
@@ -55,10 +61,14 @@ DESCRIPTION = "Mamba-2 model or mixer of transformers: directory with config.jso
 SUFFIXES: tuple[str, ...] = ()
 FOREIGN = True
 LAYER = "layer"
-HINTS = (*FIELDS, LAYER, PREFIX)
+BLOCK_EPS = "block_norm_eps"
+HINTS = (*FIELDS, LAYER, BLOCK_EPS, PREFIX)
+# Of the norms before the mixers, in mlx-lm.
+MLX_EPS = 1e-5
 
 _STACK = re.compile(r"(.*\.|)layers\.0\.mixer\.A_log$")
 _MIXER = re.compile(r"layers\.([0-9]{1,9})\.mixer\.(.+)")
+CONVOLUTION = "conv1d.weight"
 _EMBEDDING = re.compile(r"(?:^|\.)embedding\.weight$")  # mamba_ssm's name
 
 
@@ -76,14 +86,26 @@ def tensors(path: Path) -> Weights:
     return _contents(path)[0]
 
 
-def _contents(path: Path) -> tuple[Weights, dict[str, Any] | None]:
-    """The tensors of a directory or file, and the configuration of a directory."""
+def _contents(path: Path) -> tuple[Weights, Mapping[str, Any], dict[str, Any] | None]:
+    """The tensors of a directory or file, the notes beside them, and the configuration if any."""
     if not path.is_dir():
         held, notes = open_state_dict(path)
         check_mark(NAME, path, notes)
-        return held, None
+        return held, notes, None
     config = needed_config(path)
-    return read_safetensors(path / TENSORS)[0], config
+    return *read_safetensors(path / TENSORS), config
+
+
+def _is_mlx(array: Array) -> bool:
+    """Whether the kernel of a convolution, one for each channel, is (channels, K, 1)."""
+    return array.ndim == 3 and array.shape[1] != 1 and array.shape[2] == 1
+
+
+def _in_torch_order(held: Weights, notes: Mapping[str, Any]) -> tuple[Weights, bool]:
+    """The tensors with convolutions (channels, 1, K), and whether mlx-lm saved them."""
+    kernels = [name for name, one in held.items() if name.endswith(CONVOLUTION) and _is_mlx(one)]
+    swapped = {name: held[name].swapaxes(1, 2) for name in kernels}
+    return {**held, **swapped}, bool(kernels) or notes.get("format") == "mlx"
 
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
@@ -95,17 +117,42 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         WeightError: tensors that are not those of such a model.
         SpecError: an activation other than silu.
     """
-    held, config = _contents(path)
+    held, notes, config = _contents(path)
+    held, mlx = _in_torch_order(held, notes)
     given = check_hints(NAME, hints, HINTS)
     said, defaults = fields_of(config, path / CONFIG) if config is not None else ({}, {})
     stacked = any(_STACK.match(name) for name in held)
     net = net_in(path, held, _STACK if stacked else ROOT, given)
-    fields = {name: value for name, value in given.items() if name not in (LAYER, PREFIX)}
+    fields = {name: value for name, value in given.items() if name in FIELDS}
+    layers = len(_layers(net))
     if LAYER in given or not stacked:
         net = _one_layer(path, net, given[LAYER]) if LAYER in given else net
         spec, assumed = _mixer(path, net, net.prefix, said, fields)
-        return sort_mamba(path, net, spec, {**defaults, **assumed})
-    return _stack(path, net, said, defaults, fields)
+        found = sort_mamba(path, net, spec, {**defaults, **assumed})
+    else:
+        found = _stack(path, net, said, defaults, (fields, given.get(BLOCK_EPS)))
+    if config is not None and stacked:
+        check_layers(config, layers, path)
+    if mlx:
+        _check_whose(path, found, given)
+    return found
+
+
+def _check_whose(path: Path, found: Converted, given: Mapping[str, Any]) -> None:
+    """Ask for what mlx-lm computes in another way than transformers, in a file of mlx-lm."""
+    asked = {}
+    if "grouped_norm" in found.assumed:
+        asked["grouped_norm"] = "false as in mlx-lm, true as in transformers"
+    eps = _block_eps(found.spec)
+    if BLOCK_EPS not in given and eps not in (None, MLX_EPS):
+        asked[BLOCK_EPS] = f"{MLX_EPS:g} as in mlx-lm, {eps:g} as in transformers"
+    if asked:
+        words = ", ".join(f"--set {name}=... ({values})" for name, values in asked.items())
+        raise Undetermined(
+            f"{str(path)!r} was saved by mlx-lm, which computes it in another way than "
+            f"transformers; give whose numbers are meant: {words}",
+            used=found.used,
+        )
 
 
 def _one_layer(path: Path, net: Net, wanted: Any) -> Net:
@@ -165,21 +212,29 @@ def _mixer(
         raise
 
 
+def _block_eps(spec: Spec) -> float | None:
+    """Eps of the norms before the mixers of a stack."""
+    first = next(iter(spec.nodes.values())).layer if isinstance(spec, GraphSpec) else None
+    return first.eps if isinstance(first, RmsNormSpec) else None
+
+
 def _stack(
     path: Path,
     net: Net,
     said: Mapping[str, Any],
     defaults: Mapping[str, Any],
-    hints: Mapping[str, Any],
+    hints: tuple[Mapping[str, Any], Any],
 ) -> Converted:
-    """Read all layers."""
+    """Read all layers; `hints` are those of the mixers, and the eps of the norms before them."""
     mixers, assumed = [], dict(defaults)
     for place, layer in enumerate(_layers(net)):
         where = f"{net.prefix}layers.{place}.mixer."
-        mixer, more = _mixer(path, Net(layer, where, {}), where, said, hints)
+        mixer, more = _mixer(path, Net(layer, where, {}), where, said, hints[0])
         mixers.append(mixer)
         assumed |= more
-    spec = stack_spec(mixers, final_norm="norm_f.weight" in net.tensors)
+    if "norm_f.weight" not in net.tensors:
+        assumed = {"final_norm": False, **assumed}
+    spec = stack_spec(mixers, final_norm="norm_f.weight" in net.tensors, block_eps=hints[1])
     return sorted_out(path, net, spec, assumed, neutral_name, reason_to_drop, LAYOUT)
 
 

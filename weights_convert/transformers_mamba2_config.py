@@ -130,6 +130,16 @@ def check_shapes(
             )
 
 
+def check_layers(config: Mapping[str, Any], found: int, path: Path) -> None:
+    """Raise WeightError where a configuration says another number of layers than the tensors."""
+    said = config.get("num_hidden_layers", found)
+    if said != found:
+        raise WeightError(
+            f"{CONFIG} in {str(path)!r} says num_hidden_layers={said!r}, but the tensors are those "
+            f"of {found} layers"
+        )
+
+
 def config_document(mamba: Mamba2Spec, layers: int) -> dict[str, Any]:
     """The configuration of a model of so many equal layers.
 

@@ -17,17 +17,19 @@ _NODE = re.compile(r"(norm|mamba)(\d+)\.(.+)")
 _FINAL = {"norm_f.weight": "norm.weight"}
 
 
-def stack_spec(mixers: list[Mamba2Spec], final_norm: bool) -> Spec:
+def stack_spec(mixers: list[Mamba2Spec], final_norm: bool, block_eps: float | None = None) -> Spec:
     """The graph of a stack: x + mamba2(norm(x)) for each layer, and a norm at the end.
 
     Args:
-        mixers: of each layer; their `norm_eps` is that of the norms before them too.
+        mixers: of each layer.
         final_norm: whether there is a norm after the last.
+        block_eps: of the norms before the mixers; None for the mixers' own `norm_eps`.
     """
     nodes: dict[str, Any] = {}
     last = INPUT
     for place, mixer in enumerate(mixers, start=1):
-        norm = {"kind": "rms_norm", "channels": mixer.channels, "eps": mixer.norm_eps}
+        eps = mixer.norm_eps if block_eps is None else block_eps
+        norm = {"kind": "rms_norm", "channels": mixer.channels, "eps": eps}
         nodes[f"norm{place}"] = {"layer": norm, "inputs": [last]}
         nodes[f"mamba{place}"] = {"layer": mixer.model_dump(), "inputs": [f"norm{place}"]}
         added = {"kind": "merge", "mode": "add"}

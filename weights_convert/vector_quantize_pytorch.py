@@ -2,7 +2,8 @@
 
 A codebook is `_codebook.embed` (1, K, channels) with `embed_avg`, `cluster_size` (1, K) and the
 flag `initted`; the levels of a ResidualVQ stand under `layers.0`, `layers.1`, ... The file does not
-say how it was trained, so that is assumed as the library's defaults have it, unless hints say else.
+say how it was trained, nor how codes are searched for (heads, beams), so that is assumed as the
+library's defaults have it, unless hints say else.
 
 Source: names and shapes of https://github.com/lucidrains/vector-quantize-pytorch (MIT).
 """
@@ -46,6 +47,9 @@ NAMES = {
 }
 # A tensor that every quantiser has, and what stands before the whole of one.
 ROOT = re.compile(r"((?:.+?\.)??)(?:layers\.\d+\.)?_codebook\.embed$")
+# The same for a quantiser that is picked from a list by the hint `prefix`.
+ONE = re.compile(r"((?:.+\.)?)_codebook\.embed$")
+_OF_LIST = re.compile(r"(?:^|\.)layers\.\d+\.?$")
 _TENSOR = re.compile(r"(?:layers\.(\d+)\.)?_codebook\.(\w+)$")
 
 
@@ -72,12 +76,14 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     Raises:
         Undetermined: several quantisers, or codes of length 1 without the hint `cosine`.
         InputError: a hint that is unknown or contradicts the file.
-        WeightError: no such state_dict, or one with several heads or with projections.
+        SpecError: options without a counterpart: several heads, beams, shrunken cosine codes.
+        WeightError: no such state_dict, or one with several codebooks or with projections.
     """
     held, notes = open_state_dict(path)
     check_mark(NAME, path, notes)
     given = check_hints(NAME, hints, HINTS)
-    net = net_in(path, held, ROOT, given)
+    picked = _OF_LIST.search(str(given.get(PREFIX, "")))
+    net = net_in(path, held, ONE if picked else ROOT, given)
     fields = {name: value for name, value in given.items() if name != PREFIX}
     codebooks = _codebooks(net)
     if notes.get("format") == mark(NAME) and isinstance(notes.get("config"), str):

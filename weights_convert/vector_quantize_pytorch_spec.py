@@ -9,7 +9,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import read_config
 from tcnzoo.converted import Undetermined
-from tcnzoo.errors import InputError, WeightError
+from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
 from tcnzoo.zoo import parse_spec
 
@@ -22,9 +22,13 @@ DEFAULTS = {
     "commitment": 1.0,
     "dead_code_threshold": 0.0,
 }
+# Options that change outputs, leave no tensor, and have no counterpart here beyond the default.
+ONLY: Mapping[str, Any] = {"heads": 1, "vq_bridge": False}
+# The same for levels: a user's own list called `layers` has the names of a ResidualVQ, too.
+ONLY_OF_LEVELS: Mapping[str, Any] = {"kind": "residual_vq", "beam_size": 1, "diveq": False}
 # Iterations of k-means at the first step, where the file says that it is still to run.
 KMEANS = 10
-FIELDS = (*DEFAULTS, "kmeans_iterations", "cosine", "shared")
+FIELDS = (*ONLY_OF_LEVELS, *ONLY, *DEFAULTS, "kmeans_iterations", "cosine", "shared")
 # Codes are of length 1 to so much; 16-bit types round them.
 ONE_LENGTH = 1e-5
 _ROUNDED = 1e-2
@@ -32,10 +36,15 @@ _ROUNDED = 1e-2
 Codebooks = Mapping[int | None, Mapping[str, Array]]
 
 
+def lengths_of(codes: Array) -> Array:
+    """Length of each code."""
+    found: Array = np.linalg.norm(codes.astype(np.float64), axis=-1)
+    return found
+
+
 def length_errors(codes: Array) -> float:
     """Largest distance of a code's length from 1."""
-    lengths = np.linalg.norm(codes.astype(np.float64), axis=-1)
-    return float(np.abs(lengths - 1.0).max())
+    return float(np.abs(lengths_of(codes) - 1.0).max())
 
 
 def spec_of(
@@ -52,8 +61,16 @@ def spec_of(
     Raises:
         Undetermined: all codes are of length 1, or none is set yet, and no hint says `cosine`.
         InputError: a hint that contradicts the file.
+        SpecError: an option that has no counterpart.
         WeightError: tensors that no such codebook has.
     """
+    if not codebooks:
+        raise WeightError(
+            f"{str(path)!r} must hold the tensor '_codebook.embed' of a VectorQuantize or "
+            "ResidualVQ, but does not; other quantisers are not read"
+        )
+    only = ONLY if None in codebooks else {**ONLY_OF_LEVELS, **ONLY}
+    _check_only(path, only, hints)
     sizes = {_sizes(path, level, one) for level, one in codebooks.items()}
     if len(sizes) != 1:
         raise WeightError(
@@ -62,10 +79,10 @@ def spec_of(
         )
     codes, channels = sizes.pop()
     known = {"codes": codes, "channels": channels, "cosine": _cosine(path, codebooks, hints)}
-    said = {name: value for name, value in hints.items() if name not in ("cosine", "shared")}
-    defaults = _defaults(codebooks, channels)
-    assumed = {name: value for name, value in defaults.items() if name not in hints}
-    quantizer = {**known, **assumed, **said}
+    trained = _defaults(codebooks, channels)
+    said = {name: hints[name] for name in (*trained, "kmeans_iterations") if name in hints}
+    quantizer = {**trained, **said, **known}
+    assumed = {name: one for name, one in {**only, **trained}.items() if name not in hints}
     if None in codebooks:
         if "shared" in hints:
             raise InputError(f"the hint shared is of levels, but {str(path)!r} holds one codebook")
@@ -75,6 +92,24 @@ def spec_of(
         assumed["shared"] = True
     document = {"kind": "residual_vq", "levels": len(codebooks), "shared": shared}
     return parse_spec({**document, "quantizer": quantizer}), assumed
+
+
+def _check_only(path: Path, only: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
+    """Raise unless every hint on an option without a counterpart names its one value."""
+    for name in (*ONLY_OF_LEVELS, *ONLY):
+        if name not in hints or hints[name] == only.get(name):
+            continue
+        if name not in only:
+            raise InputError(f"the hint {name} is of levels, but {str(path)!r} holds one codebook")
+        if name == "kind":
+            raise SpecError(
+                f"{str(path)!r} is read as the levels of one residual_vq; where the quantisers are "
+                "a list of another model, convert one of them, as in: --set prefix=layers.0"
+            )
+        raise SpecError(
+            f"a quantiser with {name}={hints[name]} cannot be converted; only {name}="
+            f"{only[name]} has a counterpart"
+        )
 
 
 def _sizes(path: Path, level: int | None, codebook: Mapping[str, Array]) -> tuple[int, int]:
@@ -104,9 +139,15 @@ def _sizes(path: Path, level: int | None, codebook: Mapping[str, Array]) -> tupl
 
 
 def _cosine(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
-    """Whether codes are compared by their angle: said, or ruled out by a code of another length."""
-    error = max(length_errors(one["embed"]) for one in codebooks.values())
-    if error > _ROUNDED and _initialised(codebooks):
+    """Whether codes are compared by their angle: said, or ruled out by the codes' lengths.
+
+    With use_cosine_sim the library keeps codes at length 1, but a code that no value falls on for
+    some hundred steps shrinks to 0. So they rule it out only if one is longer, or none is of 1.
+    """
+    lengths = np.concatenate([lengths_of(one["embed"]).ravel() for one in codebooks.values()])
+    short = int((lengths < 1.0 - _ROUNDED).sum())
+    ruled_out = lengths.max() > 1.0 + _ROUNDED or lengths.max() < 1.0 - _ROUNDED
+    if ruled_out and _initialised(codebooks):
         if hints.get("cosine") is True:
             raise InputError(
                 f"the hint cosine=true contradicts {str(path)!r}, whose codes are not of length 1"
@@ -116,6 +157,12 @@ def _cosine(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
         raise Undetermined(
             f"the codes in {str(path)!r} do not determine cosine; give the value of "
             "use_cosine_sim, as in: --set cosine=true"
+        )
+    if hints["cosine"] and short and _initialised(codebooks):
+        raise SpecError(
+            f"{short} of the {lengths.size} codes in {str(path)!r} are shorter than 1, as the "
+            "library leaves codes that it no longer uses; with cosine=true these have no "
+            "counterpart: replace them (threshold_ema_dead_code) and save the model again"
         )
     return bool(hints["cosine"])
 
@@ -160,8 +207,9 @@ def written_spec(path: Path, config: str, hints: Mapping[str, Any]) -> Spec:
     if not isinstance(spec, VectorQuantizerSpec | ResidualVqSpec):
         raise WeightError(f"the configuration in {str(path)!r} is of a {spec.kind}")
     part = spec if isinstance(spec, VectorQuantizerSpec) else spec.quantizer
+    only = {**ONLY, **(ONLY_OF_LEVELS if isinstance(spec, ResidualVqSpec) else {})}
     for name, value in hints.items():
-        found = getattr(spec if name == "shared" else part, name, None)
+        found = only.get(name, getattr(spec if name == "shared" else part, name, None))
         if found != value:
             raise InputError(
                 f"the hint {name}={value} contradicts {str(path)!r}, which says {name}={found}"

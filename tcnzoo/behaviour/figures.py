@@ -11,6 +11,7 @@ from tcnzoo.behaviour.scores import durations
 from tcnzoo.behaviour.segmenting import Segmentation
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.needs import check_figure
 from tcnzoo.training.charts import GREY, plain, sheet, write_figure
 
 # Okabe & Ito's palette and Paul Tol's muted one, which colour-blind readers can tell apart.
@@ -20,12 +21,6 @@ COLOURS = (
 )  # fmt: skip
 # Lines of a signal that are drawn, the liveliest ones, and points across the picture.
 _LINES, _POINTS = 6, 4000
-
-
-def check_figure(path: Path | None) -> None:
-    """Raise InputError for a picture that could not be written, before the work starts."""
-    if path is not None and path.suffix.lower() != ".png":
-        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
 
 
 def colour(state: int) -> str:

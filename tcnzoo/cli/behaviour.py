@@ -8,8 +8,17 @@ import typer
 import tcnzoo
 from tcnzoo.cli import console
 from tcnzoo.cli.frameworks import import_backends
-from tcnzoo.cli.options import Checkpoint, Device, Json, OneBackend, chosen_backend
+from tcnzoo.cli.options import (
+    Checkpoint,
+    Device,
+    Json,
+    OneBackend,
+    check_checkpoint,
+    chosen_backend,
+)
 from tcnzoo.errors import InputError
+from tcnzoo.files import check_destination
+from tcnzoo.needs import check_figure
 from tcnzoo.signals import read_signal
 
 Source = Annotated[
@@ -48,9 +57,11 @@ def segment(
         raise InputError(f"segments are a .csv file, but got {str(destination)!r}")
     if rate is not None and rate <= 0:
         raise InputError(f"--rate must be above 0, but is {rate}")
+    check_destination(destination)
     for path in (picture, durations, transitions):
-        figures.check_figure(path)
+        check_figure(path, extra="train")
     name = chosen_backend(backend)
+    check_checkpoint(checkpoint)
     signal = read_signal(source)
     with console.working("segmenting"):
         import_backends([name])
@@ -103,6 +114,7 @@ def demo_behaviour(
     from tcnzoo.behaviour.demo import WANTED, demo
 
     name = chosen_backend(backend)
+    check_destination(directory, folder=True)
     with console.Steps() as say:
         say("importing the framework")
         import_backends([name])

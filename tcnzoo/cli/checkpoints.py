@@ -73,14 +73,14 @@ def inspect(
 
 def _show_conversion(report: ConversionReport) -> None:
     """Print what became of the tensors."""
-    facts = {
-        "read": f"{report.source} ({report.from_format})",
+    facts = {"read": f"{report.source} ({report.from_format})"}
+    if report.assumed:
+        facts["assumed"] = _pairs(report.assumed)
+    facts |= {
         "written": f"{report.destination} ({report.to_format})",
         "model": report.spec.kind,
         "tensors": f"{report.tensors} written, {_counts_text(count(report.spec.params()))}",
     }
-    if report.assumed:
-        facts["assumed"] = _pairs(report.assumed)
     console.facts(facts)
     _show_reasons("dropped", report.dropped)
     _show_reasons("not written", report.left_out)
@@ -97,11 +97,11 @@ def _show_inspection(found: Inspection) -> None:
     """Print the format, what is known of the model, and the tensors."""
     facts = {"file": found.path, "format": found.format}
     if found.spec is None:
-        facts |= {"known": _pairs(found.known), "missing": found.missing or ""}
+        facts |= {"missing": found.missing or "", "known": _pairs(found.known)}
     else:
-        facts |= {"model": found.spec.kind, "parameters": _counts_text(count(found.spec.params()))}
         if found.assumed:
             facts["assumed"] = _pairs(found.assumed)
+        facts |= {"model": found.spec.kind, "parameters": _counts_text(count(found.spec.params()))}
     console.facts(facts)
     console.show()
     if found.spec is not None:

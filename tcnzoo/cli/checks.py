@@ -27,6 +27,7 @@ from tcnzoo.comparing import compare as run_compare
 from tcnzoo.comparing_figure import draw_comparison
 from tcnzoo.doctor import Examination, Finding, examine
 from tcnzoo.errors import InputError
+from tcnzoo.needs import check_figure
 from tcnzoo.parity import ParityReport, parity as run_parity
 from tcnzoo.specs import Spec
 
@@ -65,11 +66,15 @@ def parity(
 ) -> None:
     """Compare backends with the float64 reference; exit with 1 if one differs beyond tolerance."""
     one, names = _subject(subject, overrides), chosen_backends(backends)
-    import_backends(names)
+    for source in (one, other):
+        if source is not None:
+            zoo.load_spec(source)
     if train is not None:
         if other is not None or layers or gradients:
             raise InputError("--train stands alone: no second model, no --layers, no --gradients")
         asked = Asked(train, optimizer, schedule, clip_norm, clip_value, precision, batch_size)
+        asked.check()
+        import_backends(names)
         length = input_length or _preset_length(subject)
         title = str(subject)
         if not show_training(
@@ -77,6 +82,7 @@ def parity(
         ):
             raise typer.Exit(console.CHECK_FAILED)
         return
+    import_backends(names)
     with console.working("starting") as tell:
         report = run_parity(
             one,
@@ -146,6 +152,9 @@ def compare(
 ) -> None:
     """Measure models beside each other: size, cost, memory, time; with and without Mamba layers."""
     names = chosen_backends(backends) or ["torch"]
+    check_figure(figure)
+    for source in sources:
+        zoo.load_spec(source)
     import_backends(names)
     with console.working("starting") as tell:
         found = run_compare(
@@ -188,8 +197,9 @@ def _subject(source: str, overrides: list[str] | None) -> str | Spec:
 
 
 def _preset_length(source: str) -> int | None:
-    """Time steps that a preset is meant for."""
-    return zoo.preset(source).input.length if source in zoo.list_models() else None
+    """Time steps that a model is meant for, where its preset or file says it."""
+    facts = zoo.input_facts(source)
+    return facts.length if facts else None
 
 
 def _sizes(text: str) -> list[int]:

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from tcnzoo.errors import TcnzooError
+from tcnzoo.errors import TcnzooError, number_text
 
 CHECK_FAILED = 1
 BAD_INPUT = 2
@@ -62,6 +62,8 @@ def sentences() -> Iterator[None]:
     except OSError as error:
         where = f"{error.filename!r}: " if error.filename else ""
         raise _refusal(f"{where}{error.strerror or error}") from None
+    except MemoryError as error:
+        raise _refusal(f"there is not enough memory: {error}".rstrip(": ")) from None
     except ImportError as error:
         raise _refusal(f"a package cannot be imported ({error}); see: tcnzoo doctor") from None
     except KeyboardInterrupt:
@@ -136,7 +138,7 @@ def table(headings: Mapping[str, str], rows: Sequence[Sequence[Any]], title: str
     for name, justify in headings.items():
         grid.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row))
+        grid.add_row(*(number_text(value) if isinstance(value, int) else value for value in row))
     OUT.print(grid)
 
 

@@ -8,6 +8,7 @@ import typer
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Json
 from tcnzoo.files import refuse_existing
+from tcnzoo.needs import check_figure
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Directories of runs.")]
 Metrics = Annotated[
@@ -34,6 +35,7 @@ def curves(
 
     if output is not None:
         refuse_existing(output)
+        check_figure(output)
     names = DEFAULT if metrics is None else tuple(metrics.split(","))
     read = [read_run(one) for one in runs]
     found = gaps(read, names) if len(read) > 1 or output is None else []

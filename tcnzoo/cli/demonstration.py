@@ -9,7 +9,8 @@ from tcnzoo.cli import console
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import Json
 from tcnzoo.demo import DemoReport, check_installed, demo as run_demo
-from tcnzoo.demo.recording import RATE
+from tcnzoo.demo.recording import RATE, read
+from tcnzoo.files import check_destination
 
 
 def demo(
@@ -25,6 +26,9 @@ def demo(
 ) -> None:
     """Take a pytorch-tcn checkpoint through every backend, check every number, draw one figure."""
     check_installed()
+    check_destination(directory, folder=True)
+    if source is not None:
+        read(source, rate)  # what cannot be read is said before frameworks are imported
     with console.Steps() as say:
         say("importing every installed framework")
         import_backends()

@@ -1,6 +1,7 @@
 """Commands on descriptions: list, describe, init."""
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,8 @@ import yaml
 from tcnzoo import analysis, zoo
 from tcnzoo.checkpoint import write_checkpoint
 from tcnzoo.cli import console
-from tcnzoo.cli.options import InputLength, Json, Overrides, Overwrite, Seed, spec_of
-from tcnzoo.errors import InputError
+from tcnzoo.cli.options import InputLength, Json, Literally, Overrides, Overwrite, Seed, spec_of
+from tcnzoo.errors import InputError, number_text
 from tcnzoo.params import count, initial_weights
 from tcnzoo.specs import SPEC_ADAPTER, Spec
 
@@ -37,6 +38,7 @@ def describe(
     ] = None,
     input_length: InputLength = None,
     overrides: Overrides = None,
+    literal: Literally = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of specs instead.")
     ] = False,
@@ -51,12 +53,12 @@ def describe(
         return
     if source is None:
         raise InputError("describe takes a model; tcnzoo list shows the presets")
-    spec = spec_of(source, overrides)
+    spec = spec_of(source, overrides, literal=literal)
     if as_yaml:
         document = spec.model_dump(mode="json")
         print(json.dumps(document) if as_json else yaml.safe_dump(document, sort_keys=False))
         return
-    facts = zoo.preset(source).input if source in zoo.list_models() else None
+    facts = zoo.input_facts(source)
     description = analysis.describe(spec, input_length or (facts.length if facts else None))
     rate = facts.sampling_rate if facts else None
     if as_json:
@@ -73,11 +75,12 @@ def init(
     destination: Annotated[Path, typer.Argument(metavar="OUT", help="The new directory.")],
     seed: Seed = 0,
     overrides: Overrides = None,
+    literal: Literally = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint directory with initial weights; no framework is needed."""
-    spec = spec_of(source, overrides)
+    spec = spec_of(source, overrides, literal=literal)
     table = spec.params()
     write_checkpoint(destination, spec, initial_weights(table, seed), overwrite=overwrite)
     size = count(table)
@@ -92,7 +95,7 @@ def init(
 
 def _size_text(trainable: int, buffers: int) -> str:
     """Counts as text; `+ n` stands for running statistics."""
-    return f"{trainable:,}" + (f" + {buffers:,}" if buffers else "")
+    return number_text(trainable) + (f" + {number_text(buffers)}" if buffers else "")
 
 
 def _input_text(facts: zoo.InputFacts) -> str:
@@ -104,11 +107,13 @@ def _input_text(facts: zoo.InputFacts) -> str:
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     """A shape as `19 x 15360`."""
-    return " x ".join(str(size) for size in shape)
+    return " x ".join(str(size) if size < 10**15 else number_text(size) for size in shape)
 
 
 def macs_text(macs: int) -> str:
     """A number of operations with three digits and a unit."""
+    if macs >= 10**15:
+        return number_text(macs)
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if macs >= size:
             return f"{macs / size:.3g} {unit}"
@@ -135,12 +140,12 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
     """Print what holds for the whole model."""
 
     def steps(number: int) -> str:
-        seconds = f" ({number / rate:.3g} s at {rate:g} Hz)" if rate else ""
-        return f"{number:,} step{'' if number == 1 else 's'}{seconds}"
+        seconds = f" ({Decimal(number) / Decimal(rate):.3g} s at {rate:g} Hz)" if rate else ""
+        return f"{number_text(number)} step{'' if number == 1 else 's'}{seconds}"
 
-    counts = f"{description.trainable:,} trainable"
+    counts = f"{number_text(description.trainable)} trainable"
     if description.buffers:
-        counts += f", {description.buffers:,} running statistics"
+        counts += f", {number_text(description.buffers)} running statistics"
     facts = {
         "parameters": counts,
         "cost": f"{macs_text(description.macs)} multiply-accumulates a signal",
@@ -154,7 +159,7 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
     if description.whole_signal:
         facts["whole signal"] = f"seen by {', '.join(description.whole_signal)}"
     if description.obstacle is None:
-        values = f"state of {description.state_values:,} values"
+        values = f"state of {number_text(description.state_values)} values"
         facts["streaming"] = f"latency {steps(description.latency or 0)}, {values}"
     else:
         facts["streaming"] = f"no: {description.obstacle}"

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from tcnzoo.backend import canonical, installed_backends
+from tcnzoo.checkpoint import open_checkpoint
+from tcnzoo.documents import parse_yaml
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
 from tcnzoo.zoo import load_spec
@@ -20,6 +21,10 @@ Overrides = Annotated[
 Hints = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="HINT=VALUE", help="Tell what the file does not; repeatable."),
+]
+Literally = Annotated[
+    bool,
+    typer.Option("--literal", help="Take a brain-go-brr file as it stands, not as its code."),
 ]
 Model = Annotated[str, typer.Argument(help="A preset, a spec file, or a checkpoint directory.")]
 Checkpoint = Annotated[Path, typer.Argument(help="A checkpoint directory.")]
@@ -60,15 +65,20 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
         if not equals or not name:
             raise InputError(f"--set takes name=value, but got {pair!r}")
         try:
-            found[name] = yaml.safe_load(text)
-        except yaml.YAMLError:
+            found[name] = parse_yaml(text)
+        except ValueError:
             raise InputError(f"--set {name}: {text!r} is not a YAML value") from None
     return found
 
 
-def spec_of(source: str, overrides: Sequence[str] | None = None) -> Spec:
+def spec_of(source: str, overrides: Sequence[str] | None = None, *, literal: bool = False) -> Spec:
     """The spec of a preset, file or directory with `--set` applied."""
-    return load_spec(source, **assignments(overrides))
+    return load_spec(source, literal=literal, **assignments(overrides))
+
+
+def check_checkpoint(directory: Path) -> None:
+    """Open a checkpoint directory, before any framework is imported for it; raises as `load`."""
+    open_checkpoint(directory)
 
 
 def chosen_backend(name: str | None) -> str:

@@ -12,7 +12,7 @@ import tcnzoo
 from tcnzoo import signals, state_files
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.cli import console
-from tcnzoo.cli.eeg import stream_recording
+from tcnzoo.cli.eeg import DEFAULT_GAPS, Gaps, check_gaps, stream_recording
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import (
     Checkpoint,
@@ -22,10 +22,12 @@ from tcnzoo.cli.options import (
     Json,
     OneBackend,
     Signal,
+    check_checkpoint,
     chosen_backend,
 )
 from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError, suggestion
+from tcnzoo.files import check_destination
 from tcnzoo.streaming import check_policy
 
 # A prediction of so few values is printed, not only written.
@@ -90,6 +92,7 @@ def stream(
     source: Signal,
     destination: Output = None,
     chunk: Annotated[int, typer.Option(min=1, help="Time steps of a chunk.")] = 256,
+    gaps: Gaps = DEFAULT_GAPS,
     state_in: StateIn = None,
     state_out: StateOut = None,
     backend: OneBackend = None,
@@ -101,19 +104,33 @@ def stream(
 ) -> None:
     """Run a checkpoint on a recording chunk by chunk, as it would come in.
 
-    An EEG recording (.edf, .bdf, .fif) goes to the seizure detector, whose events are printed.
+    An EEG recording (.edf, .bdf, .rec, .fif, .fif.gz) goes to the seizure detector, whose events
+    are printed.
     """
+    check_gaps(gaps)
     check_policy(nonfinite)
     if is_recording(source):
         if state_in or state_out or embeddings:
             raise InputError("a recording is streamed from its start, without state or embeddings")
         stream_recording(
-            checkpoint, source, destination, chunk, backend, device, dtype, nonfinite, as_json
+            checkpoint,
+            source,
+            destination,
+            chunk,
+            gaps,
+            backend,
+            device,
+            dtype,
+            nonfinite,
+            as_json,
         )
         return
+    if gaps != DEFAULT_GAPS:
+        raise InputError(f"--gaps is for EEG recordings, but the input is {str(source)!r}")
     signals.check_writable(destination)
     if state_out is not None:
         state_files.check_suffix(state_out)
+        check_destination(state_out)
     model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     rows = [signals.read_signal(path) for path in embeddings or ()]
     state = tcnzoo.init_state(model, x.shape[0])
@@ -141,6 +158,7 @@ def _loaded(
 ) -> tuple[Any, Array, bool]:
     """The model, the signal as (batch, channels, time), and whether it is a single recording."""
     name = chosen_backend(backend)
+    check_checkpoint(checkpoint)
     x = signals.read_signal(source)
     import_backends([name])
     with console.working(f"loading {checkpoint} into {name}"):

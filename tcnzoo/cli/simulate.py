@@ -8,7 +8,7 @@ import typer
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Json, Overwrite
-from tcnzoo.files import refuse_existing
+from tcnzoo.files import check_destination, refuse_existing
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Gets events.csv and events.json.")]
 Users = Annotated[int, typer.Option(min=1, help="Each has habits of their own.")]
@@ -29,8 +29,9 @@ def simulate(
     from tcnzoo.training.data.events import simulate as make
 
     files = {"csv": folder / "events.csv", "json": folder / "events.json"}
-    if not overwrite:
-        for path in files.values():
+    for path in files.values():
+        check_destination(path)
+        if not overwrite:
             refuse_existing(path)
     made = list(make(users, events, seed))
     with console.working("writing"):

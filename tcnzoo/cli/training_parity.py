@@ -36,6 +36,14 @@ class Asked:
     precision: Precision
     batch_size: int
 
+    def check(self) -> None:
+        """Refuse options that could not be trained with, before any framework is imported."""
+        from tcnzoo.training.parity import check_options
+
+        check_options(
+            _told("--optimizer", self.optimizer), _told("--schedule", self.schedule), self.steps
+        )
+
 
 def show_training(
     title: str,

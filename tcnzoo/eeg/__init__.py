@@ -6,10 +6,11 @@ Needs the extra `eeg`: pip install 'tcnzoo[eeg]'.
 from tcnzoo.eeg.detector import Detector, Latency
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
 from tcnzoo.eeg.montage import TEN_TWENTY
+from tcnzoo.eeg.parts import Detections, detect_parts, score_parts
 from tcnzoo.eeg.pipeline import Detection, detect
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor, postprocess
 from tcnzoo.eeg.preprocess import Preprocessing, prepare
-from tcnzoo.eeg.recordings import Recording, read_recording
+from tcnzoo.eeg.recordings import Recording, read_parts, read_recording
 from tcnzoo.eeg.scoring import Scored, Scores, best_within, score, sweep
 from tcnzoo.eeg.taes import Taes, taes
 from tcnzoo.eeg.windows import Windows
@@ -18,6 +19,7 @@ __all__ = [
     "TEN_TWENTY",
     "Annotations",
     "Detection",
+    "Detections",
     "Detector",
     "Event",
     "Latency",
@@ -31,11 +33,14 @@ __all__ = [
     "Windows",
     "best_within",
     "detect",
+    "detect_parts",
     "postprocess",
     "prepare",
     "read_events",
+    "read_parts",
     "read_recording",
     "score",
+    "score_parts",
     "sweep",
     "taes",
     "write_events",

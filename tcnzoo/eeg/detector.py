@@ -8,12 +8,12 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import handle_of
-from tcnzoo.eeg.events import Event
+from tcnzoo.eeg.annotations import Event
+from tcnzoo.eeg.filters import Preprocessing
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
 from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.online import OnlinePreprocessor
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
-from tcnzoo.eeg.preprocess import Preprocessing
 from tcnzoo.eeg.recordings import Recording, arranged
 from tcnzoo.streaming import check_policy
 
@@ -106,7 +106,7 @@ class Detector:
 
         Args:
             chunk: (19, time) in uV, the electrodes in the order of `TEN_TWENTY`, of any number of
-                steps; NaN and infinity count as 0.
+                steps; NaN and infinity count as the last good sample of their channel.
         Raises:
             InputError: another shape.
         """
@@ -131,6 +131,8 @@ class Detector:
 
 def stream(detector: Detector, recording: Recording, chunk: int) -> Iterator[Step]:
     """Feed a recording to a detector as it would come in.
+
+    Events count from its own first sample, also where it is a part of a recording with gaps.
 
     Args:
         detector: at its start, made for the recording's rate.

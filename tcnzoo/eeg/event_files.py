@@ -3,29 +3,21 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tcnzoo.eeg.events import (
-    SEIZURE,
-    Annotations,
-    Event,
-    event_at,
-    known_duration,
-    number,
-    ordered,
-)
+from tcnzoo.eeg.annotations import Annotations, Event
+from tcnzoo.eeg.event_rows import NOTHING, Row, absent, collected, number
+from tcnzoo.eeg.labels import ANY_OF_NEDC, BACKGROUND, SEIZURE, is_seizure
 from tcnzoo.errors import InputError
 
-BACKGROUND = "bckg"
-NOTHING = "n/a"
-_DATE = "%Y-%m-%d %H:%M:%S"
 # In the order of epilepsy2bids, the library of SzCORE.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _KIND = ("eventType", "trial_type")
 _CSV = ("channel", "start_time", "stop_time", "label", "confidence")
-# The channel of NEDC's term-based files, and its label of any seizure.
-_TERM, _SEIZ = "TERM", "seiz"
+# The channel of NEDC's term-based files.
+_TERM = "TERM"
 
 
 def write_tsv(annotations: Annotations) -> str:
@@ -34,8 +26,10 @@ def write_tsv(annotations: Annotations) -> str:
     Source:
         BIDS, events files; Dan et al. 2024, arXiv:2402.13005 (SzCORE), with HED-SCORE's labels.
     """
-    total = known_duration(annotations)
-    when = NOTHING if annotations.start is None else annotations.start.strftime(_DATE)
+    total = _known_duration(annotations)
+    start = annotations.start
+    # isoformat adds microseconds where there are any.
+    when = NOTHING if start is None else start.replace(tzinfo=None).isoformat(sep=" ")
     lines = [
         (
             *(_plain(event.start), _plain(event.duration), event.label, _plain(event.confidence)),
@@ -47,57 +41,66 @@ def write_tsv(annotations: Annotations) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def read_tsv(text: str, where: str) -> Annotations:
-    """Events of an events.tsv, whose columns may come in any order."""
-    lines = [line.split("\t") for line in text.splitlines() if line.strip()]
-    names = lines[0] if lines else []
-    kind = next((name for name in _KIND if name in names), None)
-    if "onset" not in names or "duration" not in names or kind is None:
+def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
+    """Seizures of an events.tsv, whose columns may come in any order."""
+    numbered = [
+        (f"{where}, line {place}", line.split("\t"))
+        for place, line in enumerate(_lines(text), start=1)
+        if line.strip()
+    ]
+    names = [name.strip() for name in numbered[0][1]] if numbered else []
+    kinds = [name for name in _KIND if name in names]
+    if "onset" not in names or "duration" not in names or not kinds:
         raise InputError(
             f"{where} must have the columns onset, duration and eventType, but has "
             f"{', '.join(names) or 'none'}"
         )
-    events, rows = [], []
-    for place, line in enumerate(lines[1:], start=2):
-        here = f"{where}, line {place}"
-        if len(line) != len(names):
-            raise InputError(f"{here}: {len(names)} columns are needed, but there are {len(line)}")
-        row = dict(zip(names, line, strict=True))
-        rows.append(row)
-        if row[kind] != BACKGROUND:
-            events.append(_tsv_event(row, row[kind], here))
-    return Annotations(ordered(events), *_recording_of(rows, where))
+    facts = [(here, _fields(line, names, here)) for here, line in numbered[1:]]
+    rows = (_of_tsv(row, kinds, here) for here, row in facts)
+    duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
+    return _of_recording(collected(rows, also, where), where, duration, start)
 
 
-def _tsv_event(row: dict[str, str], label: str, where: str) -> Event:
-    """The event of one line."""
-    start = number(row["onset"], "onset", where)
-    stop = start + number(row["duration"], "duration", where)
-    channel = row.get("channels", NOTHING)
-    return event_at(
-        where, start, stop, _confidence(row, where), label, None if channel == NOTHING else channel
-    )
+def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
+    """A line of an events.tsv, whose label is in the first of some columns that has one."""
+    label = next((row[kind] for kind in kinds if not absent(row[kind])), row[kinds[0]])
+    times = (row["onset"], "onset", row["duration"], "duration")
+    return Row(where, label, *times, row.get("confidence", NOTHING), row.get("channels"))
 
 
-def _confidence(row: dict[str, str], where: str) -> float:
-    """That of a line; 1 where it says none."""
-    text = row.get("confidence", NOTHING)
-    return 1.0 if text == NOTHING else number(text, "confidence", where)
+def _first(name: str, lines: list[tuple[str, dict[str, str]]]) -> str | None:
+    """What the first line that tells has in a column; None where none does."""
+    return next((row[name] for _, row in lines if not absent(row.get(name, NOTHING))), None)
 
 
-def _recording_of(rows: list[dict[str, str]], where: str) -> tuple[float | None, datetime | None]:
-    """Duration and start of the recording, from the first line that tells."""
-    told = [row.get("recordingDuration", NOTHING) for row in rows]
-    durations = [number(text, "recordingDuration", where) for text in told if text != NOTHING]
-    dates = [row.get("dateTime", NOTHING) for row in rows]
-    start = next((_date(text, where) for text in dates if text != NOTHING), None)
-    return next(iter(durations), None), start
+def _lines(text: str) -> list[str]:
+    """Lines as text editors count them; `splitlines` also splits at signs within a text."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _fields(line: list[str], names: list[str], where: str) -> dict[str, str]:
+    """The fields of a line by their names."""
+    if len(line) != len(names):
+        raise InputError(f"{where}: {len(names)} columns are needed, but there are {len(line)}")
+    return dict(zip(names, line, strict=True))
+
+
+def _of_recording(
+    found: Annotations, where: str, duration: object, start: object, name: str = ""
+) -> Annotations:
+    """The events with what a file says of the recording; None where it says nothing."""
+    length = None if duration is None else number(duration, "the duration", where)
+    begin = None if start is None else _date(str(start), where)
+    try:
+        return replace(found, duration=length, start=begin, name=name)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def _date(text: str, where: str) -> datetime:
     """A date and time."""
     try:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text.strip())
     except ValueError:
         raise InputError(f"{where}: dateTime must be a date, but is {text!r}") from None
 
@@ -111,7 +114,7 @@ def write_csv_bi(annotations: Annotations) -> str:
     head = (
         "version = csv_v1.0.0",
         f"bname = {annotations.name}",
-        f"duration = {known_duration(annotations):.4f} secs",
+        f"duration = {_known_duration(annotations):.4f} secs",
         "montage_file = nedc_eas_default_montage.txt",
         "",
     )
@@ -120,33 +123,28 @@ def write_csv_bi(annotations: Annotations) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_CSV)
     for event in annotations.events:
-        label = _SEIZ if event.label.startswith(SEIZURE) else event.label
+        label = ANY_OF_NEDC if is_seizure(event.label) else event.label
         times = (f"{event.start:.4f}", f"{event.stop:.4f}")
         writer.writerow((event.channel or _TERM, *times, label, f"{event.confidence:.4f}"))
     return text.getvalue()
 
 
-def read_csv_bi(text: str, where: str) -> Annotations:
-    """Events of a CSV_BI file."""
-    lines = text.splitlines()
-    head = _head(lines)
+def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
+    """Seizures of a CSV_BI file."""
+    lines = _lines(text)
     numbered = [
-        (place, row)
+        (place, _csv_row(line, f"{where}, line {place}"))
         for place, line in enumerate(lines, start=1)
         if line.strip() and not line.startswith("#")
-        for row in csv.reader([line])
     ]
     if not numbered or tuple(numbered[0][1]) != _CSV:
         found = ", ".join(numbered[0][1]) if numbered else "none"
         raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {found}")
-    events = [
-        _csv_event(row, f"{where}, line {place}")
-        for place, row in numbered[1:]
-        if len(row) != len(_CSV) or row[3] != BACKGROUND
-    ]
+    rows = (_of_csv(row, f"{where}, line {place}") for place, row in numbered[1:])
+    head = _head(lines)
     length = head.get("duration", "").removesuffix("secs").strip()
-    duration = number(length, "duration", where) if length else None
-    return Annotations(ordered(events), duration, name=head.get("bname", ""))
+    name = head.get("bname", "")
+    return _of_recording(collected(rows, also, where), where, length or None, None, name)
 
 
 def _head(lines: list[str]) -> dict[str, str]:
@@ -155,19 +153,20 @@ def _head(lines: list[str]) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _csv_event(row: list[str], where: str) -> Event:
-    """The event of one line."""
-    if len(row) != len(_CSV):
-        raise InputError(f"{where}: {len(_CSV)} columns are needed, but there are {len(row)}")
-    channel, start, stop, label, confidence = row
-    return event_at(
-        where,
-        number(start, "start_time", where),
-        number(stop, "stop_time", where),
-        number(confidence, "confidence", where),
-        SEIZURE if label == _SEIZ else label,
-        None if channel == _TERM else channel,
-    )
+def _csv_row(line: str, where: str) -> list[str]:
+    """The fields of a line, without blanks around them."""
+    try:
+        return [field.strip() for row in csv.reader([line]) for field in row]
+    except csv.Error as error:
+        raise InputError(f"{where} is not CSV: {error}") from None
+
+
+def _of_csv(fields: list[str], where: str) -> Row:
+    """A line of a CSV_BI file."""
+    row = _fields(fields, list(_CSV), where)
+    channel = None if row["channel"] == _TERM else row["channel"]
+    times = (row["start_time"], "start_time", row["stop_time"], "stop_time")
+    return Row(where, row["label"], *times, row["confidence"], channel)
 
 
 def write_json(annotations: Annotations) -> str:
@@ -198,34 +197,41 @@ def event_row(event: Event) -> dict[str, Any]:
     }
 
 
-def read_json(text: str, where: str) -> Annotations:
-    """Events of a document that `write_json` wrote."""
+def read_json(text: str, where: str, also: frozenset[str]) -> Annotations:
+    """Seizures of a document that `write_json` wrote; an event without a label is one."""
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    # A number of thousands of digits is a ValueError of its own.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
     rows = document.get("events") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise InputError(f"{where} must be a mapping with a list of 'events'")
-    events = [_json_event(row, f"{where}, event {place}") for place, row in enumerate(rows)]
-    duration, start = document.get("duration"), document.get("start")
-    return Annotations(
-        ordered(events),
-        None if duration is None else number(duration, "duration", where),
-        None if start is None else _date(str(start), where),
+    return _of_recording(
+        collected(
+            (_of_json(row, f"{where}, event {place}") for place, row in enumerate(rows)),
+            also,
+            where,
+        ),
+        where,
+        document.get("duration"),
+        document.get("start"),
         str(document.get("recording", "")),
     )
 
 
-def _json_event(row: dict[str, Any], where: str) -> Event:
+def _of_json(row: dict[str, Any], where: str) -> Row:
     """An event of the list."""
-    channel = row.get("channel")
-    return event_at(
+    label, channel, confidence = (
+        row.get("label", SEIZURE),
+        row.get("channel"),
+        row.get("confidence"),
+    )
+    return Row(
         where,
-        number(row.get("start"), "start", where),
-        number(row.get("stop"), "stop", where),
-        number(row.get("confidence", 1.0), "confidence", where),
-        str(row.get("label", SEIZURE)),
+        label if isinstance(label, str) else json.dumps(label),
+        *(row.get("start"), "start", row.get("stop"), "stop"),
+        NOTHING if confidence is None else confidence,
         None if channel is None else str(channel),
     )
 
@@ -233,3 +239,10 @@ def _json_event(row: dict[str, Any], where: str) -> Event:
 def _plain(value: float) -> str:
     """A number with as many digits as it has, up to a microsecond of a day."""
     return f"{value:.12g}"
+
+
+def _known_duration(annotations: Annotations) -> float:
+    """The duration of the recording, or InputError where nobody has told it."""
+    if annotations.duration is None:
+        raise InputError("the duration of the recording must be known to write this kind of file")
+    return annotations.duration

@@ -7,10 +7,11 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import replacing
-from tcnzoo.eeg.events import Annotations
+from tcnzoo.eeg.annotations import Annotations
 from tcnzoo.eeg.needs import needed
+from tcnzoo.eeg.parts import Detections
 from tcnzoo.eeg.pipeline import Detection
-from tcnzoo.errors import InputError
+from tcnzoo.needs import check_figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"
@@ -18,24 +19,18 @@ FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"
 _COLUMNS = 3000
 
 
-def check_suffix(path: Path) -> None:
-    """Raise InputError for a picture that could not be written, before the work starts."""
-    if path.suffix.lower() != ".png":
-        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
-
-
-def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> None:
+def draw(path: Path, detection: Detection | Detections, truth: Annotations | None = None) -> None:
     """Write the picture.
 
     Args:
         path: .png.
-        detection: by `detect`.
+        detection: by `detect` or `detect_parts`, whose gaps stay empty.
         truth: drawn beside the events, where it is known.
     Raises:
-        InputError: another ending.
+        InputError: another ending, or a place where nothing can be written.
         BackendMissing: matplotlib is not installed.
     """
-    check_suffix(path)
+    check_figure(path, extra="eeg")
     agg = needed("matplotlib.backends.backend_agg", "drawing")
     figure = needed("matplotlib.figure", "drawing").Figure(
         figsize=(14, 9.5), dpi=110, layout="constrained"
@@ -57,19 +52,21 @@ def draw(path: Path, detection: Detection, truth: Annotations | None = None) -> 
         figure.savefig(temporary, format="png")
 
 
-def _draw_signal(axes: Any, detection: Detection) -> None:
+def _draw_signal(axes: Any, detection: Detection | Detections) -> None:
     """Channels one above the other, each without its mean, with a bar for scale."""
-    recording = detection.recording
-    shown = np.nan_to_num(recording.signal, nan=0.0, posinf=0.0, neginf=0.0)
-    shown = shown - np.median(shown, axis=1, keepdims=True)
+    recordings = [part.recording for part in detection.parts]
+    centred = [_centred(recording.signal) for recording in recordings]
     # Most of the signal lies within this; seizures may reach into the neighbour's space.
-    gap = 6.0 * float(np.median(shown.std(axis=1))) or 1.0
-    offsets = gap * np.arange(len(shown))[::-1]
-    time, drawn = _outline(shown, recording.sampling_rate)
-    axes.plot(time, (drawn + offsets[:, None]).T, color="0.25", lw=0.5)
-    axes.set_yticks(offsets, recording.names)
+    gap = 6.0 * float(np.median([one.std(axis=1) for one in centred])) or 1.0
+    names = recordings[0].names
+    offsets = gap * np.arange(len(names))[::-1]
+    for recording, shown in zip(recordings, centred, strict=True):
+        time, drawn = _outline(shown, recording.sampling_rate)
+        lifted = (drawn + offsets[:, None]).T
+        axes.plot(recording.offset + time, lifted, color="0.25", lw=0.5)
+    axes.set_yticks(offsets, names)
     axes.set_ylim(offsets[-1] - gap, offsets[0] + gap)
-    axes.set_xlim(0.0, recording.duration)
+    axes.set_xlim(0.0, detection.annotations.duration)
     size = 10.0 ** np.floor(np.log10(gap))
     beside = {"transform": axes.get_yaxis_transform(), "clip_on": False}
     axes.plot([1.008, 1.008], [0.0, size], color="black", lw=2, **beside)
@@ -77,10 +74,18 @@ def _draw_signal(axes: Any, detection: Detection) -> None:
     _style(axes, "Signal")
 
 
-def _draw_probability(axes: Any, detection: Detection) -> None:
+def _centred(signal: Array) -> Array:
+    """Channels without their medians, and 0 for what is NaN or infinite."""
+    shown = np.nan_to_num(signal, nan=0.0, posinf=0.0, neginf=0.0)
+    centred: Array = shown - np.median(shown, axis=1, keepdims=True)
+    return centred
+
+
+def _draw_probability(axes: Any, detection: Detection | Detections) -> None:
     """Probabilities, and the two thresholds."""
-    time, drawn = _outline(detection.probabilities[None], detection.sampling_rate)
-    axes.plot(time, drawn[0], color="black", lw=0.8)
+    for part in detection.parts:
+        time, drawn = _outline(part.probabilities[None], part.sampling_rate)
+        axes.plot(part.recording.offset + time, drawn[0], color="black", lw=0.8)
     settings = detection.postprocessing
     for name, level, style in (("on", settings.tau_on, "-"), ("off", settings.tau_off, "--")):
         axes.axhline(level, color=LINE, lw=1.0, ls=style, label=f"{name} {level:g}")
@@ -89,7 +94,7 @@ def _draw_probability(axes: Any, detection: Detection) -> None:
     _style(axes, "Probability")
 
 
-def _draw_events(axes: Any, detection: Detection, truth: Annotations | None) -> None:
+def _draw_events(axes: Any, detection: Detection | Detections, truth: Annotations | None) -> None:
     """One line of bars for what was found, and one for the truth."""
     rows = [("found", detection.annotations, FOUND)]
     rows += [] if truth is None else [("truth", truth, TRUE)]

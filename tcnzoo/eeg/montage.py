@@ -1,8 +1,9 @@
 """The 19 electrodes that the detectors take, in their order, and the names that files give them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple, NoReturn
 
 from tcnzoo.errors import InputError
 
@@ -14,26 +15,57 @@ TEN_TWENTY = (
 )
 # The 10-10 system renamed four electrodes of the 10-20 system.
 SYNONYMS = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
-# What stands after the electrode in a referential recording: common, averaged, ears or mastoids.
-# A number is what MNE appends to a name that a file has twice.
+# What usually stands after the electrode in a referential recording: common, averaged, ears or
+# mastoids. A number is what MNE appends to a name that a file has twice.
 _REFERENCES = r"(REF|LE|RE|AR|AVG|AV|A1|A2|A1A2|M1|M2|\d+)"
-_PREFIX = re.compile(r"^EEG[\s:_-]+")
+_PREFIX = re.compile(r"^((EEG|POL)[\s:_-]+)+")
 _SUFFIX = re.compile(rf"[\s_-]+{_REFERENCES}$")
+_COUNT = re.compile(r"[\s_-]+\d+$")
+_PAIR = re.compile(r"^([^\s:/_-]+)[\s:/_-]+(.+)$")
+# Any electrode on the scalp, of the 10-10 system; not the ears and mastoids, A and M.
+_SCALP = re.compile(r"^(FP|AF|F|FT|FC|T|TP|C|CP|P|PO|O|I|N)(Z|\d{1,2})$")
 _SHOWN = 6
 
 
 def electrode(name: str) -> str:
     """The electrode that a channel's name means, in capitals: `EEG T7-REF` -> `T3`."""
-    bare = _PREFIX.sub("", name.strip().upper()).rstrip(".")
+    bare = _bare(name)
     while bare != (shorter := _SUFFIX.sub("", bare)):
         bare = shorter
     return SYNONYMS.get(bare, bare)
+
+
+class Channel(NamedTuple):
+    """What a name says: the electrode, its reference (empty if it says none), in capitals."""
+
+    electrode: str
+    reference: str
+
+
+def channel(name: str, wanted: Sequence[str]) -> Channel:
+    """Take a name apart, by the electrodes that are wanted and those of the scalp.
+
+    Any word behind an electrode is its reference: `POL Fp1-CPz` -> FP1 against CPZ.
+    """
+    bare = _COUNT.sub("", _bare(name))
+    if SYNONYMS.get(bare, bare) in wanted:
+        return Channel(SYNONYMS.get(bare, bare), "")
+    pair = _PAIR.match(bare)
+    if pair is not None:
+        first = SYNONYMS.get(pair[1], pair[1])
+        if first in wanted or _SCALP.match(first):
+            return Channel(first, SYNONYMS.get(pair[2], pair[2]))
+    return Channel(electrode(name), "")
 
 
 def places(
     names: Sequence[str], where: str, electrodes: Sequence[str] = TEN_TWENTY
 ) -> tuple[int, ...]:
     """Find the channel of each electrode.
+
+    Names may have any suffix that all the electrodes share: it is their reference. Where that is
+    an electrode of the scalp itself, most electrodes of the recording must share it, which those
+    of a bipolar chain never do.
 
     Args:
         names: of all channels of a recording.
@@ -42,24 +74,82 @@ def places(
     Returns:
         Index into `names` for each of `electrodes`.
     Raises:
-        InputError: an electrode that is missing, or there twice; the sentence names it.
+        InputError: an electrode that is missing, or there twice, or electrodes that have different
+            references; the sentence names them.
     """
-    found: dict[str, list[int]] = {}
-    for index, name in enumerate(names):
-        found.setdefault(electrode(name), []).append(index)
     wanted = [electrode(name) for name in electrodes]
-    missing = [name for name, key in zip(electrodes, wanted, strict=True) if key not in found]
-    if missing:
-        raise InputError(
-            f"{where} lacks {len(missing)} of the {len(wanted)} channels that are needed, "
-            f"{', '.join(missing)}; it has {_listed(names)}"
-        )
+    channels = [channel(name, wanted) for name in names]
+    references = _common_references(channels)
+    sets = {one: _electrodes_against(one, channels) for one in references}
+    whole = [found for found in sets.values() if all(key in found for key in wanted)]
+    if not whole:
+        _refuse(names, where, electrodes, wanted, channels, sets)
     for name, key in zip(electrodes, wanted, strict=True):
-        for first, second in pairwise(found[key]):
+        for first, second in pairwise([index for found in whole for index in found[key]]):
             raise InputError(
                 f"{where} has channel {name} twice, as {names[first]!r} and {names[second]!r}"
             )
-    return tuple(found[key][0] for key in wanted)
+    return tuple(whole[0][key][0] for key in wanted)
+
+
+def _bare(name: str) -> str:
+    """A name in capitals, without the prefix that says what it is, and without points behind."""
+    return _PREFIX.sub("", name.strip().upper()).rstrip(".")
+
+
+def _common_references(channels: Sequence[Channel]) -> list[str]:
+    """References that may be common to all electrodes, in order."""
+    found = list(dict.fromkeys(one.reference for one in channels))
+    scalp = [one.reference for one in channels if _SCALP.match(one.electrode) and one.reference]
+    return [
+        one
+        for one in found
+        if not _SCALP.match(one) or (scalp.count(one) > 1 and 2 * scalp.count(one) > len(scalp))
+    ]
+
+
+def _electrodes_against(reference: str, channels: Sequence[Channel]) -> dict[str, list[int]]:
+    """Indices of the channels of each electrode that has a reference."""
+    found: dict[str, list[int]] = {}
+    for index, one in enumerate(channels):
+        if one.reference == reference:
+            found.setdefault(one.electrode, []).append(index)
+    return found
+
+
+def _refuse(
+    names: Sequence[str],
+    where: str,
+    electrodes: Sequence[str],
+    wanted: Sequence[str],
+    channels: Sequence[Channel],
+    sets: Mapping[str, Mapping[str, Sequence[int]]],
+) -> NoReturn:
+    """Say which electrodes are missing, or which have different references."""
+    shown = dict(zip(wanted, electrodes, strict=True))
+    missing = [key for key in wanted if not any(key in found for found in sets.values())]
+    if missing:
+        hints = [f"; {shown[key]} is the reference of the others" for key in missing if key in sets]
+        hints += [
+            f"; {name!r} is taken for a bipolar derivation"
+            for name, one in zip(names, channels, strict=True)
+            if one.electrode in missing and one.reference
+        ]
+        raise InputError(
+            f"{where} lacks {len(missing)} of the {len(wanted)} channels that are needed, "
+            f"{', '.join(shown[key] for key in missing)}; it has {_listed(names)}"
+            + "".join(hints[:1])
+        )
+    examples: dict[str, str] = {}
+    for key in wanted:
+        for reference, found in sets.items():
+            if key in found:
+                examples.setdefault(reference, names[found[key][0]])
+    told = ", ".join(repr(name) for name in examples.values())
+    raise InputError(
+        f"the electrodes of {where} must share one reference, but have several, as in {told}; "
+        "bring them to one first"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

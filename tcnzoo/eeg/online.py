@@ -3,8 +3,9 @@
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.eeg.filters import Preprocessing
+from tcnzoo.eeg.levels import Levels
 from tcnzoo.eeg.needs import needed
-from tcnzoo.eeg.preprocess import Preprocessing, finite
 from tcnzoo.eeg.resampler import Resampler
 from tcnzoo.errors import InputError
 
@@ -46,6 +47,8 @@ class RunningScale:
 class OnlinePreprocessor:
     """The mode `causal` of Preprocessing, with its state.
 
+    It begins in the steady state of each channel's first sample.
+
     Attributes:
         latency: of the resampler, in s: 0 where the rates agree. The filters delay a wave by their
             phase, as any causal filter does, but no output waits for them.
@@ -70,6 +73,7 @@ class OnlinePreprocessor:
         if not 0.0 < rate < float("inf"):
             raise InputError(f"the sampling rate must be above 0 Hz, but is {rate}")
         target = settings.sampling_rate
+        self._levels = Levels(channels)
         self._resampler = None if rate == target else Resampler(rate, target, channels)
         self._sections = np.concatenate(settings.sections())
         self._state = np.zeros((len(self._sections), channels, 2))
@@ -82,7 +86,8 @@ class OnlinePreprocessor:
         """Take the next samples.
 
         Args:
-            chunk: (channels, time) in uV, of any number of steps; NaN and infinity count as 0.
+            chunk: (channels, time) in uV, of any number of steps; NaN and infinity count as the
+                last good sample of their channel.
         Returns:
             (channels, time) float32 at the rate of the settings, of the steps that are known.
         Raises:
@@ -92,7 +97,7 @@ class OnlinePreprocessor:
             raise InputError(
                 f"a chunk must be ({self._channels}, time), but has shape {chunk.shape}"
             )
-        x = finite(chunk)
+        x = self._levels.push(chunk)
         return self._filtered(x if self._resampler is None else self._resampler.push(x))
 
     def finish(self) -> Array:

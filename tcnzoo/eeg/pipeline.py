@@ -1,14 +1,14 @@
 """Recording -> preprocessing -> model -> probabilities -> events, for a whole recording."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import handle_of
-from tcnzoo.eeg.events import Annotations, Event
+from tcnzoo.eeg.annotations import Annotations, Event
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
 from tcnzoo.eeg.postprocess import PostProcessing, postprocess
 from tcnzoo.eeg.preprocess import Preprocessing, prepare
@@ -30,7 +30,8 @@ class Detection:
         recording: with the channels that the model takes.
         probabilities: (time,) at `sampling_rate`.
         sampling_rate: in Hz.
-        events: in order of time.
+        events: in order of time, in s from the first sample of the whole recording, also where
+            `recording` is a part of it.
         postprocessing: by which they were found.
     """
 
@@ -43,13 +44,13 @@ class Detection:
     @property
     def annotations(self) -> Annotations:
         """The events with what is known of the recording, to be written."""
-        path = self.recording.path
-        return Annotations(
-            self.events,
-            self.recording.duration,
-            self.recording.start,
-            "" if path is None else path.stem,
-        )
+        one = self.recording
+        return Annotations(self.events, one.offset + one.duration, one.origin, one.name)
+
+    @property
+    def parts(self) -> tuple["Detection", ...]:
+        """Itself; a recording with gaps has several, see `tcnzoo.eeg.parts`."""
+        return (self,)
 
 
 def preprocessing_for(model: Any, settings: Preprocessing | None = None) -> Preprocessing:
@@ -100,7 +101,14 @@ def detect(
     else:
         probabilities = _stitched(model, x, windows, batch_size, say)
     events = postprocess(probabilities, after, settings.sampling_rate)
-    return Detection(recording, probabilities, settings.sampling_rate, tuple(events), after)
+    moved = tuple(after_gaps(events, recording))
+    return Detection(recording, probabilities, settings.sampling_rate, moved, after)
+
+
+def after_gaps(events: Sequence[Event], recording: Recording) -> list[Event]:
+    """Events of a part, in s from the first sample of the whole recording."""
+    moved = recording.offset
+    return [replace(one, start=one.start + moved, stop=one.stop + moved) for one in events]
 
 
 def _led_through(model: Any, x: Array, say: Say) -> Array:

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.eeg.events import Event
+from tcnzoo.eeg.annotations import Event
 from tcnzoo.eeg.runs import Closing, Hysteresis, MinLength, Opening, Run, Runs
 from tcnzoo.errors import InputError
 

@@ -1,95 +1,32 @@
 """From uV to what a detector takes: one rate, filtered, each channel in its own deviations."""
 
 import warnings
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import replace
 
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.eeg.filters import MODES, Mode, Preprocessing
+from tcnzoo.eeg.levels import Levels
 from tcnzoo.eeg.needs import needed
-from tcnzoo.eeg.recordings import Recording
+from tcnzoo.eeg.online import OnlinePreprocessor
+from tcnzoo.eeg.recordings import SHORTEST, Recording
 from tcnzoo.errors import InputError
 
-Mode = Literal["origin", "zero-phase", "causal"]
-MODES: tuple[str, ...] = get_args(Mode)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a recording becomes the input of a detector.
-
-    Attributes:
-        mode: `origin` resamples by Fourier transform, filters once forwards and divides by the
-            deviation over all of the recording; `zero-phase` does the same but filters forwards and
-            backwards; `causal` looks only back: a polyphase resampler, the filter of `origin`, and
-            the mean and deviation of the past.
-        sampling_rate: that the detector takes, in Hz.
-        band: edges of the Butterworth band-pass, in Hz.
-        order: of the band-pass (of its low-pass prototype).
-        notch: frequency of the mains, in Hz; None for no notch.
-        notch_quality: the notch's frequency over its width at -3 dB.
-        clip: largest absolute value of the result.
-        epsilon: added to the deviation, in uV.
-        time_constant: of the past that `causal` looks at, in s; None for all of it, equally. The
-            default is several times the length of a seizure, which would else scale itself down.
-    Source:
-        The defaults are those of brain-go-brr-v2 (Clarity-Digital-Twin); `time_constant` is ours.
-    """
-
-    mode: Mode = "origin"
-    sampling_rate: float = 256.0
-    band: tuple[float, float] = (0.5, 120.0)
-    order: int = 3
-    notch: float | None = 60.0
-    notch_quality: float = 30.0
-    clip: float = 10.0
-    epsilon: float = 1e-8
-    time_constant: float | None = 300.0
-
-    def __post_init__(self) -> None:
-        """Refuse what no filter can be made of."""
-        if self.mode not in MODES:
-            raise InputError(
-                f"preprocessing must be one of {', '.join(MODES)}, but is {self.mode!r}"
-            )
-        low, high = self.band
-        if not 0.0 < low < high < self.sampling_rate / 2:
-            raise InputError(
-                f"the band must lie between 0 and half of {self.sampling_rate:g} Hz, "
-                f"but is {low:g} to {high:g} Hz"
-            )
-        if self.notch is not None and not 0.0 < self.notch < self.sampling_rate / 2:
-            raise InputError(
-                f"the notch must lie between 0 and half of {self.sampling_rate:g} Hz, "
-                f"but is at {self.notch:g} Hz"
-            )
-        positive = {
-            "order": self.order,
-            "notch_quality": self.notch_quality,
-            "clip": self.clip,
-            "epsilon": self.epsilon,
-            "time_constant": 1.0 if self.time_constant is None else self.time_constant,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise InputError(f"{name} must be above 0, but is {value}")
-
-    def sections(self) -> list[Array]:
-        """The filters as second-order sections, (sections, 6): the band-pass, then the notch."""
-        signal = needed("scipy.signal", "filtering")
-        rate = self.sampling_rate
-        filters = [signal.butter(self.order, self.band, "bandpass", fs=rate, output="sos")]
-        if self.notch is not None:
-            filters.append(signal.tf2sos(*signal.iirnotch(self.notch, self.notch_quality, fs=rate)))
-        return filters
+# The largest change of a deviation by a constant level that needs no warning, and how many
+# channels a warning names.
+_TOLERATED = 0.02
+_LISTED = 3
+__all__ = ["MODES", "Mode", "Preprocessing", "check_signal", "prepare"]
 
 
 def prepare(recording: Recording, settings: Preprocessing | None = None) -> Array:
     """Preprocess a whole recording.
 
-    Samples that are NaN or infinite count as 0 uV, before the filter, which would spread them over
-    all that follows; a warning names their channels.
+    Samples that are NaN or infinite are replaced before the filter, which would spread them over
+    all that follows: by 0 uV in the mode `origin`, else by the last good sample of their channel. A
+    warning names the channels. Another one names those whose offsets change their scale in
+    `origin`.
 
     Args:
         recording: in uV, at any rate; its channels are taken as they come.
@@ -104,11 +41,15 @@ def prepare(recording: Recording, settings: Preprocessing | None = None) -> Arra
     check_signal(recording, settings)
     if settings.mode == "causal":
         return _causal(recording, settings)
-    x = _resampled(finite(recording.signal), recording.sampling_rate, settings.sampling_rate)
-    signal = needed("scipy.signal", "filtering")
-    apply = signal.sosfilt if settings.mode == "origin" else signal.sosfiltfilt
-    for sections in settings.sections():
-        x = apply(sections, x, axis=1)
+    rate, target = recording.sampling_rate, settings.sampling_rate
+    if settings.mode == "origin":
+        x = finite(recording.signal)
+        levels = _edges(x, rate)
+        x = _filtered(_resampled(x, rate, target), settings)
+        _warn_of_levels(recording, settings, levels, x)
+    else:
+        x = Levels(len(recording.signal)).push(recording.signal)
+        x = _filtered(_beside_a_line(x, rate, target), settings)
     x -= x.mean(axis=1, keepdims=True)
     x /= x.std(axis=1, keepdims=True) + settings.epsilon
     return np.clip(x, -settings.clip, settings.clip).astype(np.float32)
@@ -120,9 +61,10 @@ def check_signal(recording: Recording, settings: Preprocessing) -> None:
     Raises:
         InputError: less than 1 s, or a channel that is flat or has no finite sample.
     """
-    if recording.duration < 1.0:
+    if recording.duration < SHORTEST:
         raise InputError(
-            f"{recording.where} must last at least 1 s, but has {recording.duration:.3g} s"
+            f"{recording.where} must last at least {SHORTEST:g} s, "
+            f"but has {recording.duration:.3g} s"
         )
     broken = {}
     for name, channel in zip(recording.names, recording.signal, strict=True):
@@ -138,8 +80,9 @@ def check_signal(recording: Recording, settings: Preprocessing) -> None:
             broken[name] = int(good.size - good.sum())
     if broken:
         counts = ", ".join(f"{count:,} in {name}" for name, count in broken.items())
+        value = "0 uV" if settings.mode == "origin" else "the last good one of their channel"
         warnings.warn(
-            f"{recording.where} has samples that are NaN or infinite, which count as 0 uV: "
+            f"{recording.where} has samples that are NaN or infinite, which count as {value}: "
             f"{counts}",
             stacklevel=3,
         )
@@ -167,11 +110,67 @@ def _resampled(signal: Array, rate: float, target: float) -> Array:
     return resampled
 
 
+def _beside_a_line(x: Array, rate: float, target: float) -> Array:
+    """Fourier resampling of what lies beside the straight line from each first to last sample.
+
+    The end of a periodic signal meets its beginning: without the line, in a step.
+    """
+    if rate == target:
+        return x
+    slope = (x[:, -1:] - x[:, :1]) / max(1, x.shape[1] - 1)
+    y = _resampled(x - slope * np.arange(x.shape[1]), rate, target)
+    y += slope * (np.arange(y.shape[1]) * (x.shape[1] / y.shape[1]))
+    return y
+
+
+def _filtered(x: Array, settings: Preprocessing) -> Array:
+    """Band-pass and notch, forwards from rest, or both ways from a steady state."""
+    signal = needed("scipy.signal", "filtering")
+    apply = signal.sosfiltfilt if settings.mode == "zero-phase" else signal.sosfilt
+    for sections in settings.sections():
+        x = apply(sections, x, axis=1)
+    return x
+
+
+def _edges(x: Array, rate: float) -> Array:
+    """Where each channel stands in its first and its last second, (channels, 2), in uV."""
+    second = max(1, round(rate))
+    edges = (x[:, :second], x[:, -second:])
+    return np.stack([np.median(edge, axis=1) for edge in edges], axis=1)
+
+
+def _warn_of_levels(
+    recording: Recording, settings: Preprocessing, levels: Array, filtered: Array
+) -> None:
+    """Warn of channels whose deviation is changed by the filters' response to their levels.
+
+    That is the response to a straight line between the levels at both ends: a step at the start,
+    and in Fourier resampling another one where the end meets the start.
+    """
+    steps = recording.signal.shape[1]
+    lines = np.stack([np.linspace(1.0, 0.0, steps), np.linspace(0.0, 1.0, steps)])
+    responses = _filtered(
+        _resampled(lines, recording.sampling_rate, settings.sampling_rate), settings
+    )
+    wrong = []
+    for name, level, channel in zip(recording.names, levels, filtered, strict=True):
+        size = float((channel - level @ responses).std() / channel.std())
+        if abs(size - 1.0) > _TOLERATED:
+            offsets = f"{level[0]:,.0f} uV at the start and {level[1]:,.0f} uV at the end"
+            wrong.append((size, f"{name} has {size:.2g} of its size ({offsets})"))
+    if wrong:
+        worst = ", ".join(text for _, text in sorted(wrong)[:_LISTED])
+        more = f" and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
+        warnings.warn(
+            f"the offsets of the electrodes in {recording.where} change the scale of the EEG, "
+            f"since preprocessing 'origin' starts its filters at 0 uV: {worst}{more}; 'causal' and "
+            "'zero-phase' start at the first sample",
+            stacklevel=3,
+        )
+
+
 def _causal(recording: Recording, settings: Preprocessing) -> Array:
     """The stream's own result, in blocks of a minute so that little memory is taken."""
-    # Here, since that file needs this one.
-    from tcnzoo.eeg.online import OnlinePreprocessor
-
     online = OnlinePreprocessor(
         replace(settings, mode="causal"), recording.sampling_rate, recording.signal.shape[0]
     )

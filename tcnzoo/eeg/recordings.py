@@ -1,26 +1,29 @@
-"""Recordings from EDF, BDF and FIF files, through MNE."""
+"""Recordings from EDF, BDF and FIF files."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.eeg.edf import KINDS, EdfHeader, check_edf
+from tcnzoo.eeg.edf import EDF_SUFFIXES
+from tcnzoo.eeg.edf_data import open_edf
+from tcnzoo.eeg.fif import open_fif
 from tcnzoo.eeg.montage import TEN_TWENTY, places
-from tcnzoo.eeg.needs import needed
+from tcnzoo.eeg.scales import warn_of_size
+from tcnzoo.eeg.stretches import Contents, Stretch
 from tcnzoo.errors import InputError
 
-SUFFIXES = (*KINDS, ".fif")
-_MICROVOLTS = 1e6
+_FIF_SUFFIXES = (".fif", ".fif.gz")
+SUFFIXES = (*EDF_SUFFIXES, *_FIF_SUFFIXES)
+# What can be preprocessed, in s.
+SHORTEST = 1.0
 
 
 @dataclass(frozen=True)
 class Recording:
-    """An EEG.
+    """An EEG, or a part of one that has gaps.
 
     Attributes:
         signal: (channels, time), float64, in uV.
@@ -28,6 +31,8 @@ class Recording:
         sampling_rate: in Hz.
         start: date and time of the first sample, None where nobody knows.
         path: of the file, None for a signal from elsewhere.
+        offset: time of the first sample, in s after that of the whole recording; 0 unless this is
+            a part.
     """
 
     signal: Array
@@ -35,6 +40,7 @@ class Recording:
     sampling_rate: float
     start: datetime | None = None
     path: Path | None = None
+    offset: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what is no signal."""
@@ -47,62 +53,100 @@ class Recording:
             raise InputError(
                 f"the sampling rate of {self.where} must be above 0 Hz, but is {self.sampling_rate}"
             )
+        if not 0.0 <= self.offset < float("inf"):
+            raise InputError(f"the offset of a part must be 0 s or more, but is {self.offset}")
         if self.signal.shape[1] == 0:
             raise InputError(f"{self.where} is empty: it holds no samples")
 
     @property
     def where(self) -> str:
         """The recording as the subject of a sentence."""
-        return "the recording" if self.path is None else repr(str(self.path))
+        whole = "the recording" if self.path is None else repr(str(self.path))
+        return f"{whole} from {self.offset:g} s on" if self.offset else whole
 
     @property
     def duration(self) -> float:
         """Length in s."""
         return float(self.signal.shape[1] / self.sampling_rate)
 
+    @property
+    def name(self) -> str:
+        """Of the file, without its ending; empty for a signal from elsewhere."""
+        return "" if self.path is None else self.path.name.removesuffix(_suffix(self.path))
+
+    @property
+    def origin(self) -> datetime | None:
+        """Date and time of the first sample of the whole recording, from which events count."""
+        return None if self.start is None else self.start - timedelta(seconds=self.offset)
+
 
 def is_recording(path: Path) -> bool:
-    """Whether the ending of a file is that of a recording."""
-    return path.suffix.lower() in SUFFIXES
+    """Whether the ending of a file is that of a recording, in any case."""
+    return path.name.lower().endswith(SUFFIXES)
 
 
-def read_recording(path: Path, electrodes: Sequence[str] = TEN_TWENTY) -> Recording:
-    """Read the channels of some electrodes; no others are taken into memory.
+def read_recording(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> Recording:
+    """Read the channels of some electrodes; no others are read.
 
     Args:
-        path: .edf, .bdf or .fif.
-        electrodes: wanted, in order; their synonyms and the usual prefixes and references are
-            understood (`EEG T7-REF` is T3).
+        path: .edf, .bdf, .rec (an EDF), .fif or .fif.gz.
+        electrodes: wanted, in order; their synonyms, the usual prefixes, and one common reference
+            under any name are understood (`EEG T7-REF` is T3).
     Raises:
-        InputError: no such file, one that is damaged, cut short or empty, an electrode that is
-            missing, there twice, or no EEG channel, or electrodes of different sampling rates.
-        BackendMissing: MNE is not installed.
+        InputError: no such file; one that is damaged, cut short, empty, or has a gap in time; an
+            electrode that is missing, there twice, no EEG channel, or whose unit or limits cannot
+            be used; electrodes of different references or sampling rates.
+        BackendMissing: a FIF, and MNE is not installed.
     """
-    if not is_recording(path):
-        raise InputError(f"a recording is one of {', '.join(SUFFIXES)}, but got {str(path)!r}")
-    if not path.is_file():
-        raise InputError(f"no file at {str(path)!r}")
-    header = check_edf(path) if path.suffix.lower() in KINDS else None
-    raw = _opened(path)
-    chosen = places(raw.ch_names, repr(str(path)), electrodes)
-    _check_types(path, raw, chosen)
-    if header is not None:
-        _check_rates(path, header, electrodes)
-    signal = _reading(path, lambda: raw.get_data(picks=list(chosen), verbose="error"))
-    return Recording(
-        np.asarray(signal, dtype=np.float64) * _MICROVOLTS,
-        tuple(electrodes),
-        float(raw.info["sfreq"]),
-        raw.info["meas_date"],
-        path,
-    )
+    path = Path(path)
+    contents = _opened(path, electrodes)
+    gaps = [gap for gap in contents.missing() if gap[1] > 0.0]
+    if gaps:
+        end, length = gaps[0]
+        more = f" and {len(gaps) - 1} more" if len(gaps) > 1 else ""
+        raise InputError(
+            f"{str(path)!r} has a gap in time of {length:.6g} s at {end:.6g} s{more}; ask for the "
+            "parts between the gaps, by --gaps parts or tcnzoo.eeg.read_parts"
+        )
+    if joins := contents.missing():
+        times = ", ".join(f"{end:g} s" for end, _ in joins)
+        warnings.warn(
+            f"{str(path)!r} was put together from pieces, with joins at {times}; it is read as if "
+            "no time had passed there",
+            stacklevel=2,
+        )
+    whole = Stretch(contents.stretches[0].first, contents.stretches[-1].stop, 0.0)
+    found = _part(path, electrodes, contents, whole)
+    warn_of_size(found.signal, found.where)
+    return found
+
+
+def read_parts(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Recording, ...]:
+    """Read a recording that may have gaps as the parts between them, in order of time.
+
+    Gaps are where the time stamps of an EDF+ or BDF+ jump, whatever its header calls itself, and
+    where any file marks samples as not recorded (`BAD_ACQ_SKIP`) or as a join of pieces.
+
+    Args:
+        path, electrodes: as of `read_recording`.
+    Returns:
+        One recording a part, each with its `offset`; a single one where there is no gap.
+    Raises:
+        InputError, BackendMissing: as `read_recording`, apart from gaps.
+    """
+    path = Path(path)
+    contents = _opened(path, electrodes)
+    parts = [_part(path, electrodes, contents, stretch) for stretch in contents.stretches]
+    longest = max(parts, key=lambda part: part.duration)
+    warn_of_size(longest.signal, longest.where)
+    return tuple(parts)
 
 
 def arranged(recording: Recording, electrodes: Sequence[str] = TEN_TWENTY) -> Recording:
     """Put the channels of a recording into the order of some electrodes, and leave out the rest.
 
     Raises:
-        InputError: an electrode is missing or there twice.
+        InputError: an electrode is missing or there twice, or has another reference.
     """
     if recording.names == tuple(electrodes):
         return recording
@@ -110,45 +154,28 @@ def arranged(recording: Recording, electrodes: Sequence[str] = TEN_TWENTY) -> Re
     return replace(recording, signal=recording.signal[chosen], names=tuple(electrodes))
 
 
-def _opened(path: Path) -> Any:
-    """Open a file with MNE; its remarks on filters and missing dates are kept quiet."""
-    mne = needed("mne", "reading recordings")
-    readers = {
-        ".edf": lambda: mne.io.read_raw_edf(path, preload=False, verbose="error"),
-        ".bdf": lambda: mne.io.read_raw_bdf(path, preload=False, verbose="error"),
-        ".fif": lambda: mne.io.read_raw_fif(path, preload=False, verbose="error"),
-    }
-    return _reading(path, readers[path.suffix.lower()])
+def _opened(path: Path, electrodes: Sequence[str]) -> Contents:
+    """Open a file of any kind."""
+    if not is_recording(path):
+        raise InputError(f"a recording is one of {', '.join(SUFFIXES)}, but got {str(path)!r}")
+    if not path.is_file():
+        raise InputError(f"no file at {str(path)!r}")
+    is_fif = path.name.lower().endswith(_FIF_SUFFIXES)
+    contents = (open_fif if is_fif else open_edf)(path, electrodes)
+    if not contents.stretches:
+        raise InputError(f"{str(path)!r} is empty: all of it is marked as not recorded")
+    return contents
 
 
-def _reading(path: Path, read: Callable[[], Any]) -> Any:
-    """Call a reader, and make one sentence of its failure."""
-    try:
-        return read()
-    # A damaged file breaks the reader in any way there is, with errors of any kind.
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{str(path)!r} cannot be read: {reason}") from error
+def _part(path: Path, electrodes: Sequence[str], contents: Contents, stretch: Stretch) -> Recording:
+    """Read a stretch."""
+    start = None if contents.start is None else contents.start + timedelta(seconds=stretch.offset)
+    return Recording(
+        contents.read(stretch), tuple(electrodes), contents.rate, start, path, stretch.offset
+    )
 
 
-def _check_types(path: Path, raw: Any, chosen: Sequence[int]) -> None:
-    """Refuse a channel that has the name of an electrode and holds something else."""
-    types = raw.get_channel_types()
-    for index in chosen:
-        if types[index] != "eeg":
-            raise InputError(
-                f"channel {raw.ch_names[index]!r} of {str(path)!r} must be EEG, but is of type "
-                f"{types[index]!r}"
-            )
-
-
-def _check_rates(path: Path, header: EdfHeader, electrodes: Sequence[str]) -> None:
-    """Refuse electrodes of different rates, which MNE would bring to one without a word."""
-    chosen = places(header.names, repr(str(path)), electrodes)
-    counts = {electrodes[place]: header.samples[index] for place, index in enumerate(chosen)}
-    low, high = min(counts, key=lambda name: counts[name]), max(counts, key=lambda n: counts[n])
-    if counts[low] != counts[high]:
-        raise InputError(
-            f"the channels of {str(path)!r} must have one sampling rate, but {high} has "
-            f"{counts[high] / header.seconds:g} Hz and {low} {counts[low] / header.seconds:g} Hz"
-        )
+def _suffix(path: Path) -> str:
+    """The ending of the name as it is written, `.fif.gz` being one."""
+    ends = [one for one in SUFFIXES if path.name.lower().endswith(one)]
+    return path.name[-max(map(len, ends)) :] if ends else path.suffix

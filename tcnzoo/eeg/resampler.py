@@ -19,7 +19,8 @@ class Resampler:
     """Brings a signal from one rate to another by a polyphase filter, chunk by chunk.
 
     Output k stands for the time k / target, and is known once the input up to `latency` later has
-    come; before the first and after the last sample the signal counts as 0.
+    come. Before the first and after the last sample the signal goes on as these; a constant stays
+    that constant.
 
     Attributes:
         latency: in s.
@@ -48,8 +49,10 @@ class Resampler:
         )
         count = -(-taps.size // self._up)
         padded = np.zeros(count * self._up)
-        padded[: taps.size] = taps * self._up
-        self._bank = padded.reshape(count, self._up)
+        padded[: taps.size] = taps
+        bank = padded.reshape(count, self._up)
+        # Without this the phases differ by 0.001, which makes a wave of an offset.
+        self._bank = bank / bank.sum(axis=0)
         self._held = np.zeros((channels, count))
         self._first = -count
         self._came = self._given = 0
@@ -57,6 +60,8 @@ class Resampler:
 
     def push(self, chunk: Array) -> Array:
         """Take (channels, time) at the one rate; return what is known at the other."""
+        if self._came == 0 and chunk.shape[1] > 0:
+            self._held[:] = chunk[:, :1]
         self._came += chunk.shape[1]
         return self._advanced(chunk)
 
@@ -65,7 +70,7 @@ class Resampler:
         total = -(-self._came * self._up // self._down)
         missing = total - self._given
         tail = -(-self._half // self._up) + 1
-        return self._advanced(np.zeros((self._held.shape[0], tail)))[:, :missing]
+        return self._advanced(np.repeat(self._held[:, -1:], tail, axis=1))[:, :missing]
 
     def _advanced(self, chunk: Array) -> Array:
         """Filter the chunk behind what is held; keep what later outputs need."""

@@ -4,19 +4,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from tcnzoo.arrays import Array
-from tcnzoo.eeg.events import Annotations
+from tcnzoo.eeg.annotations import Annotations, within
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.postprocess import PostProcessing, postprocess
 from tcnzoo.eeg.taes import taes
+from tcnzoo.eeg.ticks import TICKS, rounded, span_ticks
 from tcnzoo.errors import InputError
 
 DAY = 86400.0
-# Samples a second of the masks that timescoring is given: finer than any label, and it goes on to
-# 10 Hz for events and 1 Hz for samples, as SzCORE says.
-_MASK_RATE = 256
+Spans = list[tuple[float, float]]
+# Samples a second at which timescoring compares events, and samples, as SzCORE says.
+_EVENT_RATE, _SAMPLE_RATE = 10, 1
+# Parts of a second that timescoring is given: a float holds each of them, and the sums and
+# differences of them that it compares with 90 s and 300 s, for half a year.
+_PARTS = 2**24
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class Score:
     @property
     def false_alarms_a_day(self) -> float:
         """False alarms in 24 h."""
-        return self.false_alarms / self.seconds * DAY
+        # Multiplied first, so that 10 in a day are not 10.000000000000002.
+        return self.false_alarms * DAY / self.seconds
 
     def __add__(self, other: "Score") -> "Score":
         """The counts of both, added."""
@@ -100,45 +103,56 @@ class Scores:
 def score(truth: Annotations, prediction: Annotations, duration: float) -> Scores:
     """Score the predictions for one recording; scores of several are added, never their events.
 
-    Events of one side that overlap or touch each other count as one.
+    Events of one side that overlap or touch each other count as one. Of an event that goes on past
+    the end of the recording, what lies before counts, with a warning.
 
     Args:
         truth, prediction: events of the same recording.
         duration: of the recording, in s.
     Raises:
-        InputError: a duration of 0, or an event of the truth after its end.
+        InputError: a duration of 0.
         BackendMissing: timescoring is not installed.
     Source:
         Dan et al. 2024, arXiv:2402.13005 (SzCORE), by its own package timescoring.
     """
-    if not 0.0 < duration < float("inf"):
-        raise InputError(f"the duration of a recording must be above 0 s, but is {duration}")
-    for side, annotations in (("truth", truth), ("prediction", prediction)):
-        end = max((stop for _, stop in annotations.spans), default=0.0)
-        if end > duration + 1.0:
-            raise InputError(
-                f"the {side} has an event until {end:g} s, but the recording ends at {duration:g} s"
-            )
-    fractions = taes(truth.spans, prediction.spans)
-    aligned = Score(fractions.hits, fractions.false_alarms, len(truth.spans), duration)
-    return Scores(*_timescored(truth, prediction, duration), aligned)
+    references = within(truth, duration).spans
+    said = within(prediction, duration, "the prediction").spans
+    fractions = taes(references, said)
+    aligned = Score(fractions.hits, fractions.false_alarms, len(references), duration)
+    return Scores(*_timescored(references, said, duration), aligned)
 
 
-def _timescored(
-    truth: Annotations, prediction: Annotations, duration: float
-) -> tuple[Score, Score]:
-    """Event and sample scores of timescoring."""
-    annotations = needed("timescoring.annotations", "scoring")
+def check_scorer() -> None:
+    """Raise BackendMissing where nothing could be scored, before the work starts."""
+    needed("timescoring.scoring", "scoring")
+
+
+def _timescored(references: Spans, said: Spans, duration: float) -> tuple[Score, Score]:
+    """Event and sample scores of timescoring, of spans that neither overlap nor touch."""
     scoring = needed("timescoring.scoring", "scoring")
-    sides = [
-        annotations.Annotation(one.spans, _MASK_RATE, round(duration * _MASK_RATE))
-        for one in (truth, prediction)
-    ]
-    found = (scoring.EventScoring(*sides), scoring.SampleScoring(*sides))
+    events = [_annotation(one, duration, _EVENT_RATE) for one in (references, said)]
+    samples = [_annotation(one, duration, _SAMPLE_RATE) for one in (references, said)]
+    found = (scoring.EventScoring(*events), scoring.SampleScoring(*samples, _SAMPLE_RATE))
     event, sample = (
         Score(float(one.tp), float(one.fp), float(one.refTrue), duration) for one in found
     )
     return event, sample
+
+
+def _annotation(spans: Spans, duration: float, rate: int) -> Any:
+    """Spans as timescoring wants them, at the rate at which it compares them."""
+    annotation = needed("timescoring.annotations", "scoring").Annotation
+    exact = [(_exact(start), _exact(stop)) for start, stop in map(span_ticks, spans)]
+    return annotation(exact, rate, max(1, rounded(duration, rate)))
+
+
+def _exact(ticks: int) -> float:
+    """A time in s, half a part of a second or little more later.
+
+    timescoring rounds halves of its samples to even numbers, so that 61 s from 100.5 s are 62
+    samples and from 101.5 s are 60; a time that is later than any half is rounded up.
+    """
+    return (-(-ticks * _PARTS // TICKS) + 0.5) / _PARTS
 
 
 @dataclass(frozen=True)
@@ -154,6 +168,11 @@ class Scored:
     probabilities: Array
     truth: Annotations
     sampling_rate: float = 256.0
+
+    @property
+    def duration(self) -> float:
+        """Length in s."""
+        return len(self.probabilities) / self.sampling_rate
 
 
 @dataclass(frozen=True)
@@ -193,25 +212,27 @@ def sweep(
     base = settings or PostProcessing()
     distance = base.tau_on - base.tau_off
     if thresholds is None:
-        thresholds = [tau for tau in np.linspace(1.0, 0.02, 50).tolist() if tau > distance + 1e-9]
-    if not any(one.truth.spans for one in recordings):
+        thresholds = [step / 50 for step in range(50, 0, -1) if step / 50 > distance + 1e-9]
+    references = [within(one.truth, one.duration).spans for one in recordings]
+    if not any(references):
         raise InputError("a sweep needs a recording with at least one event to find")
     points = []
     for tau in thresholds:
         say(f"threshold {tau:.2f}")
-        chosen = replace(base, tau_on=tau, tau_off=tau - distance)
+        # Rounded, since a difference of floats is not the threshold that was meant.
+        chosen = replace(base, tau_on=tau, tau_off=round(tau - distance, 12))
         total = Score(0.0, 0.0, 0.0, 0.0)
-        for one in recordings:
-            total += _event_score(one, chosen)
+        for one, spans in zip(recordings, references, strict=True):
+            total += _event_score(one, spans, chosen)
         points.append(OperatingPoint(tau, total.sensitivity, total.false_alarms_a_day))
     return points
 
 
-def _event_score(recording: Scored, settings: PostProcessing) -> Score:
+def _event_score(recording: Scored, references: Spans, settings: PostProcessing) -> Score:
     """SzCORE's event score of one recording."""
-    duration = len(recording.probabilities) / recording.sampling_rate
     events = postprocess(recording.probabilities, settings, recording.sampling_rate)
-    event, _ = _timescored(recording.truth, Annotations(tuple(events)), duration)
+    said = Annotations(tuple(events)).spans
+    event, _ = _timescored(references, said, recording.duration)
     return event
 
 

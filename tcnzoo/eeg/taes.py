@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-Span = tuple[float, float]
+from tcnzoo.eeg.ticks import Span, span_ticks
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,10 @@ class Taes:
         )
 
 
-def taes(reference: Sequence[Span], prediction: Sequence[Span]) -> Taes:
-    """Score the predictions of one recording.
+def taes(
+    reference: Sequence[tuple[float, float]], prediction: Sequence[tuple[float, float]]
+) -> Taes:
+    """Score the predictions of one recording; times are compared to 10 ns.
 
     Reference events are taken in order of time. One that overlaps a prediction not yet taken:
 
@@ -51,16 +53,16 @@ def taes(reference: Sequence[Span], prediction: Sequence[Span]) -> Taes:
         arXiv:1712.10107, section TAES; the treatment of several overlaps is that of NEDC's
         nedc_eeg_eval 6.0.0. That tool asks for overlap in whole seconds; here any overlap counts.
     """
-    events, claims = list(reference), list(prediction)
+    events, claims = [span_ticks(one) for one in reference], [span_ticks(one) for one in prediction]
     total = Taes()
     while events:
         event = events.pop(0)
-        taken = [claim for claim in claims if _overlap(event, claim) > 0.0]
+        taken = [claim for claim in claims if _overlap(event, claim) > 0]
         if not taken:
             total += Taes(misses=1.0)
             continue
         if taken[0][1] >= event[1]:
-            also = [other for other in events if _overlap(other, taken[0]) > 0.0]
+            also = [other for other in events if _overlap(other, taken[0]) > 0]
             events = [other for other in events if other not in also]
             total += Taes(misses=float(len(also)))
         hit = sum(_overlap(event, claim) for claim in taken) / _length(event)
@@ -70,16 +72,16 @@ def taes(reference: Sequence[Span], prediction: Sequence[Span]) -> Taes:
     return total + Taes(false_alarms=float(len(claims)))
 
 
-def _length(span: Span) -> float:
-    """Duration of a span."""
+def _length(span: Span) -> int:
+    """Duration of a span, in ticks."""
     return span[1] - span[0]
 
 
-def _overlap(one: Span, other: Span) -> float:
-    """Time that two spans share, not above 0 where they share none."""
+def _overlap(one: Span, other: Span) -> int:
+    """Ticks that two spans share, not above 0 where they share none."""
     return min(one[1], other[1]) - max(one[0], other[0])
 
 
-def _outside(event: Span, claim: Span) -> float:
-    """Time of a claim that is not in the event."""
+def _outside(event: Span, claim: Span) -> int:
+    """Ticks of a claim that are not in the event."""
     return _length(claim) - _overlap(event, claim)

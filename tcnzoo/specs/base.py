@@ -14,6 +14,9 @@ from tcnzoo.params import Param, prefixed
 Shape = tuple[int, ...]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+# Parts of one stack: more than any network has, and few enough to be described in seconds.
+MOST_PARTS = 4096
+Depth = Annotated[int, Field(ge=1, le=MOST_PARTS)]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
@@ -82,13 +85,27 @@ class Reach:
     stride: Fraction
     delay: int
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its steps are whole input steps, as all but those of upsampled signals are."""
+        return self.span.denominator == 1 and self.stride.denominator == 1
+
+    def then(self, after: "Reach") -> "Reach":
+        """One layer for two of whole steps, exactly."""
+        return Reach(
+            self.span + after.span * self.stride,
+            self.stride * after.stride,
+            self.delay + int(self.stride) * after.delay,
+        )
+
 
 @dataclass(frozen=True)
 class Field1d:
     """How one output step relates to input steps, through a chain of layers.
 
     Attributes:
-        layers: those that relate more than each step to itself, from the input on.
+        layers: those that relate more than each step to itself, from the input on; neighbours of
+            whole steps are one.
     """
 
     layers: tuple[Reach, ...] = ()
@@ -124,7 +141,13 @@ class Field1d:
 
     def then(self, after: "Field1d") -> "Field1d":
         """Compose with the field of what follows."""
-        return Field1d(self.layers + after.layers)
+        layers = list(self.layers)
+        for layer in after.layers:
+            if layers and layers[-1].is_whole and layer.is_whole:
+                layers[-1] = layers[-1].then(layer)
+            else:
+                layers.append(layer)
+        return Field1d(tuple(layers))
 
     def union(self, beside: "Field1d") -> "Field1d":
         """Field of an output that sees what either of two of the same stride sees."""
@@ -162,7 +185,7 @@ class EmbeddingSpec(BaseModel):
         per_step: (batch, channels, time), one vector a step, instead of (batch, channels) for all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     channels: Positive
     per_step: bool = False
@@ -174,7 +197,7 @@ class Spec(BaseModel):
     Composite specs name their parts in `children()`; parameters and state follow from that.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     # Whether a block acts on single values or on channels, so that it takes signals of any rank.
     any_rank: ClassVar[bool] = False

@@ -8,6 +8,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.params import Param
 from tcnzoo.specs.activation import Activation, ActivationSpec, DropoutSpec
 from tcnzoo.specs.base import (
+    MOST_PARTS,
     DeviceSpec,
     Field1d,
     Positive,
@@ -239,7 +240,7 @@ class Tcn2dSpec(DeviceSpec):
 
     kind: Literal["tcn_2d"] = "tcn_2d"
     in_channels: Positive
-    channels: list[Positive] = Field(min_length=1)
+    channels: list[Positive] = Field(min_length=1, max_length=MOST_PARTS)
     kernel_size: Positive = 3
     dilations: list[Positive] | None = None
     causal: bool = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import PROBE, Field1d, Positive, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, Field1d, Positive, Shape, Spec
 from tcnzoo.specs.sequential import RESERVED, LayerName
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class NodeSpec(BaseModel):
         inputs: names of earlier nodes, or `input`: one for a block, two or more for a merge.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layer: NodeLayer
     inputs: Annotated[tuple[str, ...], Field(min_length=1)] = (INPUT,)
@@ -83,7 +83,7 @@ class GraphSpec(Spec):
 
     kind: Literal["graph"] = "graph"
     in_channels: Positive
-    nodes: Annotated[dict[LayerName, NodeSpec], Field(min_length=1)]
+    nodes: Annotated[dict[LayerName, NodeSpec], Field(min_length=1, max_length=MOST_PARTS)]
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

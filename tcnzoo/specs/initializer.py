@@ -17,7 +17,7 @@ class InitializerSpec(BaseModel):
             It is applied for every name, and under weight norm too (v is drawn, g = ||v||).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal[
         "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "normal", "uniform"

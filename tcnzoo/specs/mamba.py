@@ -8,6 +8,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import DropoutSpec
 from tcnzoo.specs.base import (
+    Depth,
     Field1d,
     Positive,
     Rate,
@@ -289,7 +290,7 @@ class BiMamba2Spec(_Bidirectional):
     """
 
     kind: Literal["bi_mamba2"] = "bi_mamba2"
-    layers: Positive = 1
+    layers: Depth = 1
 
     def children(self) -> dict[str, Spec]:
         """`layers.0`, `layers.1`, ..."""

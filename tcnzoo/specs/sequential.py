@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.activation import GluSpec
-from tcnzoo.specs.base import PROBE, EmbeddingSpec, Field1d, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, EmbeddingSpec, Field1d, Shape, Spec
 from tcnzoo.specs.device_attention import DevicePoolSpec, DeviceSplitSpec
 from tcnzoo.specs.reshape import FlattenSpec
 
@@ -43,7 +43,7 @@ class SequentialSpec(Spec):
     """
 
     kind: Literal["sequential"] = "sequential"
-    layers: Annotated[dict[LayerName, AnySpec], Field(min_length=1)]
+    layers: Annotated[dict[LayerName, AnySpec], Field(min_length=1, max_length=MOST_PARTS)]
 
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
@@ -101,8 +101,9 @@ class SequentialSpec(Spec):
         """Channels that the first layer which minds expects."""
         halvings = steps = 1
         for layer in self.layers.values():
-            if layer.input_channels is not None:
-                return max(1, layer.input_channels * halvings // steps)
+            wanted = layer.input_channels  # asked once: stacks within stacks would double the work
+            if wanted is not None:
+                return max(1, wanted * halvings // steps)
             if isinstance(layer, GluSpec):
                 halvings *= 2
             if isinstance(layer, FlattenSpec):
@@ -123,8 +124,9 @@ class SequentialSpec(Spec):
     def input_devices(self) -> int | None:
         """Devices that the first layer which minds expects, while they are all there."""
         for layer in self.layers.values():
-            if layer.input_devices is not None:
-                return layer.input_devices
+            wanted = layer.input_devices
+            if wanted is not None:
+                return wanted
             if isinstance(layer, DevicePoolSpec):
                 break
         return None
@@ -133,8 +135,9 @@ class SequentialSpec(Spec):
     def embedding_specs(self) -> tuple[EmbeddingSpec, ...]:
         """Those of the one layer that takes some."""
         for layer in self.layers.values():
-            if layer.embedding_specs:
-                return layer.embedding_specs
+            wanted = layer.embedding_specs
+            if wanted:
+                return wanted
         return ()
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -13,6 +13,7 @@ from tcnzoo.specs.activation import (
     OptionalActivation,
 )
 from tcnzoo.specs.base import (
+    MOST_PARTS,
     EmbeddingSpec,
     Field1d,
     NoneWord,
@@ -189,7 +190,7 @@ class TcnSpec(_TemporalSpec):
     """
 
     kind: Literal["tcn"] = "tcn"
-    channels: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    channels: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=MOST_PARTS)]
     kernel_size: Positive | tuple[Positive, ...] = 4
     dilations: Annotated[tuple[Positive, ...] | None, NoneWord] = None
     dilation_reset: Annotated[Positive | None, NoneWord] = None
@@ -220,11 +221,21 @@ class TcnSpec(_TemporalSpec):
     @property
     def dilation_of(self) -> tuple[int, ...]:
         """Dilation of each block."""
+        return tuple(self._dilation(level) for level in range(len(self.channels)))
+
+    def _dilation(self, level: int) -> int:
+        """Dilation of one block."""
         if self.dilations is not None:
-            return self.dilations
-        depth = len(self.channels)
-        period = depth if self.dilation_reset is None else int(math.log2(2 * self.dilation_reset))
-        return tuple(2 ** (level % period) for level in range(depth))
+            return self.dilations[level]
+        if self.dilation_reset is None:
+            return int(2**level)
+        return int(2 ** (level % int(math.log2(2 * self.dilation_reset))))
+
+    def _kernel_size(self, level: int) -> int:
+        """Kernel size of one block."""
+        if isinstance(self.kernel_size, tuple):
+            return self.kernel_size[level]
+        return self.kernel_size
 
     @property
     def out_channels(self) -> int:
@@ -241,8 +252,8 @@ class TcnSpec(_TemporalSpec):
             **shared,
             kind="temporal_block",
             channels=self.channels[level],
-            kernel_size=self.kernel_sizes[level],
-            dilation=self.dilation_of[level],
+            kernel_size=self._kernel_size(level),
+            dilation=self._dilation(level),
         )
 
     def children(self) -> dict[str, Spec]:

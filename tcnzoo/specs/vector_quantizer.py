@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.params import Init, Param
-from tcnzoo.specs.base import Positive, Rate, Shape, Spec
+from tcnzoo.specs.base import Depth, Positive, Rate, Shape, Spec
 from tcnzoo.specs.initializer import Initializer
 
 Weight = Annotated[float, Field(ge=0.0)]
@@ -111,7 +111,7 @@ class ResidualVqSpec(Spec):
 
     kind: Literal["residual_vq"] = "residual_vq"
     quantizer: VectorQuantizerSpec
-    levels: Positive
+    levels: Depth
     shared: bool = False
 
     @property

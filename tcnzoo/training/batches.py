@@ -9,6 +9,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.training.data import Dataset, epoch_order
 from tcnzoo.training.data.config import DataConfig
+from tcnzoo.training.data.sampling import shares
 from tcnzoo.training.stepper import Batch, World
 
 
@@ -49,7 +50,7 @@ class Batches:
         """Keep what the order follows from.
 
         Raises:
-            InputError: too few examples for one step.
+            InputError: too few examples for one step, or a balance that the data cannot give.
         """
         self.dataset, self.config, self.seed = dataset, config, seed
         self.accumulate, self.world = accumulate, world
@@ -59,6 +60,8 @@ class Batches:
                 f"the train part has {len(dataset)} examples, but a batch takes {self.size} and an "
                 "incomplete one is left out"
             )
+        if config.balance != "none":
+            shares(dataset, config.balance)
 
     @property
     def micro(self) -> int:
@@ -71,6 +74,13 @@ class Batches:
     def in_epoch(self) -> int:
         """Optimiser steps of an epoch."""
         return -(-self.micro // self.accumulate)
+
+    @property
+    def smallest(self) -> int:
+        """Examples of the smallest micro-batch, of all processes and devices together."""
+        examples = self.config.epoch_size or len(self.dataset)
+        rest = examples % self.size
+        return rest if rest and self.micro * self.size > examples else self.size
 
     def of(self, epoch: int, position: int = 0) -> Iterator[Step]:
         """Make the steps of an epoch.

@@ -1,6 +1,6 @@
 """The progress of a run on a terminal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,13 +12,15 @@ MOST = 5
 class Display:
     """A log on stderr: a bar of optimiser steps, and a line for each evaluation."""
 
-    def __init__(self, total: int, done: int) -> None:
-        """Show it; `total` steps of the run, and those that have been taken."""
+    def __init__(self, total: int, done: int, notes: Iterable[str] = ()) -> None:
+        """Show `notes`, and a bar: `total` steps of the run, and those that have been taken."""
         self.console = Console(stderr=True, highlight=False, markup=False)
         columns = TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn()
         loss = TextColumn("loss {task.fields[loss]}")
         self.bar = Progress(*columns, loss, TimeRemainingColumn(), console=self.console)
         self.task = self.bar.add_task("", total=total, completed=done, epoch=0, loss="-")
+        for note in notes:
+            self.console.print(note)
         self.bar.start()
 
     def write(self, kind: str, step: int, epoch: int, values: Mapping[str, float | None]) -> None:

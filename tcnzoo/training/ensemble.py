@@ -10,8 +10,9 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.files import replacing
+from tcnzoo.files import check_destination, replacing
 from tcnzoo.training.needs import needed
+from tcnzoo.training.run import Run
 
 QUANTILE = 0.7
 
@@ -37,8 +38,7 @@ def harrell_davis(scores: Any, quantile: float = QUANTILE, axis: int = 0) -> Arr
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim == 0 or values.shape[axis] == 0:
         raise InputError("a quantile needs at least one score, but none came")
-    if not 0.0 < quantile < 1.0:
-        raise InputError(f"the quantile must lie between 0 and 1, but is {quantile}")
+    check_quantile(quantile)
     if not np.isfinite(values).all():
         raise InputError("the scores hold NaN or infinite values")
     special = needed("scipy.special", "a Harrell-Davis quantile")
@@ -48,6 +48,12 @@ def harrell_davis(scores: Any, quantile: float = QUANTILE, axis: int = 0) -> Arr
     shares = special.betainc((count + 1) * quantile, (count + 1) * (1.0 - quantile), edges)
     found: Array = rows @ np.diff(shares)
     return found
+
+
+def check_quantile(quantile: float) -> None:
+    """Raise InputError for a quantile outside (0, 1)."""
+    if not 0.0 < quantile < 1.0:
+        raise InputError(f"the quantile must lie between 0 and 1, but is {quantile}")
 
 
 def combine(probabilities: Sequence[Array], quantile: float = QUANTILE) -> Array:
@@ -106,10 +112,12 @@ def cross_validate(
         train: takes the configuration of a fold and `resume`, and returns something with test
             metrics in `.report["metrics"]`; None for `tcnzoo.train`.
     Raises:
-        InputError: data that have no split, or fewer than 3 folds.
+        InputError: a quantile outside (0, 1), data that have no split, fewer than 3 folds, or a
+            directory of a fold that exists already.
     """
     from tcnzoo.training.config import load_config
 
+    check_quantile(quantile)
     whole = load_config(config)
     if not hasattr(whole.data, "split"):
         raise InputError(f"data of kind {whole.data.kind!r} come in parts, so they have no folds")
@@ -129,6 +137,11 @@ def cross_validate(
         )
         for fold in range(folds)
     ]
+    check_destination(out, folder=True)
+    check_destination(out / "folds.json")
+    if not resume:
+        for one in told:
+            Run(one).check_new()
     found = [dict(run(one, resume=resume).report["metrics"]) for one in told]
     scores = FoldScores(tuple(found), quantile, _combined(found, quantile))
     with replacing(out / "folds.json") as temporary:

@@ -9,6 +9,8 @@ from tcnzoo.arrays import Array
 HOUR = 3600.0
 # Thresholds that are tried for a rate of false alarms.
 GRID = np.linspace(0.0, 1.0, 1001)
+# What `EventScores.summary` may hold.
+EVENT_METRICS = ("event_sensitivity", "event_false_share", "false_alarms_per_hour")
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class EventScores:
         labels: (events,), 1 for a seizure.
         scores: (events,), largest probability of a window.
         quiet: (windows,), probabilities of the windows of other events, in their order.
-        quiet_event: (windows,), which event each belongs to.
+        quiet_run: (windows,), which event each belongs to, or which part without a gap.
         seconds: from one window to the next; None where nobody knows.
     """
 
     labels: Array
     scores: Array
     quiet: Array
-    quiet_event: Array
+    quiet_run: Array
     seconds: float | None
 
     @property
@@ -57,7 +59,7 @@ class EventScores:
         found, seizure = self.scores >= threshold, self.labels == 1
         alarm = self.quiet >= threshold
         goes_on = np.zeros(alarm.size, bool)
-        goes_on[1:] = alarm[:-1] & (self.quiet_event[1:] == self.quiet_event[:-1])
+        goes_on[1:] = alarm[:-1] & (self.quiet_run[1:] == self.quiet_run[:-1])
         hours = self.hours
         return Operation(
             threshold=float(threshold),
@@ -84,7 +86,11 @@ class EventScores:
 
 
 def event_scores(
-    events: Array, labels: Array, positive: Array, seconds: float | None
+    events: Array,
+    labels: Array,
+    positive: Array,
+    seconds: float | None,
+    runs: Array | None = None,
 ) -> EventScores:
     """Bring windows together.
 
@@ -93,6 +99,8 @@ def event_scores(
         labels: (windows,); an event with any window of label 1 is a seizure.
         positive: (windows,), probability of label 1.
         seconds: from one window to the next.
+        runs: (windows,), number of the part without a gap that each lies in; None where events
+            have no gaps.
     """
     _, places = np.unique(events, return_inverse=True)
     count = int(places.max()) + 1
@@ -100,4 +108,5 @@ def event_scores(
     np.maximum.at(label, places, labels)
     np.maximum.at(score, places, positive)
     quiet = label[places] != 1
-    return EventScores(label, score, positive[quiet], places[quiet], seconds)
+    parts = places if runs is None else runs
+    return EventScores(label, score, positive[quiet], parts[quiet], seconds)

@@ -1,23 +1,37 @@
-"""A loss that is no number ends a run, and what led to it is kept."""
+"""Numbers that are not finite end a run: what led to them is named, and kept."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.safetensors_files import write_safetensors
 from tcnzoo.training.batches import Step
+from tcnzoo.training.data.finite import first_not_finite, largest
 
 FAILED = "failed_batch.safetensors"
 MOST = 8
 
 
 def check_finite(
-    values: Mapping[str, Any], step: Step, number: int, epoch: int, folder: Path, rank: int = 0
+    values: Mapping[str, Any],
+    step: Step,
+    number: int,
+    epoch: int,
+    folder: Path,
+    rank: int = 0,
+    precision: str = "32-true",
 ) -> dict[str, float]:
     """Fetch the scalars of a step.
+
+    A gradient norm counts as too large from the square root of the largest number of the moments'
+    type on: a second moment, which is of squares, would be infinite for the rest of the run. In
+    `16-mixed` the loss is scaled, and the framework leaves out steps whose gradients overflow.
 
     Args:
         values: native scalars.
@@ -26,15 +40,17 @@ def check_finite(
         epoch: from 0.
         folder: of the run.
         rank: of this process among those that train together.
+        precision: of the run.
     Returns:
         the scalars as floats.
     Raises:
-        InputError: a loss that is NaN or infinite; the batch is in `failed_batch.safetensors`, and
-            what further processes had of it in `failed_batch-1.safetensors` and so on.
+        InputError: a loss that is NaN or infinite, or gradients too large for the moments; the
+            batch is in `failed_batch.safetensors`, and what further processes had of it in
+            `failed_batch-1.safetensors` and so on.
     """
     found = {name: float(value) for name, value in values.items()}
-    wrong = [name for name, value in found.items() if not math.isfinite(value)]
-    if "loss" not in wrong:
+    wrong = _wrong(found, precision)
+    if wrong is None:
         return found
     path = folder / (FAILED if rank == 0 else FAILED.replace(".", f"-{rank}.", 1))
     arrays = {
@@ -48,6 +64,73 @@ def check_finite(
     write_safetensors(path, arrays, {"format": "pt", "failure": json.dumps(facts)})
     named = ", ".join(map(str, numbers[:MOST])) + (", ..." if len(numbers) > MOST else "")
     raise InputError(
-        f"the loss is {found['loss']} at step {number} (epoch {epoch}, examples {named} of train); "
+        f"{wrong} at step {number} (epoch {epoch}, examples {named} of train); {_cause(step)}; "
         f"the batch is in {str(path)!r}, and the last checkpoint is as it was"
     )
+
+
+def check_tensors(
+    weights: Mapping[str, Array], state: Mapping[str, Array], number: int, allowed: Collection[str]
+) -> None:
+    """Refuse to save what is not finite.
+
+    Args:
+        weights: of the model, running statistics among them.
+        state: of the optimiser.
+        number: steps that have been taken.
+        allowed: weights that were not finite when the session began, such as the logarithm of a
+            probability of 0.
+    Raises:
+        InputError: a tensor with a value that is NaN or infinite.
+    """
+    for kind, held in (("weight", weights), ("moment", state)):
+        for name, array in held.items():
+            if name not in allowed and not np.isfinite(np.asarray(array)).all():
+                raise InputError(
+                    f"{kind} {name!r} is not finite after step {number}, so no checkpoint of it is "
+                    "saved; the last one is as it was: lower the rate, or set training.clip_norm"
+                )
+
+
+def check_losses(values: Mapping[str, float], number: int) -> None:
+    """Hold the losses of an evaluation, whose data are finite.
+
+    Raises:
+        InputError: a loss that is NaN or infinite.
+    """
+    for name, value in values.items():
+        if name.startswith("val_") and not math.isfinite(value):
+            raise InputError(
+                f"{name} is {value:g} after step {number}, although the validation data are "
+                "finite: the model's outputs are not; the last checkpoint is as it was"
+            )
+
+
+def not_finite(weights: Mapping[str, Array]) -> frozenset[str]:
+    """Names of the tensors that hold NaN or infinite values."""
+    return frozenset(
+        name for name, array in weights.items() if not np.isfinite(np.asarray(array)).all()
+    )
+
+
+def _wrong(found: Mapping[str, float], precision: str) -> str | None:
+    """What of a step is not finite, or None."""
+    if not math.isfinite(found["loss"]):
+        return f"the loss is {found['loss']}"
+    dtype = np.float64 if precision == "64-true" else np.float32
+    most = float(np.sqrt(np.finfo(dtype).max))
+    norm = found.get("gradient_norm", 0.0)
+    if precision == "16-mixed" or norm < most:
+        return None
+    return f"the norm of the gradients is {norm:g}, where less than {most:.2g} is needed,"
+
+
+def _cause(step: Step) -> str:
+    """The first value of the examples that is not finite, or else the largest."""
+    parts = list(zip(step.batches, step.indices, strict=True))
+    for batch, indices in parts:
+        place = first_not_finite(batch, indices)
+        if place is not None:
+            return str(place)
+    worst = max((largest(*part) for part in parts), key=lambda place: abs(place.value))
+    return f"all examples are finite, and the largest: {worst}"

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.errors import InputError, suggestion
 from tcnzoo.models import get_weights
 from tcnzoo.training.batches import Batches, Step
 from tcnzoo.training.config import TrainConfig
-from tcnzoo.training.failing import check_finite
+from tcnzoo.training.failing import check_finite, check_losses, check_tensors, not_finite
 from tcnzoo.training.freezing import frozen_in
 from tcnzoo.training.logs import Log
+from tcnzoo.training.metric_names import best_by
 from tcnzoo.training.prefetch import prefetched
 from tcnzoo.training.progress import Progress
 from tcnzoo.training.run import Run
@@ -34,8 +34,7 @@ class Loop:
         batches: of the train part.
         validate: gives numbers of the model on what is set aside; None where nothing is.
         progress: where the run stands; changed as it goes on.
-        trial: optimiser steps to stop after, as if they were all; None for the whole run. So little
-            data may leave a metric without a value.
+        trial: optimiser steps to stop after, as if they were all; None for the whole run.
         logs: what takes numbers down; none in processes after the first.
         total: optimiser steps of the whole run.
     """
@@ -62,13 +61,14 @@ class Loop:
         self.total = told.steps or (told.epochs or 0) * self.batches.in_epoch
         told.schedule.check(self.total)
         self._frozen = self._rests()
+        self._allowed = not_finite(get_weights(self.model))
         self._begin = time.perf_counter()
 
     def go(self) -> None:
         """Train to the end.
 
         Raises:
-            InputError: a loss that is not finite; the batch is saved. Or a metric that is none.
+            InputError: a loss, gradients, weights or moments that are not finite.
         """
         if self.progress.step < self.end and self.progress.ended == "finished":
             self.progress.ended = None  # it has been made longer
@@ -128,8 +128,15 @@ class Loop:
         progress = self.progress
         # Called while the next step is under way, or before anything is done with this one's.
         number = progress.step
-        rank = world_of(self.stepper).rank
-        values = check_finite(native, step, number, progress.epoch, self.run.folder, rank)
+        values = check_finite(
+            native,
+            step,
+            number,
+            progress.epoch,
+            self.run.folder,
+            world_of(self.stepper).rank,
+            self.config.training.precision,
+        )
         progress.loss_sum += values["loss"] * step.examples
         progress.examples += step.examples
         if number % self.config.training.log_every == 0:
@@ -170,39 +177,20 @@ class Loop:
             values |= {f"val_{name}": value for name, value in self.validate().items()}
         agreed = world_of(self.stepper).agree(list(values.values()))
         values = dict(zip(values, agreed, strict=True))
+        check_losses(values, progress.step)
         progress.metrics = dict(values)
         self._log("evaluation", values)
         if isinstance(told.schedule, Plateau):
-            value = self._metric(values, told.schedule.metric, "schedule")
+            value = values.get(told.schedule.metric, math.nan)
             progress.plateau.seen(told.schedule, value)
         stop = told.early_stopping
         if stop is not None:
-            value = self._metric(values, stop.metric, "early_stopping")
+            value = values.get(stop.metric, math.nan)
             progress.patience.seen(value, progress.step, stop.mode, stop.min_delta)
             if progress.patience.bad >= stop.patience:
                 progress.ended = "stopped early"
-        name, mode = self._best_by()
-        value = self._metric(values, name, "checkpoint")
-        return progress.best.seen(value, progress.step, mode)
-
-    def _metric(self, values: Mapping[str, float], name: str, field: str) -> float:
-        """One number of an evaluation, by the name that a field of the configuration gives."""
-        if name in values:
-            return values[name]
-        if self.trial is not None:
-            return math.nan
-        raise InputError(
-            f"training.{field}: an evaluation has no {name!r}{suggestion(name, values)}"
-        )
-
-    def _best_by(self) -> tuple[str, Any]:
-        """What the best checkpoint goes by: a metric, and whether less or more of it is better."""
-        told = self.config.training
-        if told.checkpoint.metric is not None:
-            return told.checkpoint.metric, told.checkpoint.mode
-        if told.early_stopping is not None:
-            return told.early_stopping.metric, told.early_stopping.mode
-        return ("train_loss" if self.validate is None else "val_loss"), "min"
+        name, mode = best_by(told, self.validate is not None)
+        return progress.best.seen(values.get(name, math.nan), progress.step, mode)
 
     def _save(self, best: bool) -> None:
         """Write a checkpoint, in the first process, of what all processes hold together."""
@@ -211,5 +199,6 @@ class Loop:
         self._begin = now
         spec, weights = self.model.tcnzoo.spec, get_weights(self.model)
         state = self.stepper.state()
+        check_tensors(weights, state, self.progress.step, self._allowed)
         if world_of(self.stepper).rank == 0:
             self.run.checkpoints.save(spec, weights, state, self.progress, best)

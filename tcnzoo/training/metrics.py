@@ -34,10 +34,7 @@ class Evaluation:
 
     def __init__(self, losses: Sequence[AnyLoss], dataset: Dataset | None = None) -> None:
         """Nothing has come yet; `dataset` names the classes and the seconds of its windows."""
-        targeted = [loss for loss in losses if not isinstance(loss, Term)]
-        self._loss = next((one for one in targeted if takes_classes(one)), None) or next(
-            iter(targeted), None
-        )
+        self._loss = leading_loss(losses)
         self._names = None if dataset is None else dataset.classes
         self._seconds: float | None = getattr(_whole(dataset), "seconds", None)
         self._sums: dict[str, float] = {}
@@ -45,6 +42,7 @@ class Evaluation:
         self._targets: list[Array] = []
         self._outputs: list[Array] = []
         self._events: list[Array] = []
+        self._runs: list[Array] = []
 
     def add(self, batch: Batch, terms: Mapping[str, float], output: Output) -> None:
         """Take a batch, its losses, and the model's neutral output for it.
@@ -71,6 +69,7 @@ class Evaluation:
         self._targets.append(target[rows])
         if "event" in batch and values.ndim == 2:
             self._events.append(batch["event"][rows])
+            self._runs.append(batch.get("run", batch["event"])[rows])
 
     @property
     def is_finite(self) -> bool:
@@ -122,7 +121,9 @@ class Evaluation:
         if not self._events or not self.is_binary:
             return None
         events, positive = np.concatenate(self._events), self.probabilities[:, POSITIVE]
-        return event_scores(events, self.labels, positive, self._seconds)
+        return event_scores(
+            events, self.labels, positive, self._seconds, np.concatenate(self._runs)
+        )
 
     def losses(self) -> dict[str, float]:
         """The mean of each loss over the examples; `loss` is their weighted sum."""
@@ -145,6 +146,13 @@ class Evaluation:
         if isinstance(self._loss, Bce | Focal):
             return found | multilabel(target, output)
         return found | regression(target, output)
+
+
+def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
+    """The loss that says what targets are: the first of classes, else the first with a target."""
+    targeted = [loss for loss in losses if not isinstance(loss, Term)]
+    classes = [loss for loss in targeted if takes_classes(loss)]
+    return next(iter([*classes, *targeted]), None)
 
 
 def _chosen(output: Output, name: str | None) -> Array:

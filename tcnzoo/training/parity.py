@@ -180,6 +180,16 @@ def training_parity(
     )
 
 
+def check_options(
+    optimizer: Optimizer | Mapping[str, Any] | str,
+    schedule: Schedule | Mapping[str, Any] | str,
+    steps: int,
+) -> None:
+    """Raise InputError for an optimiser or a schedule that `training_parity` would refuse."""
+    rate = _optimizer(optimizer, RATES["32-true"]).lr
+    rates_of(read(Schedule, schedule, "schedule"), rate, steps)
+
+
 class _Contest:
     """Models of several backends that take the same steps, and the yardstick."""
 

@@ -14,21 +14,25 @@ import numpy as np
 from tcnzoo.backend import get_backend
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
+from tcnzoo.files import check_destination
 from tcnzoo.models import create, predict, set_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
-from tcnzoo.specs import Shape
+from tcnzoo.specs import BatchNormSpec, Shape
 from tcnzoo.training.batches import Batches
 from tcnzoo.training.checkpoints import BEST, LAST
 from tcnzoo.training.config import TrainConfig, load_config
 from tcnzoo.training.curves import draw_curves
 from tcnzoo.training.data import Dataset, Part, load as load_data
 from tcnzoo.training.data.dataset import Subset, check_labels
+from tcnzoo.training.data.finite import check_finite_examples
+from tcnzoo.training.data.left_out import use_of
 from tcnzoo.training.display import Display
 from tcnzoo.training.evaluating import evaluate
-from tcnzoo.training.freezing import frozen_in
+from tcnzoo.training.freezing import frozen_in, resting
 from tcnzoo.training.logs import open_logs
 from tcnzoo.training.loop import Loop
 from tcnzoo.training.losses import CrossEntropy, Focal, takes_classes
+from tcnzoo.training.metric_names import check_metrics
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.progress import Progress
 from tcnzoo.training.report import write_report
@@ -90,15 +94,20 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     run = Run(config)
     start = _start(config, run, resume)
     parts = load_data(config.data, config.seed)
+    validation = parts.get("val")
     if trial is not None:
         parts = {name: _tried(name, part, config) for name, part in parts.items()}
-    model, stepper = _ready(config, start, parts)
+    size = config.data.eval_batch_size or config.data.batch_size
+    for name, part in parts.items():
+        if name != "train":  # what is trained on is looked at where a step fails
+            check_finite_examples(part, name, size)
+    model, stepper = _ready(config, start, parts, validation)
     world, progress = world_of(stepper), start.progress
     told = config.training
     batches = Batches(
         parts["train"], config.data, config.seed, told.accumulate, world, told.devices
     )
-    size = config.data.eval_batch_size or config.data.batch_size
+    _check_batch_norms(config, model, batches, progress.epoch)
 
     def evaluated(part: Part) -> Evaluation:
         return evaluate(stepper, parts[part], config.losses, size)
@@ -110,10 +119,12 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
         return _outcome(run, model, progress, {})
     described = {name: part.describe() for name, part in parts.items()}
     run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
+    used = {name: use_of(facts) for name, facts in described.items()}
+    notes = dict.fromkeys(f"data: {text}" for text in used.values() if text)
     run.checkpoints.tidy(upto=progress.step)
     with contextlib.ExitStack() as logs:
         opened = [*open_logs(config.loggers, run.folder, progress.step)]
-        opened += [Display(loop.end, progress.step)] if shown else []
+        opened += [Display(loop.end, progress.step, notes)] if shown else []
         for log in opened:
             logs.callback(log.close)
         loop.logs = opened
@@ -122,12 +133,14 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     _take_best(run, model)
     report = {}
     if "test" in parts:
-        report = write_report(run.folder, evaluated("test"), facts=_facts(config, progress))
+        facts = _facts(config, progress) | ({"data": used["test"]} if used["test"] else {})
+        report = write_report(run.folder, evaluated("test"), facts=facts)
     return _outcome(run, model, progress, report)
 
 
 def _start(config: TrainConfig, run: Run, resume: bool) -> Start:
     """Weights, optimiser state and progress: of the last checkpoint, or of the beginning."""
+    check_destination(run.folder, folder=True)
     if not resume:
         run.check_new()
     elif run.checkpoints.has(LAST):
@@ -169,7 +182,9 @@ def _first_weights(config: TrainConfig) -> Weights:
     return weights | {name: found[name] for name in shared}
 
 
-def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> tuple[Any, Stepper]:
+def _ready(
+    config: TrainConfig, start: Start, parts: Mapping[Part, Dataset], validation: Dataset | None
+) -> tuple[Any, Stepper]:
     """The model with its weights, held against the examples, and its stepper with its state."""
     backend = get_backend(config.backend)
     make = getattr(backend, "stepper", None)
@@ -191,8 +206,11 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
     )
     examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
-    Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows)).of(first)
-    _check_classes(config, parts, first["x"].shape[1:])
+    shape = first["x"].shape[1:]
+    targets = Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows))
+    targets.of(first)
+    _check_classes(config, parts, shape)
+    check_metrics(told, config.losses, targets.known[shape], validation)
     stepper: Stepper = make(model, plan)
     if told.strategy == "fsdp" and world_of(stepper).size == 1:
         raise InputError("strategy 'fsdp' needs several processes, as torchrun starts for torch")
@@ -213,6 +231,30 @@ def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Sh
         if loss.output is None and loss.target == "y" and loss.ignore is None:
             for name, part in parts.items():
                 check_labels(part, config.spec.output_shape(shape)[0], name)
+
+
+def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches, epoch: int) -> None:
+    """Refuse micro-batches that leave a batch norm one value a channel, which has no variance.
+
+    Raises:
+        InputError: the norm, and what to change.
+    """
+    if batches.smallest > 1:
+        return
+    spec, first = config.spec, batches.dataset.batch(np.arange(1), None)
+    still = resting(spec, frozen_in(config.training, spec.params(), epoch))
+    rows = [first[f"embedding{place}"] for place in range(len(spec.embedding_specs))]
+    outputs = get_backend(config.backend).trace(model, first["x"], rows)
+    for path, part in spec.walk():
+        if not isinstance(part, BatchNormSpec) or path in still or path not in outputs:
+            continue
+        if outputs[path].size == part.channels:
+            last = "the last batch of an epoch" if batches.size > 1 else "each batch"
+            change = "data.drop_last=true or another" if batches.size > 1 else "a larger"
+            raise InputError(
+                f"{last} has 1 example, of which batch norm {path!r} sees one value a channel, "
+                f"and that has no variance; set {change} data.batch_size"
+            )
 
 
 def _go(loop: Loop, stepper: Stepper) -> None:

@@ -9,6 +9,11 @@ from tcnzoo.arrays import Array
 from tcnzoo.training.needs import needed
 
 POSITIVE = 1
+# What each kind of target may give: of two classes, of more, of ones and zeros, of values.
+BINARY = ("accuracy", "sensitivity", "f1", "specificity", "precision", "auroc")
+CLASSES = ("accuracy", "balanced_accuracy", "f1", "auroc")
+MULTILABEL = ("nll", "f1")
+REGRESSION = ("mse", "mae")
 
 
 def classification(labels: Array, probabilities: Array) -> dict[str, float]:

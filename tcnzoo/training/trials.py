@@ -17,7 +17,7 @@ from tcnzoo.parity import takes_vectors
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.training.losses import AnyLoss, Loss, Term, takes_classes
 from tcnzoo.training.stepper import Batch
-from tcnzoo.zoo import list_models, load_spec, parse_spec, preset
+from tcnzoo.zoo import input_facts, load_spec, parse_spec
 
 Subject = str | os.PathLike[str] | Mapping[str, Any] | Spec
 
@@ -51,8 +51,9 @@ def input_shape(subject: Subject, spec: Spec, asked: int | None) -> Shape:
     channels = spec.input_channels or 3
     if takes_vectors(spec):
         return (channels,)
-    if asked is None and isinstance(subject, str) and subject in list_models():
-        asked = preset(subject).input.length
+    facts = input_facts(subject)
+    if asked is None and facts is not None:
+        asked = facts.length
     return (channels, asked or fitting_length(spec, 2 * spec.receptive_field() + 33))
 
 

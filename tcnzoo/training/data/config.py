@@ -82,6 +82,8 @@ class _AccelerometerData(DataConfig):
         sampling_rate: in Hz.
         label: `type` is the event's own; `seizure_times` calls those datapoints seizure that lie
             within the times noted in JSON.
+        untimed: what `seizure_times` makes of a seizure without noted times, or with times that
+            hold none of its datapoints: `refuse` it, `drop` the event, or label it `by_type`.
         other: what becomes of events that are neither seizure nor known not to be (type 2).
         group_by: what may lie in one part of a split only.
         split: into train, val and test.
@@ -92,6 +94,7 @@ class _AccelerometerData(DataConfig):
     window: Seconds = 30.0
     sampling_rate: Seconds = 25.0
     label: Literal["type", "seizure_times"] = "type"
+    untimed: Literal["refuse", "drop", "by_type"] = "refuse"
     other: Literal["drop", "negative", "refuse"] = "drop"
     group_by: Literal["user", "event"] = "user"
     split: SplitConfig = SplitConfig()
@@ -101,7 +104,7 @@ class OsdData(_AccelerometerData):
     """Events of OpenSeizureDetector, from its CSV or from OSDB JSON.
 
     Attributes:
-        path: one file or several, .csv or .json.
+        path: one file or several, .csv, .json, or .jsonl or .ndjson with an event a line.
         val: the same for validation, instead of a part of `path`.
         test: as `val`.
     """
@@ -152,7 +155,7 @@ class RecordingConfig(Options):
     """One recording and its labels.
 
     Attributes:
-        x: .npy (channels, time).
+        x: .npy (channels, time), or .csv with a line a step.
         y: .npy (time,), the class of each step.
         group: whose it is; None for the name of the file `x`.
     """

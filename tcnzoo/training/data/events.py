@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, get_args
 
 import numpy as np
@@ -109,7 +109,8 @@ def events_dataset(config: EventsData) -> WindowDataset:
     """The windows of simulated events, the same as from the files that `tcnzoo simulate` writes."""
     made = simulate(config.users, config.events, config.simulation_seed)
     rows = (row for event in made for row in _rows(event, config.signal))
-    return windows_of(rows, config, "the simulation")
+    placed = (row._replace(position=place) for place, row in enumerate(rows))
+    return windows_of(placed, config, "the simulation")
 
 
 def _event(
@@ -138,4 +139,5 @@ def _rows(event: SimulatedEvent, signal: str) -> Iterator[Row]:
             label=event.kind.label,
             samples=samples[:, first : first + SAMPLES].astype(np.float32),
             in_seizure=None if span is None else round(span[0]) <= seconds <= round(span[1]),
+            time=event.time_of(first).replace(tzinfo=UTC),
         )

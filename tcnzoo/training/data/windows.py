@@ -48,6 +48,10 @@ class WindowDataset:
         scale: of the windows, after augmentation.
         augment: of the windows' values in training.
         phase: steps by which a window may begin earlier in training.
+        room: (windows,), steps that a window may begin earlier without passing a gap of the
+            recording; None for all that are before it.
+        run: (windows,), number of the part without a gap that each window lies in; None where
+            recordings have no gaps.
         facts: for `describe`.
         seconds: from one window to the next of a recording, where that is known, in s.
     """
@@ -62,6 +66,8 @@ class WindowDataset:
     scale: Callable[[Array], Array] = unchanged
     augment: Augment | None = None
     phase: int = 0
+    room: Array | None = None
+    run: Array | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
 
@@ -70,10 +76,15 @@ class WindowDataset:
         return len(self.start)
 
     def batch(self, indices: Array, rng: np.random.Generator | None = None) -> Batch:
-        """Cut windows out; `event` is the number of the recording that each comes from."""
+        """Cut windows out.
+
+        Beside `x` and `y` there is `event`, the number of the recording that each comes from, and
+        where recordings have gaps `run`, the number of the part without one.
+        """
         source, start = self.source[indices], self.start[indices]
         if rng is not None and self.phase:
-            start = start - shifts(self.phase, start, rng)
+            room = start if self.room is None else self.room[indices]
+            start = start - shifts(self.phase, room, rng)
         x = np.stack([self._cut(self.signals, *place) for place in zip(source, start, strict=True)])
         x = x.astype(np.float32)
         if rng is not None and self.augment is not None:
@@ -83,7 +94,8 @@ class WindowDataset:
         else:
             rows = zip(source, start, strict=True)
             y = np.stack([self._cut(self.targets, *place) for place in rows])
-        return {"x": self.scale(x), "y": y.astype(np.int64), "event": source.astype(np.int64)}
+        found = {"x": self.scale(x), "y": y.astype(np.int64), "event": source.astype(np.int64)}
+        return found if self.run is None else found | {"run": self.run[indices]}
 
     def _cut(self, arrays: Sequence[Array], source: int, start: int) -> Array:
         """The steps of one window."""

@@ -1,0 +1,154 @@
+"""YAML and JSON of specs and configurations: read strictly, within bounds of size and depth.
+
+A key that stands twice in one mapping is refused in both languages, and so are JSON's `NaN` and
+`Infinity`, which Python takes and JSON does not have. For YAML see `tcnzoo.yaml_core`.
+
+Source: RFC 8259.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tcnzoo.errors import InputError, SpecError
+
+# A document is small. These bounds keep a mistaken one from taking minutes or the memory.
+LARGEST_YAML, LARGEST_JSON = 2**19, 2**26  # characters
+MOST_IN_YAML, MOST_IN_JSON = 100_000, 1_000_000  # values, with every alias written out
+DEEPEST = 64
+MOST_DIGITS = 40
+
+
+def parse_yaml(text: str) -> Any:
+    """Read a YAML document.
+
+    Raises:
+        ValueError: not YAML, a key that stands twice, or a document beyond the bounds; one line,
+            with the place.
+    """
+    from tcnzoo import yaml_core  # 15 ms that `import tcnzoo` does without
+
+    _check_size(text, LARGEST_YAML, "YAML")
+    return _parsed(lambda: yaml_core.load(text), MOST_IN_YAML)
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read a JSON document; raises as `parse_yaml`."""
+    _check_size(text, LARGEST_JSON, "JSON")
+    return _parsed(
+        lambda: json.loads(
+            text, object_pairs_hook=_without_twins, parse_constant=_refused, parse_int=_whole
+        ),
+        MOST_IN_JSON,
+    )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML or JSON file that holds a mapping.
+
+    Raises:
+        InputError: no such file.
+        SpecError: anything else in it.
+    """
+    # YAML takes most of JSON, but no tabs between values.
+    parse: Callable[[str], Any] = parse_json if path.suffix == ".json" else parse_yaml
+    try:
+        document = parse(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"no spec at {str(path)!r}") from None
+    except ValueError as error:  # which broken UTF-8 is, too
+        raise SpecError(f"{str(path)!r} is not valid YAML or JSON: {error}") from None
+    if not isinstance(document, dict):
+        raise SpecError(f"{str(path)!r} must hold a mapping, but holds {shortened(document)}")
+    return document
+
+
+def shortened(value: Any) -> str:
+    """A value as text, cut to a readable length; a large one is not written out for that."""
+    if isinstance(value, dict | list | tuple) and _is_large(value):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind} of {len(value):,} entries"
+    return cut(repr(value[:100] if isinstance(value, str) else value))
+
+
+def cut(text: str) -> str:
+    """Text of at most 60 characters."""
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_large(value: Any) -> bool:
+    """Whether a mapping or list holds more than could be shown."""
+    try:
+        return _expanded(value) > DEEPEST
+    except ValueError:  # too deep
+        return True
+
+
+def check_digits(number: str) -> None:
+    """Raise ValueError for a number of more digits than anything needs."""
+    if len(number) > MOST_DIGITS:
+        raise ValueError(f"it holds a number of {len(number)} digits")
+
+
+def _check_size(text: str | bytes, most: int, language: str) -> None:
+    """Raise ValueError for a document that is too large."""
+    if len(text) > most:
+        raise ValueError(
+            f"it has {len(text):,} characters, and {language} of more than {most:,} is not read"
+        )
+
+
+def _parsed(parse: Callable[[], Any], most: int) -> Any:
+    """Parse, and hold what came against the bounds."""
+    try:
+        document = parse()
+    except RecursionError:
+        raise ValueError(f"it is nested more than {DEEPEST} levels deep") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} in line {error.lineno}, column {error.colno}") from None
+    if _expanded(document) > most:
+        raise ValueError(f"it holds more than {most:,} values")
+    return document
+
+
+def _expanded(document: Any) -> int:
+    """Values of a document with every alias written out.
+
+    Raises:
+        ValueError: it contains itself, or is nested too deep.
+    """
+    known: dict[int, int] = {}
+
+    def count(value: Any, depth: int) -> int:
+        if not isinstance(value, dict | list | tuple):
+            return 1
+        if depth > DEEPEST:
+            raise ValueError(f"it is nested more than {DEEPEST} levels deep")
+        if id(value) not in known:
+            inner = value.values() if isinstance(value, dict) else value
+            known[id(value)] = 1 + sum(count(one, depth + 1) for one in inner)
+        return known[id(value)]
+
+    return count(document, 0)
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twin = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {cut(twin)!r} stands twice in one mapping")
+    return found
+
+
+def _refused(word: str) -> None:
+    """Refuse NaN and infinities."""
+    raise ValueError(f"it holds {word}, which is no JSON")
+
+
+def _whole(text: str) -> int:
+    """A whole number of a sensible length."""
+    check_digits(text)
+    return int(text)

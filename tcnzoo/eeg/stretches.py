@@ -1,0 +1,150 @@
+"""Stretches of a recording without a gap, from the time stamps of its records and its marks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from typing import NamedTuple
+
+from tcnzoo.arrays import Array
+from tcnzoo.errors import InputError
+
+# Files mark samples that were never recorded, and places where pieces were put together, by these
+# words, in any case; they are MNE's.
+SKIP, JOINS = "bad_acq_skip", ("edge boundary", "bad boundary")
+# A time stamp may err by so many s, or by a sample; and by this part of the time since the last
+# gap, as an inexact duration of the records or the clock of an amplifier makes it err.
+_JITTER, _DRIFT = 0.01, 1e-4
+# No recording is longer: about three years, in s. A stamp beyond it is damaged.
+_LONGEST = 1e8
+
+
+class Stretch(NamedTuple):
+    """Samples `first` to `stop` - 1 of a file; they begin `offset` s after the file's first."""
+
+    first: int
+    stop: int
+    offset: float
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The wanted electrodes of an open file.
+
+    Attributes:
+        rate: in Hz.
+        start: date and time of the first sample, None where nobody knows.
+        stretches: in order of time.
+        read: gives (electrodes, time) in uV of a stretch.
+    """
+
+    rate: float
+    start: datetime | None
+    stretches: tuple[Stretch, ...]
+    read: Callable[[Stretch], Array]
+
+    def missing(self) -> list[tuple[float, float]]:
+        """When each gap begins and how long it is, in s; 0 s where pieces were put together."""
+        gaps, end = [], 0.0
+        for place, (first, stop, offset) in enumerate(self.stretches):
+            # Half a sample is the rounding of marks that stand between two samples.
+            length = offset - end if offset - end > 0.5 / self.rate else 0.0
+            if place or length:
+                gaps.append((end, length))
+            end = offset + (stop - first) / self.rate
+        return gaps
+
+
+class Marks(NamedTuple):
+    """What is marked in a file, in s after its first sample: skips (start, stop), and joins."""
+
+    skips: list[tuple[float, float]]
+    joins: list[float]
+
+
+def marks(where: str, texts: Sequence[tuple[float, float, str]]) -> Marks:
+    """The marks among the annotations (onset, duration, text) of a file, in s.
+
+    Raises:
+        InputError: a mark whose time is no number.
+    """
+    found = Marks([], [])
+    for onset, duration, text in texts:
+        if text.strip().lower() not in (SKIP, *JOINS):
+            continue
+        if not isfinite(onset + duration):
+            raise InputError(f"{where} has a mark {text!r} at {onset} s of {duration} s")
+        if text.strip().lower() == SKIP:
+            found.skips.append((onset, onset + duration))
+        else:
+            found.joins.append(onset)
+    return found
+
+
+def runs(
+    where: str, stamps: Sequence[float | None], seconds: float, rate: float
+) -> list[tuple[int, int, float]]:
+    """Records that follow each other without a gap.
+
+    Args:
+        where: the file, as the subject of a sentence.
+        stamps: when each record begins, in s; None where the file does not say: at the end of the
+            record before.
+        seconds: duration of a record.
+        rate: in Hz.
+    Returns:
+        First record, the one after the last, and the time of the first in s, for each run.
+    Raises:
+        InputError: a record that begins before the end of the one before, or a stamp that cannot
+            be.
+    """
+    jitter = max(_JITTER, 1.0 / rate)
+    begin = _stamp(where, stamps, 0, 0.0)
+    first, end, found = 0, begin + seconds, []
+    for record in range(1, len(stamps)):
+        stamp = _stamp(where, stamps, record, end)
+        expected = begin + (record - first) * seconds
+        late = max(stamp - end, stamp - expected - _DRIFT * (expected - begin))
+        early = max(end - stamp, expected - stamp - _DRIFT * (expected - begin))
+        if early > jitter:
+            raise InputError(
+                f"{where} has records that overlap: its record {record + 1} begins at {stamp:g} s, "
+                f"but the one before ends at {max(end, expected):g} s"
+            )
+        if late > jitter:
+            found.append((first, record, begin))
+            first, begin = record, stamp
+        end = stamp + seconds
+    return [*found, (first, len(stamps), begin)]
+
+
+def _stamp(where: str, stamps: Sequence[float | None], record: int, otherwise: float) -> float:
+    """The time of a record."""
+    stamp = stamps[record]
+    if stamp is None:
+        return otherwise
+    if abs(stamp) > _LONGEST:
+        raise InputError(
+            f"{where} has a damaged time stamp: its record {record + 1} begins at {stamp:g} s"
+        )
+    return stamp
+
+
+def cut(stretches: Sequence[Stretch], found: Marks, rate: float) -> tuple[Stretch, ...]:
+    """Take the skips out of stretches, and cut these at joins."""
+    spans = [*found.skips, *((join, join) for join in found.joins)]
+    pieces = list(stretches)
+    for start, stop in spans:
+        pieces = [piece for one in pieces for piece in _without(one, start, stop, rate)]
+    return tuple(pieces)
+
+
+def _without(stretch: Stretch, start: float, stop: float, rate: float) -> list[Stretch]:
+    """What is left of a stretch without the time from `start` to `stop`, in s."""
+    first, last, offset = stretch
+    low, high = (first + round((time - offset) * rate) for time in (start, stop))
+    if high < first or low > last:
+        return [stretch]
+    low, high = max(low, first), min(high, last)
+    pieces = [Stretch(first, low, offset), Stretch(high, last, offset + (high - first) / rate)]
+    return [piece for piece in pieces if piece.first < piece.stop]
