@@ -213,9 +213,9 @@ def _fresh(item: StateItem, like: Any) -> Array:
 
 def _finite(array: Any, item: StateItem) -> bool:
     """Whether an entry holds finite values only, or -inf among logarithms."""
-    # A sum tells in nearly every step without a copy from the device; it may overflow by itself.
-    sums = hasattr(array, "sum") and not isinstance(array, np.ndarray) and not item.logarithms
-    if sums and math.isfinite(array.sum().item()):
+    # On a GPU of torch a sum tells in nearly every step, without a copy; it may overflow by itself.
+    far = getattr(array, "is_cpu", True) is False and not item.logarithms
+    if far and math.isfinite(array.sum().item()):
         return True
     values = to_numpy(array)
     if item.logarithms:

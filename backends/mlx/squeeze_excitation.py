@@ -33,17 +33,19 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         The mean before a chunk is the sum of two floats. The steps move it by a small number, which
         is added to the second, so that it moves also where the first one alone would not.
         """
-        steps = mx.arange(1, x.shape[1] + 1, dtype=mx.int64)
+        length = x.shape[1]
         if stream is None:
-            return running_sums(x) / steps.astype(x.dtype)[:, None]
-        if x.shape[1] == 0:
+            return running_sums(x) / mx.arange(1, length + 1, dtype=x.dtype)[:, None]
+        if length == 0:
             return x
         count, high, low = (stream.read(self._path, name) for name in STATE)
-        steps = (steps + count).astype(x.dtype)[:, None]
-        moved = running_sums(x - high[:, None] - low[:, None]) / steps + low[:, None]
+        apart, steps = x - high[:, None] - low[:, None], count + 1
+        if length > 1:
+            apart, steps = running_sums(apart), steps + mx.arange(length, dtype=mx.int64)[:, None]
+        moved = apart / steps.astype(x.dtype) + low[:, None]
         last = moved[:, -1]
         after = high + last
-        left = (count + x.shape[1], after, last - (after - high))
+        left = (count + length, after, last - (after - high))
         for name, value in zip(STATE, left, strict=True):
             stream.write(self._path, name, value)
         return high[:, None] + moved
