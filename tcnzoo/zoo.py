@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tcnzoo.errors import InputError, SpecError, suggestion
+from tcnzoo.files import settle_committed
 from tcnzoo.specs import SPEC_ADAPTER, Spec
 
 PRESETS = resources.files("tcnzoo") / "presets"
@@ -94,6 +95,7 @@ def spec_document(source: str | os.PathLike[str] | Mapping[str, Any] | Spec) -> 
         raise SpecError(f"a spec is a name, a file or a mapping, but got {_shortened(source)}")
     path = Path(source)
     if path.is_dir():
+        settle_committed(path)
         path = path / "config.json"
     if path.suffix in (".yaml", ".yml", ".json"):
         return _spec_within(read_mapping(path), repr(str(path)))
