@@ -153,7 +153,8 @@ def exclusive(path: Path, what: str = "is being written") -> Iterator[None]:
             "or choose another name"
         ) from None
     try:
-        place.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        with contextlib.suppress(OSError):  # on a full disk the lock holds without a word in it
+            place.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         yield
     finally:
         place.unlink(missing_ok=True)
@@ -276,9 +277,10 @@ def _shortage(files: Path, error: Exception) -> tuple[int | None, str]:
     return None, name
 
 
-def _changed(path: Path) -> int:
-    """When a file was written last."""
-    return path.stat().st_mtime_ns
+def _changed(path: Path) -> tuple[int, int]:
+    """When a file was written last, and how large it is: clocks of files are coarse."""
+    facts = path.stat()
+    return facts.st_mtime_ns, facts.st_size
 
 
 def _append(path: Path) -> None:
