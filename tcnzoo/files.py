@@ -14,10 +14,16 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tcnzoo.errors import InputError
-from tcnzoo.stages import PREFIX, Stage, flush_directory, settle, settle_committed, staged
+from tcnzoo.stages import (
+    PREFIX,
+    Stage,
+    flush_directory,
+    lock_at,
+    settle,
+    settle_committed,
+    staged,
+)
 
 __all__ = [
     "exclusive",
@@ -35,7 +41,11 @@ __all__ = [
 
 # Of a directory; that of a file has its name in it.
 LOCK = ".tcnzoo.lock"
+# Seconds in which a process that has ended its write lets the lock go.
+AT_ONCE = 0.2
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Bytes that a library may write beside the values.
+BESIDE = 2**20
 # Bytes by which it is tried whether there is room at all.
 SOME = b"\0" * 2**16
 # Where the open files of a process have names.
@@ -144,10 +154,10 @@ def exclusive(path: Path, what: str = "is being written") -> Iterator[None]:
     """
     real = Path(os.path.realpath(path))
     place = real / LOCK if real.is_dir() else real.with_name(f"{PREFIX}{real.name}.lock")
-    lock = FileLock(place, thread_local=False)
+    lock = lock_at(place)
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock.acquire(timeout=AT_ONCE, poll_interval=AT_ONCE / 10)
+    except TimeoutError:
         raise InputError(
             f"{str(path)!r} {what} by another process{_holder(place)}; wait until that has ended, "
             "or choose another name"
@@ -170,13 +180,16 @@ def _holder(place: Path) -> str:
 
 
 def check_room(path: Path, size: int) -> None:
-    """Try whether a file of so many bytes fits, for libraries that fail badly where it does not.
+    """Try whether a file of so many bytes of values fits, before a library writes it.
+
+    HDF5 can end the process where a disk is full.
 
     Raises:
         OSError: it does not.
     """
+    size += BESIDE
     with path.open("wb") as file:
-        if size and hasattr(os, "posix_fallocate"):
+        if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
         elif size > shutil.disk_usage(path.parent).free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
@@ -201,7 +214,7 @@ def settle_below(folder: Path) -> list[Path]:
 
 def _freed(place: Path) -> list[Path]:
     """Remove the file of a lock that no process holds."""
-    with contextlib.suppress(Timeout, OSError), FileLock(place, timeout=0, thread_local=False):
+    with contextlib.suppress(OSError), lock_at(place).acquire(timeout=0):
         place.unlink(missing_ok=True)
         return [place]
     return []

@@ -23,11 +23,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING, Any
 
 from tcnzoo.errors import InputError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 PREFIX = ".tcnzoo-"
 FILES, OLD, LOCK, COMMIT = "files", "old", "lock", "commit.json"
@@ -117,7 +118,7 @@ def settle(folder: Path) -> list[Path]:
     found = []
     for place in stages_in(folder):
         # One that is being written, by a process that ends it itself, or one of somebody else.
-        with contextlib.suppress(Timeout, OSError), _lock_of(place).acquire(timeout=0):
+        with contextlib.suppress(OSError), _lock_of(place).acquire(timeout=0):
             _finish(place)
             _clear(place)
             found.append(place)
@@ -138,7 +139,7 @@ def settle_committed(folder: Path) -> None:
             with _lock_of(place).acquire(timeout=PATIENCE):
                 _finish(place)
                 _clear(place)
-        except Timeout:
+        except TimeoutError:
             raise InputError(
                 f"{str(folder)!r} is being written by another process; try again when it has ended"
             ) from None
@@ -163,19 +164,26 @@ def stages_in(folder: Path) -> list[Path]:
         )
 
 
-def _locked_place(folder: Path) -> tuple[Path, FileLock]:
+def _locked_place(folder: Path) -> tuple[Path, "BaseFileLock"]:
     """A new stage and its lock; another process may take one for dead before it is locked."""
     while True:
         place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
         lock = _lock_of(place)
-        with contextlib.suppress(Timeout):
+        with contextlib.suppress(TimeoutError):
             lock.acquire(timeout=0)
             return place, lock
 
 
-def _lock_of(place: Path) -> FileLock:
+def _lock_of(place: Path) -> "BaseFileLock":
     """The lock of a stage."""
-    return FileLock(place / LOCK, thread_local=False)
+    return lock_at(place / LOCK)
+
+
+def lock_at(path: Path) -> "BaseFileLock":
+    """A lock among processes and threads; `acquire` raises TimeoutError where it is held."""
+    from filelock import FileLock  # some tens of ms that `import tcnzoo` does without
+
+    return FileLock(path, thread_local=False)
 
 
 def _ready(fresh: Path, target: Path, files: Path) -> None:

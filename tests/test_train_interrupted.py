@@ -119,7 +119,7 @@ def cut(folder, what):
     real = Path(os.path.realpath(kept / "last"))
     if what == "no link":
         (kept / "last").unlink()
-    elif what == "moved aside":  # as versions up to 0.1.0 did before they saved a step again
+    elif what == "moved aside":  # as earlier versions did before they saved a step again
         (kept / ".writing-abc").mkdir()
         real.rename(kept / ".writing-abc" / "before")
         (kept / ".writing-abc" / real.name).mkdir()  # half written

@@ -28,7 +28,7 @@ PROGRESS = "progress.json"
 LAST, BEST = "last", "best"
 # A step that is saved again, when a run that had ended goes on, gets a directory beside the first.
 _STEP = re.compile(r"step-(?P<step>\d+)(?:-\d+)?")
-# Where versions up to 0.1.0 wrote a checkpoint, and what was there before it.
+# Where earlier versions wrote a checkpoint, and what was there before it.
 _WRITING, _BEFORE = ".writing-*", "before"
 
 
