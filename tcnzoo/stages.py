@@ -167,7 +167,10 @@ def stages_in(folder: Path) -> list[Path]:
 def _locked_place(folder: Path) -> tuple[Path, "BaseFileLock"]:
     """A new stage and its lock; another process may take one for dead before it is locked."""
     while True:
-        place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        try:
+            place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+        except OSError as error:  # named after a folder that the caller knows
+            raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from None
         lock = _lock_of(place)
         with contextlib.suppress(TimeoutError):
             lock.acquire(timeout=0)

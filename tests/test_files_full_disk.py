@@ -19,7 +19,7 @@ import tcnzoo
 from tcnzoo import state_files
 from tcnzoo.signals import write_signal
 
-top, room = Path(sys.argv[1]), int(sys.argv[2])
+top = Path(sys.argv[1])
 SPEC = {"kind": "sequential", "layers": {
     "a": {"kind": "conv1d", "in_channels": 8, "out_channels": 64, "kernel_size": 25},
     "b": {"kind": "activation", "name": "relu"},
@@ -85,8 +85,8 @@ def snapshot(folder):
             for one in folder.rglob("*")}
 
 
-def trial(name):
-    folder = top / name
+def trial(name, room):
+    folder = top / f"{name} {room}"
     folder.mkdir()
     path, write = folder / CASES[name][0], CASES[name][1]
     write(path)
@@ -106,7 +106,9 @@ def trial(name):
     return sentence, same
 
 
-print("found", json.dumps({name: trial(name) for name in sys.argv[3:]}))
+rooms, names = json.loads(sys.argv[2]), sys.argv[3:]
+found = {f"{name} {room}": trial(name, room) for name in names for room in rooms}
+print("found", json.dumps(found))
 """
 BARE = ["npy", "csv", "state", "directory", "shards", "mamba2 directory", "safetensors", "npz"]
 BARE += ["events csv", "events json", "png"]
@@ -119,12 +121,12 @@ CASES = BARE + [one for name, cases in NEEDED.items() if name in NATIVE for one 
 ROOMS = [5000, 90_000]
 
 
-@pytest.fixture(scope="module", params=ROOMS)
-def outcomes(tmp_path_factory, request):
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
     """What came of each write."""
     top = tmp_path_factory.mktemp("full")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(top), str(request.param), *CASES],
+        [sys.executable, "-c", SCRIPT, str(top), json.dumps(ROOMS), *CASES],
         cwd=Path(__file__).parent.parent,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -135,9 +137,10 @@ def outcomes(tmp_path_factory, request):
     return json.loads(done.stdout.split("found ")[-1])
 
 
+@pytest.mark.parametrize("room", ROOMS)
 @pytest.mark.parametrize("name", CASES)
-def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, outcomes):
-    sentence, same = outcomes[name]
+def test_a_full_disk_is_one_sentence_and_leaves_what_was_there(name, room, outcomes):
+    sentence, same = outcomes[f"{name} {room}"]
     assert same, sentence
     # EFBIG: the limit of this test, which every file system has too.
     assert sentence.startswith("27 "), sentence

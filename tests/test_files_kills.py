@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import tcnzoo
 from tcnzoo import state_files
-from tcnzoo.files import settle_committed
+from tcnzoo.files import replacing, settle_committed
 from tcnzoo.signals import write_signal
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [8, 8], "kernel_size": 3, "causal": True}
@@ -51,7 +51,15 @@ def state(folder, version):
     state_files.write_state(folder / "s.safetensors", {"x": np.full(5, version == "new", float)})
 
 
+def bundle(folder, version):
+    with replacing(folder / "net.mlpackage") as place:
+        (place / "Data").mkdir(parents=True)
+        for name in ("Manifest.json", "Data/model"):
+            (place / name).write_text(version)
+
+
 CASES = {
+    "bundle": lambda: bundle,
     "directory": lambda: converted("net", "tcnzoo"),
     "one to shards": lambda: converted("net", "tcnzoo", max_shard_size=200),
     "transformers-mamba2": lambda: converted(
@@ -126,7 +134,15 @@ def trial(name):
 
 print(json.dumps({name: trial(name) for name in sys.argv[2:]}))
 """
-BARE = ["directory", "one to shards", "transformers-mamba2", "mlx npz", "safetensors", "npy"]
+BARE = [
+    "bundle",
+    "directory",
+    "one to shards",
+    "transformers-mamba2",
+    "mlx npz",
+    "safetensors",
+    "npy",
+]
 BARE += ["csv", "state"]
 TORCH = ["pytorch-tcn", "torch-sequential"] if "torch" in NATIVE else []
 

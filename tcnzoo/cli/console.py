@@ -53,8 +53,14 @@ class Commands(TyperGroup):
 
 
 def end_at_sigterm() -> None:
-    """Let SIGTERM end this process as Ctrl-C does, so that temporary files go and locks open."""
+    """Let SIGTERM end this process as Ctrl-C does: temporary files are removed, locks released.
+
+    Of several processes that train together only the first one writes. The others end at once, as
+    they may be waiting inside a library where no handler runs.
+    """
     process = os.getpid()
+    if os.environ.get("RANK", "0") != "0":
+        return
 
     def end(number: int, _: Any) -> None:
         signal.signal(number, signal.SIG_DFL if os.getpid() != process else signal.SIG_IGN)
