@@ -151,6 +151,7 @@ def exclusive(path: Path, what: str = "is being written") -> Iterator[None]:
         what: another process does with it, for the sentence.
     Raises:
         InputError: another process holds it.
+        OSError: no right to write there.
     """
     real = Path(os.path.realpath(path))
     place = real / LOCK if real.is_dir() else real.with_name(f"{PREFIX}{real.name}.lock")
@@ -162,6 +163,8 @@ def exclusive(path: Path, what: str = "is being written") -> Iterator[None]:
             f"{str(path)!r} {what} by another process{_holder(place)}; wait until that has ended, "
             "or choose another name"
         ) from None
+    except OSError as error:  # named after what the caller knows
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
     try:
         with contextlib.suppress(OSError):  # on a full disk the lock holds without a word in it
             place.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")

@@ -235,3 +235,15 @@ def test_a_failure_takes_everything_away(tmp_path):
     with pytest.raises(ValueError, match="no"):
         fail()
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="a folder in which nobody may write")
+def test_a_folder_in_which_nobody_may_write_is_named():
+    folder = files.Path("/sys/kernel")
+    for write in (
+        lambda: write_signal(folder / "y.npy", VALUES),
+        lambda: write_checkpoint(folder, SPEC, weights_of(SPEC), overwrite=True),
+    ):
+        with pytest.raises(OSError, match="Permission denied|not permitted|Read-only") as caught:
+            write()
+        assert caught.value.filename == str(folder)

@@ -76,7 +76,7 @@ class Checkpoints:
         """A name for a checkpoint of a step, which no directory has."""
         plain = self.folder / f"step-{step:08d}"
         again = (plain.with_name(f"{plain.name}-{number}") for number in itertools.count(2))
-        return next(one for one in (plain, *itertools.islice(again, 1000)) if not one.exists())
+        return next(one for one in itertools.chain((plain,), again) if not one.exists())
 
     def _link(self, name: str, target: Path) -> None:
         """Point a link at a checkpoint, in one renaming."""
