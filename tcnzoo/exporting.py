@@ -1,9 +1,7 @@
 """Exporting a model: the file is written, run in its own runtime, and compared with its source."""
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from tcnzoo.exports import (
     exporter_for,
     get_exporter,
 )
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, replacing, settle_committed
 from tcnzoo.fold import fold as fold_norms
 from tcnzoo.formats import detect_format, get_format
 from tcnzoo.models import get_weights
@@ -129,7 +127,7 @@ def export(
     _check_model(model.spec, options, cases)
     cases = {"random": _noise(options, samples), **cases}
     written = _written_weights(model, _folds(options) if fold is None else fold)
-    with _placed(path) as temporary:
+    with replacing(path) as temporary:
         notes = exporter.export(*written, temporary, options)
         size = _size(temporary)
         found, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
@@ -148,6 +146,7 @@ def _read(
         return _Model(f"a {handle.backend} model", handle.spec, get_weights(source))
     if isinstance(source, str | os.PathLike) and (from_format or _is_checkpoint(Path(source))):
         path = Path(source)
+        settle_committed(path if path.is_dir() else path.parent)
         reader = get_format(from_format) if from_format else detect_format(path)
         converted = reader.read(path, dict(hints or {}))
         check_weights(converted.spec.params(), converted.weights)
@@ -261,21 +260,6 @@ def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
             f"but got {str(path)!r}"
         )
     check_destination(path, folder=path.is_dir())
-
-
-@contextmanager
-def _placed(path: Path) -> Iterator[Path]:
-    """Give a temporary path of the same name, and move it to `path` once the block has ended well.
-
-    The block may make a file or a directory; a failure leaves what was at `path` untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        if path.is_dir() or (path.exists() and temporary.is_dir()):
-            path.replace(Path(folder) / "replaced")
-        temporary.replace(path)
 
 
 def _size(path: Path) -> int:
