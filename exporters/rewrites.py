@@ -80,7 +80,7 @@ def _wrong_in_executorch() -> Table:
         return 0.5 * x * (1.0 + torch.tanh(inner))
 
     def layer_norm(
-        x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float, *rest: Any
+        x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float = 1e-5, *rest: Any
     ) -> Any:
         y = x if x.dtype == torch.float32 else x.float()
         for _ in range(2):

@@ -10,7 +10,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tests.compare import assert_close, noise, reference, stream, weights_of
+from tests.compare import assert_close, assert_refused, noise, reference, stream, weights_of
 
 TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
 # The relative error of one rounding.
@@ -259,3 +259,17 @@ def test_a_stream_of_16_bits_goes_on_in_another_backend(name, backends):
         piece, state = stream(model, part.astype(np.float32), [7], state=state)
         pieces.append(piece)
     assert_rounded(np.concatenate(pieces, axis=-1), expected, JOINED, "bfloat16")
+
+
+@pytest.mark.parametrize("dtype, codes", [("bfloat16", 257), ("float16", 2049)])
+def test_codes_that_a_type_does_not_hold_are_refused(dtype, codes, native):
+    spec = {"kind": "hsmm", "states": 2, "max_duration": 3, "emission": "categorical"}
+    tcnzoo.create({**spec, "codes": codes}, native, dtype=dtype)
+    sentence = (
+        f"hsmm: codes up to {codes} come as numbers in one channel, and '{dtype}' holds whole "
+        f"numbers up to {codes - 1} only; use float32, or encoding 'one_hot'"
+    )
+    more = {**spec, "codes": codes + 1}
+    assert_refused(tcnzoo.SpecError, sentence, tcnzoo.create, more, native, dtype=dtype)
+    tcnzoo.create({**more, "encoding": "one_hot"}, native, dtype=dtype)
+    tcnzoo.create(more, native)
