@@ -12,7 +12,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.codebook import Quantized
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.params import Param, Weights
-from tcnzoo.specs import Shape, Spec, StateItem
+from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
 
 GROUP = "tcnzoo.backends"
 
@@ -273,6 +273,27 @@ def check_dtype(backend: Backend, dtype: str) -> str:
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
     return dtype
+
+
+# 16-bit types hold the whole numbers from 0 to these.
+WHOLE = {"bfloat16": 2**8, "float16": 2**11}
+
+
+def check_codes(spec: Spec, dtype: str) -> None:
+    """Raise SpecError if a model would read numbers of codes that its float type does not hold."""
+    made = [path for path, part in spec.walk() if isinstance(part, VqHdpHsmmSpec)]
+    for path, part in spec.walk():
+        if not isinstance(part, HsmmSpec) or any(path.startswith(one) for one in made):
+            continue  # codes that a quantiser makes are integers
+        if part.emission != "categorical" or part.encoding != "index":
+            continue
+        last = (part.codes or 1) - 1
+        if last > WHOLE.get(dtype, last):
+            raise SpecError(
+                f"{path or part.kind}: codes up to {last} come as numbers in one channel, and "
+                f"{dtype!r} holds whole numbers up to {WHOLE[dtype]} only; use float32, or "
+                "encoding 'one_hot'"
+            )
 
 
 def check_options(backend: Backend, options: Mapping[str, Any]) -> None:

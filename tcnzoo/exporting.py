@@ -33,6 +33,15 @@ from tcnzoo.zoo import input_facts, load_spec
 # Random signals on which int8 is compared: enough for a share of equal answers.
 SAMPLES = 500
 
+# Normal signals that every file is compared on: (label, what they lie around, their deviation).
+# Raw sensors have offsets and units that networks are not trained on, and what a runtime does with
+# these shows on no signal around 0. int8 has the ranges of its representative signals alone.
+CHECKS: dict[str, tuple[tuple[str, float, float], ...]] = {
+    "float32": (("random", 0.0, 1.0), ("around 1000", 1e3, 1.0), ("times 10000", 0.0, 1e4)),
+    "float16": (("random", 0.0, 1.0), ("around 10", 10.0, 1.0), ("times 10", 0.0, 10.0)),
+    "int8": (("random", 0.0, 1.0),),
+}
+
 
 @dataclass(frozen=True)
 class _Model:
@@ -91,7 +100,8 @@ def export(
         representative: signals (batch, channels, time), or the name of a file of them, to choose
             the ranges of int8 by; compared as well.
         inputs: signals, or the name of a file, to compare on beside random ones.
-        samples: how many random signals are compared; default `batch_size`, and 500 for int8.
+        samples: how many signals of each kind in CHECKS are compared; default `batch_size`, and 500
+            for int8.
         fold: fold batch norms into the kernels before them; default for rank 4, float16 and int8.
         seed: of initial weights and random signals.
         overwrite: replace what is at the destination.
@@ -125,7 +135,7 @@ def export(
     )
     check_options(exporter, options)
     _check_model(model.spec, options, cases)
-    cases = {"random": _noise(options, samples), **cases}
+    cases = {**_checks(options, samples), **cases}
     written = _written_weights(model, _folds(options) if fold is None else fold)
     with replacing(path) as temporary:
         notes = exporter.export(*written, temporary, options)
@@ -242,12 +252,15 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
         raise InputError(f"this model cannot stream: {obstacle}")
 
 
-def _noise(options: ExportOptions, samples: int | None) -> Array:
-    """Standard normal signals."""
+def _checks(options: ExportOptions, samples: int | None) -> dict[str, Array]:
+    """The normal signals of CHECKS."""
     batch, *shape = options.shape
     count = samples or (SAMPLES if options.precision == "int8" else batch)
-    generator = np.random.default_rng([options.seed, 2])
-    return generator.standard_normal((count, *shape)).astype(np.float32)
+    noise = np.random.default_rng([options.seed, 2]).standard_normal((count, *shape))
+    return {
+        label: (level + deviation * noise).astype(np.float32)
+        for label, level, deviation in CHECKS[options.precision]
+    }
 
 
 def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ from tcnzoo.backend import (
     Backend,
     Output,
     backend_of,
+    check_codes,
     check_dtype,
     check_embeddings,
     check_options,
@@ -73,7 +74,8 @@ def create(
     if weights is not None:
         check_weights(table, weights)
     chosen = initial_weights(table, seed) if weights is None else dict(weights)
-    model = engine.build(spec, check_dtype(engine, dtype), device, **options)
+    check_codes(spec, check_dtype(engine, dtype))
+    model = engine.build(spec, dtype, device, **options)
     engine.set_weights(model, chosen)
     return model
 

@@ -5,7 +5,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import ROOT, BackendInfo, Output, first
@@ -111,11 +110,11 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
 
 
 def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
-    """Float arrays as tensors of the model's type; counters stay numpy, for they decide shapes."""
-    dtype = model.tcnzoo.dtype
+    """Float arrays as tensors, in the types of the model's state; counters stay numpy."""
+    dtype, table = model.tcnzoo.dtype, model.tcnzoo.state
     with model.on_device():
         return {
-            name: array if array.dtype == np.int32 else tensor_of(array, dtype)
+            name: array if table[name].integer else tensor_of(array, table[name].dtype(dtype))
             for name, array in state.items()
         }
 
@@ -150,7 +149,8 @@ def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
         return {name: _aims(one, target.get(name), dtype) for name, one in loss.items()}
     if loss == "term":
         return None
-    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else dtype))
+    kind = "float64" if dtype == "float64" else "float32"
+    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else kind))
 
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:

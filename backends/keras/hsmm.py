@@ -15,7 +15,7 @@ from tcnzoo.streaming import Stream
 from . import weights
 from .block import Block, Tensor
 from .hsmm_filter import STATE, Ages, follow, nothing_yet
-from .hsmm_laws import SCORES, Laws, exact, laws_of
+from .hsmm_laws import SCORES, Laws, laws_of
 from .hsmm_path import likeliest
 from .hsmm_scan import (
     Expected,
@@ -29,6 +29,7 @@ from .hsmm_scan import (
 )
 from .model import SpecModel
 from .run import compiled, tensor_of
+from .types import wide
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
 Rows = Tensor | None
@@ -54,8 +55,8 @@ class Hsmm(Block, kind="hsmm"):
             held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
         told, _, after = follow(scores, held, self.laws(), self._stationary)
         if stream is not None:
-            stream.write(self.place, "ages", ops.cast(ops.swapaxes(after.ages, 1, 2), x.dtype))
-            stream.write(self.place, "scale", ops.cast(after.scale, x.dtype))
+            stream.write(self.place, "ages", ops.swapaxes(after.ages, 1, 2))
+            stream.write(self.place, "scale", after.scale)
             stream.write(self.place, "count", after.steps)
         return ops.cast(ops.exp(told), x.dtype)
 
@@ -68,7 +69,7 @@ class Hsmm(Block, kind="hsmm"):
         if mask is not None:
             x = ops.where(beside(mask, 1), x, ops.zeros_like(x))
         found = SCORES[self.spec.emission](
-            self.spec, self.arrays, exact(self.optional("network", x))
+            self.spec, self.arrays, wide(self.optional("network", x))
         )
         return found if mask is None else ops.where(beside(mask, 1), found, ops.zeros_like(found))
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from tcnzoo.specs import HsmmSpec
 
 from .block import Tensor
+from .types import wide
 
 
 class Laws(NamedTuple):
@@ -29,13 +29,6 @@ class Laws(NamedTuple):
     durations: Tensor
 
 
-def exact(x: Any) -> Tensor:
-    """The same in float32, or in float64 where it is that already."""
-    tensor = ops.convert_to_tensor(x)
-    wide = keras.backend.standardize_dtype(tensor.dtype) == "float64"
-    return tensor if wide else ops.cast(tensor, "float32")
-
-
 def never(shape: Any, dtype: Any) -> Tensor:
     """Log probabilities of what cannot be."""
     return ops.full(shape, -math.inf, dtype=dtype)
@@ -43,7 +36,7 @@ def never(shape: Any, dtype: Any) -> Tensor:
 
 def laws_of(spec: HsmmSpec, arrays: dict[str, Any]) -> Laws:
     """The tables from a block's variables by name, which hold matrices transposed."""
-    own = {name: exact(arrays[name]) for name in spec.own_params()}
+    own = {name: wide(arrays[name]) for name in spec.own_params()}
     own = {name: ops.transpose(one) if len(one.shape) == 2 else one for name, one in own.items()}
     duration = ops.log_softmax(_DURATIONS[spec.duration](own, spec.max_duration), axis=-1)
     first = duration
@@ -111,15 +104,15 @@ _DURATIONS = {
 
 def _normal(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log densities, of independent channels."""
-    means = ops.transpose(exact(arrays["means"]))
-    variances = spec.variance_floor + ops.exp(ops.transpose(exact(arrays["log_variances"])))
+    means = ops.transpose(wide(arrays["means"]))
+    variances = spec.variance_floor + ops.exp(ops.transpose(wide(arrays["log_variances"])))
     terms = ops.square(ops.expand_dims(x, 2) - means) / variances
     return -0.5 * ops.sum(terms + ops.log(2 * math.pi * variances), axis=-1)
 
 
 def _codes(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
-    table = ops.log_softmax(exact(arrays["code_logits"]), axis=0)
+    table = ops.log_softmax(wide(arrays["code_logits"]), axis=0)
     if spec.encoding == "one_hot":
         return ops.matmul(x, table)
     codes, count = ops.cast(ops.round(x), "int32"), table.shape[0]

@@ -5,6 +5,7 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from keras import ops
@@ -12,6 +13,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
 CHUNK = 64
@@ -39,10 +41,9 @@ class Mamba2(Block, kind="mamba2"):
         spec = self.spec
         through, beside, z, xbc, dt = split(self.parts["in_proj"](x), spec.sections)
         xbc = ops.silu(self.parts["conv1d"](xbc, stream=stream))
-        dt = ops.softplus(dt + self.arrays["dt_bias"])
-        low, high = spec.dt_limit
-        dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
-        y, gate = self._scan(xbc, dt, stream), ops.silu(z)
+        tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
+        y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
+        gate = ops.silu(z)
         if not spec.rms_norm:
             y = y * gate
         elif spec.norm_before_gate:
@@ -53,15 +54,26 @@ class Mamba2(Block, kind="mamba2"):
             y = ops.concatenate([ops.silu(through) * beside, y], axis=2)
         return self.parts["out_proj"](y)
 
-    def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
+    def _scan(
+        self,
+        xbc: Tensor,
+        dt: Tensor,
+        dt_bias: Tensor,
+        a_log: Tensor,
+        skip: Tensor,
+        stream: Stream | None,
+    ) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
         spec, (batch, steps, _) = self.spec, ops.shape(xbc)
+        dt = ops.softplus(dt + dt_bias)
+        low, high = spec.dt_limit
+        dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
         inside = spec.groups * spec.d_state
         x, b, c = split(xbc, (spec.width, inside, inside))
         x = ops.reshape(x, (batch, steps, spec.heads, spec.head_dim))
         shape, share = (batch, steps, spec.groups, spec.d_state), spec.heads // spec.groups
         b, c = (ops.repeat(ops.reshape(one, shape), share, axis=2) for one in (b, c))
-        a = dt * -ops.exp(self.arrays["A_log"])
+        a = dt * -ops.exp(a_log)
         if stream is None:
             shape = (batch, spec.heads, spec.head_dim, spec.d_state)
             state = ops.zeros(shape, dtype=x.dtype)
@@ -71,7 +83,7 @@ class Mamba2(Block, kind="mamba2"):
         y, state = chunks(x * ops.expand_dims(dt, -1), a, b, c, state, size)
         if stream is not None:
             stream.write(self.place, "ssm", state)
-        y = y + x * ops.reshape(self.arrays["D"], (spec.heads, -1))
+        y = y + x * ops.reshape(skip, (spec.heads, -1))
         return ops.reshape(y, (batch, steps, spec.width))
 
 

@@ -6,6 +6,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import reduced
 
 
 class SqueezeExcitation(Block, kind="squeeze_excitation"):
@@ -14,12 +15,12 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
         if self.spec.pool == "global":
-            squeezed = ops.mean(x, axis=1, keepdims=True)
+            squeezed = reduced(lambda x: ops.mean(x, axis=1, keepdims=True), x)
         else:
             squeezed = self._mean_so_far(x, stream)
         if "reduce" in self.parts:
             squeezed = ops.relu(self.parts["reduce"](squeezed))
-        y = x * ops.sigmoid(self.parts["expand"](squeezed))
+        y = reduced(ops.multiply, x, ops.sigmoid(self.parts["expand"](squeezed)))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:
@@ -32,7 +33,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         count = stream.read(self.place, "count")
         before = ops.cast(stream.read(self.place, "mean"), dtype)
         seen = ops.cast(count, dtype)
-        mean = ops.cast((before[:, None] * seen + total) / (steps + seen), x.dtype)
+        mean = (before[:, None] * seen + total) / (steps + seen)
         stream.write(self.place, "count", count + length)
         stream.write(self.place, "mean", mean[:, -1])
-        return mean
+        return ops.cast(mean, x.dtype)

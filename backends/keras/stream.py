@@ -59,7 +59,7 @@ def step(
     }
     with model.on_device():
         tensors = {
-            name: tensor_of(state[name], "int32" if item.integer else handle.dtype)
+            name: tensor_of(state[name], item.dtype(handle.dtype))
             for name, item in handle.state.items()
             if name not in shaping
         }

@@ -39,9 +39,8 @@ class Hsmm(Block, kind="hsmm"):
             held = Ages(*(stream.read(self._path, name) for name in STATE))
         told, _, after = follow(self.scores(x), held, self.laws(), self._stationary)
         if stream is not None:
-            for name, value in zip(STATE, after, strict=True):
-                kept = value if name == "count" else value.astype(x.dtype)
-                stream.write(self._path, name, kept)
+            for name, value, before in zip(STATE, after, held, strict=True):
+                stream.write(self._path, name, value.astype(before.dtype))
         return mx.exp(told).astype(x.dtype)
 
     def laws(self) -> Laws:

@@ -29,9 +29,9 @@ Run = Callable[..., tuple[mx.array, State]]
 
 
 def init_state(model: Block, state: Mapping[str, Any]) -> State:
-    """Neutral arrays of any framework to MLX's: floats in the model's type, counters int32."""
+    """Neutral arrays of any framework to MLX's, in the types of the model's state."""
     dtype, table = model.tcnzoo.dtype, model.tcnzoo.state
-    return {name: _to_mlx(state[name], "int32" if table[name].integer else dtype) for name in table}
+    return {name: _to_mlx(state[name], item.dtype(dtype)) for name, item in table.items()}
 
 
 def _to_mlx(array: Any, dtype: str) -> mx.array:

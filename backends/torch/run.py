@@ -19,6 +19,7 @@ from .block import Block
 from .one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
+from .types import wide
 from .weights import to_torch
 
 
@@ -106,8 +107,17 @@ class TorchState(LazyState):
 
 def init_state(model: Block, state: dict[str, Array]) -> dict[str, Tensor]:
     """Turn a neutral state into tensors on the model's device."""
-    place = _place(model)
-    return {name: _tensor(array, *place) for name, array in state.items()}
+    return _state(model, state)
+
+
+def _state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Arrays of any framework as tensors, in the types of the model's state."""
+    dtype, device = _place(model)
+    sums = torch.promote_types(dtype, torch.float32)
+    return {
+        name: _tensor(state[name], sums if item.summed else dtype, device)
+        for name, item in model.tcnzoo.state.items()
+    }
 
 
 def step(
@@ -117,7 +127,7 @@ def step(
     place = _place(model)
     with _evaluating(model):
         if not isinstance(state, TorchState) or state.place != place:
-            state = {name: _tensor(array, *place) for name, array in state.items()}
+            state = _state(model, state)
         stream = Stream(state)
         rows = [_tensor(row, *place) for row in embeddings]
         y = _call(model, _tensor(chunk, *place), stream, rows)
@@ -144,9 +154,9 @@ def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Te
         ).sum()
     if loss == "term":
         return LOSSES[loss](y, y)
+    found = wide(first(y))
     wanted = to_torch(target).to(place[1])
-    wanted = wanted.long() if loss == "cross_entropy" else wanted.to(place[0])
-    return LOSSES[loss](first(y), wanted)
+    return LOSSES[loss](found, wanted.long() if loss == "cross_entropy" else wanted.to(found))
 
 
 def gradients(

@@ -31,8 +31,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         count = int(stream.read(self.path, "count"))
         before = stream.read(self.path, "mean")
         mean = (before.to(wide.dtype)[:, :, None] * count + wide.cumsum(dim=2)) / (steps + count)
-        mean = mean.to(x.dtype)
         after = torch.tensor(count + x.shape[2], dtype=torch.int32)
         stream.write(self.path, "count", after)
         stream.write(self.path, "mean", mean[:, :, -1] if x.shape[2] else before)
-        return mean
+        return mean.to(x.dtype)

@@ -45,7 +45,7 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
     table = spec.state() if options.streaming else {}
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
-        graph.input(f"state.{name}", axes, np.int32 if item.integer else None)
+        graph.input(f"state.{name}", axes, item.dtype(dtype.name))
     place = Place(graph, spec, "", weights, options.streaming, {}, rows)
     y = emit(place, x)
     outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
@@ -55,7 +55,7 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
         graph.output(value.name, name, _axes(graph, value, batch))
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
-        graph.output(place.after[name], f"next.{name}", axes, np.int32 if item.integer else None)
+        graph.output(place.after[name], f"next.{name}", axes, item.dtype(dtype.name))
     return graph
 
 

@@ -38,8 +38,7 @@ def _mean_so_far(place: Place, x: Value) -> str:
     steps = place.op("Add", place.op("Range", zero, scalar, one), graph.integers(1))
     if place.streaming:
         count = place.counter("count")
-        before = place.cast(place.read("mean"), np.float32, graph.dtype)
-        before = place.op("Unsqueeze", before, graph.integers(2))
+        before = place.op("Unsqueeze", place.read("mean"), graph.integers(2))
         earlier = place.op("Mul", before, place.op("Cast", count, to=np.float32))
         total = place.op("Add", total, earlier)
         steps = place.op("Add", steps, count)
@@ -47,6 +46,5 @@ def _mean_so_far(place: Place, x: Value) -> str:
     mean = place.op("Div", total, place.op("Cast", steps, to=np.float32))
     if place.streaming:
         latest = place.cut(place.join(before, mean), -1)
-        latest = place.op("Squeeze", latest, graph.integers(2))
-        place.leave("mean", place.cast(latest, graph.dtype, np.float32))
+        place.leave("mean", place.op("Squeeze", latest, graph.integers(2)))
     return place.cast(mean, graph.dtype, np.float32)

@@ -45,11 +45,19 @@ class StateItem:
         shape: size without the batch axis; `()` for a counter shared by the batch.
         integer: int32 counter instead of the model's float type.
         start: the value before the first sample.
+        summed: a sum over past steps, in which the rounding of 16 bits would add up.
     """
 
     shape: tuple[int, ...]
     integer: bool = False
     start: int = 0
+    summed: bool = False
+
+    def dtype(self, model: str) -> str:
+        """Type of the array in a model of a float type; sums are float32 at least."""
+        if self.integer:
+            return "int32"
+        return "float32" if self.summed and model != "float64" else model
 
     @property
     def batched(self) -> bool:

@@ -216,8 +216,8 @@ class HsmmSpec(Spec):
     def own_state(self) -> dict[str, StateItem]:
         """`ages`, `scale` and `count`; see above."""
         return {
-            "ages": StateItem((self.states, self.max_duration)),
-            "scale": StateItem((2,)),
+            "ages": StateItem((self.states, self.max_duration), summed=True),
+            "scale": StateItem((2,), summed=True),
             "count": StateItem((), integer=True),
         }
 

@@ -58,7 +58,10 @@ class SqueezeExcitationSpec(Spec):
         """For `cumulative`: the mean of the steps so far, and how many they were."""
         if self.pool == "global":
             return {}
-        return {"mean": StateItem((self.channels or 0,)), "count": StateItem((), integer=True)}
+        return {
+            "mean": StateItem((self.channels or 0,), summed=True),
+            "count": StateItem((), integer=True),
+        }
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Unchanged."""
