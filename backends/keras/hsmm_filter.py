@@ -6,7 +6,7 @@ from keras import ops
 
 from .block import Tensor
 from .hsmm_laws import Laws, never, survival
-from .hsmm_loop import Tensors, scan
+from .loop import Tensors, scan
 from .hsmm_scan import beside, finite
 
 # The entries of the streaming state that are held in Ages, in its order.

@@ -6,7 +6,7 @@ from keras import ops
 
 from .block import Tensor
 from .hsmm_laws import Laws, never, survival
-from .hsmm_loop import Tensors, scan
+from .loop import Tensors, scan
 from .hsmm_scan import beside, by_step, finite, live
 
 

@@ -14,7 +14,7 @@ from keras import ops
 
 from .block import Tensor
 from .hsmm_laws import Laws, never
-from .hsmm_loop import Tensors, scan
+from .loop import Tensors, scan
 
 # Instead of a sum of 0, of a sequence that has no possible segmentation.
 TINY = 1e-30
