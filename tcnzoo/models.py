@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.backend import (
     Backend,
+    Handle,
     Output,
     backend_of,
     check_dtype,
@@ -89,17 +90,37 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
     Args:
         model: from `create` or `load`.
         x: (batch, channels, time), or (batch, channels) for a model of vectors, or
-            (batch, channels, devices, time) for one of signals with devices.
+            (batch, channels, devices, time) for one of signals with devices; at least one signal
+            of at least one step. Real numbers of any type and framework; see
+            `tcnzoo.arrays.to_real`.
         embeddings: one array for each embedding of the spec, (batch, channels) or
             (batch, channels, time).
     Returns:
         numpy in neutral layout; a dictionary where the model has several outputs.
     Raises:
-        InputError: an array of the wrong rank, channels or length.
+        InputError: an array of the wrong rank, channels or length, or of no real numbers; NaN where
+            a part of the model has no answer to it.
     """
-    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
-    handle_of(model).check_input(x, rows)
-    return _engine(model).predict(model, x, rows)
+    handle = handle_of(model)
+    x, rows = _inputs(handle, x, embeddings)
+    y = _engine(model).predict(model, x, rows)
+    handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
+    return y
+
+
+def _inputs(handle: Handle, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
+    """A whole signal and its embeddings as floats, held against the model."""
+    x, rows = to_real(x, handle.dtype), _rows(handle, embeddings)
+    handle.check_input(x, rows)
+    handle.check_values(x)
+    return x, rows
+
+
+def _rows(handle: Handle, embeddings: Sequence[Any]) -> list[Array]:
+    """Embeddings as floats."""
+    return [
+        to_real(row, handle.dtype, f"embedding {place}") for place, row in enumerate(embeddings)
+    ]
 
 
 def init_state(model: Any, batch_size: int = 1) -> State:
@@ -135,7 +156,7 @@ def step(
         InputError: a chunk, embedding or state that does not fit, or a model that cannot stream.
     """
     handle = handle_of(model)
-    chunk, rows = to_numpy(chunk), [to_numpy(row) for row in embeddings]
+    chunk, rows = to_real(chunk, handle.dtype, "the chunk"), _rows(handle, embeddings)
     channels = handle.spec.input_channels
     if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
         devices = ", devices" if handle.rank == 4 else ""
@@ -143,10 +164,15 @@ def step(
             f"a chunk must be (batch, {channels or 'channels'}{devices}, time), "
             f"but has shape {chunk.shape}"
         )
+    if not len(chunk):
+        raise InputError(f"the chunk holds no signals: its shape is {chunk.shape}")
     handle.check_streamable()
     check_embeddings(handle.spec, chunk.shape, rows)
     check_state(handle.state, state, chunk.shape[0])
-    return _engine(model).step(model, chunk, state, rows)
+    handle.check_values(chunk)
+    y, after = _engine(model).step(model, chunk, state, rows)
+    handle.check_answer(y, chunk.shape[-1], lambda: get_weights(model))
+    return y, after
 
 
 def get_weights(model: Any) -> Weights:
@@ -204,33 +230,47 @@ def gradients(
     Raises:
         InputError: an unknown loss, or shapes that do not fit.
     """
-    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
     handle = handle_of(model)
     several = handle.spec.output_names
     if not several and loss not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    handle.check_input(x, rows)
+    x, rows = _inputs(handle, x, embeddings)
     if several:
-        target = _checked_targets(handle.spec, x.shape, target, loss)
+        target = _checked_targets(handle, x.shape, target, loss)
     else:
-        target = to_numpy(target)
-        _check_target(target, (x.shape[0], *handle.spec.output_shape(x.shape[1:])), str(loss))
+        shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
+        target = _target(target, shape, str(loss), handle.dtype)
     return _engine(model).gradients(model, x, target, loss, rows, training)
 
 
-def _check_target(target: Array, shape: Shape, loss: str) -> None:
-    """Raise InputError unless a target has the shape that goes with an output's."""
+def _target(target: Any, shape: Shape, loss: str, dtype: str) -> Array:
+    """A target as floats, or as int64 classes, of the shape that goes with an output's.
+
+    Raises:
+        InputError: another shape, values that are no real numbers, or classes that there are not.
+    """
+    found = to_real(target, dtype if loss != "cross_entropy" else "float64", "the target")
     wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
-    if target.shape != wanted:
+    if found.shape != wanted:
         raise InputError(
-            f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}"
+            f"the target of loss {loss!r} must have shape {wanted}, but has {found.shape}"
         )
+    if loss != "cross_entropy":
+        return found
+    odd = (found != np.rint(found)) | (found < 0) | (found >= shape[1])
+    if odd.any():
+        raise InputError(
+            f"the target of loss 'cross_entropy' must be classes 0 .. {shape[1] - 1}, "
+            f"but holds {found[odd][0]:g}"
+        )
+    return found.astype(np.int64)
 
 
 def _checked_targets(
-    spec: Spec, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
+    handle: Handle, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
 ) -> dict[str, Array]:
     """The targets of a model with several outputs, by output; a term has none."""
+    spec = handle.spec
     if isinstance(loss, str) or not loss or not isinstance(target, Mapping):
         raise InputError(
             "the model has several outputs, so target and loss must be dictionaries by output: "
@@ -249,8 +289,7 @@ def _checked_targets(
             continue
         if name not in target or name not in shapes:
             raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
-        found[name] = to_numpy(target[name])
-        _check_target(found[name], shapes[name], one)
+        found[name] = _target(target[name], shapes[name], one, handle.dtype)
     return found
 
 

@@ -6,8 +6,8 @@ from keras import ops
 
 from .block import Tensor
 from .hsmm_laws import Laws, never, survival
-from .loop import Tensors, scan
 from .hsmm_scan import beside, finite
+from .loop import Tensors, scan
 
 # The entries of the streaming state that are held in Ages, in its order.
 STATE = ("ages", "scale", "count")

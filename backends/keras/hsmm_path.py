@@ -6,8 +6,8 @@ from keras import ops
 
 from .block import Tensor
 from .hsmm_laws import Laws, never, survival
-from .loop import Tensors, scan
 from .hsmm_scan import beside, by_step, finite, live
+from .loop import Tensors, scan
 
 
 class Back(NamedTuple):

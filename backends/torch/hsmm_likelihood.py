@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcnzoo.errors import InputError
 from tcnzoo.hsmm import inference
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import impossible
 
 from . import hsmm_scan
 from .hsmm_laws import Laws
@@ -58,10 +58,7 @@ class Pass:
         self.passed = hsmm_scan.forward(scores, laws, ends)
         self.log_likelihood = self.passed.log_likelihood + self.passed.taken
         if not bool(torch.isfinite(self.log_likelihood).all()):
-            raise InputError(
-                f"no segmentation of {self.steps} steps is possible with these durations "
-                "and transitions"
-            )
+            raise impossible(self.steps)
 
     def alive(self) -> Tensor:
         """Log weight of a segment of each state under way after each step, (batch, K, time)."""

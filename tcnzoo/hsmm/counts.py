@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import InputError
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import impossible
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Passed:
 def check_possible(log_likelihood: Array, steps: int) -> None:
     """Raise InputError unless every sequence has a possible segmentation."""
     if not (log_likelihood > -np.inf).all():
-        raise InputError(
-            f"no segmentation of {steps} steps is possible with these durations and transitions"
-        )
+        raise impossible(steps)
 
 
 def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Array]:

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import BackendMissing, InputError
+from tcnzoo.errors import BackendMissing
 from tcnzoo.hsmm import recursion
 from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
 from tcnzoo.hsmm.recursion import Expected, Forward
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import impossible
 
 Engine = Literal["auto", "reference", "compiled"]
 
@@ -53,10 +54,7 @@ def forward(tables: Tables, scores: Array, name: Engine = "auto") -> Forward:
     """
     passed: Forward = engine(name).forward(tables, np.ascontiguousarray(scores, dtype=np.float64))
     if not passed.log_likelihood > -np.inf:
-        raise InputError(
-            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
-            "and transitions"
-        )
+        raise impossible(scores.shape[1])
     return passed
 
 
@@ -89,10 +87,7 @@ def viterbi(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array
     total, taken = recursion.centred(np.asarray(scores, dtype=np.float64))
     path, score = recursion.traced(tables, total, *engine(name).best(tables, total))
     if not score > -np.inf:
-        raise InputError(
-            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
-            "and transitions"
-        )
+        raise impossible(scores.shape[1])
     return path, score + taken
 
 

@@ -1,10 +1,11 @@
 """Weights to start fitting from: emissions of the clusters that k-means finds in the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm.inputs import Batch, checked
 from tcnzoo.params import Weights, initial_weights
@@ -34,7 +35,7 @@ def checked_sequences(
         raise InputError(f"{len(sequences)} sequences need as many masks, but {len(masks)} came")
     rows: list[Array | None] = [None] * len(sequences) if masks is None else list(masks)
     found = [
-        checked(spec, np.asarray(one)[None], None, None if row is None else np.asarray(row)[None])
+        checked(spec, to_real(one, "float64", "a sequence")[None], None, _mask(row))
         for one, row in zip(sequences, rows, strict=True)
     ]
     observed = sum(int(one.mask.sum()) for one in found)
@@ -44,6 +45,11 @@ def checked_sequences(
             "there must be at least one step for each"
         )
     return found
+
+
+def _mask(row: Any) -> Array | None:
+    """The mask of a batch of one."""
+    return None if row is None else to_numpy(row)[None]
 
 
 def from_data(

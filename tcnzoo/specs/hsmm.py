@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
+from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
@@ -23,6 +25,14 @@ Emission = Literal["gaussian", "categorical", "neural", "none"]
 
 # Of a negative binomial law before training: between a geometric law (1) and a Poisson law.
 SIZE = 2.0
+
+
+def impossible(steps: int) -> InputError:
+    """The error for a signal that the model can make no segments of."""
+    return InputError(
+        f"no segmentation of {steps} steps is possible with these durations and transitions; check "
+        "max_duration and which probabilities are 0"
+    )
 
 
 class HsmmSpec(Spec):
@@ -108,6 +118,8 @@ class HsmmSpec(Spec):
         Yu 2010, Hidden semi-Markov models, Artificial Intelligence 174; stationary start: Guedon
         2003, J. Comput. Graph. Stat. 12(3).
     """
+
+    finite: ClassVar[str | None] = "an hsmm"
 
     kind: Literal["hsmm"] = "hsmm"
     states: Annotated[int, Field(ge=2)]
@@ -232,6 +244,17 @@ class HsmmSpec(Spec):
         if input_shape[1] < 1:
             raise InputError(f"{self.kind} needs at least 1 time step, but none came")
         return (self.states, input_shape[1])
+
+    def check_values(self, x: Array) -> None:
+        """Only finite values, and only codes that there are."""
+        super().check_values(x)
+        if self.emission == "categorical" and self.encoding == "index":
+            highest = np.rint(x).max(initial=-1.0)
+            if highest >= settled(self.kind, self.codes):
+                raise InputError(
+                    f"a code must be below {self.codes}, the number of codes, "
+                    f"but {highest:.0f} came"
+                )
 
     def macs(self, length: int | None) -> int:
         """Those of the emission, and of the windows and the transitions in both directions."""
