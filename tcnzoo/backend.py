@@ -134,12 +134,12 @@ class Handle:
         if self.finite:
             Spec.check_values(self.finite[0], x)
 
-    def check_answer(self, y: Output, steps: int, weights: Callable[[], Weights]) -> None:
+    def check_answer(self, y: Output, steps: int | None, weights: Callable[[], Weights]) -> None:
         """Raise an error where a model of segments has found none.
 
         Args:
             y: its output.
-            steps: of the signal.
+            steps: of the signal; None for a stream.
             weights: reads those of the model.
         Raises:
             InputError: no segmentation is possible.

@@ -7,6 +7,7 @@ from tcnzoo.hsmm import batch
 from tcnzoo.hsmm.inference import Engine
 from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
 from tcnzoo.hsmm.tables import Tables, tables_of
+from tcnzoo.specs.hsmm import impossible
 from tcnzoo.streaming import Stream
 
 from .block import Array, Block
@@ -91,6 +92,8 @@ class Hsmm(Block, kind="hsmm"):
                 ages = np.concatenate([started[:, :, None], ages[:, :, :-1]], axis=2)
             ages = ages + scores[:, :, t, None]
             best = ages.max(axis=(1, 2))
+            if not (best > -np.inf).all():
+                raise impossible(None)
             ages = ages - best[:, None, None]
             added = best - scale[:, 1]
             total = scale[:, 0] + added

@@ -12,7 +12,7 @@ from tcnzoo.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import impossible
 
 from . import hsmm_scan
-from .hsmm_laws import Laws
+from .hsmm_laws import Laws, gone
 from .hsmm_scan import Counts, Ends
 
 
@@ -132,14 +132,22 @@ def posterior(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
     if not _wants_gradient(scores, laws):
         return Pass(scores, laws, ends).expected().posterior
     scores = scores if scores.requires_grad else scores.detach().requires_grad_()
-    value = hsmm_scan.plain(scores, laws, ends).sum()
-    return torch.autograd.grad(value, scores, create_graph=True)[0]
+    value = hsmm_scan.plain(scores, laws, ends)
+    _check_possible(value, scores.shape[2])
+    return torch.autograd.grad(value.sum(), scores, create_graph=True)[0]
+
+
+def _check_possible(value: Tensor, steps: int) -> None:
+    """Raise InputError unless every sequence has a possible segmentation."""
+    if bool(gone(value).any()):
+        raise impossible(steps)
 
 
 def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
     """States by the signal so far, (batch, K, time), and its log-likelihood, (batch, time)."""
     if _wants_gradient(scores, laws):
         alive = hsmm_scan.plain_passes(scores, laws, ends)[0]
+        _check_possible(hsmm_scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
     else:
         alive = Pass(scores, laws, ends._replace(censored=True)).alive()
     so_far = alive.logsumexp(1) + scores.amax(1).cumsum(1)

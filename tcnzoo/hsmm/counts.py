@@ -68,7 +68,8 @@ def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Arra
 
 def _shares(tables: Tables) -> Array:
     """The share of each duration in segments of each age, (K, age, duration)."""
-    logs = tables.durations[:, None] - tables.survival[:, :, None]
+    reached = np.where(tables.survival > -np.inf, tables.survival, 0.0)
+    logs = tables.durations[:, None] - reached[:, :, None]
     longer = np.triu(np.ones(logs.shape[1:], dtype=bool))
     return np.asarray(np.exp(np.where(longer, logs, -np.inf)))
 

@@ -14,7 +14,7 @@ from tcnzoo.hsmm.inputs import Batch
 from tcnzoo.hsmm.sampling import reference_scores
 from tcnzoo.hsmm.tables import Tables, tables_of
 from tcnzoo.params import Weights, check_weights
-from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER, HsmmSpec
 
 TransitionStep = Callable[[Array], Array]
 
@@ -162,10 +162,10 @@ def maximise(
 
 
 def _logs(counts: Array, before: Array) -> Array:
-    """Logs of rows of counts as chances; a row without any stays as it was."""
+    """Logs of rows of counts as chances; a row without any stays as it was, and so does a 0."""
     number = counts.sum(axis=1, keepdims=True)
     found = np.log(np.maximum(counts / np.maximum(number, TINY), TINY))
-    return np.where(number > TINY, found, before)
+    return np.where((number > TINY) & (before > NEVER), found, before)
 
 
 def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: Counts) -> Weights:

@@ -25,13 +25,17 @@ Emission = Literal["gaussian", "categorical", "neural", "none"]
 
 # Of a negative binomial law before training: between a geometric law (1) and a Poisson law.
 SIZE = 2.0
+# A logit at or below this is a probability of 0, as -inf is: so that masks of the least float do
+# the same in every float type.
+NEVER = -1e30
 
 
-def impossible(steps: int) -> InputError:
-    """The error for a signal that the model can make no segments of."""
+def impossible(steps: int | None) -> InputError:
+    """The error for a signal of so many steps, or a stream (None), that has no segmentation."""
+    what = "the stream up to here" if steps is None else f"{steps} steps"
     return InputError(
-        f"no segmentation of {steps} steps is possible with these durations and transitions; check "
-        "max_duration and which probabilities are 0"
+        f"no segmentation of {what} is possible with these durations and transitions: "
+        "check max_duration, which probabilities are 0, and states without a way out"
     )
 
 
@@ -47,6 +51,11 @@ class HsmmSpec(Spec):
         p(k, d)  log_softmax over d = 1 .. D of the law's scores, below
         S(k, d)  log of the sum over d' >= d of exp p(k, d'), summed in the log domain; S(k, 1) = 0
         mu(k)    log of the mean duration, the log of the sum over d of exp S(k, d)
+
+    A logit of -inf, or at most -1e30, is a probability of 0, which stays 0 in every step of EM and
+    has a gradient of 0. A row of transitions that holds nothing else (off the diagonal) is a state
+    without a way out: its segment is the last one, weighed like any last segment, so that its
+    durations must reach the end of the signal.
 
     Scores of the duration laws, with n = d - 1:
 
