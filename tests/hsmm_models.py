@@ -140,7 +140,7 @@ def enumerated(spec, weights, x):
         posterior[path, np.arange(steps)] += weight
         for (one, _), (other, _) in zip(cut[:-1], cut[1:], strict=True):
             changes[one, other] += weight
-        if np.log(weight) > best[0]:
+        if weight > 0.0 and np.log(weight) > best[0]:
             best = (np.log(weight), path)
     return np.log(total), posterior / total, changes / total, *best
 
