@@ -7,6 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
+from tcnzoo.hsmm.floors import warn_of_large_floor
 from tcnzoo.hsmm.inputs import Batch, checked
 from tcnzoo.params import Weights, initial_weights
 from tcnzoo.specs.hsmm import HsmmSpec
@@ -19,6 +20,8 @@ def checked_sequences(
     spec: HsmmSpec, sequences: Sequence[Array], masks: Sequence[Array] | None = None
 ) -> list[Batch]:
     """Hold sequences (channels, time) against a model that is to be fitted to them.
+
+    Warns of a variance floor that is not small beside the variance of the data.
 
     Raises:
         InputError: emissions that have no closed-form step; a sequence that does not fit; fewer
@@ -44,6 +47,7 @@ def checked_sequences(
             f"{spec.states} states cannot be fitted to {observed} observed steps: "
             "there must be at least one step for each"
         )
+    warn_of_large_floor(spec, np.concatenate([one.x[0][:, one.mask[0]] for one in found], 1), 4)
     return found
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from tcnzoo.backend import get_backend
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
+from tcnzoo.hsmm.floors import warn_of_large_floor
 from tcnzoo.models import create, predict, set_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
 from tcnzoo.specs import Shape
@@ -191,6 +192,7 @@ def _ready(config: TrainConfig, start: Start, parts: Mapping[Part, Dataset]) -> 
     )
     examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
+    warn_of_large_floor(spec, np.moveaxis(first["x"], 1, 0).reshape(first["x"].shape[1], -1))
     Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows)).of(first)
     _check_classes(config, parts, first["x"].shape[1:])
     stepper: Stepper = make(model, plan)
