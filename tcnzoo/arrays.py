@@ -80,6 +80,11 @@ def to_real(array: Any, dtype: str = "float32", name: str = "the input") -> Arra
     return np.asarray(found, order="C")
 
 
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether a type holds real numbers."""
+    return dtype.kind in REAL or dtype in SMALL_FLOATS
+
+
 def _numbers(array: Any, name: str) -> Array:
     """An array of a type that holds real numbers, in the byte order of the machine."""
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
@@ -94,7 +99,7 @@ def _numbers(array: Any, name: str) -> Array:
             f"{name} must be an array of numbers, but {type(array).__name__} is not: "
             f"{str(error).splitlines()[0]}"
         ) from None
-    if found.dtype.kind not in REAL and found.dtype not in SMALL_FLOATS:
+    if not is_real(found.dtype):
         advice = {
             "c": "; take the real part, the magnitude or two channels",
             "O": "; convert it to floats first",
@@ -111,7 +116,8 @@ def _check_range(before: Array, after: Array, dtype: str, name: str) -> None:
     lost = ~np.isfinite(after) & np.isfinite(before)
     if lost.any():
         place = tuple(int(i) for i in np.argwhere(lost)[0])
+        largest = float(ml_dtypes.finfo(DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
         raise InputError(
             f"{name} holds {float(before[place]):g} at {list(place)}, which {dtype} cannot hold "
-            f"(its largest number is {float(ml_dtypes.finfo(DTYPES[dtype]).max):g}); scale it first"
+            f"(its largest number is {largest:g}); scale it first"
         )

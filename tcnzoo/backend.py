@@ -12,7 +12,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.codebook import Quantized
-from tcnzoo.errors import BackendMissing, InputError, SpecError, WeightError, suggestion
+from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.params import Param, Weights
 from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem
 from tcnzoo.specs.hsmm import impossible
@@ -150,10 +150,8 @@ class Handle:
         found = y.values() if isinstance(y, dict) else [y]
         if all(np.isfinite(one).all() for one in found if one.dtype.kind not in "iu"):
             return
-        for name, array in weights().items():
-            if np.isnan(array).any():
-                raise WeightError(f"tensor {name!r} holds NaN, so that no segments can be found")
-        raise impossible(steps)
+        nan = any(np.isnan(array).any() for array in weights().values())
+        raise impossible(steps, nan)
 
 
 def check_something(shape: Shape) -> None:

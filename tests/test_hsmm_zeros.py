@@ -1,5 +1,7 @@
 """Probabilities of 0 in an hsmm: certain starts, chains, short durations, states never left."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,13 @@ def summed(spec, weights, x):
     ]
 
 
+@functools.cache
+def expected_of(name, start, end, steps):
+    """`summed` of the first steps of the signal that most tests here take."""
+    spec, weights = with_zeros(name, start, end)
+    return summed(spec, weights, signal_for(spec, 2, 5).astype(np.float32)[:, :, :steps])
+
+
 def _summed_absorbing(spec, weights, x):
     """The same with a fourth state that follows state 2, and emits next to nothing."""
     larger = spec.model_copy(update={"states": 4})
@@ -71,24 +80,24 @@ def _summed_absorbing(spec, weights, x):
 
 
 @pytest.mark.parametrize("start, end", MODES)
-@pytest.mark.parametrize("name", ZEROS)
-def test_equals_the_sum_over_all_segmentations(backend, name, start, end):
-    spec, weights = with_zeros(name, start, end)
-    # An absorbing state must last to the end: short signals fit.
-    x = signal_for(spec, 2, 6).astype(np.float32)
-    value, posterior, changes, score, path = summed(spec, weights, x)
-    model = tcnzoo.create(spec, backend, weights=weights)
-    found = hsmm.posteriors(model, x)
-    assert_close(found.log_likelihood, value, TOLERANCE)
-    assert_close(found.posterior, posterior, TOLERANCE)
-    assert_close(found.transitions, changes, TOLERANCE)
-    assert np.isfinite(found.durations).all()
-    assert np.isfinite(found.censored).all()
-    assert_close(tcnzoo.predict(model, x), posterior, TOLERANCE)
-    assert_close(hsmm.log_likelihood(model, x), value, TOLERANCE)
-    likeliest = hsmm.viterbi(model, x)
-    assert likeliest.path.tolist() == path.tolist()
-    assert_close(likeliest.score, score, TOLERANCE)
+def test_equals_the_sum_over_all_segmentations(backend, start, end):
+    spec, _ = with_zeros("start", start, end)
+    model = tcnzoo.create(spec, backend)
+    x = signal_for(spec, 2, 5).astype(np.float32)  # an absorbing state must last to the end
+    for name in ZEROS:
+        _, weights = with_zeros(name, start, end)
+        tcnzoo.set_weights(model, weights)
+        value, posterior, changes, score, path = expected_of(name, start, end, 5)
+        found = hsmm.posteriors(model, x)
+        assert_close(found.log_likelihood, value, TOLERANCE, name)
+        assert_close(found.posterior, posterior, TOLERANCE, name)
+        assert_close(found.transitions, changes, TOLERANCE, name)
+        assert np.isfinite(found.durations).all()
+        assert np.isfinite(found.censored).all()
+        assert_close(tcnzoo.predict(model, x), posterior, TOLERANCE, name)
+        likeliest = hsmm.viterbi(model, x)
+        assert likeliest.path.tolist() == path.tolist()
+        assert_close(likeliest.score, score, TOLERANCE, name)
 
 
 def test_the_least_float_is_a_probability_of_0_too(backend):
@@ -103,23 +112,25 @@ def test_the_least_float_is_a_probability_of_0_too(backend):
 
 
 @pytest.mark.parametrize("start", ["fresh", "stationary"])
-@pytest.mark.parametrize("name", ZEROS)
-def test_filters_and_streams(backend, name, start):
-    spec, weights = with_zeros(name, start, output="filtered")
-    x = signal_for(spec, 2, 6).astype(np.float32)
-    model = tcnzoo.create(spec, backend, weights=weights)
-    found = hsmm.filter(model, x)
-    for steps in range(1, 7):
-        value, posterior, *_ = summed(spec, weights, x[:, :, :steps])
-        assert_close(found.filtered[:, :, steps - 1], posterior[:, :, -1], TOLERANCE)
-        assert_close(found.log_likelihood[:, steps - 1], value, TOLERANCE)
-    assert_close(tcnzoo.predict(model, x), found.filtered, TOLERANCE)
-    state, pieces = tcnzoo.init_state(model, 2), []
-    for low, high in ((0, 1), (1, 4), (4, 6)):
-        y, state = tcnzoo.step(model, x[:, :, low:high], state)
-        assert not any(np.isnan(np.asarray(one)).any() for one in state.values())
-        pieces.append(y)
-    assert_close(np.concatenate(pieces, axis=2), found.filtered, TOLERANCE)
+def test_filters_and_streams(backend, start):
+    spec, _ = with_zeros("start", start, output="filtered")
+    model = tcnzoo.create(spec, backend)
+    x = signal_for(spec, 2, 5).astype(np.float32)
+    for name in ("late", "chain", "absorbing"):
+        _, weights = with_zeros(name, start)
+        tcnzoo.set_weights(model, weights)
+        found = hsmm.filter(model, x)
+        for steps in range(1, 6):
+            value, posterior, *_ = expected_of(name, start, "censored", steps)
+            assert_close(found.filtered[:, :, steps - 1], posterior[:, :, -1], TOLERANCE, name)
+            assert_close(found.log_likelihood[:, steps - 1], value, TOLERANCE, name)
+        assert_close(tcnzoo.predict(model, x), found.filtered, TOLERANCE, name)
+        state, pieces = tcnzoo.init_state(model, 2), []
+        for low, high in ((0, 1), (1, 3), (3, 5)):
+            y, state = tcnzoo.step(model, x[:, :, low:high], state)
+            assert not any(np.isnan(np.asarray(one)).any() for one in state.values())
+            pieces.append(y)
+        assert_close(np.concatenate(pieces, axis=2), found.filtered, TOLERANCE, name)
 
 
 def test_a_stream_goes_on_in_another_backend(backend):
@@ -133,11 +144,11 @@ def test_a_stream_goes_on_in_another_backend(backend):
         assert_close(np.concatenate([y, z], axis=2), expected, TOLERANCE)
 
 
-@pytest.mark.parametrize("start, end", MODES)
-@pytest.mark.parametrize("name", ZEROS)
-def test_gradients_equal_differences(native, name, start, end):
+@pytest.mark.parametrize("name", ["short", "chain", "absorbing"])
+def test_gradients_equal_differences(native, name):
+    start, end = MODES[name == "short"]
     spec, weights = with_zeros(name, start, end)
-    x, share = signal_for(spec, 2, 6).astype(np.float32), np.array([1.0, -0.5])
+    x, share = signal_for(spec, 2, 5).astype(np.float32), np.array([1.0, -0.5])
     model = tcnzoo.create(spec, native, weights=weights)
     _, found = slopes(model, x, None, None, share)
     with np.errstate(invalid="ignore"):
@@ -149,7 +160,7 @@ def test_gradients_equal_differences(native, name, start, end):
 
 
 @pytest.mark.parametrize("output", ["posterior", "filtered"])
-@pytest.mark.parametrize("name", ["chain", "short", "absorbing"])
+@pytest.mark.parametrize("name", ["chain", "absorbing"])
 def test_gradients_of_the_output_equal_differences(native, name, output):
     spec, weights = with_zeros(name, output=output)
     x = signal_for(spec, 1, 5).astype(np.float32)

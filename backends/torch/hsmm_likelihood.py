@@ -9,10 +9,10 @@ from torch.autograd.function import once_differentiable
 
 from tcnzoo.hsmm import inference
 from tcnzoo.hsmm.tables import Tables
-from tcnzoo.specs.hsmm import impossible
+from tcnzoo.specs.hsmm import NEVER, impossible
 
 from . import hsmm_scan
-from .hsmm_laws import Laws, gone
+from .hsmm_laws import Laws
 from .hsmm_scan import Counts, Ends
 
 
@@ -58,7 +58,7 @@ class Pass:
         self.passed = hsmm_scan.forward(scores, laws, ends)
         self.log_likelihood = self.passed.log_likelihood + self.passed.taken
         if not bool(torch.isfinite(self.log_likelihood).all()):
-            raise impossible(self.steps)
+            raise impossible(self.steps, bool(self.log_likelihood.isnan().any()))
 
     def alive(self) -> Tensor:
         """Log weight of a segment of each state under way after each step, (batch, K, time)."""
@@ -139,8 +139,8 @@ def posterior(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
 
 def _check_possible(value: Tensor, steps: int) -> None:
     """Raise InputError unless every sequence has a possible segmentation."""
-    if bool(gone(value).any()):
-        raise impossible(steps)
+    if not bool((value > 0.5 * NEVER).all()):
+        raise impossible(steps, bool(value.isnan().any()))
 
 
 def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:

@@ -39,7 +39,7 @@ class Passed:
 def check_possible(log_likelihood: Array, steps: int) -> None:
     """Raise InputError unless every sequence has a possible segmentation."""
     if not (log_likelihood > -np.inf).all():
-        raise impossible(steps)
+        raise impossible(steps, bool(np.isnan(log_likelihood).any()))
 
 
 def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Array]:

@@ -51,10 +51,11 @@ def forward(tables: Tables, scores: Array, name: Engine = "auto") -> Forward:
         name: of the engine.
     Raises:
         InputError: no segmentation of the sequence is possible.
+        WeightError: tables or scores that are NaN.
     """
     passed: Forward = engine(name).forward(tables, np.ascontiguousarray(scores, dtype=np.float64))
     if not passed.log_likelihood > -np.inf:
-        raise impossible(scores.shape[1])
+        raise impossible(scores.shape[1], np.isnan(passed.log_likelihood))
     return passed
 
 
@@ -87,7 +88,7 @@ def viterbi(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array
     total, taken = recursion.centred(np.asarray(scores, dtype=np.float64))
     path, score = recursion.traced(tables, total, *engine(name).best(tables, total))
     if not score > -np.inf:
-        raise impossible(scores.shape[1])
+        raise impossible(scores.shape[1], np.isnan(score))
     return path, score + taken
 
 

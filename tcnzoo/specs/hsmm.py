@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, WeightError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
 from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, settled
@@ -30,8 +30,15 @@ SIZE = 2.0
 NEVER = -1e30
 
 
-def impossible(steps: int | None) -> InputError:
-    """The error for a signal of so many steps, or a stream (None), that has no segmentation."""
+def impossible(steps: int | None, is_nan: bool = False) -> InputError | WeightError:
+    """The error for a signal of so many steps, or a stream (None), that has no segmentation.
+
+    Args:
+        steps: of the signal.
+        is_nan: its likelihood is NaN and not 0, which finite signals do not come to.
+    """
+    if is_nan:
+        return WeightError("the weights of the model hold NaN, so that no segments can be found")
     what = "the stream up to here" if steps is None else f"{steps} steps"
     return InputError(
         f"no segmentation of {what} is possible with these durations and transitions: "
