@@ -19,19 +19,16 @@ from tcnzoo.backend import (
     handle_of,
 )
 from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
-from tcnzoo.errors import InputError, suggestion
+from tcnzoo.errors import InputError
+from tcnzoo.gradient_targets import LOSSES, target_of, targets_of
 from tcnzoo.lazy import facts_of
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
-from tcnzoo.specs import Shape, Spec
+from tcnzoo.specs import Spec
 from tcnzoo.streaming import State, check_state, initial_state
 from tcnzoo.zoo import load_spec
 
 if TYPE_CHECKING:
     from tcnzoo.parity import ParityReport
-
-LOSSES = ("mse", "mae", "bce", "cross_entropy")
-# What stands for a loss where an output is itself a scalar to be minimised.
-TERM = "term"
 
 
 def create(
@@ -236,61 +233,11 @@ def gradients(
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
     x, rows = _inputs(handle, x, embeddings)
     if several:
-        target = _checked_targets(handle, x.shape, target, loss)
+        target = targets_of(handle, x.shape, target, loss)
     else:
         shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
-        target = _target(target, shape, str(loss), handle.dtype)
+        target = target_of(target, shape, str(loss), handle.dtype)
     return _engine(model).gradients(model, x, target, loss, rows, training)
-
-
-def _target(target: Any, shape: Shape, loss: str, dtype: str) -> Array:
-    """A target as floats, or as int64 classes, of the shape that goes with an output's.
-
-    Raises:
-        InputError: another shape, values that are no real numbers, or classes that there are not.
-    """
-    found = to_real(target, dtype if loss != "cross_entropy" else "float64", "the target")
-    wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
-    if found.shape != wanted:
-        raise InputError(
-            f"the target of loss {loss!r} must have shape {wanted}, but has {found.shape}"
-        )
-    if loss != "cross_entropy":
-        return found
-    odd = (found != np.rint(found)) | (found < 0) | (found >= shape[1])
-    if odd.any():
-        raise InputError(
-            f"the target of loss 'cross_entropy' must be classes 0 .. {shape[1] - 1}, "
-            f"but holds {found[odd][0]:g}"
-        )
-    return found.astype(np.int64)
-
-
-def _checked_targets(
-    handle: Handle, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
-) -> dict[str, Array]:
-    """The targets of a model with several outputs, by output; a term has none."""
-    spec = handle.spec
-    if isinstance(loss, str) or not loss or not isinstance(target, Mapping):
-        raise InputError(
-            "the model has several outputs, so target and loss must be dictionaries by output: "
-            f"{', '.join(spec.output_names)}"
-        )
-    shapes = {name: (x_shape[0], *one) for name, one in spec.output_shapes(x_shape[1:]).items()}
-    found = {}
-    for name, one in loss.items():
-        if one not in (*LOSSES, TERM):
-            raise InputError(f"loss must be one of {', '.join((*LOSSES, TERM))}, but is {one!r}")
-        if name not in spec.output_names:
-            raise InputError(f"no output {name!r}{suggestion(name, list(spec.output_names))}")
-        if one == TERM:
-            if name in shapes:
-                raise InputError(f"loss 'term' takes a scalar output, but {name!r} is none")
-            continue
-        if name not in target or name not in shapes:
-            raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
-        found[name] = _target(target[name], shapes[name], one, handle.dtype)
-    return found
 
 
 def save(
