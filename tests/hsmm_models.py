@@ -82,7 +82,7 @@ def emission_scores(spec, weights, x):
         density = stats.norm.logpdf(x, weights["means"][:, :, None], deviation[:, :, None])
         return density.sum(axis=1)
     if spec.emission == "categorical":
-        chances = np.log(softmax(weights["code_logits"]))
+        chances = np.log(np.maximum(softmax(weights["code_logits"]), 1e-300))
         if spec.encoding == "one_hot":
             return chances @ x
         missing = np.zeros(spec.states)

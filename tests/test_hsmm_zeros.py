@@ -221,9 +221,64 @@ def test_a_signal_beyond_the_last_state_is_refused(backend, output):
         "no segmentation of 12 steps is possible with these durations and transitions: "
         "check max_duration, which probabilities are 0, and states without a way out"
     )
-    for call in (tcnzoo.predict, hsmm.posteriors, hsmm.viterbi, hsmm.log_likelihood):
-        assert_refused(InputError, sentence, call, model, x)
-    if output == "filtered":
+    assert_refused(InputError, sentence, tcnzoo.predict, model, x)
+    if output == "posterior":
+        for call in (hsmm.posteriors, hsmm.viterbi):
+            assert_refused(InputError, sentence, call, model, x)
+    else:
         _, state = tcnzoo.step(model, x[:, :, :11], tcnzoo.init_state(model))
         sentence = sentence.replace("12 steps", "the stream up to here")
         assert_refused(InputError, sentence, tcnzoo.step, model, x[:, :, 11:], state)
+
+
+@pytest.mark.parametrize("encoding", ["index", "one_hot"])
+def test_codes_that_a_state_never_makes(backend, encoding):
+    spec, weights = with_zeros("left-to-right", emission="categorical", codes=4, encoding=encoding)
+    weights["code_logits"][[0, 0, 1, 2], [1, 3, 0, 0]] = OFF
+    codes = np.array([[0, 0, 1, 2, 3], [2, 0, 3, 3, 1]])
+    x = codes[:, None].astype(np.float64)
+    if encoding == "one_hot":
+        x = np.eye(4)[codes].transpose(0, 2, 1)
+    value, posterior, changes, _, path = summed(spec, weights, x)
+    model = tcnzoo.create(spec, backend, weights=weights)
+    found = hsmm.posteriors(model, x)
+    assert_close(found.log_likelihood, value, TOLERANCE)
+    assert_close(found.posterior, posterior, TOLERANCE)
+    assert_close(found.transitions, changes, TOLERANCE)
+    assert_close(tcnzoo.predict(model, x), posterior, TOLERANCE)
+    assert hsmm.viterbi(model, x).path.tolist() == path.tolist()
+    if backend != "numpy":
+        share = np.array([1.0, -0.5])
+        _, slope = slopes(model, x.astype(np.float32), None, None, share)
+        with np.errstate(invalid="ignore"):
+            expected = differences(spec, weights, x, None, None, share)
+        for key, one in weights.items():
+            assert (
+                np.abs(slope[key][one == OFF]).max(initial=0.0) < 1e-6
+            )  # rounding of starts less ends
+            expected[key][one == OFF] = 0.0
+        assert_gradients_close(slope, expected)
+    nothing = np.array([[[1]]]) if encoding == "index" else np.eye(4)[None, :, 1:2]
+    sentence = (  # state 0 never makes code 1
+        "no segmentation of 1 steps is possible with these durations and transitions: "
+        "check max_duration, which probabilities are 0, and states without a way out"
+    )
+    for call in (tcnzoo.predict, hsmm.log_likelihood, hsmm.viterbi):
+        assert_refused(InputError, sentence, call, model, nothing)
+
+
+def test_codes_that_a_state_never_makes_in_a_long_signal():
+    # State 2 follows state 1 only, and alone makes code 3: impossible steps add up in the others.
+    spec, weights = with_zeros("left-to-right", emission="categorical", codes=4)
+    weights["initial_logits"][1:] = 0.0
+    weights["code_logits"][[0, 1, 2, 2], [3, 3, 0, 1]] = OFF
+    weights["duration_logits"][:] = 0.0
+    states = np.repeat(np.tile([0, 1, 2], 400), 3)
+    x = np.choose(states, [0, 1, 3])[None, None].astype(np.float64)
+    model = tcnzoo.create(spec, "numpy", weights=weights, dtype="float64")
+    found = {}
+    for engine in ("reference", "compiled"):
+        model.engine = engine
+        found[engine] = hsmm.posteriors(model, x).posterior[0]
+    assert np.abs(found["reference"] - found["compiled"]).max() < 1e-7
+    assert np.abs(found["reference"][2] - (states == 2)).max() < 1e-7

@@ -146,7 +146,7 @@ def _codes(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
     table = ops.log_softmax(exact(arrays["code_logits"]), axis=0)
     if spec.encoding == "one_hot":
-        return ops.matmul(x, table)
+        return ops.matmul(x, solid(table))
     codes, count = ops.cast(ops.round(x), "int32"), table.shape[0]
     scores = ops.take(table, ops.clip(codes[:, :, 0], 0, count - 1), axis=0)
     scores = ops.where(codes < count, scores, ops.full_like(scores, math.nan))

@@ -114,7 +114,7 @@ def _codes(spec: HsmmSpec, arrays: Any, x: mx.array) -> mx.array:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
     table = log_softmax(arrays["code_logits"].astype(mx.float32)).T
     if spec.encoding == "one_hot":
-        return x @ table
+        return x @ solid(table)
     codes = mx.round(x).astype(mx.int32)
     scores = table[mx.clip(codes[:, :, 0], 0, len(table) - 1)]
     return mx.where(codes < 0, 0.0, mx.where(codes < len(table), scores, mx.nan))

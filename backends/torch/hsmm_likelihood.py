@@ -148,7 +148,6 @@ def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
     if _wants_gradient(scores, laws):
         alive = hsmm_scan.plain_passes(scores, laws, ends)[0]
         _check_possible(hsmm_scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
-    else:
-        alive = Pass(scores, laws, ends._replace(censored=True)).alive()
-    so_far = alive.logsumexp(1) + scores.amax(1).cumsum(1)
-    return alive.softmax(1), so_far
+        return alive.softmax(1), alive.logsumexp(1)
+    alive = Pass(scores, laws, ends._replace(censored=True)).alive()  # less each step's best score
+    return alive.softmax(1), alive.logsumexp(1) + scores.amax(1).cumsum(1)

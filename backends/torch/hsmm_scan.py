@@ -63,6 +63,7 @@ def plain_passes(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor
     powers are 0: -inf would make gradients NaN.
     """
     reach, laws = laws.durations.shape[1], Laws(*(solid(one) for one in laws))
+    scores = solid(scores)
     ages = laws.first[:, None].expand(len(scores), -1, reach)
     if not ends.stationary:
         ages = F.pad(ages[:, :, :1], (0, reach - 1), value=NEVER)
@@ -81,6 +82,7 @@ def plain_passes(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor
 def forward(scores: Tensor, laws: Laws, ends: Ends) -> Passed:
     """Weigh every start and end of a segment by what came before; scores (batch, K, time)."""
     (batch, states, steps), reach = scores.shape, laws.durations.shape[1]
+    scores, least = finite(scores, laws)
     best = scores.amax(1, keepdim=True)
     total = F.pad((scores - best).cumsum(2), (1, 0))
     history = scores.new_full((batch, states, reach + steps), -torch.inf)
@@ -96,7 +98,21 @@ def forward(scores: Tensor, laws: Laws, ends: Ends) -> Passed:
     last = _last(laws, total, history, ends)
     value = torch.logsumexp(last.flatten(1), 1)
     counted = torch.arange(steps, device=scores.device) < ends.lengths[:, None]
+    value = value.masked_fill(value <= least, -torch.inf)
     return Passed(total, history, ended, value, (best[:, 0] * counted).sum(1))
+
+
+def finite(scores: Tensor, laws: Laws) -> tuple[Tensor, Tensor]:
+    """Scores without -inf, and the log-likelihoods that are none; as `tcnzoo.hsmm.inference`'s."""
+    never = scores == -torch.inf
+    if not bool(never.any()):
+        return scores, scores.new_full((len(scores),), -torch.inf)
+    best = scores.amax(1)
+    best = best.masked_fill(best == -torch.inf, 0.0)
+    worst = torch.where(never, best[:, None], scores).amin(1)
+    span = sum(-one.masked_fill(one == -torch.inf, 0.0).amin() for one in laws)
+    least = -(best - worst).sum(1) - span * (scores.shape[2] + 1) - 1.0
+    return torch.where(never, (best + least[:, None] - 100.0)[:, None], scores), least
 
 
 def _last(laws: Laws, total: Tensor, history: Tensor, ends: Ends) -> Tensor:
