@@ -182,6 +182,7 @@ class Backend(Protocol):
     DTYPES: tuple[str, ...]
     # Names of what `build` takes besides; a backend that has none may leave it out.
     OPTIONS: tuple[str, ...]
+    # A backend whose modules change their float type says which it is: dtype_of(model) -> str.
 
     def info(self) -> BackendInfo:
         """Versions and devices."""
@@ -308,6 +309,13 @@ def handle_of(model: Any) -> Handle:
             f"expected a model made by tcnzoo.create or tcnzoo.load, but got {type(model).__name__}"
         )
     return handle
+
+
+def dtype_of(model: Any) -> str:
+    """The float type that a native module computes in now, such as after `.double()` of torch."""
+    handle = handle_of(model)
+    asked = getattr(backend_of(handle.backend), "dtype_of", None)
+    return handle.dtype if asked is None else str(asked(model))
 
 
 def check_dtype(backend: Backend, dtype: str) -> str:

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_real
-from tcnzoo.backend import Handle
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.specs import Shape
+from tcnzoo.specs import Shape, Spec
 
 LOSSES = ("mse", "mae", "bce", "cross_entropy")
 # What stands for a loss where an output is itself a scalar to be minimised.
@@ -39,14 +38,13 @@ def target_of(target: Any, shape: Shape, loss: str, dtype: str) -> Array:
 
 
 def targets_of(
-    handle: Handle, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
+    spec: Spec, x_shape: Shape, target: Any, loss: str | Mapping[str, str], dtype: str
 ) -> dict[str, Array]:
     """The targets of a model with several outputs, by output; a term has none.
 
     Raises:
         InputError: no dictionaries, or an output, loss or target that does not fit.
     """
-    spec = handle.spec
     if isinstance(loss, str) or not loss or not isinstance(target, Mapping):
         raise InputError(
             "the model has several outputs, so target and loss must be dictionaries by output: "
@@ -65,5 +63,5 @@ def targets_of(
             continue
         if name not in target or name not in shapes:
             raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
-        found[name] = target_of(target[name], shapes[name], one, handle.dtype)
+        found[name] = target_of(target[name], shapes[name], one, dtype)
     return found

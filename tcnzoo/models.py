@@ -9,12 +9,12 @@ import numpy as np
 from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.backend import (
     Backend,
-    Handle,
     Output,
     backend_of,
     check_dtype,
     check_embeddings,
     check_options,
+    dtype_of,
     get_backend,
     handle_of,
 )
@@ -99,25 +99,24 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
             a part of the model has no answer to it.
     """
     handle = handle_of(model)
-    x, rows = _inputs(handle, x, embeddings)
+    x, rows = _inputs(model, x, embeddings)
     y = _engine(model).predict(model, x, rows)
     handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
     return y
 
 
-def _inputs(handle: Handle, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
+def _inputs(model: Any, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
     """A whole signal and its embeddings as floats, held against the model."""
-    x, rows = to_real(x, handle.dtype), _rows(handle, embeddings)
+    handle, dtype = handle_of(model), dtype_of(model)
+    x, rows = to_real(x, dtype), _rows(dtype, embeddings)
     handle.check_input(x, rows)
     handle.check_values(x)
     return x, rows
 
 
-def _rows(handle: Handle, embeddings: Sequence[Any]) -> list[Array]:
+def _rows(dtype: str, embeddings: Sequence[Any]) -> list[Array]:
     """Embeddings as floats."""
-    return [
-        to_real(row, handle.dtype, f"embedding {place}") for place, row in enumerate(embeddings)
-    ]
+    return [to_real(row, dtype, f"embedding {place}") for place, row in enumerate(embeddings)]
 
 
 def init_state(model: Any, batch_size: int = 1) -> State:
@@ -153,7 +152,8 @@ def step(
         InputError: a chunk, embedding or state that does not fit, or a model that cannot stream.
     """
     handle = handle_of(model)
-    chunk, rows = to_real(chunk, handle.dtype, "the chunk"), _rows(handle, embeddings)
+    dtype = dtype_of(model)
+    chunk, rows = to_real(chunk, dtype, "the chunk"), _rows(dtype, embeddings)
     channels = handle.spec.input_channels
     if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
         devices = ", devices" if handle.rank == 4 else ""
@@ -231,12 +231,12 @@ def gradients(
     several = handle.spec.output_names
     if not several and loss not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    x, rows = _inputs(handle, x, embeddings)
+    x, rows = _inputs(model, x, embeddings)
     if several:
-        target = targets_of(handle, x.shape, target, loss)
+        target = targets_of(handle.spec, x.shape, target, loss, dtype_of(model))
     else:
         shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
-        target = target_of(target, shape, str(loss), handle.dtype)
+        target = target_of(target, shape, str(loss), dtype_of(model))
     return _engine(model).gradients(model, x, target, loss, rows, training)
 
 

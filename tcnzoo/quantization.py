@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy, to_real
-from tcnzoo.backend import Backend, backend_of, handle_of
+from tcnzoo.backend import Backend, backend_of, dtype_of, handle_of
 from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
 from tcnzoo.errors import InputError
 from tcnzoo.models import create, get_weights, set_weights
@@ -34,7 +34,7 @@ def quantize(model: Any, x: Any, mask: Any = None) -> dict[str, Array]:
             f"quantize takes a model of kind {', '.join(KINDS[:-1])} or {KINDS[-1]}, but this one "
             f"is a {handle.spec.kind}; run the quantiser in it by itself"
         )
-    x, mask = _checked(handle, to_real(x, handle.dtype), mask)
+    x, mask = _checked(handle, to_real(x, dtype_of(model)), mask)
     engine: Backend = backend_of(handle.backend)
     found: Quantized = engine.quantize(model, x, mask)
     table = {name: np.asarray(value) for name, value in found._asdict().items()}
