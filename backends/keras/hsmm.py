@@ -1,6 +1,7 @@
 """A hidden semi-Markov model: what its states say of a signal, and what the signal says of them."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from tcnzoo.streaming import Stream
 from . import weights
 from .block import Block, Tensor
 from .hsmm_filter import STATE, Ages, follow, nothing_yet
-from .hsmm_laws import SCORES, Laws, laws_of
+from .hsmm_laws import SCORES, Laws, laws_of, replaced
 from .hsmm_path import likeliest
 from .hsmm_scan import (
     Expected,
@@ -79,8 +80,10 @@ class Hsmm(Block, kind="hsmm"):
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
     def posterior(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
-        """P(state at t | the whole signal), (batch, time, states)."""
-        return self.passes(x, lengths, mask)[1].states
+        """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
+        passed, found = self.passes(x, lengths, mask)
+        odd = beside(ops.logical_not(ops.isfinite(passed.total)), 2)
+        return replaced(found.states, odd, math.nan)
 
     def passes(
         self, x: Tensor, lengths: Rows = None, mask: Rows = None

@@ -13,6 +13,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .loop import Tensors, scan
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
@@ -104,11 +105,12 @@ def chunks(
     # Steps without decay and input leave the state as it is.
     parts = [_rows(one, short, count, size) for one in (x, a, b, c)]
 
-    def advance(held: Tensor, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-        y, held = chunk(rows, held)
-        return held, y
+    def advance(held: Tensors, rows: Tensors) -> tuple[Tensors, Tensors]:
+        y, after = chunk(rows, held[0])
+        return (after,), (y,)
 
-    state, found = ops.scan(advance, state, parts)
+    # Not ops.scan: under TensorFlow its outputs must have the shape of the state.
+    (state,), (found,) = scan(advance, (state,), parts)
     found = ops.moveaxis(found, 0, 1)
     shape = (ops.shape(x)[0], count * size, *x.shape[2:])
     return ops.reshape(found, shape)[:, :steps], state

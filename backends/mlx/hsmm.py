@@ -61,8 +61,10 @@ class Hsmm(Block, kind="hsmm"):
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
     def posterior(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
-        """P(state at t | the whole signal), (batch, time, states)."""
-        return self.passes(x, lengths, mask)[1].states
+        """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
+        passed, found = self.passes(x, lengths, mask)
+        possible = mx.isfinite(passed.total)[:, None, None]
+        return mx.where(possible, found.states, mx.nan)
 
     def passes(
         self, x: mx.array, lengths: Rows = None, mask: Rows = None

@@ -13,7 +13,7 @@ from tcnzoo.streaming import Stream
 
 from . import hsmm_likelihood
 from .block import Block
-from .hsmm_laws import Laws, laws_of
+from .hsmm_laws import Laws, gone, laws_of, solid
 from .hsmm_likelihood import Pass, tables_of
 from .hsmm_scan import Counts, Ends
 from .run import full_precision
@@ -50,7 +50,8 @@ class Hsmm(Block, kind="hsmm"):
         """Log-probability of each code."""
         chances = F.log_softmax(wide(self.code_logits), dim=1)
         if self.spec.encoding == "one_hot":
-            return torch.einsum("kc,bct->bkt", chances, x)
+            found = torch.einsum("kc,bct->bkt", solid(chances), x)
+            return found.masked_fill(gone(found), -torch.inf)
         codes = x[:, 0].detach().round().long()
         found = chances[:, codes.clamp(min=0)].movedim(0, 1)
         return torch.where(codes[:, None] < 0, 0.0, found)

@@ -75,7 +75,7 @@ class Upsample(Block, kind="upsample"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, channels, time * factor)."""
-        if self.spec.mode == "nearest":
+        if self.spec.mode == "nearest" or x.shape[2] == 0:
             return x.repeat_interleave(self.spec.factor, dim=2)
         return F.interpolate(
             x, scale_factor=float(self.spec.factor), mode="linear", align_corners=False

@@ -38,6 +38,11 @@ def _place(model: Block) -> tuple[torch.dtype, torch.device]:
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
 
 
+def dtype_of(model: Block) -> str:
+    """Float type of a model's parameters."""
+    return str(_place(model)[0]).removeprefix("torch.")
+
+
 def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     """An array of any framework as a tensor; integers stay integers, on the CPU."""
     if isinstance(array, Tensor) and array.dtype == dtype and array.device == device:

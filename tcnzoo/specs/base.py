@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.params import Param, prefixed
 
@@ -195,6 +197,8 @@ class Spec(BaseModel):
 
     # Whether a block acts on single values or on channels, so that it takes signals of any rank.
     any_rank: ClassVar[bool] = False
+    # What a block that has no answer to NaN and infinity is called in the error message; else None.
+    finite: ClassVar[str | None] = None
 
     kind: str
 
@@ -267,6 +271,20 @@ class Spec(BaseModel):
         """
         self.check_channels(input_shape)
         return input_shape
+
+    def check_values(self, x: Array) -> None:
+        """Raise InputError for the first value that this block has no answer to.
+
+        Args:
+            x: input with its batch axis.
+        """
+        if self.finite is None or np.isfinite(x).all():
+            return
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise InputError(
+            f"{self.finite} takes finite values only, but the input holds {x[place]} at "
+            f"{list(place)}"
+        )
 
     @property
     def output_names(self) -> tuple[str, ...]:

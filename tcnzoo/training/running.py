@@ -15,6 +15,7 @@ from tcnzoo.backend import get_backend
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files import check_destination
+from tcnzoo.hsmm.floors import warn_of_large_floor
 from tcnzoo.models import create, predict, set_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
 from tcnzoo.specs import BatchNormSpec, Shape
@@ -219,6 +220,7 @@ def _ready(
     examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
     shape = first["x"].shape[1:]
+    warn_of_large_floor(spec, np.moveaxis(first["x"], 1, 0).reshape(shape[0], -1))
     targets = Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows))
     targets.of(first)
     _check_classes(config, parts, shape)
