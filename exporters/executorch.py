@@ -47,7 +47,7 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
 
         found, note = program(spec, weights, options, options.precision)
         lowered = to_edge_transform_and_lower(
-            rewritten(found, gelu=True), partitioner=[XnnpackPartitioner()]
+            rewritten(found, executorch=True), partitioner=[XnnpackPartitioner()]
         )
         path.write_bytes(lowered.to_executorch().buffer)
     kept = ("XNNPACK keeps the kernels of convolutions in float32",)

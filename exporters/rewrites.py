@@ -7,14 +7,14 @@ from typing import Any
 Table = dict[Any, Callable[..., Any]]
 
 
-def rewritten(found: Any, *, gelu: bool = False) -> Any:
+def rewritten(found: Any, *, executorch: bool = False) -> Any:
     """A traced program without the operators of the tables below.
 
     Args:
         found: torch.export.ExportedProgram.
-        gelu: rewrite GELU in its tanh form too.
+        executorch: rewrite what ExecuTorch alone gets wrong, too.
     """
-    return found.run_decompositions({**_common(), **(_tanh_gelu() if gelu else {})})
+    return found.run_decompositions({**_common(), **(_wrong_in_executorch() if executorch else {})})
 
 
 def _common() -> Table:
@@ -64,8 +64,13 @@ def _parts(x: Any, size: Sequence[int]) -> list[tuple[Any, Any]]:
     return [(one * length // count, -(-(one + 1) * length // count)) for one in range(count)]
 
 
-def _tanh_gelu() -> Table:
-    """XNNPACK computes every GELU as the exact one."""
+def _wrong_in_executorch() -> Table:
+    """GELU in its tanh form, which XNNPACK computes as the exact one, and layer norm.
+
+    ExecuTorch's layer norm takes the variance as the mean of squares less the square of the mean,
+    of which nothing is left for a signal around 1000. Here it is the mean of squares of what is
+    left of the signal without its mean, which is taken off twice: the second time its rounding.
+    """
     import torch
 
     def gelu(x: Any, *, approximate: str = "none") -> Any:
@@ -74,4 +79,14 @@ def _tanh_gelu() -> Table:
         inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)
         return 0.5 * x * (1.0 + torch.tanh(inner))
 
-    return {torch.ops.aten.gelu.default: gelu}
+    def layer_norm(
+        x: Any, shape: Sequence[int], weight: Any, bias: Any, eps: float = 1e-5, *rest: Any
+    ) -> Any:
+        y = x if x.dtype == torch.float32 else x.float()
+        for _ in range(2):
+            y = y - y.mean(dim=-1, keepdim=True)
+        y = y * torch.rsqrt((y * y).mean(dim=-1, keepdim=True) + eps)
+        return (y if x.dtype == torch.float32 else y.to(x.dtype)) * weight + bias
+
+    aten = torch.ops.aten
+    return {aten.gelu.default: gelu, aten.layer_norm.default: layer_norm}

@@ -3,16 +3,19 @@
 import functools
 import importlib
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any, Protocol, cast
+
+import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.codebook import Quantized
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.params import Param, Weights
-from tcnzoo.specs import Shape, Spec, StateItem
+from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
+from tcnzoo.specs.hsmm import impossible
 
 GROUP = "tcnzoo.backends"
 
@@ -75,6 +78,8 @@ class Handle:
         kept: the type that each entry of `state` is kept in.
         obstacle: why the model cannot stream, or None.
         rank: axes of a signal, 3, or 4 for one with devices.
+        finite: parts that have no answer to NaN and infinity.
+        segments: whether a part cuts signals into segments, which may be impossible.
     """
 
     spec: Spec
@@ -87,6 +92,8 @@ class Handle:
     kept: dict[str, str] = field(init=False)
     obstacle: str | None = field(init=False)
     rank: int = field(init=False)
+    finite: list[Spec] = field(init=False)
+    segments: bool = field(init=False)
     _checked: set[Shape] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -97,6 +104,9 @@ class Handle:
         self.kept = {name: item.dtype(self.dtype) for name, item in self.state.items()}
         self.obstacle = self.spec.stream_obstacle()
         self.rank = self.spec.signal_rank
+        parts = [part for _, part in self.spec.walk()]
+        self.finite = [part for part in parts if part.finite is not None]
+        self.segments = any(isinstance(part, HsmmSpec) for part in parts)
 
     @property
     def wanted(self) -> str:
@@ -118,10 +128,44 @@ class Handle:
         shape = tuple(x.shape)
         if len(shape) != self.rank and (self.rank == 4 or len(shape) != 2):
             raise InputError(f"the input must be {self.wanted}, but has shape {shape}")
+        check_something(shape)
         if shape[1:] not in self._checked:
             self.spec.output_shape(shape[1:])
             self._checked.add(shape[1:])
         check_embeddings(self.spec, shape, embeddings)
+
+    def check_values(self, x: Array) -> None:
+        """Raise InputError for a value that the model, or a part of it, has no answer to."""
+        self.spec.check_values(x)
+        if self.finite:
+            Spec.check_values(self.finite[0], x)
+
+    def check_answer(self, y: Output, steps: int | None, weights: Callable[[], Weights]) -> None:
+        """Raise an error where a model of segments has found none.
+
+        Args:
+            y: its output.
+            steps: of the signal; None for a stream.
+            weights: reads those of the model.
+        Raises:
+            InputError: no segmentation is possible.
+            WeightError: weights that are NaN.
+        """
+        if not self.segments:
+            return
+        found = y.values() if isinstance(y, dict) else [y]
+        if all(np.isfinite(one).all() for one in found if one.dtype.kind not in "iu"):
+            return
+        nan = any(np.isnan(array).any() for array in weights().values())
+        raise impossible(steps, nan)
+
+
+def check_something(shape: Shape) -> None:
+    """Raise InputError for an input without signals, channels or time steps."""
+    if 0 in shape:
+        axis = shape.index(0)
+        lacks = "signals" if axis == 0 else "time steps" if axis == len(shape) - 1 > 1 else "values"
+        raise InputError(f"the input holds no {lacks}: its shape is {shape}")
 
 
 def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> None:
@@ -144,6 +188,7 @@ class Backend(Protocol):
     DTYPES: tuple[str, ...]
     # Names of what `build` takes besides; a backend that has none may leave it out.
     OPTIONS: tuple[str, ...]
+    # A backend whose modules change their float type says which it is: dtype_of(model) -> str.
 
     def info(self) -> BackendInfo:
         """Versions and devices."""
@@ -272,6 +317,13 @@ def handle_of(model: Any) -> Handle:
     return handle
 
 
+def dtype_of(model: Any) -> str:
+    """The float type that a native module computes in now, such as after `.double()` of torch."""
+    handle = handle_of(model)
+    asked = getattr(backend_of(handle.backend), "dtype_of", None)
+    return handle.dtype if asked is None else str(asked(model))
+
+
 def check_dtype(backend: Backend, dtype: str) -> str:
     """Return `dtype` if the backend computes in it, else raise SpecError."""
     if dtype not in backend.DTYPES:
@@ -279,6 +331,27 @@ def check_dtype(backend: Backend, dtype: str) -> str:
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
     return dtype
+
+
+# 16-bit types hold the whole numbers from 0 to these.
+WHOLE = {"bfloat16": 2**8, "float16": 2**11}
+
+
+def check_codes(spec: Spec, dtype: str) -> None:
+    """Raise SpecError if a model would read numbers of codes that its float type does not hold."""
+    made = [path for path, part in spec.walk() if isinstance(part, VqHdpHsmmSpec)]
+    for path, part in spec.walk():
+        if not isinstance(part, HsmmSpec) or any(path.startswith(one) for one in made):
+            continue  # codes that a quantiser makes are integers
+        if part.emission != "categorical" or part.encoding != "index":
+            continue
+        last = (part.codes or 1) - 1
+        if last > WHOLE.get(dtype, last):
+            raise SpecError(
+                f"{path or part.kind}: codes up to {last} come as numbers in one channel, and "
+                f"{dtype!r} holds whole numbers up to {WHOLE[dtype]} only; use float32, or "
+                "encoding 'one_hot'"
+            )
 
 
 def check_options(backend: Backend, options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.card import CARD, card_text
 from tcnzoo.configuration import CONFIG, FORMAT, HEADER, VERSION, configuration, is_own, spec_in
-from tcnzoo.files import refuse_existing, replacing
+from tcnzoo.files import refuse_existing, replacing, replacing_directory
 from tcnzoo.lazy import LazyTensors, picked
 from tcnzoo.params import Weights, check_weights
 from tcnzoo.safetensors_files import (
@@ -26,8 +26,9 @@ from tcnzoo.shards import (
     TENSORS,
     has_tensors,
     open_tensors,
+    put_tensors,
     size_in_bytes,
-    write_tensors,
+    superseded,
 )
 from tcnzoo.specs import Spec
 from tcnzoo.zoo import parse_spec
@@ -89,9 +90,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint directory.
 
-    The header of the tensors repeats the configuration, and replacing that one file (or the index
-    of several) is what makes a new checkpoint: a crash before leaves the old one whole, a crash
-    after leaves the new.
+    All its files take their places together: a crash leaves the old checkpoint or the new one. The
+    header of the tensors repeats the configuration.
 
     Args:
         directory: made if it is not there.
@@ -103,23 +103,44 @@ def write_checkpoint(
         max_shard_size: tensors above it, in all, are spread over several files; bytes, or text such
             as `500MB`.
     Raises:
-        InputError: something is there already and `overwrite` is not set, or a size or licence that
-            is none.
+        InputError: something is there already and `overwrite` is not set, another process is
+            writing there, or a size or licence that is none.
         WeightError: the weights do not fit the spec.
     """
     target, largest = Path(directory), size_in_bytes(max_shard_size)
     if not overwrite:
         refuse_existing(target)
-    table = spec.params()
-    check_weights(table, weights)
-    card = card_text(target / CARD, spec, licence, parity)
+    check_weights(spec.params(), weights)
+    with replacing_directory(target, lambda fresh: superseded(target, fresh)) as files:
+        if not overwrite:
+            refuse_existing(target)  # another process may have written it meanwhile
+        card = card_text(target / CARD, spec, licence, parity)
+        put_checkpoint(files, target, spec, weights, card, largest)
+
+
+def put_checkpoint(
+    files: Path,
+    directory: Path,
+    spec: Spec,
+    weights: Mapping[str, Array],
+    card: str | None,
+    largest: int,
+) -> None:
+    """Write the files of a checkpoint under names that are temporary.
+
+    Args:
+        files: an empty directory.
+        directory: that they are meant for.
+        spec, weights: of the model, which fit each other.
+        card: text of the model card; None where one is there that stays.
+        largest: bytes of one file of tensors.
+    """
     text = json.dumps(config_document(spec), indent=2) + "\n"
-    ordered = picked(weights, {name: name for name in table})
-    write_tensors(target, ordered, {**HEADER, "config": text}, largest)
-    for path, content in ((target / CONFIG, text), (target / CARD, card)):
-        if content is not None:
-            with replacing(path) as temporary:
-                temporary.write_text(content, encoding="utf-8")
+    ordered = picked(weights, {name: name for name in spec.params()})
+    put_tensors(files, directory, ordered, {**HEADER, "config": text}, largest)
+    (files / CONFIG).write_text(text, encoding="utf-8")
+    if card is not None:
+        (files / CARD).write_text(card, encoding="utf-8")
 
 
 def open_checkpoint(directory: str | os.PathLike[str]) -> tuple[Spec, LazyTensors]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from tcnzoo.documents import parse_json, shortened
 from tcnzoo.errors import InputError, WeightError
+from tcnzoo.files import settle_committed
 from tcnzoo.shards import has_tensors, open_tensors
 
 FORMAT = "tcnzoo"
@@ -31,6 +32,7 @@ def described_by(directory: Path) -> dict[str, Any]:
         InputError: nothing there describes a model.
         WeightError: a broken file, or a config.json that is not what the tensors were saved with.
     """
+    settle_committed(directory)
     metadata = open_tensors(directory)[1] if has_tensors(directory) else {}
     return configuration(directory, metadata)
 

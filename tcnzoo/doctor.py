@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.backend import BackendInfo, backend_modules, get_backend, missing_package
+from tcnzoo.files import settle_below
 from tcnzoo.models import create, predict
 from tcnzoo.parity import TOLERANCE, relative_error
 from tcnzoo.specs import TcnSpec
@@ -44,13 +45,21 @@ class Finding:
 
 @dataclass(frozen=True)
 class Examination:
-    """What `examine` found; `advice` are sentences on what is slow here and what helps."""
+    """What `examine` found.
+
+    Attributes:
+        python, system, cores: of this machine.
+        findings: one for each backend.
+        advice: sentences on what is slow here and what helps.
+        settled: remains of writes that were killed, which have been finished or removed.
+    """
 
     python: str
     system: str
     cores: int
     findings: tuple[Finding, ...]
     advice: tuple[str, ...]
+    settled: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -62,8 +71,14 @@ class Examination:
         return {**asdict(self), "passed": self.passed}
 
 
-def examine() -> Examination:
-    """Look at every known backend and run a small model in each that is installed."""
+def examine(folder: Path | None = None) -> Examination:
+    """Look at every known backend and run a small model in each that is installed.
+
+    Args:
+        folder: in which, and below it, the remains of writes that were killed are finished or
+            removed; None for nowhere.
+    """
+    settled = tuple(map(str, settle_below(folder))) if folder is not None else ()
     findings = tuple(_find(name) for name in backend_modules())
     installed = {one.info.name: one.info for one in findings if one.passed and one.info.installed}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -73,6 +88,7 @@ def examine() -> Examination:
         cores=cores or 1,
         findings=findings,
         advice=tuple(_advice(installed)),
+        settled=settled,
     )
 
 

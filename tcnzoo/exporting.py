@@ -1,9 +1,7 @@
 """Exporting a model: the file is written, run in its own runtime, and compared with its source."""
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from tcnzoo.exports import (
     exporter_for,
     get_exporter,
 )
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, replacing, settle_committed
 from tcnzoo.fold import fold as fold_norms
 from tcnzoo.formats import detect_format, get_format
 from tcnzoo.models import get_weights
@@ -34,6 +32,15 @@ from tcnzoo.zoo import input_facts, load_spec
 
 # Random signals on which int8 is compared: enough for a share of equal answers.
 SAMPLES = 500
+
+# Normal signals that every file is compared on: (label, what they lie around, their deviation).
+# Raw sensors have offsets and units that networks are not trained on, and what a runtime does with
+# these shows on no signal around 0. int8 has the ranges of its representative signals alone.
+CHECKS: dict[str, tuple[tuple[str, float, float], ...]] = {
+    "float32": (("random", 0.0, 1.0), ("around 1000", 1e3, 1.0), ("times 10000", 0.0, 1e4)),
+    "float16": (("random", 0.0, 1.0), ("around 10", 10.0, 1.0), ("times 10", 0.0, 10.0)),
+    "int8": (("random", 0.0, 1.0),),
+}
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,8 @@ def export(
         representative: signals (batch, channels, time), or the name of a file of them, to choose
             the ranges of int8 by; compared as well.
         inputs: signals, or the name of a file, to compare on beside random ones.
-        samples: how many random signals are compared; default `batch_size`, and 500 for int8.
+        samples: how many signals of each kind in CHECKS are compared; default `batch_size`, and 500
+            for int8.
         fold: fold batch norms into the kernels before them; default for rank 4, float16 and int8.
         seed: of initial weights and random signals.
         overwrite: replace what is at the destination.
@@ -127,9 +135,9 @@ def export(
     )
     check_options(exporter, options)
     _check_model(model.spec, options, cases)
-    cases = {"random": _noise(options, samples), **cases}
+    cases = {**_checks(options, samples), **cases}
     written = _written_weights(model, _folds(options) if fold is None else fold)
-    with _placed(path) as temporary:
+    with replacing(path) as temporary:
         notes = exporter.export(*written, temporary, options)
         size = _size(temporary)
         found, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
@@ -148,6 +156,7 @@ def _read(
         return _Model(f"a {handle.backend} model", handle.spec, get_weights(source))
     if isinstance(source, str | os.PathLike) and (from_format or _is_checkpoint(Path(source))):
         path = Path(source)
+        settle_committed(path if path.is_dir() else path.parent)
         reader = get_format(from_format) if from_format else detect_format(path)
         converted = reader.read(path, dict(hints or {}))
         check_weights(converted.spec.params(), converted.weights)
@@ -243,12 +252,15 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
         raise InputError(f"this model cannot stream: {obstacle}")
 
 
-def _noise(options: ExportOptions, samples: int | None) -> Array:
-    """Standard normal signals."""
+def _checks(options: ExportOptions, samples: int | None) -> dict[str, Array]:
+    """The normal signals of CHECKS."""
     batch, *shape = options.shape
     count = samples or (SAMPLES if options.precision == "int8" else batch)
-    generator = np.random.default_rng([options.seed, 2])
-    return generator.standard_normal((count, *shape)).astype(np.float32)
+    noise = np.random.default_rng([options.seed, 2]).standard_normal((count, *shape))
+    return {
+        label: (level + deviation * noise).astype(np.float32)
+        for label, level, deviation in CHECKS[options.precision]
+    }
 
 
 def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
@@ -261,21 +273,6 @@ def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
             f"but got {str(path)!r}"
         )
     check_destination(path, folder=path.is_dir())
-
-
-@contextmanager
-def _placed(path: Path) -> Iterator[Path]:
-    """Give a temporary path of the same name, and move it to `path` once the block has ended well.
-
-    The block may make a file or a directory; a failure leaves what was at `path` untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
-        yield temporary
-        if path.is_dir() or (path.exists() and temporary.is_dir()):
-            path.replace(Path(folder) / "replaced")
-        temporary.replace(path)
 
 
 def _size(path: Path) -> int:

@@ -13,7 +13,7 @@ from tcnzoo.backend import ALIASES
 from tcnzoo.checkpoint import refuse_existing, write_checkpoint
 from tcnzoo.converted import ConversionReport, Converted, Inspection, TensorRow, Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, settle_committed
 from tcnzoo.lazy import Tensors, facts_of, picked
 from tcnzoo.params import Param, check_weights
 from tcnzoo.specs import Spec
@@ -168,6 +168,7 @@ def convert(
     check_weights(table, converted.weights)
     _check_types(converted.weights)
     weights = picked(converted.weights, {name: name for name in table})
+    _check_destination(target, writer, overwrite)  # reading may have taken long
     if max_shard_size is None:
         left_out = writer.write(target, converted.spec, weights)
     else:
@@ -238,6 +239,7 @@ def _rows(
 
 def _reader(path: Path, name: str | None) -> Format:
     """The format that reads a path."""
+    settle_committed(path if path.is_dir() else path.parent)
     if not path.exists():
         raise InputError(f"nothing at {str(path)!r}")
     return get_format(name) if name else detect_format(path)

@@ -4,22 +4,25 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.backend import (
     Backend,
     Output,
     backend_of,
+    check_codes,
     check_dtype,
     check_embeddings,
     check_options,
+    dtype_of,
     get_backend,
     handle_of,
 )
 from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
-from tcnzoo.errors import InputError, suggestion
+from tcnzoo.errors import InputError
+from tcnzoo.gradient_targets import LOSSES, target_of, targets_of
 from tcnzoo.lazy import facts_of
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
-from tcnzoo.specs import Shape, Spec
+from tcnzoo.specs import Spec
 from tcnzoo.streaming import (
     State,
     check_policy,
@@ -32,10 +35,6 @@ from tcnzoo.zoo import load_spec
 
 if TYPE_CHECKING:
     from tcnzoo.parity import ParityReport
-
-LOSSES = ("mse", "mae", "bce", "cross_entropy")
-# What stands for a loss where an output is itself a scalar to be minimised.
-TERM = "term"
 
 
 def create(
@@ -78,7 +77,8 @@ def create(
     if weights is not None:
         check_weights(table, weights)
     chosen = initial_weights(table, seed) if weights is None else dict(weights)
-    model = engine.build(spec, check_dtype(engine, dtype), device, **options)
+    check_codes(spec, check_dtype(engine, dtype))
+    model = engine.build(spec, dtype, device, **options)
     engine.set_weights(model, chosen)
     return model
 
@@ -94,17 +94,36 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
     Args:
         model: from `create` or `load`.
         x: (batch, channels, time), or (batch, channels) for a model of vectors, or
-            (batch, channels, devices, time) for one of signals with devices.
+            (batch, channels, devices, time) for one of signals with devices; at least one signal
+            of at least one step. Real numbers of any type and framework; see
+            `tcnzoo.arrays.to_real`.
         embeddings: one array for each embedding of the spec, (batch, channels) or
             (batch, channels, time).
     Returns:
         numpy in neutral layout; a dictionary where the model has several outputs.
     Raises:
-        InputError: an array of the wrong rank, channels or length.
+        InputError: an array of the wrong rank, channels or length, or of no real numbers; NaN where
+            a part of the model has no answer to it.
     """
-    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
-    handle_of(model).check_input(x, rows)
-    return _engine(model).predict(model, x, rows)
+    handle = handle_of(model)
+    x, rows = _inputs(model, x, embeddings)
+    y = _engine(model).predict(model, x, rows)
+    handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
+    return y
+
+
+def _inputs(model: Any, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
+    """A whole signal and its embeddings as floats, held against the model."""
+    handle, dtype = handle_of(model), dtype_of(model)
+    x, rows = to_real(x, dtype), _rows(dtype, embeddings)
+    handle.check_input(x, rows)
+    handle.check_values(x)
+    return x, rows
+
+
+def _rows(dtype: str, embeddings: Sequence[Any]) -> list[Array]:
+    """Embeddings as floats."""
+    return [to_real(row, dtype, f"embedding {place}") for place, row in enumerate(embeddings)]
 
 
 def init_state(model: Any, batch_size: int = 1) -> State:
@@ -152,7 +171,8 @@ def step(
     """
     check_policy(nonfinite)
     handle = handle_of(model)
-    chunk, rows = to_numpy(chunk), [to_numpy(row) for row in embeddings]
+    dtype = dtype_of(model)
+    chunk, rows = to_real(chunk, dtype, "the chunk"), _rows(dtype, embeddings)
     channels = handle.spec.input_channels
     if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
         devices = ", devices" if handle.rank == 4 else ""
@@ -160,10 +180,14 @@ def step(
             f"a chunk must be (batch, {channels or 'channels'}{devices}, time), "
             f"but has shape {chunk.shape}"
         )
+    if not len(chunk):
+        raise InputError(f"the chunk holds no signals: its shape is {chunk.shape}")
     handle.check_streamable()
     check_embeddings(handle.spec, chunk.shape, rows)
     state = checked_state(handle.state, state, chunk.shape[0], "float32")
+    handle.check_values(chunk)
     y, after = _engine(model).step(model, chunk, state, rows)
+    handle.check_answer(y, None, lambda: get_weights(model))
     bad = spoilt(handle.lasting, after)
     return y, settled_state(handle.spec, bad, state, after, nonfinite) if bad else after
 
@@ -223,54 +247,17 @@ def gradients(
     Raises:
         InputError: an unknown loss, or shapes that do not fit.
     """
-    x, rows = to_numpy(x), [to_numpy(row) for row in embeddings]
     handle = handle_of(model)
     several = handle.spec.output_names
     if not several and loss not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    handle.check_input(x, rows)
+    x, rows = _inputs(model, x, embeddings)
     if several:
-        target = _checked_targets(handle.spec, x.shape, target, loss)
+        target = targets_of(handle.spec, x.shape, target, loss, dtype_of(model))
     else:
-        target = to_numpy(target)
-        _check_target(target, (x.shape[0], *handle.spec.output_shape(x.shape[1:])), str(loss))
+        shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
+        target = target_of(target, shape, str(loss), dtype_of(model))
     return _engine(model).gradients(model, x, target, loss, rows, training)
-
-
-def _check_target(target: Array, shape: Shape, loss: str) -> None:
-    """Raise InputError unless a target has the shape that goes with an output's."""
-    wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
-    if target.shape != wanted:
-        raise InputError(
-            f"the target of loss {loss!r} must have shape {wanted}, but has {target.shape}"
-        )
-
-
-def _checked_targets(
-    spec: Spec, x_shape: Shape, target: Any, loss: str | Mapping[str, str]
-) -> dict[str, Array]:
-    """The targets of a model with several outputs, by output; a term has none."""
-    if isinstance(loss, str) or not loss or not isinstance(target, Mapping):
-        raise InputError(
-            "the model has several outputs, so target and loss must be dictionaries by output: "
-            f"{', '.join(spec.output_names)}"
-        )
-    shapes = {name: (x_shape[0], *one) for name, one in spec.output_shapes(x_shape[1:]).items()}
-    found = {}
-    for name, one in loss.items():
-        if one not in (*LOSSES, TERM):
-            raise InputError(f"loss must be one of {', '.join((*LOSSES, TERM))}, but is {one!r}")
-        if name not in spec.output_names:
-            raise InputError(f"no output {name!r}{suggestion(name, list(spec.output_names))}")
-        if one == TERM:
-            if name in shapes:
-                raise InputError(f"loss 'term' takes a scalar output, but {name!r} is none")
-            continue
-        if name not in target or name not in shapes:
-            raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
-        found[name] = to_numpy(target[name])
-        _check_target(found[name], shapes[name], one)
-    return found
 
 
 def save(

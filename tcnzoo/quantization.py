@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Backend, backend_of, handle_of
+from tcnzoo.arrays import Array, to_numpy, to_real
+from tcnzoo.backend import Backend, backend_of, dtype_of, handle_of
 from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
 from tcnzoo.errors import InputError
 from tcnzoo.models import create, get_weights, set_weights
@@ -34,7 +34,7 @@ def quantize(model: Any, x: Any, mask: Any = None) -> dict[str, Array]:
             f"quantize takes a model of kind {', '.join(KINDS[:-1])} or {KINDS[-1]}, but this one "
             f"is a {handle.spec.kind}; run the quantiser in it by itself"
         )
-    x, mask = _checked(handle, to_numpy(x), mask)
+    x, mask = _checked(handle, to_real(x, dtype_of(model)), mask)
     engine: Backend = backend_of(handle.backend)
     found: Quantized = engine.quantize(model, x, mask)
     table = {name: np.asarray(value) for name, value in found._asdict().items()}
@@ -70,7 +70,8 @@ def initialise_codebook(model: Any, x: Any, *, iterations: int = 10) -> None:
     Raises:
         InputError: a model without codebook, fewer steps than codes, or NaN.
     """
-    handle, x = handle_of(model), to_numpy(x)
+    handle = handle_of(model)
+    x = to_real(x, "float64")
     if iterations < 1:
         raise InputError(f"iterations must be at least 1, but is {iterations}")
     handle.check_input(x, ())

@@ -200,10 +200,18 @@ def write_safetensors(
     Raises:
         WeightError: a type that the format has no name for.
     """
+    with replacing(path) as temporary:
+        put_safetensors(temporary, tensors, metadata)
+
+
+def put_safetensors(
+    path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None
+) -> None:
+    """As `write_safetensors`, under a name that is temporary already."""
     held = facts_of(tensors)
     names = sorted(held, key=lambda name: -held[name].dtype.itemsize)
     header = _header({name: held[name] for name in names}, metadata or {})
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with path.open("wb") as file:
         file.write(header)
         for name in names:
             for piece in pieces(tensors[name]):

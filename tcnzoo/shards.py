@@ -14,9 +14,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.files import flush_directory, in_folder, replacing
+from tcnzoo.files import settle_committed
 from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of, picked
-from tcnzoo.safetensors_files import open_safetensors, write_safetensors
+from tcnzoo.safetensors_files import open_safetensors, put_safetensors
 
 TENSORS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -54,6 +54,7 @@ def open_tensors(directory: Path) -> tuple[LazyTensors, dict[str, str]]:
         InputError: there are none.
         WeightError: a broken file, or shards that are not what the index says.
     """
+    settle_committed(directory)
     if (directory / TENSORS).is_file():
         return open_safetensors(directory / TENSORS)
     if not (directory / INDEX).is_file():
@@ -110,52 +111,46 @@ def _open_shard(
     return tensors, metadata
 
 
-def write_tensors(
-    directory: Path, tensors: Tensors, metadata: Mapping[str, str], largest: int
+def put_tensors(
+    files: Path, directory: Path, tensors: Tensors, metadata: Mapping[str, str], largest: int
 ) -> None:
-    """Write the tensors of a directory, in place of those that are there.
-
-    New shards go under names that no file has. The last step that counts is one renaming (of the
-    one file, or of the index) or removal (of the one file that stood before the index): until then
-    the old tensors are whole, and after it the new ones. Only then are old shards removed.
+    """Write the tensors that are to be those of a directory.
 
     Args:
-        directory: made if it is not there.
+        files: an empty directory, of `replacing_directory`.
+        directory: that they are meant for; shards get names that no file in it has, so that the
+            index, which comes last, never names the old ones.
         tensors: lazy or not; one is read at a time.
         metadata: text for the header of every file.
         largest: bytes of values that a shard may have, if it has more than one tensor.
     """
     parts = _split(facts_of(tensors), largest)
     if len(parts) == 1:
-        write_safetensors(directory / TENSORS, tensors, metadata)
-        _remove_old(directory, INDEX, ())
+        put_safetensors(files / TENSORS, tensors, metadata)
         return
     shards = dict(zip(_free_names(directory, len(parts)), parts, strict=True))
-    with in_folder(directory):
-        try:
-            _write_shards(directory, tensors, metadata, shards)
-        except BaseException:
-            for name in shards:
-                (directory / name).unlink(missing_ok=True)
-            raise
-    _remove_old(directory, TENSORS, shards)
-
-
-def _write_shards(
-    directory: Path,
-    tensors: Tensors,
-    metadata: Mapping[str, str],
-    shards: Mapping[str, list[str]],
-) -> None:
-    """Write each shard, and when all are on disk the index."""
     for shard, names in shards.items():
-        write_safetensors(directory / shard, picked(tensors, {n: n for n in names}), metadata)
-    flush_directory(directory)
+        put_safetensors(files / shard, picked(tensors, {n: n for n in names}), metadata)
     total = sum(one.nbytes for one in facts_of(tensors).values())
     place = {name: shard for shard, names in shards.items() for name in names}
     document: dict[str, Any] = {"metadata": {"total_size": total}, "weight_map": place}
-    with replacing(directory / INDEX) as temporary:
-        temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    (files / INDEX).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def superseded(directory: Path, fresh: Iterable[str]) -> list[str]:
+    """Names of the old tensors: the index or file of another layout, then shards of no index.
+
+    Args:
+        directory: where they are.
+        fresh: names of the files that are written.
+    """
+    other = INDEX if TENSORS in fresh else TENSORS
+    found = [other] if (directory / other).is_file() else []
+    return found + sorted(
+        path.name
+        for path in directory.glob("model-*.safetensors")
+        if _SHARD.fullmatch(path.name) and path.name not in fresh
+    )
 
 
 def _split(facts: Mapping[str, Any], largest: int) -> list[list[str]]:
@@ -178,16 +173,3 @@ def _free_names(directory: Path, count: int) -> list[str]:
         if not any((directory / name).exists() for name in names):
             return names
     raise InputError(f"{str(directory)!r} holds too many old shards; choose another directory")
-
-
-def _remove_old(directory: Path, other: str, kept: Iterable[str]) -> None:
-    """Remove the index or file of another layout, then shards that no index names, in that order.
-
-    What is new is on disk before the first goes, and that is gone before the shards go.
-    """
-    flush_directory(directory)
-    (directory / other).unlink(missing_ok=True)
-    flush_directory(directory)
-    for path in sorted(directory.glob("model-*.safetensors")):
-        if _SHARD.fullmatch(path.name) and path.name not in kept:
-            path.unlink()

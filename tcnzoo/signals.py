@@ -6,9 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, is_stream, replacing
 from tcnzoo.tables import Table
 
 SUFFIXES = (".npy", ".csv")
@@ -44,13 +43,14 @@ def write_signal(path: Path, array: Array) -> None:
     """Write an array, whole or not at all.
 
     Args:
-        path: .npy, or .csv with one line a time step.
+        path: .npy, or .csv with one line a time step; a pipe or device of another name, such as
+            /dev/stdout, gets the latter.
         array: any shape for .npy; (channels, time) or (channels,), one line, for .csv.
     Raises:
         InputError: another ending, or too many axes for .csv.
     """
-    _check_suffix(path)
-    if path.suffix == ".csv" and array.ndim > 2:
+    check_writable(path)
+    if path.suffix != ".npy" and array.ndim > 2:
         raise InputError(
             f"a .csv file holds one recording (channels, time), but the output has shape "
             f"{array.shape}; write .npy"
@@ -65,7 +65,7 @@ def write_signal(path: Path, array: Array) -> None:
 
 def check_writable(path: Path | None) -> None:
     """Raise InputError for an output that could not be written, before the work starts."""
-    if path is not None:
+    if path is not None and not is_stream(path):
         _check_suffix(path)
         check_destination(path)
 

@@ -82,7 +82,7 @@ def emission_scores(spec, weights, x):
         density = stats.norm.logpdf(x, weights["means"][:, :, None], deviation[:, :, None])
         return density.sum(axis=1)
     if spec.emission == "categorical":
-        chances = np.log(softmax(weights["code_logits"]))
+        chances = np.log(np.maximum(softmax(weights["code_logits"]), 1e-300))
         if spec.encoding == "one_hot":
             return chances @ x
         missing = np.zeros(spec.states)
@@ -140,7 +140,7 @@ def enumerated(spec, weights, x):
         posterior[path, np.arange(steps)] += weight
         for (one, _), (other, _) in zip(cut[:-1], cut[1:], strict=True):
             changes[one, other] += weight
-        if np.log(weight) > best[0]:
+        if weight > 0.0 and np.log(weight) > best[0]:
             best = (np.log(weight), path)
     return np.log(total), posterior / total, changes / total, *best
 

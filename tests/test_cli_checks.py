@@ -143,3 +143,19 @@ def test_doctor_advises_openblas_for_mlx(loaded, library, said, monkeypatch):
     assert len(advice) == len(said)
     for sentence, words in zip(advice, said, strict=True):
         assert words in sentence
+
+
+def test_the_doctor_cleans_up_after_killed_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "backend_modules", lambda: ["numpy"])
+    left = tmp_path / "nets" / ".tcnzoo-dead"
+    (left / "files").mkdir(parents=True)
+    (left / "files" / "net.pt").write_bytes(b"cut")
+    result = run("doctor", tmp_path, "--json")
+    assert json.loads(result.stdout)["settled"] == [str(left)]
+    assert not left.exists()
+    left.mkdir()
+    assert "cleaned up after a write that was killed" in run("doctor", tmp_path).stdout
+    assert "killed" not in run("doctor", tmp_path).stdout
+    result = run("doctor", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "no directory at" in result.stderr

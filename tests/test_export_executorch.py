@@ -11,7 +11,7 @@ import tcnzoo
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.exports import get_exporter
 from tests.cases import BLOCKS, SIGNAL, conv1d
-from tests.compare import assert_close, assert_refused, noise
+from tests.compare import assert_close, assert_refused, noise, reference, weights_of
 from tests.exported import ran, written
 from tests.tcns import tcn
 from tests.test_parity_presets import LENGTHS
@@ -58,7 +58,7 @@ def test_two_outputs(tmp_path):
 def test_half_precision_is_near_the_reference(tmp_path):
     options = {"input_length": 37, "precision": "float16"}
     report = tcnzoo.export(tcn(norm="batch_norm"), tmp_path / "a.pte", **options)
-    (random,) = report.comparisons
+    random, *_ = report.comparisons
     assert 1e-5 < random.relative < HALF
     assert report.notes[1] == "XNNPACK keeps the kernels of convolutions in float32"
 
@@ -106,3 +106,21 @@ def test_command_runs_the_file(tmp_path):
     first = float(done.stdout.partition("[[[")[2].partition(",")[0])
     expected = tcnzoo.predict(tcnzoo.create(conv1d(), "numpy"), x)[0, 0, 0]
     assert first == pytest.approx(expected, abs=1e-3)  # printed with four digits
+
+
+@pytest.mark.parametrize("level", [0.0, 100.0, 1e3, 1e4])
+def test_a_layer_norm_keeps_its_numbers_around_an_offset(level, normed):
+    path, options, spec = normed
+    x = (noise(1, 64, 50) + level).astype(np.float32)
+    expected = tcnzoo.predict(reference(spec, weights_of(spec)), x)
+    # Not more where the offset is large: the mean is taken off before anything is squared.
+    assert_close(get_exporter("executorch").run(path, x, options), expected)
+
+
+@pytest.fixture(scope="module")
+def normed(tmp_path_factory):
+    """A layer norm that has been written: path, options and spec."""
+    spec = {"kind": "layer_norm", "channels": 64}
+    folder = tmp_path_factory.mktemp("normed")
+    path, options = written("executorch", spec, (1, 64, 50), folder, dynamic=False)
+    return path, options, tcnzoo.load_spec(spec)

@@ -143,6 +143,36 @@ def test_half_precision_streams(tmp_path):
     assert_close(*ran("onnx", spec, path, options, (2, 3, 37)), tolerance=1e-2)
 
 
+@pytest.mark.parametrize(
+    "spec, sums",
+    [
+        ({"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"}, {"mean"}),
+        (
+            {
+                "kind": "conv_transpose1d", "in_channels": 3, "out_channels": 4, "kernel_size": 7,
+                "stride": 2,
+            },
+            {"tail"},
+        ),
+        (
+            {
+                "kind": "mamba2", "channels": 3, "expand": 4, "head_dim": 2, "d_state": 5,
+                "dt_limit": [0.001, 0.004],
+            },
+            {"ssm"},
+        ),
+    ],
+)  # fmt: skip
+def test_half_precision_keeps_sums_in_float32(spec, sums, tmp_path):
+    shape = (1, 3, 1500)
+    path, options = written("onnx", spec, shape, tmp_path, streaming=True, precision="float16")
+    ports = {one.name: one.type for one in session_of(path).get_inputs()}
+    held = {name for name, kind in ports.items() if name != "x" and kind == "tensor(float)"}
+    assert held == {f"state.{name}" for name in sums}
+    # 0.0024 is five roundings: input, kernels and the parts' own outputs are float16.
+    assert_close(*ran("onnx", spec, path, options, shape), tolerance=2.4e-3)
+
+
 def test_a_changed_file_is_opened_anew(tmp_path):
     spec, x = tcnzoo.load_spec(conv1d()), noise(1, 3, 9).astype(np.float32)
     path, options = written("onnx", spec, x.shape, tmp_path)

@@ -58,7 +58,7 @@ def test_report_tells_size_difference_and_command(tmp_path):
         "float32",
         path.stat().st_size,
     )
-    random, given = report.comparisons
+    random, *_, given = report.comparisons
     assert (random.input, random.shape) == ("random", (1, 3, 29))
     assert (given.input, given.shape) == (str(tmp_path / "x.npy"), (2, 3, 29))
     assert 0 < given.relative <= given.absolute < 1e-5
@@ -112,7 +112,7 @@ def test_16_bit_weights_are_compared_as_they_are(tmp_path):
     spec = tcnzoo.load_spec(SPEC)
     weights = {name: array.astype(ml_dtypes.bfloat16) for name, array in weights_of(SPEC).items()}
     write_checkpoint(tmp_path / "held", spec, weights)
-    (random,) = tcnzoo.export(tmp_path / "held", tmp_path / "a.onnx").comparisons
+    random, *_ = tcnzoo.export(tmp_path / "held", tmp_path / "a.onnx").comparisons
     assert random.absolute < 1e-5
 
 
@@ -120,7 +120,7 @@ def test_embeddings_and_vectors(tmp_path):
     assert tcnzoo.export(tcn("concat"), tmp_path / "a.onnx", batch_size=3).passed
     dense = {"kind": "dense", "in_features": 3, "out_features": 5}
     report = tcnzoo.export(dense, tmp_path / "b.onnx", vectors=True, inputs=noise(4, 3))
-    assert [one.shape for one in report.comparisons] == [(1, 3), (4, 3)]
+    assert [one.shape for one in report.comparisons] == [*[(1, 3)] * 3, (4, 3)]
     assert report.passed
 
 
@@ -157,6 +157,64 @@ def test_a_wrong_answer_does_not_pass(fake, tmp_path):
     assert not tcnzoo.export(SPEC, tmp_path / "b.fake").passed
 
 
+NORM = {"kind": "layer_norm", "channels": 3}
+
+
+def layer_norm(x, variance):
+    """A layer norm in float32, over axis 1."""
+    left = x - x.mean(axis=1, keepdims=True)
+    return left / np.sqrt(variance(x, left) + np.float32(1e-5))
+
+
+@pytest.mark.parametrize(
+    "variance, passes",
+    [
+        (lambda x, left: (left * left).mean(axis=1, keepdims=True), True),
+        (
+            lambda x, left: np.abs((x * x).mean(1, keepdims=True) - x.mean(1, keepdims=True) ** 2),
+            False,
+        ),
+    ],
+    ids=["two passes", "one pass"],
+)
+def test_a_norm_is_compared_on_signals_with_an_offset(fake, variance, passes, tmp_path):
+    fake.run = lambda path, x, options: layer_norm(x, variance)
+    report = tcnzoo.export(NORM, tmp_path / "a.fake", input_length=40)
+    assert [one.input for one in report.comparisons] == ["random", "around 1000", "times 10000"]
+    assert [one.passed for one in report.comparisons] == [True, passes, True]
+    assert report.passed is passes
+    # The rounding of float32 around 1000 is more than what is allowed around 0, and is allowed for.
+    assert report.comparisons[1].limit > report.comparisons[0].limit == report.tolerance
+    assert report.to_dict()["passed"] is passes
+
+
+def test_what_overflows_in_the_reference_too_is_not_compared(fake, tmp_path):
+    merge = {"kind": "merge", "mode": "multiply"}
+    nodes = {
+        "cube": {"layer": merge, "inputs": ["input"] * 3},
+        "twelfth_power": {"layer": merge, "inputs": ["cube"] * 4},
+    }
+    spec = {"kind": "graph", "in_channels": 3, "nodes": nodes}
+    model = tcnzoo.create(spec, "numpy")
+    with np.errstate(over="ignore"):
+        fake.run = lambda path, x, options: tcnzoo.predict(model, x)
+        report = tcnzoo.export(spec, tmp_path / "a.fake")
+    assert [one.input for one in report.comparisons] == ["random", "around 1000"]
+    assert report.notes == (
+        "a note",
+        "not compared on 'times 10000': float32 cannot hold what comes of it",
+    )
+
+
+def test_int8_keeps_within_the_spread_of_its_outputs(fake, tmp_path):
+    right = fake.run
+    options = {"precision": "int8", "representative": noise(4, 3, 9), "samples": 1}
+    assert tcnzoo.export(SPEC, tmp_path / "a.fake", **options).passed
+    fake.run = lambda path, x, options: 0 * right(path, x, options)
+    report = tcnzoo.export(SPEC, tmp_path / "b.fake", **options)
+    assert [one.passed for one in report.comparisons] == [True, False]
+
+
 def test_an_answer_of_another_shape_is_an_error(fake, tmp_path):
     right = fake.run
     fake.run = lambda path, x, options: right(path, x, options)[:, :, 1:]
@@ -176,7 +234,7 @@ def test_a_static_export_is_fed_its_own_batch(fake, tmp_path):
     right, seen = fake.run, []
     fake.run = lambda path, x, options: seen.append(x.shape) or right(path, x, options)
     report = tcnzoo.export(SPEC, tmp_path / "a.fake", batch_size=2, samples=6, input_length=9)
-    assert seen == [(2, 3, 9)] * 3
+    assert seen == [(2, 3, 9)] * 9  # three of each kind of signal
     assert report.comparisons[0].shape == (6, 3, 9)
     for inputs in (noise(3, 3, 9), noise(2, 3, 10)):
         with pytest.raises(InputError, match=r"takes signals of shape \(2, 3, 9\) only"):

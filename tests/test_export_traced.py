@@ -30,7 +30,7 @@ def traced(spec, shape, dtype="float32", **options):
     spec = tcnzoo.load_spec(spec)
     with calm():
         found, note = program(spec, weights_of(spec), options_for(shape, **options), dtype)
-        return rewritten(found, gelu=True), note
+        return rewritten(found, executorch=True), note
 
 
 def both(found, spec, shape):

@@ -136,9 +136,7 @@ def test_what_is_no_code_is_refused(value, sentence):
 
 
 WEIGHTS = {
-    "transitions": (
-        "transition_logits", (1, slice(None)), -np.inf, "row 1 of transition_logits",
-    ),
+    "transitions": ("transition_logits", (1, 0), np.inf, "row 1 of transition_logits"),
     "initial": ("initial_logits", slice(None), -np.inf, "row 0 of initial_logits"),
     "nan": ("transition_logits", (2, 0), np.nan, "row 2 of transition_logits"),
     "durations": ("duration_logits", (2, 1), np.inf, "row 2 of the durations"),
@@ -176,7 +174,10 @@ def test_impossible_durations_are_refused(engine):
     tables = tables_of(spec, weights)
     assert np.isfinite(inference.log_likelihood(tables, np.zeros((2, 6)), engine))
     assert np.isfinite(inference.expected(tables, np.zeros((2, 6)), engine).posterior).all()
-    sentence = "no segmentation of 5 steps is possible with these durations and transitions"
+    sentence = (
+        "no segmentation of 5 steps is possible with these durations and transitions: "
+        "check max_duration, which probabilities are 0, and states without a way out"
+    )
     for call in (inference.log_likelihood, inference.expected, inference.viterbi):
         assert_refused(InputError, sentence, call, tables, np.zeros((2, 5)), engine)
 

@@ -203,7 +203,10 @@ def test_a_signal_without_segmentation_is_refused(backend):
     weights = {name: np.zeros(param.shape) for name, param in spec.params().items()}
     weights["duration_logits"][:, :2] = -np.inf
     model = tcnzoo.create(spec, backend, weights=weights)
-    sentence = "no segmentation of 4 steps is possible with these durations and transitions"
+    sentence = (
+        "no segmentation of 4 steps is possible with these durations and transitions: "
+        "check max_duration, which probabilities are 0, and states without a way out"
+    )
     for call in (hsmm.posteriors, hsmm.viterbi):
         assert_refused(InputError, sentence, call, model, np.zeros((1, 2, 4)))
     assert hsmm.viterbi(model, np.zeros((1, 2, 6))).path.tolist() == [[1, 1, 1, 0, 0, 0]]

@@ -8,6 +8,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo import hsmm
+from tcnzoo.errors import InputError
 from tests.compare import assert_close, assert_gradients_close, reference, stream, weights_of
 from tests.hsmm_models import (
     EMISSIONS,
@@ -21,6 +22,7 @@ from tests.hsmm_models import (
     random_weights,
     signal_for,
 )
+from tests.test_hsmm_zeros import ZEROS, with_zeros
 
 torch = pytest.importorskip("torch")
 hsmm_likelihood = importlib.import_module("tcnzoo.backends.torch.hsmm_likelihood")
@@ -184,3 +186,32 @@ def test_gradients_take_a_long_signal_apart():
         loss.backward()
         optimiser.step()
     assert_found(spec, tcnzoo.get_weights(model), truth, sample)
+
+
+@pytest.mark.parametrize("name", ZEROS)
+@pytest.mark.parametrize("start, end", [("fresh", "censored"), ("stationary", "none")])
+def test_loops_in_torch_take_probabilities_of_0(name, start, end, monkeypatch):
+    # What runs on a GPU, where numba's loops do not.
+    spec, weights = with_zeros(name, start, end, emission="categorical", codes=4)
+    weights["code_logits"][[0, 1], [3, 2]] = -np.inf
+    x = np.array([[[0, 0, 1, 1, 2, -1]], [[1, 0, 0, 3, 1, 0]]], dtype=np.float32)
+    model = tcnzoo.create(spec, "torch", weights=weights)
+    expected = hsmm.posteriors(model, x)
+    monkeypatch.setattr(hsmm_likelihood, "runs_compiled", lambda scores: False)
+    found = hsmm.posteriors(model, x)
+    for key, value in vars(expected).items():
+        assert_close(getattr(found, key), value, 1e-10, key)
+    impossible = np.full((1, 1, 3), 3.0, dtype=np.float32)
+    if name in ("start", "left-to-right"):  # which begins with state 0, and that never makes code 3
+        with pytest.raises(InputError, match="no segmentation of 3 steps is possible"):
+            hsmm.posteriors(model, impossible)
+
+
+def test_the_filters_likelihood_is_the_same_with_gradients():
+    spec, weights = with_zeros("short")
+    model = tcnzoo.create(spec, "torch", weights=weights)
+    x = torch.randn(2, 2, 7)
+    with torch.no_grad():
+        expected = model.filtered(x)
+    for found, one in zip(model.filtered(x), expected, strict=True):
+        assert (found - one).abs().max() < 1e-6

@@ -161,7 +161,8 @@ def test_a_stream_is_computed_in_full():
 @pytest.fixture(params=[True, False])
 def switches(request, monkeypatch):
     """Switches for TF32 that begin on or off, on a machine that seems to have CUDA."""
-    held = SimpleNamespace(allow_tf32=request.param)
+    sums = dict.fromkeys(options.SUMS_IN_16_BITS, True)
+    held = SimpleNamespace(allow_tf32=request.param, **sums)
     cudnn = SimpleNamespace(allow_tf32=request.param)
 
     @contextlib.contextmanager
@@ -192,6 +193,16 @@ def test_tf32_is_of_this_model_alone(wanted, switches):
     model(torch.from_numpy(x))  # as the switches say, unless the model was made with TF32
     assert seen[0] == [wanted or start, wanted or start]
     assert [one.allow_tf32 for one in switches] == [start, start]
+
+
+@pytest.mark.parametrize("switch", options.SUMS_IN_16_BITS)
+def test_sums_of_16_bit_products_are_taken_in_float32(switch, switches):
+    model, seen = _create(SPECS["tcn"], dtype="bfloat16"), []
+    part = next(one for one in model.modules() if one.__class__.__name__ == "Conv1d")
+    part.register_forward_hook(lambda *_: seen.append(getattr(switches[0], switch)))
+    tcnzoo.predict(model, _signal("tcn"))
+    assert seen == [False]
+    assert getattr(switches[0], switch)
 
 
 @pytest.mark.parametrize(

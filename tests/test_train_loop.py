@@ -266,7 +266,7 @@ def test_every_process_leaves_its_part_of_a_bad_batch(tmp_path, rank, name):
 
 def test_a_full_disk_loses_nothing(tmp_path, steppers, monkeypatch):
     whole = train(config_of(tmp_path, output=str(tmp_path / "whole")))
-    original, count = checkpoints.write_safetensors, []
+    original, count = checkpoints.put_safetensors, []
 
     def write(path, arrays, metadata):
         count.append(path)
@@ -275,13 +275,13 @@ def test_a_full_disk_loses_nothing(tmp_path, steppers, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         original(path, arrays, metadata)
 
-    monkeypatch.setattr(checkpoints, "write_safetensors", write)
+    monkeypatch.setattr(checkpoints, "put_safetensors", write)
     with pytest.raises(OSError, match="No space left on device"):
         train(config_of(tmp_path))
     folder = tmp_path / "run" / "checkpoints"
     assert os.readlink(folder / "last") == "step-00000012"
     assert not [one for one in folder.iterdir() if one.name.startswith(".")]
-    monkeypatch.setattr(checkpoints, "write_safetensors", original)
+    monkeypatch.setattr(checkpoints, "put_safetensors", original)
     after = train(config_of(tmp_path), resume=True)
     assert_same_bits(tcnzoo.get_weights(after.model), tcnzoo.get_weights(whole.model))
 

@@ -145,7 +145,9 @@ def test_sixteen_bit_outputs_are_near(backend, dtype):
     # 8 and 11 bits of mantissa, over six convolutions.
     assert_close(found, expected, {"bfloat16": 0.1, "float16": 0.01}[dtype])
     state = tcnzoo.init_state(model, 2)
-    assert {str(to_numpy(array).dtype) for array in state.values()} == {dtype, "int32"}
+    found = {name: str(to_numpy(array).dtype) for name, array in state.items()}
+    assert found == {name: item.dtype(dtype) for name, item in model.tcnzoo.state.items()}
+    assert set(found.values()) == {dtype, "float32", "int32"}  # the mean so far is a sum
 
 
 def test_sixteen_bit_files_load_in_the_float32_only_backend_by_name(tmp_path):

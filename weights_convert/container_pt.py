@@ -17,6 +17,7 @@ from tcnzoo.backend import missing_package
 from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import BackendMissing, WeightError
 from tcnzoo.params import Weights
+from tcnzoo.sinks import Sink
 
 from .container import archive, kind_of, reason
 from .pickled_numbers import numbers_allowed
@@ -217,7 +218,7 @@ def notes_of(document: Any) -> Mapping[str, Any]:
 def write_pt(path: Path, document: Any) -> None:
     """Write tensors and plain values as a .pt archive, whole or not at all."""
     torch = _torch()
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, Sink(temporary) as file:
         torch.save(document, file)
 
 

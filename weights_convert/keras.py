@@ -21,6 +21,7 @@ from tcnzoo.checkpoint import replacing
 from tcnzoo.converted import Converted
 from tcnzoo.errors import WeightError
 from tcnzoo.lazy import LazyTensors, Tensors, facts_of, picked
+from tcnzoo.sinks import Sink
 from tcnzoo.specs import Spec
 
 from .container import archive, kind_of
@@ -125,7 +126,7 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
 def _write_weights(path: Path, spec: Spec, stored: Tensors) -> None:
     """Write the group of variables, and the configuration where Keras passes it over."""
     beside = header(NAME, spec)
-    with h5_file(path, path, "w") as file:
+    with Sink(path) as content, h5_file(path, content, "w") as file:
         write_h5(file.create_group("vars"), stored)
         file.attrs["format"] = beside["format"]
         file[CONFIG] = np.frombuffer(beside["config"].encode(), np.uint8)
@@ -141,7 +142,8 @@ def _write_model(path: Path, spec: Spec, stored: Tensors) -> None:
     }
     document = {**MODEL, "config": config, "registered_name": REGISTERED}
     with TemporaryFile(dir=path.parent) as content, ZipFile(path, "w") as opened:
-        with h5_file(path, content, "w") as file:
+        sink = Sink(content.fileno(), closefd=False)
+        with sink, h5_file(path, sink, "w") as file:
             write_h5(file.create_group("vars"), stored)
         opened.writestr("metadata.json", json.dumps(_metadata()))
         opened.writestr("config.json", json.dumps(document))

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.backend import missing_package
-from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import BackendMissing, SpecError
+from tcnzoo.files import check_room, replacing
 from tcnzoo.lazy import Tensors, facts_of
 from tcnzoo.params import permute, weight_norm_gain
 from tcnzoo.specs import Conv1dSpec, Spec
@@ -42,25 +41,17 @@ def write_model(path: Path, spec: Spec, weights: Tensors) -> dict[str, str]:
         )
     folded = {f"{place}.weight".lstrip("."): place for place in _weight_normed(spec)}
     model = _model(spec, layers, weights, folded)
-    with replacing(path) as temporary, _folder_beside(path) as folder, _quiet():
-        place = folder / path.name
+    with replacing(path) as temporary, _quiet():
+        check_room(temporary, sum(one.nbytes for one in facts_of(weights).values()))
         if path.name.lower().endswith(".weights.h5"):
-            model.save_weights(place)
+            model.save_weights(temporary)
         else:
-            model.save(place)
-        place.replace(temporary)
+            model.save(temporary)
     return {
         f"{place}.{part}".lstrip("."): FOLDED
         for place in folded.values()
         for part in ("weight_v", "weight_g")
     }
-
-
-@contextlib.contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
-    """A folder for a file of the same name, whose ending Keras goes by."""
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        yield Path(folder)
 
 
 @contextlib.contextmanager

@@ -143,11 +143,11 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     """
     tcn = the_tcn(NAME, spec)
     refuse(NAME, _obstacles(tcn))
-    with arguments_beside(NAME, path, _arguments(tcn)):
+    with arguments_beside(NAME, path, _arguments(tcn)) as temporary:
         document = state_dict_of(_named(weights), header(NAME, spec))
         for name in document:
             document[name] = document[_direct(name)]  # so that the file holds the values once
-        write_pt(path, document)
+        write_pt(temporary, document)
     return {}
 
 

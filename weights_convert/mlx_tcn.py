@@ -102,8 +102,8 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         plain = the_tcn(NAME, folded)
     stored = to_stored(plain.params(), effective, LAYOUT)
     named = {mlx_name(name): array for name, array in stored.items()}
-    with arguments_beside(NAME, path, arguments_of(tcn)):
-        store(path, {**named, **_fillers(tcn, named)}, header(NAME, plain))
+    with arguments_beside(NAME, path, arguments_of(tcn)) as temporary:
+        store(temporary, {**named, **_fillers(tcn, named)}, header(NAME, plain))
     return {name: EFFECTIVE for name in weights if name not in stored}
 
 

@@ -110,10 +110,10 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         SpecError: a model that pytorch-tcn cannot hold.
         InputError: the .json is there and is not one of arguments.
     """
-    with arguments_beside(NAME, path, arguments_of(spec)):
+    with arguments_beside(NAME, path, arguments_of(spec)) as temporary:
         held = {foreign_name(name): array for name, array in weights.items()}
         held |= _fillers(the_tcn(NAME, spec), weights)
-        write_pt(path, state_dict_of(held, header(NAME, spec)))
+        write_pt(temporary, state_dict_of(held, header(NAME, spec)))
     return {}
 
 

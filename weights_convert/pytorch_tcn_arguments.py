@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import replacing
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.files import replacing_pair
 from tcnzoo.specs import ActivationSpec, BatchNormSpec, LayerNormSpec, SequentialSpec, Spec, TcnSpec
 
 ACTIVATIONS = ("relu", "tanh", "leaky_relu", "sigmoid", "elu", "gelu", "selu")
@@ -119,8 +119,10 @@ def _activation_obstacles(
 
 
 @contextlib.contextmanager
-def arguments_beside(project: str, path: Path, arguments: Mapping[str, Any]) -> Iterator[None]:
+def arguments_beside(project: str, path: Path, arguments: Mapping[str, Any]) -> Iterator[Path]:
     """Write the arguments beside a file that the block writes, under its name with .json.
+
+    The block is given the name that it is to write under.
 
     Both are there when the block has ended well, and else neither.
 
@@ -129,9 +131,9 @@ def arguments_beside(project: str, path: Path, arguments: Mapping[str, Any]) -> 
     """
     beside = path.with_suffix(".json")
     _check_beside(project, beside)
-    with replacing(beside) as temporary:
-        temporary.write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
-        yield
+    with replacing_pair(path, beside) as (temporary, arguments_file):
+        arguments_file.write_text(json.dumps(arguments, indent=2) + "\n", encoding="utf-8")
+        yield temporary
 
 
 def _check_beside(project: str, path: Path) -> None:

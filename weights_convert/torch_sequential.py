@@ -19,12 +19,12 @@ from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import (
     open_safetensors,
     read_config,
-    replacing,
     safetensors_metadata,
     write_safetensors,
 )
 from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, WeightError
+from tcnzoo.files import replacing_pair
 from tcnzoo.lazy import Tensors, facts_of, picked
 from tcnzoo.params import check_weights
 from tcnzoo.specs import Spec
@@ -152,16 +152,16 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         held |= {f"{place}.{name}": weights[neutral] for name, neutral in module.params.items()}
         if "running_var" in module.params:
             held[f"{place}.{COUNTER}"] = np.zeros((), np.int64)
-    with _described(path, spec, modules):
+    with _described(path, spec, modules) as temporary:
         if path.suffix.lower() == ".safetensors":
-            write_safetensors(path, held, header(NAME, spec))
+            write_safetensors(temporary, held, header(NAME, spec))
         else:
-            write_pt(path, state_dict_of(held, header(NAME, spec)))
+            write_pt(temporary, state_dict_of(held, header(NAME, spec)))
     return {}
 
 
 @contextlib.contextmanager
-def _described(path: Path, spec: Spec, modules: list[Module]) -> Iterator[None]:
+def _described(path: Path, spec: Spec, modules: list[Module]) -> Iterator[Path]:
     """Write the modules and the spec beside a file that the block writes; both or neither."""
     beside = path.with_suffix(".yaml")
     _check_beside(beside)
@@ -169,9 +169,9 @@ def _described(path: Path, spec: Spec, modules: list[Module]) -> Iterator[None]:
         "modules": {place: module.text for place, module in enumerate(modules)},
         "spec": spec.model_dump(mode="json"),
     }
-    with replacing(beside) as temporary:
-        temporary.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-        yield
+    with replacing_pair(path, beside) as (temporary, description):
+        description.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+        yield temporary
 
 
 def _check_beside(path: Path) -> None:

@@ -24,10 +24,12 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import TENSORS, read_safetensors, replacing, write_safetensors
+from tcnzoo.checkpoint import TENSORS, read_safetensors
 from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
+from tcnzoo.files import replacing_directory
 from tcnzoo.params import Weights
+from tcnzoo.safetensors_files import put_safetensors
 from tcnzoo.specs import GraphSpec, Mamba2Spec, RmsNormSpec, Spec
 
 from .hints import check_hints
@@ -261,7 +263,7 @@ def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
         first = named[f"{BACKBONE}layers.0.norm.weight"]
         named[BACKBONE + EMBEDDINGS] = np.zeros((1, *first.shape), first.dtype)
     text = json.dumps(config_document(mixers[0], len(mixers)), indent=2) + "\n"
-    with replacing(path / CONFIG) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-        write_safetensors(path / TENSORS, named, {"format": "pt"})
+    with replacing_directory(path) as files:
+        put_safetensors(files / TENSORS, named, {"format": "pt"})
+        (files / CONFIG).write_text(text, encoding="utf-8")
     return {}

@@ -149,7 +149,8 @@ def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
         return {name: _aims(one, target.get(name), dtype) for name, one in loss.items()}
     if loss == "term":
         return None
-    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else dtype))
+    kind = "float64" if dtype == "float64" else "float32"
+    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else kind))
 
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:

@@ -11,6 +11,7 @@ from tcnzoo.specs import Spec
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import reduced
 
 # Hendrycks & Gimpel 2016, arXiv:1606.08415, the form with tanh.
 _GELU = math.sqrt(2.0 / math.pi)
@@ -21,6 +22,11 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
     if keras.backend.standardize_dtype(x.dtype) == "float64":
         return ops.where(x > 0.0, x, slope * x)
     return ops.leaky_relu(x, negative_slope=slope)
+
+
+def _softmax(x: Tensor) -> Tensor:
+    """Shares over the last axis; Keras warns of a softmax over one channel."""
+    return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1
 
 
 # Each takes the spec and x; softmax acts over channels, the last axis.
@@ -36,9 +42,8 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "tanh": lambda spec, x: ops.tanh(x),
     "sigmoid": lambda spec, x: ops.sigmoid(x),
     "softplus": lambda spec, x: ops.softplus(x),
-    # Keras warns of a softmax over one channel.
-    "softmax": lambda spec, x: ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1,
-    "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
+    "softmax": lambda spec, x: reduced(_softmax, x),
+    "log_softmax": lambda spec, x: reduced(lambda x: ops.log_softmax(x, axis=-1), x),
     "gelu_tanh": lambda spec, x: 0.5 * x * (1.0 + ops.tanh(_GELU * (x + 0.044715 * x * x * x))),
     "relu6": lambda spec, x: ops.relu6(x),
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,

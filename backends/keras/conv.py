@@ -1,5 +1,6 @@
 """Convolutions: Keras's own where it has them, else one matrix product of all taps."""
 
+from functools import partial
 from typing import Any
 
 from keras import ops
@@ -8,16 +9,22 @@ from tcnzoo.specs import Conv1dSpec
 from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
+from .types import multiplied, reduced, wide
 
 
 def kernel(block: Block) -> Tensor:
     """The effective kernel: `weight`, or g * v / ||v|| with the norm over every axis but O."""
     if not block.spec.weight_norm:
         return block.arrays["weight"]
-    direction, gain = block.arrays["weight_v"], block.arrays["weight_g"]
     out = 1 if block.spec.kind == "conv_transpose1d" else 2
     over = tuple(axis for axis in range(3) if axis != out)
-    return direction * (gain * ops.rsqrt(ops.sum(ops.square(direction), axis=over, keepdims=True)))
+
+    def normed(direction: Tensor, gain: Tensor) -> Tensor:
+        squares = ops.sum(ops.square(direction), axis=over, keepdims=True)
+        return direction * (gain * ops.rsqrt(squares))
+
+    direction = ops.convert_to_tensor(block.arrays["weight_v"])
+    return reduced(normed, direction, block.arrays["weight_g"])
 
 
 def pads_of(spec: Any, length: Any) -> tuple[Any, Any]:
@@ -103,8 +110,12 @@ class Conv1d(Block, kind="conv1d"):
             x = self._continue(x, stream)
             if x.shape[1] <= self.spec.reach:
                 return ops.zeros((x.shape[0], 0, self.spec.out_channels), dtype=x.dtype)
-        y = convolve(x, kernel(self), self.spec)
-        return y + self.arrays["bias"] if self.spec.bias else y
+        return multiplied(self._convolved, x, kernel(self), self.arrays.get("bias"))
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve an already padded signal."""
+        y = convolve(x, weight, self.spec)
+        return y if bias is None else y + bias
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk, and drop the steps before the first output's."""
@@ -130,25 +141,32 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, in) -> (batch, time * stride, out), or as `padding` says."""
+        compute = partial(self._scattered, stream=stream)
+        return multiplied(compute, x, kernel(self), self.arrays.get("bias"))
+
+    def _scattered(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None, stream: Stream | None
+    ) -> Tensor:
+        """Scatter the taps, and crop or continue."""
         spec, length = self.spec, ops.shape(x)[1]
-        full = self._scatter(x)
+        full = self._scatter(x, weight)
         if stream is not None:
-            y = self._emit(full, length * spec.stride, stream)
+            y = ops.cast(self._emit(full, length * spec.stride, stream), x.dtype)
         elif spec.padding == "valid":
             y = full[:, : (length - 1) * spec.stride + spec.reach + 1]
         else:
             left = spec.crops[0]
             y = full[:, left : left + length * spec.stride]
-        return y + self.arrays["bias"] if spec.bias else y
+        return y if bias is None else y + bias
 
-    def _scatter(self, x: Tensor) -> Tensor:
+    def _scatter(self, x: Tensor, weight: Tensor) -> Tensor:
         """All that the input adds to the output, without bias: (batch, (time + Q) * stride, out).
 
         Tap j lands j * dilation steps later: quotient whole strides, and remainder steps within one
         stride. So each remainder is a sum of shifted products, and the remainders interleave.
         """
         spec, last = self.spec, self.spec.reach // self.spec.stride
-        products = ops.einsum("bti,koi->btko", x, kernel(self))
+        products = ops.einsum("bti,koi->btko", x, weight)
         phases: list[Tensor] = [None] * spec.stride
         for tap in range(spec.kernel_size):
             shift, phase = divmod(tap * spec.dilation, spec.stride)
@@ -165,7 +183,7 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
         y = full[:, : steps + overlap]
         if overlap:
             tail = stream.read(self.place, "tail")
-            y = y + ops.pad(tail, ((0, 0), (0, y.shape[1] - overlap), (0, 0)))
+            y = wide(y) + ops.pad(tail, ((0, 0), (0, y.shape[1] - overlap), (0, 0)))
             stream.write(self.place, "tail", y[:, steps:])
         return y[:, :steps]
 

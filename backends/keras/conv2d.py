@@ -5,6 +5,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import multiplied
 
 
 class Conv2d(Block, kind="conv2d"):
@@ -24,17 +25,19 @@ class Conv2d(Block, kind="conv2d"):
             stream.write(self.place, "context", ops.moveaxis(left, -1, 1))
         elif any(spec.pads):
             x = ops.pad(x, ((0, 0), (0, 0), spec.pads, (0, 0)))
-        y = self._plain(x) if spec.dilation == spec.groups == 1 else self._unfolded(x)
-        return y + self.arrays["bias"] if spec.bias else y
+        return multiplied(self._convolved, x, self.arrays["weight"], self.arrays.get("bias"))
 
-    def _plain(self, x: Tensor) -> Tensor:
-        """Keras's own convolution."""
-        weight = self.arrays["weight"]
-        return ops.conv(x, weight, padding="valid", data_format="channels_last")
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve an already padded signal, by Keras's own convolution where that serves."""
+        if self.spec.dilation == self.spec.groups == 1:
+            y = ops.conv(x, weight, padding="valid", data_format="channels_last")
+        else:
+            y = self._unfolded(x, ops.convert_to_tensor(weight))
+        return y if bias is None else y + bias
 
-    def _unfolded(self, x: Tensor) -> Tensor:
+    def _unfolded(self, x: Tensor, weight: Tensor) -> Tensor:
         """The taps side by side, times the kernel as one matrix (a group)."""
-        spec, weight = self.spec, ops.convert_to_tensor(self.arrays["weight"])
+        spec = self.spec
         rows, taps = spec.kernel_size
         shape = ops.shape(x)
         devices, steps = shape[1] - rows + 1, shape[2] - spec.reach

@@ -5,6 +5,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import multiplied
 
 
 class Dense(Block, kind="dense"):
@@ -12,8 +13,13 @@ class Dense(Block, kind="dense"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, ..., in) -> (batch, ..., out)."""
-        y = ops.matmul(x, self.arrays["weight"])
-        return y + self.arrays["bias"] if self.spec.bias else y
+        return multiplied(affine, x, self.arrays["weight"], self.arrays.get("bias"))
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W + b of the last axis: (..., in) with (in, out) and (out,) -> (..., out)."""
+    y = ops.matmul(x, weight)
+    return y if bias is None else y + bias
 
 
 class DenseBlock(Block, kind="dense_block"):

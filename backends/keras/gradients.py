@@ -10,6 +10,7 @@ from tcnzoo.backend import first
 
 from .block import Tensor
 from .model import SpecModel
+from .types import wide
 
 LossOf = Callable[[Tensor], Tensor]
 Found = tuple[Tensor, list[Tensor], Tensor]
@@ -34,7 +35,7 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 def value_of(y: Tensor, target: Any, loss: str | Mapping[str, str]) -> Tensor:
     """A loss, or the sum of those of several outputs."""
     if isinstance(loss, str):
-        return LOSSES[loss](first(y), target)
+        return LOSSES[loss](wide(first(y)), target)
     values = [value_of(y[name], target[name], one) for name, one in loss.items()]
     return ops.sum(ops.stack(values))
 

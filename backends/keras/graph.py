@@ -8,6 +8,7 @@ from tcnzoo.specs import MergeSpec
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import reduced
 
 
 class Merge(Block, kind="merge"):
@@ -17,6 +18,10 @@ class Merge(Block, kind="merge"):
         """Add or multiply, vectors acting on every step, or put channels side by side."""
         if self.spec.mode == "concat":
             return ops.concatenate(x, axis=-1)
+        return reduced(self._merged, *x)
+
+    def _merged(self, *x: Tensor) -> Tensor:
+        """Add or multiply; the gradient of a vector is a sum over time."""
         rank = max(len(one.shape) for one in x)
         first, *others = [ops.expand_dims(one, 1) if len(one.shape) < rank else one for one in x]
         for one in others:

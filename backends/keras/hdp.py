@@ -7,6 +7,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import wide
 
 # Terms of Stirling's series of log Gamma, the powers 1, 3, 5 of 1 / x.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260)
@@ -62,29 +63,30 @@ def row_penalty(log_rows: Tensor, log_beta: Tensor, alpha: float, sticky: float 
 
 
 class Hdp(Block, kind="hdp"):
-    """softmax over clusters of (log beta + evidence) / temperature."""
+    """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> (batch, time, clusters)."""
-        return self.posterior(self.evidence(x))
+        return ops.cast(self.posterior(self.evidence(x)), x.dtype)
 
     def log_weights(self) -> Tensor:
         """Logarithms of the global weights beta, (clusters,)."""
-        return log_weights(ops.convert_to_tensor(self.arrays["stick_logits"]))
+        return log_weights(wide(self.arrays["stick_logits"]))
 
     def evidence(self, x: Tensor) -> Tensor:
         """Log-likelihood of each step under each cluster, (batch, time, clusters)."""
         if self.spec.components == "codes":
-            return ops.matmul(x, ops.log_softmax(self.arrays["code_logits"], axis=0))
-        means = ops.transpose(self.arrays["means"])
-        variance = self.spec.variance_floor + ops.exp(ops.transpose(self.arrays["log_variances"]))
-        gap = ops.expand_dims(x, 2) - means
+            return ops.matmul(wide(x), ops.log_softmax(wide(self.arrays["code_logits"]), axis=0))
+        means = ops.transpose(wide(self.arrays["means"]))
+        logs = ops.transpose(wide(self.arrays["log_variances"]))
+        variance = self.spec.variance_floor + ops.exp(logs)
+        gap = ops.expand_dims(wide(x), 2) - means
         scale = ops.sum(ops.log(2.0 * math.pi * variance), axis=1)
         return -0.5 * (ops.sum(ops.square(gap) / variance, axis=-1) + scale)
 
     def posterior(self, evidence: Tensor) -> Tensor:
         """Probability of each cluster, of its evidence."""
-        score = (evidence + self.log_weights()) * ops.exp(-self.arrays["log_temperature"])
+        score = (evidence + self.log_weights()) * ops.exp(-wide(self.arrays["log_temperature"]))
         return ops.softmax(score, axis=-1)
 
     def loss(self, evidence: Tensor) -> Tensor:
@@ -96,7 +98,7 @@ class Hdp(Block, kind="hdp"):
         spec, log_beta = self.spec, self.log_weights()
         rows = row_penalty(log_rows, log_beta, spec.alpha, None)
         initial = row_penalty(ops.expand_dims(log_initial, 0), log_beta, spec.alpha, None)
-        sticks = ops.convert_to_tensor(self.arrays["stick_logits"])
+        sticks = wide(self.arrays["stick_logits"])
         return stick_penalty(sticks, spec.gamma) + rows + initial
 
 

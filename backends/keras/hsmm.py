@@ -1,6 +1,7 @@
 """A hidden semi-Markov model: what its states say of a signal, and what the signal says of them."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from tcnzoo.streaming import Stream
 from . import weights
 from .block import Block, Tensor
 from .hsmm_filter import STATE, Ages, follow, nothing_yet
-from .hsmm_laws import SCORES, Laws, exact, laws_of
+from .hsmm_laws import SCORES, Laws, laws_of, replaced
 from .hsmm_path import likeliest
 from .hsmm_scan import (
     Expected,
@@ -29,6 +30,7 @@ from .hsmm_scan import (
 )
 from .model import SpecModel
 from .run import compiled, tensor_of
+from .types import wide
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
 Rows = Tensor | None
@@ -54,9 +56,8 @@ class Hsmm(Block, kind="hsmm"):
             held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
         told, _, after = follow(scores, held, self.laws(), self._stationary)
         if stream is not None:
-            kept = held.scale.dtype
-            stream.write(self.place, "ages", ops.cast(ops.swapaxes(after.ages, 1, 2), kept))
-            stream.write(self.place, "scale", ops.cast(after.scale, kept))
+            stream.write(self.place, "ages", ops.swapaxes(after.ages, 1, 2))
+            stream.write(self.place, "scale", after.scale)
             stream.write(self.place, "count", after.steps)
         return ops.cast(ops.exp(told), x.dtype)
 
@@ -69,7 +70,7 @@ class Hsmm(Block, kind="hsmm"):
         if mask is not None:
             x = ops.where(beside(mask, 1), x, ops.zeros_like(x))
         found = SCORES[self.spec.emission](
-            self.spec, self.arrays, exact(self.optional("network", x))
+            self.spec, self.arrays, wide(self.optional("network", x))
         )
         return found if mask is None else ops.where(beside(mask, 1), found, ops.zeros_like(found))
 
@@ -79,8 +80,10 @@ class Hsmm(Block, kind="hsmm"):
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
     def posterior(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
-        """P(state at t | the whole signal), (batch, time, states)."""
-        return self.passes(x, lengths, mask)[1].states
+        """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
+        passed, found = self.passes(x, lengths, mask)
+        odd = beside(ops.logical_not(ops.isfinite(passed.total)), 2)
+        return replaced(found.states, odd, math.nan)
 
     def passes(
         self, x: Tensor, lengths: Rows = None, mask: Rows = None

@@ -1,13 +1,14 @@
 """The state of a hidden semi-Markov model told from the signal so far, one step after the other."""
 
+import math
 from typing import NamedTuple
 
 from keras import ops
 
 from .block import Tensor
-from .hsmm_laws import Laws, never, survival
-from .hsmm_loop import Tensors, scan
-from .hsmm_scan import beside, finite
+from .hsmm_laws import Laws, gone, never, replaced, solid, survival
+from .hsmm_scan import beside
+from .loop import Tensors, scan
 
 # The entries of the streaming state that are held in Ages, in its order.
 STATE = ("ages", "scale", "count")
@@ -52,9 +53,10 @@ def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Te
         laws: of the model.
         stationary: whether the signal begins in the midst of a segment.
     Returns:
-        (log p(state at t | x up to t), (batch, time, K); log p(x up to t), (batch, time); where
-        the stream stands after it).
+        (log p(state at t | x up to t), (batch, time, K), NaN where nothing is possible;
+        log p(x up to t), (batch, time); where the stream stands after it).
     """
+    laws = laws.solid()
     alive_for, opening = survival(laws.durations), begun(laws, stationary)
 
     def step(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
@@ -63,7 +65,7 @@ def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Te
         new = ops.logsumexp(ops.expand_dims(ended, 2) + laws.transitions, axis=1)
         moved = ops.concatenate([ops.expand_dims(new, 2), ages[:, :, :-1]], axis=2)
         ages = ops.where(count == 0, opening, moved) + ops.expand_dims(score, 2)
-        top = ops.stop_gradient(finite(ops.max(ages, axis=(1, 2))))
+        top = ops.stop_gradient(ops.max(ages, axis=(1, 2)))
         ages = ages - beside(top, 2)
         alive = ops.logsumexp(ages + alive_for, axis=2)
         norm = ops.logsumexp(alive, axis=1)
@@ -74,7 +76,9 @@ def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Te
 
     dtype = scores.dtype
     ages, scale = (ops.cast(one, dtype) for one in (held.ages, held.scale))
-    carry = (ages, scale[:, 0], scale[:, 1], held.steps)
-    (ages, *scale, count), rows = scan(step, carry, (ops.swapaxes(scores, 0, 1),))
+    carry = (solid(ages), scale[:, 0], scale[:, 1], held.steps)
+    (ages, *scale, count), rows = scan(step, carry, (ops.swapaxes(solid(scores), 0, 1),))
     told, known = (ops.swapaxes(row, 0, 1) for row in rows)
+    told = replaced(told, beside(gone(known), 1), math.nan)
+    ages = replaced(ages, gone(ages), -math.inf)
     return told, known, Ages(ages, ops.stack(scale, axis=1), count)

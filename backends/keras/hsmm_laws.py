@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
 from tcnzoo.specs import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER
 
 from .block import Tensor
+from .types import wide
 
 
 class Laws(NamedTuple):
@@ -28,34 +29,51 @@ class Laws(NamedTuple):
     transitions: Tensor
     durations: Tensor
 
-
-def exact(x: Any) -> Tensor:
-    """The same in float32, or in float64 where it is that already."""
-    tensor = ops.convert_to_tensor(x)
-    wide = keras.backend.standardize_dtype(tensor.dtype) == "float64"
-    return tensor if wide else ops.cast(tensor, "float32")
+    def solid(self) -> "Laws":
+        """The same as the recursions take them; see `solid`."""
+        return Laws(*(solid(one) for one in self))
 
 
 def never(shape: Any, dtype: Any) -> Tensor:
-    """Log probabilities of what cannot be."""
-    return ops.full(shape, -math.inf, dtype=dtype)
+    """Log probabilities of what cannot be, as `solid` makes them."""
+    return ops.full(shape, NEVER, dtype=dtype)
+
+
+def solid(logs: Tensor) -> Tensor:
+    """Logs with NEVER for -inf: sums of them, and gradients of these, are not NaN."""
+    return ops.maximum(logs, ops.cast(NEVER, logs.dtype))
+
+
+def gone(logs: Tensor) -> Tensor:
+    """Whether sums of what `solid` made are those of a probability of 0."""
+    return logs < 0.5 * NEVER
+
+
+def replaced(logs: Tensor, where: Tensor, value: float) -> Tensor:
+    """The same with another value in some places."""
+    return ops.where(where, ops.full_like(logs, value), logs)
+
+
+def log_softmax(scores: Tensor) -> Tensor:
+    """Normalise over the last axis; -inf for what has probability 0, be it all of a row."""
+    return replaced(ops.log_softmax(solid(scores), axis=-1), scores <= NEVER, -math.inf)
 
 
 def laws_of(spec: HsmmSpec, arrays: dict[str, Any]) -> Laws:
     """The tables from a block's variables by name, which hold matrices transposed."""
-    own = {name: exact(arrays[name]) for name in spec.own_params()}
+    own = {name: wide(arrays[name]) for name in spec.own_params()}
     own = {name: ops.transpose(one) if len(one.shape) == 2 else one for name, one in own.items()}
-    duration = ops.log_softmax(_DURATIONS[spec.duration](own, spec.max_duration), axis=-1)
+    duration = log_softmax(_DURATIONS[spec.duration](own, spec.max_duration))
     first = duration
     if spec.start == "stationary":
-        first = ops.log_softmax(survival(duration), axis=-1)
+        first = log_softmax(survival(duration))
     itself = np.eye(spec.states, dtype=bool)
     moves = own["transition_logits"]
     moves = ops.where(itself, ops.cast(-math.inf, moves.dtype), moves)
     return Laws(
-        ops.log_softmax(own["initial_logits"], axis=-1),
+        log_softmax(own["initial_logits"]),
         first,
-        ops.log_softmax(moves, axis=-1),
+        log_softmax(moves),
         duration,
     )
 
@@ -65,7 +83,7 @@ def survival(duration: Tensor) -> Tensor:
 
     Sums of twice as many terms at each turn, for no backend of Keras sums along in logarithms.
     """
-    states, longest = duration.shape
+    (states, longest), duration = duration.shape, solid(duration)
     width = 1
     while width < longest:
         beyond = never((states, width), duration.dtype)
@@ -111,17 +129,17 @@ _DURATIONS = {
 
 def _normal(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log densities, of independent channels."""
-    means = ops.transpose(exact(arrays["means"]))
-    variances = spec.variance_floor + ops.exp(ops.transpose(exact(arrays["log_variances"])))
+    means = ops.transpose(wide(arrays["means"]))
+    variances = spec.variance_floor + ops.exp(ops.transpose(wide(arrays["log_variances"])))
     terms = ops.square(ops.expand_dims(x, 2) - means) / variances
     return -0.5 * ops.sum(terms + ops.log(2 * math.pi * variances), axis=-1)
 
 
 def _codes(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
-    table = ops.log_softmax(exact(arrays["code_logits"]), axis=0)
+    table = ops.log_softmax(wide(arrays["code_logits"]), axis=0)
     if spec.encoding == "one_hot":
-        return ops.matmul(x, table)
+        return ops.matmul(x, solid(table))
     codes, count = ops.cast(ops.round(x), "int32"), table.shape[0]
     scores = ops.take(table, ops.clip(codes[:, :, 0], 0, count - 1), axis=0)
     scores = ops.where(codes < count, scores, ops.full_like(scores, math.nan))

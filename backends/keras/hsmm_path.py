@@ -1,13 +1,14 @@
 """The likeliest cut of a signal into segments."""
 
+import math
 from typing import NamedTuple
 
 from keras import ops
 
 from .block import Tensor
-from .hsmm_laws import Laws, never, survival
-from .hsmm_loop import Tensors, scan
-from .hsmm_scan import beside, by_step, finite, live
+from .hsmm_laws import Laws, gone, never, replaced, survival
+from .hsmm_scan import beside, by_step, live
+from .loop import Tensors, scan
 
 
 class Back(NamedTuple):
@@ -61,7 +62,7 @@ def _at(table: Tensor, state: Tensor) -> Tensor:
 
 def best(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Back:
     """Run along the sequences; arguments as of `forward`."""
-    rows, tops = by_step(scores)
+    (rows, tops), laws = by_step(scores), laws.solid()
     inside, (states, longest) = live(lengths, rows), laws.durations.shape
     ages = ops.arange(1, longest + 1, dtype="int32")
     opening = ops.expand_dims(laws.initial + rows[0], 2)
@@ -76,7 +77,7 @@ def best(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Back:
         new, came = ops.max(moving, axis=1), ops.argmax(moving, axis=1)
         went = ops.concatenate([ops.expand_dims(new, 2), held[:, :, :-1]], axis=2)
         went = went + ops.expand_dims(score, 2)
-        top = finite(ops.max(went, axis=(1, 2)))
+        top = ops.max(went, axis=(1, 2))
         carry = (
             ops.where(beside(within, 2), went - beside(top, 2), held),
             taken + ops.where(within, top, ops.zeros_like(top)),
@@ -96,4 +97,5 @@ def best(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Back:
     ending = ops.reshape(ending, (-1, longest * states))
     place = ops.cast(ops.argmax(ending, axis=1), "int32")
     score = total + ops.max(ending, axis=1)
+    score = replaced(score, gone(score), -math.inf)
     return Back(score, place % states, place // states + 1, lasted, came)

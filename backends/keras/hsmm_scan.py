@@ -8,13 +8,14 @@ Source:
     Yu 2010, Artificial Intelligence 174, section 2.2 (the residual time of a state).
 """
 
+import math
 from typing import Any, NamedTuple
 
 from keras import ops
 
 from .block import Tensor
-from .hsmm_laws import Laws, never
-from .hsmm_loop import Tensors, scan
+from .hsmm_laws import Laws, gone, never, replaced, solid
+from .loop import Tensors, scan
 
 # Instead of a sum of 0, of a sequence that has no possible segmentation.
 TINY = 1e-30
@@ -54,11 +55,6 @@ class Expected(NamedTuple):
     durations: Tensor
 
 
-def finite(x: Tensor) -> Tensor:
-    """The same, with 0 for what is not finite."""
-    return ops.where(ops.isfinite(x), x, ops.zeros_like(x))
-
-
 def beside(x: Tensor, axes: int) -> Tensor:
     """Put axes of size 1 behind the others."""
     return ops.reshape(x, (*ops.shape(x), *(1,) * axes))
@@ -66,8 +62,8 @@ def beside(x: Tensor, axes: int) -> Tensor:
 
 def by_step(scores: Tensor) -> tuple[Tensor, Tensor]:
     """Scores (batch, time, K) to (time, batch, K), less the largest of each step, and that."""
-    rows = ops.swapaxes(scores, 0, 1)
-    top = finite(ops.max(rows, axis=2))
+    rows = ops.swapaxes(solid(scores), 0, 1)
+    top = ops.max(rows, axis=2)
     return rows - ops.expand_dims(top, 2), top
 
 
@@ -79,7 +75,7 @@ def live(lengths: Tensor, rows: Tensor) -> Tensor:
 def normalised(held: Tensor) -> tuple[Tensor, Tensor]:
     """What is carried (batch, K, D) less the logarithm of its sum, and that: (batch,)."""
     norm = ops.logsumexp(held, axis=(1, 2))
-    return held - beside(finite(norm), 2), norm
+    return held - beside(norm, 2), norm
 
 
 def forward(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Forward:
@@ -91,7 +87,7 @@ def forward(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Forw
         laws: of the model.
         censored: whether the last segment may go on after the end of a sequence.
     """
-    rows, tops = by_step(scores)
+    (rows, tops), laws = by_step(scores), laws.solid()
     inside = live(lengths, rows)
     opening = laws.initial[:, None] + laws.first_durations + ops.expand_dims(rows[0], 2)
     held, norm = normalised(opening)
@@ -112,6 +108,7 @@ def forward(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Forw
     norms = ops.concatenate([ops.expand_dims(norm, 0), norms], axis=0)
     last = zero if censored else ops.logsumexp(held[:, :, 0], axis=1)
     total = ops.sum(norms + ops.where(inside, tops, ops.zeros_like(tops)), axis=0) + last
+    total = replaced(total, gone(total), -math.inf)
     return Forward(total, starts, ends, norms, last)
 
 
@@ -119,9 +116,9 @@ def expectations(
     scores: Tensor, lengths: Tensor, laws: Laws, censored: bool, passed: Forward
 ) -> Expected:
     """Run back along the sequences, after `forward` of the same arguments."""
-    rows, _ = by_step(scores)
+    (rows, _), laws = by_step(scores), laws.solid()
     inside = live(lengths, rows)
-    rows = rows - beside(finite(passed.norms), 1)
+    rows = rows - beside(passed.norms, 1)
     end = ops.zeros_like(rows[0]) - beside(passed.last, 1)
     empty = ops.expand_dims(ops.zeros_like(end), 2) + ops.zeros_like(laws.durations)
     # `limit` is what is left after the end, for each state and number of steps left: all or none.

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import keras
 from keras import ops
 
 from tcnzoo.training.losses import (
@@ -20,6 +19,7 @@ from tcnzoo.training.losses import (
 from tcnzoo.training.targets import TINY, class_vector, pick
 
 from .block import Tensor
+from .types import wide
 
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[Tensor, Tensor | None]
@@ -45,8 +45,7 @@ def total(
 
 def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
     """One loss, without its weight in the sum."""
-    y = pick(outputs, loss.output)
-    y = ops.cast(y, keras.backend.result_type(y.dtype, "float32"))
+    y = wide(pick(outputs, loss.output))
     if isinstance(loss, Term):
         return y
     target = wanted[f"target.{name}"]

@@ -5,6 +5,7 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from keras import ops
@@ -12,6 +13,8 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .loop import Tensors, scan
+from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
 CHUNK = 64
@@ -39,10 +42,9 @@ class Mamba2(Block, kind="mamba2"):
         spec = self.spec
         through, beside, z, xbc, dt = split(self.parts["in_proj"](x), spec.sections)
         xbc = ops.silu(self.parts["conv1d"](xbc, stream=stream))
-        dt = ops.softplus(dt + self.arrays["dt_bias"])
-        low, high = spec.dt_limit
-        dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
-        y, gate = self._scan(xbc, dt, stream), ops.silu(z)
+        tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
+        y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
+        gate = ops.silu(z)
         if not spec.rms_norm:
             y = y * gate
         elif spec.norm_before_gate:
@@ -53,15 +55,26 @@ class Mamba2(Block, kind="mamba2"):
             y = ops.concatenate([ops.silu(through) * beside, y], axis=2)
         return self.parts["out_proj"](y)
 
-    def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
+    def _scan(
+        self,
+        xbc: Tensor,
+        dt: Tensor,
+        dt_bias: Tensor,
+        a_log: Tensor,
+        skip: Tensor,
+        stream: Stream | None,
+    ) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
         spec, (batch, steps, _) = self.spec, ops.shape(xbc)
+        dt = ops.softplus(dt + dt_bias)
+        low, high = spec.dt_limit
+        dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
         inside = spec.groups * spec.d_state
         x, b, c = split(xbc, (spec.width, inside, inside))
         x = ops.reshape(x, (batch, steps, spec.heads, spec.head_dim))
         shape, share = (batch, steps, spec.groups, spec.d_state), spec.heads // spec.groups
         b, c = (ops.repeat(ops.reshape(one, shape), share, axis=2) for one in (b, c))
-        a = dt * -ops.exp(self.arrays["A_log"])
+        a = dt * -ops.exp(a_log)
         if stream is None:
             shape = (batch, spec.heads, spec.head_dim, spec.d_state)
             state = ops.zeros(shape, dtype=x.dtype)
@@ -72,7 +85,7 @@ class Mamba2(Block, kind="mamba2"):
         y, state = chunks(moved, a, b, c, state, size)
         if stream is not None:
             stream.write(self.place, "ssm", filled(state, later[:, -1], math.nan))
-        y = filled(y, later, math.nan) + x * ops.reshape(self.arrays["D"], (spec.heads, -1))
+        y = filled(y, later, math.nan) + x * ops.reshape(skip, (spec.heads, -1))
         return ops.reshape(y, (batch, steps, spec.width))
 
 
@@ -115,11 +128,12 @@ def chunks(
     # Steps without decay and input leave the state as it is.
     parts = [_rows(one, short, count, size) for one in (x, a, b, c)]
 
-    def advance(held: Tensor, rows: list[Tensor]) -> tuple[Tensor, Tensor]:
-        y, held = chunk(rows, held)
-        return held, y
+    def advance(held: Tensors, rows: Tensors) -> tuple[Tensors, Tensors]:
+        y, after = chunk(rows, held[0])
+        return (after,), (y,)
 
-    state, found = ops.scan(advance, state, parts)
+    # Not ops.scan: under TensorFlow its outputs must have the shape of the state.
+    (state,), (found,) = scan(advance, (state,), parts)
     found = ops.moveaxis(found, 0, 1)
     shape = (ops.shape(x)[0], count * size, *x.shape[2:])
     return ops.reshape(found, shape)[:, :steps], state

@@ -1,17 +1,12 @@
 """Batch norm with torch's running statistics, and layer norm over channels."""
 
-import keras
 from keras import ops
 
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .replicas import among_replicas, summed
-
-
-def _wide(x: Tensor) -> Tensor:
-    """The same in float32 at least: statistics of 16-bit values need it."""
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+from .types import reduced, wide
 
 
 class BatchNorm(Block, kind="batch_norm"):
@@ -24,13 +19,13 @@ class BatchNorm(Block, kind="batch_norm"):
 
     def call(self, x: Tensor, stream: Stream | None = None, training: bool | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, time, channels)."""
+        values = wide(x)
         if training and self.trainable:
-            mean, variance = self._batch_statistics(_wide(x))
+            mean, variance = self._batch_statistics(values)
         else:
-            mean, variance = (_wide(self.arrays[name]) for name in ("running_mean", "running_var"))
-        scale = self.arrays["weight"] * ops.rsqrt(variance + self.spec.eps)
-        shift = self.arrays["bias"] - mean * scale
-        return x * ops.cast(scale, x.dtype) + ops.cast(shift, x.dtype)
+            mean, variance = (wide(self.arrays[name]) for name in ("running_mean", "running_var"))
+        scale = wide(self.arrays["weight"]) * ops.rsqrt(variance + self.spec.eps)
+        return ops.cast((values - mean) * scale + wide(self.arrays["bias"]), x.dtype)
 
     def _batch_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance of the batch; the running ones move by `momentum`."""
@@ -50,7 +45,7 @@ class BatchNorm(Block, kind="batch_norm"):
     def _move(self, name: str, batch: Tensor) -> None:
         """new = (1 - momentum) * old + momentum * batch."""
         old, momentum = self.arrays[name], self.spec.momentum
-        old.assign(ops.stop_gradient(_wide(old) * (1.0 - momentum) + batch * momentum))
+        old.assign(ops.stop_gradient(wide(old) * (1.0 - momentum) + batch * momentum))
 
 
 class LayerNorm(Block, kind="layer_norm"):
@@ -58,11 +53,13 @@ class LayerNorm(Block, kind="layer_norm"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, time, channels)."""
-        wide = _wide(x)
-        centred = wide - ops.mean(wide, axis=-1, keepdims=True)
+        return reduced(self._normed, x, self.arrays["weight"], self.arrays["bias"])
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise, in two passes: the mean of squares would lose a signal around an offset."""
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
-        normal = ops.cast(centred * ops.rsqrt(variance + self.spec.eps), x.dtype)
-        return normal * self.arrays["weight"] + self.arrays["bias"]
+        return centred * ops.rsqrt(variance + self.spec.eps) * weight + bias
 
 
 class RmsNorm(Block, kind="rms_norm"):
@@ -70,8 +67,11 @@ class RmsNorm(Block, kind="rms_norm"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, time, channels)."""
+        return reduced(self._normed, x, self.arrays["weight"])
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Normalise the channels of each group."""
         shape = ops.shape(x)
-        groups = ops.reshape(_wide(x), (*shape[:-1], self.spec.groups, -1))
+        groups = ops.reshape(x, (*shape[:-1], self.spec.groups, -1))
         squares = ops.mean(ops.square(groups), axis=-1, keepdims=True)
-        normal = ops.reshape(groups * ops.rsqrt(squares + self.spec.eps), shape)
-        return ops.cast(normal, x.dtype) * self.arrays["weight"]
+        return ops.reshape(groups * ops.rsqrt(squares + self.spec.eps), shape) * weight

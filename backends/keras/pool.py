@@ -8,9 +8,10 @@ from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
 from .conv import padded, pads_of
+from .types import reduced
 
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
-    "global_average": lambda x: ops.mean(x, axis=1),
+    "global_average": lambda x: reduced(lambda x: ops.mean(x, axis=1), x),
     "global_max": lambda x: ops.max(x, axis=1),
     "last": lambda x: x[:, -1],
     "middle": lambda x: x[:, ops.shape(x)[1] // 2],
@@ -24,9 +25,11 @@ class Pool(Block, kind="pool"):
         """(batch, time, channels) -> (batch, channels) or (batch, output_size, channels)."""
         if self.spec.mode in WHOLE:
             return WHOLE[self.spec.mode](x)
-        reduce = ops.mean if self.spec.mode == "adaptive_average" else ops.max
+        take = ops.mean if self.spec.mode == "adaptive_average" else ops.max
         windows = self.spec.windows(ops.shape(x)[1])
-        return ops.stack([reduce(x[:, a:b], axis=1) for a, b in windows], axis=1)
+        return reduced(
+            lambda x: ops.stack([take(x[:, a:b], axis=1) for a, b in windows], axis=1), x
+        )
 
 
 class WindowPool(Block, kind="window_pool"):
@@ -42,16 +45,21 @@ class WindowPool(Block, kind="window_pool"):
         if spec.mode == "max":
             # As -inf would: a window that reaches over an end holds that end's own value too.
             return self._reduce(padded(x, pads, "replicate"))
+        return reduced(lambda x: self._average(x, pads), x)
+
+    def _average(self, x: Tensor, pads: tuple[int, int]) -> Tensor:
+        """Mean over windows that may reach over the ends."""
         around = ((0, 0), pads, (0, 0))
         y = self._reduce(ops.pad(x, around))
-        if spec.count_padding or spec.padding == "valid":
+        if self.spec.count_padding or self.spec.padding == "valid":
             return y
         return y / self._reduce(ops.pad(ops.ones_like(x[:1, :, :1]), around))
 
     def _reduce(self, x: Tensor) -> Tensor:
         """Pool the windows of an already padded signal."""
         pool = ops.max_pool if self.spec.mode == "max" else ops.average_pool
-        return pool(x, self.spec.size, self.spec.step, "valid", "channels_last")
+        window = (self.spec.size, self.spec.step, "valid", "channels_last")
+        return reduced(lambda x: pool(x, *window), x)
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk, and drop the steps before the first window."""
@@ -73,6 +81,11 @@ class Upsample(Block, kind="upsample"):
         factor = self.spec.factor
         if self.spec.mode == "nearest":
             return ops.repeat(x, factor, axis=1)
+        return reduced(self._between, x)
+
+    def _between(self, x: Tensor) -> Tensor:
+        """Interpolate between step centres."""
+        factor = self.spec.factor
         before = ops.concatenate([x[:, :1], x[:, :-1]], axis=1)
         after = ops.concatenate([x[:, 1:], x[:, -1:]], axis=1)
         phases = []

@@ -3,7 +3,6 @@
 import copy
 from typing import Any
 
-import keras
 from keras import ops
 
 from tcnzoo.arrays import Array
@@ -14,6 +13,7 @@ from .block import Block, Tensor
 from .model import SpecModel
 from .replicas import of_all
 from .run import native_inputs, neutral
+from .types import wide
 
 
 class Rows:
@@ -26,8 +26,7 @@ class Rows:
             InputError: a mask of another shape.
         """
         self.dtype, self.shape = x.dtype, ops.shape(x)
-        wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-        self.values = ops.reshape(wide, (-1, x.shape[-1]))
+        self.values = ops.reshape(wide(x), (-1, x.shape[-1]))
         self.count = ops.shape(self.values)[0]
         self.kept: Tensor | None = None
         if mask is not None:

@@ -6,6 +6,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
+from .types import reduced
 
 # Steps that are summed one after the other, and how often blocks of them are put together where the
 # length is not known.
@@ -18,12 +19,12 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
         if self.spec.pool == "global":
-            squeezed = ops.mean(x, axis=1, keepdims=True)
+            squeezed = reduced(lambda x: ops.mean(x, axis=1, keepdims=True), x)
         else:
             squeezed = self._mean_so_far(x, stream)
         if "reduce" in self.parts:
             squeezed = ops.relu(self.parts["reduce"](squeezed))
-        y = x * ops.sigmoid(self.parts["expand"](squeezed))
+        y = reduced(ops.multiply, x, ops.sigmoid(self.parts["expand"](squeezed)))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:

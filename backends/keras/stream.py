@@ -61,7 +61,7 @@ def step(
     counts = {
         name: int(to_numpy(state[name]))
         for name, item in handle.state.items()
-        if item.integer and item.wide
+        if item.integer and item.summed
     }
     with model.on_device():
         # Counts stay exact out here: JAX has no int64 of its own accord.

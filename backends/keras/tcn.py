@@ -8,6 +8,7 @@ from keras import ops
 from tcnzoo.streaming import Stream
 
 from .block import Block, StaticShape, Tensor
+from .types import reduced
 
 
 class TemporalBlock(Block, kind="temporal_block"):
@@ -34,10 +35,12 @@ class TemporalBlock(Block, kind="temporal_block"):
     def _condition(self, x: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Add the projected embeddings, or concatenate and project back."""
         batch, length, _ = ops.shape(x)
-        rows = [
-            ops.broadcast_to(e[:, None], (batch, length, e.shape[-1])) if len(e.shape) == 2 else e
-            for e in embeddings
-        ]
+
+        def spread(e: Tensor) -> Tensor:
+            return ops.broadcast_to(e[:, None], (batch, length, e.shape[-1]))
+
+        # The gradient is a sum over time.
+        rows = [reduced(spread, e) if len(e.shape) == 2 else e for e in embeddings]
         projected = self.parts["embedding1"](ops.concatenate(rows, axis=-1))
         if self.spec.embedding_mode == "add":
             return x + projected

@@ -260,7 +260,7 @@ class KerasStepper:
         """Signal and embeddings, and targets and masks, as tensors in neutral layout."""
         arrays = self.targets.of(batch)
         wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
-        signals = (batch["x"], *self.targets.embeddings(batch))
+        signals = (self.targets.signal(batch), *self.targets.embeddings(batch))
         return tuple(tensor_of(one, self.plan.dtype) for one in signals), wanted
 
     def _seeds(self, seed: int, batches: int) -> Array:

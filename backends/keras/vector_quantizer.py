@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -14,6 +13,7 @@ from .callback import on_host
 from .nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
 from .replicas import of_all, summed
+from .types import wide
 
 
 class _Picked(NamedTuple):
@@ -30,9 +30,8 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
 
     def held(self, name: str) -> Tensor:
         """A variable in neutral layout, in float32 at least."""
-        value = self.arrays[name].value
-        wide = ops.cast(value, keras.backend.result_type(value.dtype, "float32"))
-        return ops.transpose(wide) if len(wide.shape) == 2 else wide
+        value = wide(self.arrays[name])
+        return ops.transpose(value) if len(value.shape) == 2 else value
 
     def keep(self, name: str, value: Tensor) -> None:
         """Assign a variable from neutral layout."""

@@ -10,6 +10,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .hdp import entropy
+from .types import wide
 
 
 class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
@@ -30,7 +31,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
             "codes": ops.cast(quantized.indices, "int32"),
             "vq_loss": quantized.vq_loss,
             "perplexity": quantized.perplexity,
-            "cluster_posterior": clusters,
+            "cluster_posterior": ops.cast(clusters, output.dtype),
             **self._states(self._seen(quantized.indices, output, evidence), bool(training)),
             "behavior_logits": parts["classifier"](quantized.output),
             "hdp_penalty": self._penalty(),
@@ -60,7 +61,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
         """What each cluster thinks of each step, (batch, time, clusters)."""
         hdp: Any = self.parts["hdp"]
         if self.spec.hdp.components == "codes":
-            return ops.take(ops.log_softmax(hdp.arrays["code_logits"], axis=0), codes, axis=0)
+            return ops.take(ops.log_softmax(wide(hdp.arrays["code_logits"]), axis=0), codes, axis=0)
         return hdp.evidence(output)
 
     def _seen(self, codes: Tensor, output: Tensor, evidence: Tensor) -> Tensor:

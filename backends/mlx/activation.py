@@ -9,6 +9,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import erf, logsumexp, sigmoid, softmax, softplus
+from .types import reduced
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
@@ -37,7 +38,7 @@ def activate(spec: Any, x: mx.array) -> mx.array:
         "sigmoid": lambda: sigmoid(x),
         "softplus": lambda: softplus(x),
         "softmax": lambda: softmax(x),
-        "log_softmax": lambda: x - logsumexp(x),
+        "log_softmax": lambda: reduced(lambda x: x - logsumexp(x), x),
         "gelu_tanh": lambda: 0.5 * x * (1.0 + mx.tanh(GELU_TANH * (x + 0.044715 * x * x * x))),
         "relu6": lambda: mx.clip(x, 0.0, 6.0),
         "hard_sigmoid": lambda: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,

@@ -1,5 +1,7 @@
 """Convolutions over time, plain and transposed, offline and in a stream."""
 
+from functools import partial
+
 import mlx.core as mx
 import numpy as np
 
@@ -7,7 +9,7 @@ from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
 from .taps import convolve, scatter
-from .types import wide
+from .types import multiplied, reduced, wide
 
 _NUMPY_PAD = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -16,9 +18,13 @@ def kernel(block: Block) -> mx.array:
     """The effective kernel (out, K, in): `weight`, or g * v / ||v|| for each output channel."""
     if not block.spec.weight_norm:
         return block["weight"]
-    direction, gain = block["weight_v"], block["weight_g"]
-    squares = mx.square(wide(direction)).sum(axis=(1, 2), keepdims=True)
-    return direction * (gain * mx.rsqrt(squares)).astype(direction.dtype)
+    return reduced(_normed, block["weight_v"], block["weight_g"])
+
+
+def _normed(direction: mx.array, gain: mx.array) -> mx.array:
+    """g * v / ||v|| for each output channel."""
+    squares = mx.square(direction).sum(axis=(1, 2), keepdims=True)
+    return direction * (gain * mx.rsqrt(squares))
 
 
 def padded(x: mx.array, pads: tuple[int, int], mode: str) -> mx.array:
@@ -42,7 +48,8 @@ class Conv1d(Block, kind="conv1d"):
         x = self._pad(x) if stream is None else self._continue(x, stream)
         if x.shape[1] <= self.spec.reach:
             return self._nothing(x, length, stream)
-        return convolve(x, kernel(self), self.get("bias"), self.spec)
+        compute = partial(convolve, spec=self.spec)
+        return multiplied(compute, x, kernel(self), self.get("bias"))
 
     def _nothing(self, x: mx.array, length: int, stream: Stream | None) -> mx.array:
         """No output step: right for a chunk, InputError for a whole signal."""
@@ -77,12 +84,19 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, in) -> (batch, time * stride, out), or as `padding` says."""
-        full = scatter(x, kernel(self), self.spec)
+        compute = partial(self._scattered, stream=stream)
+        return multiplied(compute, x, kernel(self), self.get("bias"))
+
+    def _scattered(
+        self, x: mx.array, weight: mx.array, bias: mx.array | None, stream: Stream | None
+    ) -> mx.array:
+        """Scatter the taps, and crop or continue."""
+        full = scatter(x, weight, self.spec)
         if stream is None:
             y = self._crop(full)
         else:
-            y = self._emit(full, x.shape[1] * self.spec.stride, stream)
-        return y + self["bias"] if self.spec.bias else y
+            y = self._emit(full, x.shape[1] * self.spec.stride, stream).astype(x.dtype)
+        return y if bias is None else y + bias
 
     def _crop(self, full: mx.array) -> mx.array:
         """Drop, or add, the steps that the padding asks for."""
@@ -98,7 +112,7 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
         if overlap:
             tail = stream.read(self._path, "tail").swapaxes(1, 2)
             y = mx.concatenate([y[:, :overlap] + tail, y[:, overlap:]], axis=1)
-            stream.write(self._path, "tail", y[:, steps:].swapaxes(1, 2))
+            stream.write(self._path, "tail", wide(y[:, steps:].swapaxes(1, 2)))
         return y[:, :steps]
 
 

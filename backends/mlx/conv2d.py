@@ -1,15 +1,18 @@
 """Convolutions of signals of several devices, offline and in a stream."""
 
+from functools import partial
+
 import mlx.core as mx
 
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .taps import affine, grouped, on_cpu
+from .taps import affine, grouped
+from .types import multiplied, on_cpu
 
 
-def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
-    """Convolve a signal that is padded already, without bias.
+def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: object) -> mx.array:
+    """Convolve a signal that is padded already.
 
     On the CPU `mx.conv2d` with dilation takes a naive path, so there all taps go into one matrix
     product.
@@ -17,6 +20,7 @@ def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
     Args:
         x: (batch, devices, time, in), of at least `spec.reach + 1` steps.
         weight: (out, rows, taps, in / groups).
+        bias: (out,) or None.
         spec: Conv2dSpec.
     Returns:
         (batch, devices - rows + 1, time - reach, out).
@@ -24,7 +28,8 @@ def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
     rows, taps = weight.shape[1:3]
     dilation, groups = getattr(spec, "dilation", 1), getattr(spec, "groups", 1)
     if not on_cpu() or (groups > 1 and x.dtype != mx.float64):
-        return mx.conv2d(x, weight, dilation=(1, dilation), groups=groups)
+        y = mx.conv2d(x, weight, dilation=(1, dilation), groups=groups)
+        return y if bias is None else y + bias
     devices, steps = x.shape[1] - rows + 1, x.shape[2] - (taps - 1) * dilation
     seen = [
         x[:, row : row + devices, tap * dilation : tap * dilation + steps]
@@ -33,8 +38,9 @@ def convolve(x: mx.array, weight: mx.array, spec: object) -> mx.array:
     ]
     side_by_side = mx.concatenate(seen, axis=-1)
     if groups > 1:
-        return grouped(side_by_side, weight)
-    return affine(side_by_side, weight.reshape(weight.shape[0], -1), None)
+        y = grouped(side_by_side, weight)
+        return y if bias is None else y + bias
+    return affine(side_by_side, weight.reshape(weight.shape[0], -1), bias)
 
 
 class Conv2d(Block, kind="conv2d"):
@@ -50,8 +56,8 @@ class Conv2d(Block, kind="conv2d"):
             x = mx.concatenate([context, x], axis=2)
             left = x[:, :, x.shape[2] - spec.reach :]
             stream.write(self._path, "context", mx.moveaxis(left, -1, 1))
-        y = convolve(x, self["weight"], spec)
-        return y + self["bias"] if spec.bias else y
+        bias = self["bias"] if spec.bias else None
+        return multiplied(partial(convolve, spec=spec), x, self["weight"], bias)
 
 
 class TemporalBlock2d(Block, kind="temporal_block_2d"):

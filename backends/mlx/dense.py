@@ -6,6 +6,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .taps import affine
+from .types import multiplied
 
 
 class Dense(Block, kind="dense"):
@@ -13,7 +14,7 @@ class Dense(Block, kind="dense"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, in) -> (batch, out), or (batch, time, in) -> (batch, time, out)."""
-        return affine(x, self["weight"], self.get("bias"))
+        return multiplied(affine, x, self["weight"], self.get("bias"))
 
 
 class DenseBlock(Block, kind="dense_block"):

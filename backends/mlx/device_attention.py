@@ -8,6 +8,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import softmax
+from .types import multiplied, reduced
 
 
 class DeviceAttention(Block, kind="device_attention"):
@@ -17,14 +18,19 @@ class DeviceAttention(Block, kind="device_attention"):
         """(batch, devices, time, channels) -> the same shape."""
         batch, devices, length, channels = x.shape
         heads = self.spec.heads
-        tokens = (x + self["embedding"][:, None]).swapaxes(1, 2)
+        tokens = reduced(mx.add, x, self["embedding"][:, None]).swapaxes(1, 2)
         parted = self["projection_in"](tokens).reshape(batch, length, devices, 3, heads, -1)
         query, key, value = (parted[:, :, :, one].swapaxes(2, 3) for one in range(3))
-        scores = query @ key.swapaxes(3, 4) * (1.0 / math.sqrt(channels // heads))
-        seen = softmax(scores) @ value
+        seen = multiplied(attended, query, key, value)
         seen = seen.swapaxes(2, 3).reshape(batch, length, devices, channels).swapaxes(1, 2)
         y = self._optional("dropout", self["projection_out"](seen))
         return x + y if self.spec.residual else y
+
+
+def attended(query: mx.array, key: mx.array, value: mx.array) -> mx.array:
+    """softmax(query key^T / sqrt(width)) value, of (..., devices, width)."""
+    scores = query @ key.swapaxes(-2, -1) * (1.0 / math.sqrt(query.shape[-1]))
+    return softmax(scores) @ value
 
 
 class DevicePool(Block, kind="device_pool"):
@@ -34,7 +40,9 @@ class DevicePool(Block, kind="device_pool"):
         """(batch, devices, time, channels) -> (batch, time, channels')."""
         if self.spec.mode == "concat":
             return mx.concatenate([x[:, one] for one in range(x.shape[1])], axis=-1)
-        return x.mean(axis=1) if self.spec.mode == "average" else x.max(axis=1)
+        if self.spec.mode == "max":
+            return x.max(axis=1)
+        return reduced(lambda x: x.mean(axis=1), x)
 
 
 class DeviceSplit(Block, kind="device_split"):

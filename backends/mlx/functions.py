@@ -9,6 +9,8 @@ from typing import cast
 
 import mlx.core as mx
 
+from .types import reduced
+
 # Erf is 1 to the last bit from here on, and up to here its series needs so many terms.
 LAST, TERMS = 6.0, 120
 # How often e^-x^2 is squared up from its root.
@@ -60,7 +62,7 @@ def erf(x: mx.array) -> mx.array:
 def logsumexp(x: mx.array) -> mx.array:
     """log(sum of e^x) over the last axis, which stays with length 1."""
     if x.dtype != mx.float64:
-        return mx.logsumexp(x, axis=-1, keepdims=True)
+        return reduced(lambda x: mx.logsumexp(x, axis=-1, keepdims=True), x)
     top = mx.stop_gradient(x.max(axis=-1, keepdims=True))
     return top + mx.log(exp(x - top).sum(axis=-1, keepdims=True))
 

@@ -8,6 +8,7 @@ from tcnzoo.specs import MergeSpec
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import reduced
 
 
 class Merge(Block, kind="merge"):
@@ -17,6 +18,10 @@ class Merge(Block, kind="merge"):
         """Add or multiply, vectors acting on every step, or put channels side by side."""
         if self.spec.mode == "concat":
             return mx.concatenate(x, axis=-1)
+        return reduced(self._merged, *x)
+
+    def _merged(self, *x: mx.array) -> mx.array:
+        """Add or multiply; the gradient of a vector is a sum over time."""
         rank = max(one.ndim for one in x)
         ready = [one[:, None] if one.ndim < rank else one for one in x]
         return reduce(mx.add if self.spec.mode == "add" else mx.multiply, ready)

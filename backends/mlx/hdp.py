@@ -8,6 +8,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import exp, logsumexp, softmax, softplus
+from .types import wide
 
 # Terms of Stirling's series of log Gamma, the powers 1, 3, 5 of 1 / x.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260)
@@ -69,29 +70,29 @@ def row_penalty(
 
 
 class Hdp(Block, kind="hdp"):
-    """softmax over clusters of (log beta + evidence) / temperature."""
+    """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> (batch, time, clusters)."""
-        return self._posterior(self._evidence(x))
+        return self._posterior(self._evidence(x)).astype(x.dtype)
 
     def _log_weights(self) -> mx.array:
         """Logarithms of the global weights beta, (clusters,)."""
-        return log_weights(self["stick_logits"])
+        return log_weights(wide(self["stick_logits"]))
 
     def _evidence(self, x: mx.array) -> mx.array:
         """Log-likelihood of each step under each cluster, (batch, time, clusters)."""
         if self.spec.components == "codes":
-            table = self["code_logits"]
-            return x @ (table - logsumexp(table)).T
-        variance = self.spec.variance_floor + exp(self["log_variances"])
-        gap = x[:, :, None] - self["means"]
+            table = wide(self["code_logits"])
+            return wide(x) @ (table - logsumexp(table)).T
+        variance = self.spec.variance_floor + exp(wide(self["log_variances"]))
+        gap = wide(x)[:, :, None] - wide(self["means"])
         scale = mx.log(2.0 * math.pi * variance).sum(axis=1)
         return -0.5 * ((mx.square(gap) / variance).sum(axis=-1) + scale)
 
     def _posterior(self, evidence: mx.array) -> mx.array:
         """Probability of each cluster, of its evidence."""
-        score = (evidence + self._log_weights()) * exp(-self["log_temperature"])
+        score = (evidence + self._log_weights()) * exp(-wide(self["log_temperature"]))
         return softmax(score)
 
     def _loss(self, evidence: mx.array) -> mx.array:
@@ -103,7 +104,7 @@ class Hdp(Block, kind="hdp"):
         spec, log_beta = self.spec, self._log_weights()
         rows = row_penalty(log_rows, log_beta, spec.alpha, None)
         initial = row_penalty(log_initial[None], log_beta, spec.alpha, None)
-        return stick_penalty(self["stick_logits"], spec.gamma) + rows + initial
+        return stick_penalty(wide(self["stick_logits"]), spec.gamma) + rows + initial
 
 
 def entropy(posterior: mx.array) -> mx.array:

@@ -39,9 +39,8 @@ class Hsmm(Block, kind="hsmm"):
             held = Ages(*(stream.read(self._path, name) for name in STATE))
         told, _, after = follow(self.scores(x), held, self.laws(), self._stationary)
         if stream is not None:
-            for name, value in zip(STATE, after, strict=True):
-                kept = stream.read(self._path, name).dtype
-                stream.write(self._path, name, value.astype(kept))
+            for name, value, before in zip(STATE, after, held, strict=True):
+                stream.write(self._path, name, value.astype(before.dtype))
         return mx.exp(told).astype(x.dtype)
 
     def laws(self) -> Laws:
@@ -62,8 +61,10 @@ class Hsmm(Block, kind="hsmm"):
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
     def posterior(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
-        """P(state at t | the whole signal), (batch, time, states)."""
-        return self.passes(x, lengths, mask)[1].states
+        """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
+        passed, found = self.passes(x, lengths, mask)
+        possible = mx.isfinite(passed.total)[:, None, None]
+        return mx.where(possible, found.states, mx.nan)
 
     def passes(
         self, x: mx.array, lengths: Rows = None, mask: Rows = None

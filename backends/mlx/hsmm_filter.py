@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from .hsmm_laws import Laws, survival
+from tcnzoo.specs.hsmm import NEVER
+
+from .hsmm_laws import Laws, gone, solid, survival
 from .hsmm_scan import compiled
 
 # The entries of the streaming state that are held in Ages, in its order.
@@ -36,7 +38,7 @@ def begun(laws: Laws, stationary: bool) -> mx.array:
     if stationary:
         mean = mx.logsumexp(survival(laws.durations), axis=1)
         return mx.broadcast_to((laws.initial - mean)[:, None], laws.durations.shape)
-    never = mx.full((laws.initial.shape[0], laws.durations.shape[1] - 1), -mx.inf)
+    never = mx.full((laws.initial.shape[0], laws.durations.shape[1] - 1), NEVER)
     return mx.concatenate([laws.initial[:, None], never], axis=1)
 
 
@@ -51,11 +53,12 @@ def follow(
         laws: of the model.
         stationary: whether the signal begins in the midst of a segment.
     Returns:
-        (log p(state at t | x up to t), (batch, time, K); log p(x up to t), (batch, time); where
-        the stream stands after it).
+        (log p(state at t | x up to t), (batch, time, K), NaN where nothing is possible;
+        log p(x up to t), (batch, time); where the stream stands after it).
     """
-    alive_for, run = survival(laws.durations), compiled(_next)
-    ages, scale = held.ages.astype(mx.float32), held.scale.astype(mx.float32)
+    laws, run = laws.solid(), compiled(_next)
+    alive_for, scores = survival(laws.durations), solid(scores)
+    ages, scale = solid(held.ages.astype(mx.float32)), held.scale.astype(mx.float32)
     rows: tuple[list[mx.array], list[mx.array]] = ([], [])
     for t in range(scores.shape[1]):
         moved = _aged(ages, laws)
@@ -65,6 +68,8 @@ def follow(
         for row, one in zip(rows, found, strict=True):
             row.append(one)
     told, known = (mx.stack(row, axis=1) for row in rows)
+    told = mx.where(gone(known)[..., None], mx.nan, told)
+    ages = mx.where(gone(ages), -mx.inf, ages)
     return told, known, Ages(ages, scale, mx.ones_like(held.steps))
 
 
@@ -81,7 +86,6 @@ def _next(
     """Weigh a step; (ages, scale, log p of each state, log p of all so far)."""
     ages = ages + score[:, :, None]
     top = mx.stop_gradient(mx.max(ages, axis=(1, 2)))
-    top = mx.where(mx.isfinite(top), top, 0.0)
     alive = mx.logsumexp(ages - top[:, None, None] + alive_for, axis=2)
     norm = mx.logsumexp(alive, axis=1, keepdims=True)
     added = top - scale[:, 1]

@@ -7,6 +7,7 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.specs import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER
 
 
 class Laws(NamedTuple):
@@ -24,10 +25,26 @@ class Laws(NamedTuple):
     transitions: mx.array
     durations: mx.array
 
+    def solid(self) -> "Laws":
+        """The same as the recursions take them; see `solid`."""
+        return Laws(*(solid(one) for one in self))
+
 
 def log_softmax(scores: mx.array) -> mx.array:
-    """Normalise over the last axis."""
-    return scores - mx.logsumexp(scores, axis=-1, keepdims=True)
+    """Normalise over the last axis; -inf for what has probability 0, be it all of a row."""
+    held = solid(scores)
+    found = held - mx.logsumexp(held, axis=-1, keepdims=True)
+    return mx.where(scores > NEVER, found, -mx.inf)
+
+
+def solid(logs: mx.array) -> mx.array:
+    """Logs with NEVER for -inf: sums of them, and gradients of these, are not NaN."""
+    return mx.maximum(logs, NEVER)
+
+
+def gone(logs: mx.array) -> mx.array:
+    """Whether sums of what `solid` made are those of a probability of 0."""
+    return logs < 0.5 * NEVER
 
 
 def laws_of(spec: HsmmSpec, arrays: Any) -> Laws:
@@ -48,7 +65,7 @@ def laws_of(spec: HsmmSpec, arrays: Any) -> Laws:
 
 def survival(duration: mx.array) -> mx.array:
     """S(k, d) = log of the probability of d steps or more, (K, D) as `duration`."""
-    return mx.logcumsumexp(duration, axis=1, reverse=True)
+    return mx.logcumsumexp(solid(duration), axis=1, reverse=True)
 
 
 def _poisson(own: dict[str, mx.array], longest: int) -> mx.array:
@@ -97,7 +114,7 @@ def _codes(spec: HsmmSpec, arrays: Any, x: mx.array) -> mx.array:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
     table = log_softmax(arrays["code_logits"].astype(mx.float32)).T
     if spec.encoding == "one_hot":
-        return x @ table
+        return x @ solid(table)
     codes = mx.round(x).astype(mx.int32)
     scores = table[mx.clip(codes[:, :, 0], 0, len(table) - 1)]
     return mx.where(codes < 0, 0.0, mx.where(codes < len(table), scores, mx.nan))

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import mlx.core as mx
 
-from .hsmm_laws import Laws, survival
+from tcnzoo.specs.hsmm import NEVER
+
+from .hsmm_laws import Laws, gone, survival
 from .hsmm_scan import centred, compiled, live
 
 
@@ -57,10 +59,10 @@ def _at(table: mx.array, state: mx.array) -> mx.array:
 
 def best(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> Back:
     """Run along the sequences; arguments as of `forward`."""
-    scores, tops = centred(scores)
+    (scores, tops), laws = centred(scores), laws.solid()
     batch, steps, states = scores.shape
     inside, ages = live(lengths, steps), mx.arange(1, laws.durations.shape[1] + 1)
-    never = mx.full((batch, states, ages.size - 1), -mx.inf)
+    never = mx.full((batch, states, ages.size - 1), NEVER)
     held = mx.concatenate([(laws.initial + scores[:, 0])[:, :, None], never], axis=2)
     taken, run = [mx.zeros((batch,))], compiled(_older)
     lasted, came = [mx.ones((batch, states), mx.int32)], [mx.zeros((batch, states), mx.int32)]
@@ -80,6 +82,7 @@ def best(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> Bac
     ending = (held + mx.where(whole, first, later)).swapaxes(1, 2).reshape(batch, -1)
     place = mx.argmax(ending, axis=1).astype(mx.int32)
     score = total + mx.max(ending, axis=1)
+    score = mx.where(gone(score), -mx.inf, score)
     return Back(score, place % states, place // states + 1, lasted, came)
 
 
@@ -93,5 +96,4 @@ def _older(
     new, came = mx.max(moving, axis=1), mx.argmax(moving, axis=1)
     held = mx.concatenate([new[:, :, None], held[:, :, :-1]], axis=2) + score[:, :, None]
     top = mx.max(held, axis=(1, 2))
-    top = mx.where(mx.isfinite(top), top, 0.0)
     return held - top[:, None, None], top, lasted.astype(mx.int32), came.astype(mx.int32)

@@ -13,7 +13,9 @@ from typing import NamedTuple, cast
 
 import mlx.core as mx
 
-from .hsmm_laws import Laws
+from tcnzoo.specs.hsmm import NEVER
+
+from .hsmm_laws import Laws, gone, solid
 
 # Instead of a sum of 0, of a sequence that has no possible segmentation.
 TINY = 1e-30
@@ -55,8 +57,8 @@ class Expected(NamedTuple):
 
 def centred(scores: mx.array) -> tuple[mx.array, mx.array]:
     """Scores (batch, time, K) less the largest of each step, and that: (batch, time)."""
+    scores = solid(scores)
     top = mx.max(scores, axis=2)
-    top = mx.where(mx.isfinite(top), top, 0.0)
     return scores - top[..., None], top
 
 
@@ -68,7 +70,7 @@ def live(lengths: mx.array, steps: int) -> mx.array:
 def normalised(held: mx.array) -> tuple[mx.array, mx.array]:
     """What is carried (batch, K, D) less the logarithm of its sum, and that: (batch,)."""
     norm = mx.logsumexp(held, axis=(1, 2))
-    return held - mx.where(mx.isfinite(norm), norm, 0.0)[:, None, None], norm
+    return held - norm[:, None, None], norm
 
 
 def shifted(held: mx.array, filled: mx.array) -> mx.array:
@@ -82,7 +84,7 @@ def advance(
     """One step of the forward pass; (held, starts, ends, norm) of it."""
     ends = held[:, :, 0]
     starts = mx.logsumexp(ends[:, :, None] + transition, axis=1)
-    stayed = shifted(held, mx.full(ends.shape, -mx.inf))
+    stayed = shifted(held, mx.full(ends.shape, NEVER))
     joined = mx.logaddexp(stayed, starts[:, :, None] + duration) + score[:, :, None]
     held, norm = normalised(joined)
     return held, starts, ends, norm
@@ -97,10 +99,10 @@ def forward(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> 
         laws: of the model.
         censored: whether the last segment may go on after the end of a sequence.
     """
-    scores, tops = centred(scores)
+    (scores, tops), laws = centred(scores), laws.solid()
     inside = live(lengths, scores.shape[1])
     held, norm = normalised((laws.initial[:, None] + laws.first_durations) + scores[:, 0, :, None])
-    nothing = mx.full(scores[:, 0].shape, -mx.inf)
+    nothing = mx.full(scores[:, 0].shape, NEVER)
     starts, ends, norms = [mx.broadcast_to(laws.initial, nothing.shape)], [nothing], [norm]
     run = compiled(advance)
     for t in range(1, scores.shape[1]):
@@ -112,6 +114,7 @@ def forward(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> 
     steps = mx.stack(norms, axis=1)
     last = mx.zeros(lengths.shape) if censored else mx.logsumexp(held[:, :, 0], axis=1)
     total = mx.sum(steps + mx.where(inside, tops, 0.0), axis=1) + last
+    total = mx.where(gone(total), -mx.inf, total)
     return Forward(total, mx.stack(starts, axis=1), mx.stack(ends, axis=1), steps, last)
 
 
@@ -142,11 +145,11 @@ def expectations(
     scores: mx.array, lengths: mx.array, laws: Laws, censored: bool, passed: Forward
 ) -> Expected:
     """Run back along the sequences, after `forward` of the same arguments."""
-    batch, steps, states = scores.shape
-    scores = centred(scores)[0] - mx.where(mx.isfinite(passed.norms), passed.norms, 0.0)[..., None]
+    (batch, steps, states), laws = scores.shape, laws.solid()
+    scores = centred(scores)[0] - passed.norms[..., None]
     inside, run = live(lengths, steps), compiled(retreat)
     end = mx.broadcast_to(-passed.last[:, None], (batch, states))
-    closed = 0.0 if censored else -mx.inf
+    closed = 0.0 if censored else NEVER
     limit = mx.full((batch, states, laws.durations.shape[1]), closed)
     left, after = limit, end
     durations, transitions = mx.zeros(limit.shape), mx.zeros((batch, states, states))

@@ -4,6 +4,7 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import mlx.core as mx
 
@@ -11,6 +12,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import exp, sigmoid, softplus
+from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
 CHUNK = 64
@@ -43,9 +45,9 @@ class Mamba2(Block, kind="mamba2"):
         spec = self.spec
         through, beside, z, xbc, dt = split(self["in_proj"](x), spec.sections)
         xbc = silu(self["conv1d"](xbc, stream))
-        dt = softplus(dt + self["dt_bias"])
-        dt = mx.clip(dt, *spec.dt_limit)
-        y, gate = self._scan(xbc, dt, stream), silu(z)
+        tables = (self["dt_bias"], self["A_log"], self["D"])
+        y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
+        gate = silu(z)
         if not spec.rms_norm:
             y = y * gate
         elif spec.norm_before_gate:
@@ -56,9 +58,18 @@ class Mamba2(Block, kind="mamba2"):
             y = mx.concatenate([silu(through) * beside, y], axis=2)
         return self["out_proj"](y)
 
-    def _scan(self, xbc: mx.array, dt: mx.array, stream: Stream | None) -> mx.array:
+    def _scan(
+        self,
+        xbc: mx.array,
+        dt: mx.array,
+        dt_bias: mx.array,
+        a_log: mx.array,
+        skip: mx.array,
+        stream: Stream | None,
+    ) -> mx.array:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
         spec, (batch, steps, _) = self.spec, xbc.shape
+        dt = mx.clip(softplus(dt + dt_bias), *spec.dt_limit)
         inside = spec.groups * spec.d_state
         x, b, c = split(xbc, (spec.width, inside, inside))
         x = x.reshape(batch, steps, spec.heads, spec.head_dim)
@@ -71,7 +82,7 @@ class Mamba2(Block, kind="mamba2"):
             state = mx.zeros((batch, spec.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
         else:
             state = stream.read(self._path, "ssm")
-        a, size = dt * -exp(self["A_log"]), min(spec.chunk_size or CHUNK, steps)
+        a, size = dt * -exp(a_log), min(spec.chunk_size or CHUNK, steps)
         later, rows = screened((x * dt[..., None], a, b, c))
         pieces = []
         for start in range(0, steps, size):
@@ -80,7 +91,7 @@ class Mamba2(Block, kind="mamba2"):
         if stream is not None:
             stream.write(self._path, "ssm", filled(state, later[:, -1], mx.nan))
         y = filled(mx.concatenate(pieces, axis=1), later, mx.nan)
-        y = y + x * self["D"].reshape(spec.heads, -1)
+        y = y + x * skip.reshape(spec.heads, -1)
         return y.reshape(batch, steps, spec.width)
 
 

@@ -1,6 +1,7 @@
 """Batch norm with running statistics, and layer norm over channels."""
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import mlx.core as mx
@@ -10,7 +11,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import layer_norm, rms_norm
-from .types import wide
+from .types import reduced, wide
 
 if TYPE_CHECKING:
     from .processes import Processes
@@ -34,7 +35,7 @@ class BatchNorm(Block, kind="batch_norm"):
         else:
             mean, variance = self["running_mean"], self["running_var"]
         scale = self["weight"] * mx.rsqrt(wide(variance) + self.spec.eps)
-        return (values * scale + (self["bias"] - mean * scale)).astype(x.dtype)
+        return ((values - mean) * scale + self["bias"]).astype(x.dtype)
 
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """Mean and biased variance of each channel; the running ones move, the latter unbiased."""
@@ -56,7 +57,7 @@ class BatchNorm(Block, kind="batch_norm"):
     def _move(self, name: str, batch: mx.array) -> None:
         """Move a running statistic towards that of the batch."""
         old, momentum = self[name], self.spec.momentum
-        new = (1.0 - momentum) * old + momentum * mx.stop_gradient(batch)
+        new = (1.0 - momentum) * wide(old) + momentum * mx.stop_gradient(batch)
         self[name] = new.astype(old.dtype)
 
 
@@ -77,7 +78,8 @@ class LayerNorm(Block, kind="layer_norm"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
-        return layer_norm(x, self["weight"], self["bias"], self.spec.eps)
+        compute = partial(layer_norm, eps=self.spec.eps)
+        return reduced(compute, x, self["weight"], self["bias"])
 
 
 class RmsNorm(Block, kind="rms_norm"):
@@ -85,9 +87,13 @@ class RmsNorm(Block, kind="rms_norm"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
+        return reduced(self._normed, x, self["weight"])
+
+    def _normed(self, x: mx.array, weight: mx.array) -> mx.array:
+        """Normalise the channels of each group."""
         groups = self.spec.groups
         if groups == 1:
-            return rms_norm(x, self["weight"], self.spec.eps)
+            return rms_norm(x, weight, self.spec.eps)
         parts = x.reshape(*x.shape[:-1], groups, -1)
         plain = mx.ones((parts.shape[-1],), dtype=x.dtype)
-        return rms_norm(parts, plain, self.spec.eps).reshape(x.shape) * self["weight"]
+        return rms_norm(parts, plain, self.spec.eps).reshape(x.shape) * weight

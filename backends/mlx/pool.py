@@ -8,10 +8,10 @@ import numpy as np
 from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
-from .types import beside
+from .types import beside, reduced
 
 WHOLE: dict[str, Callable[[mx.array], mx.array]] = {
-    "global_average": lambda x: x.mean(axis=1),
+    "global_average": lambda x: reduced(lambda x: x.mean(axis=1), x),
     "global_max": lambda x: x.max(axis=1),
     "last": lambda x: x[:, -1],
     "middle": lambda x: x[:, x.shape[1] // 2],
@@ -31,7 +31,7 @@ class Pool(Block, kind="pool"):
         if self.spec.mode == "adaptive_max":
             return parts.max(axis=2)
         share = beside(x, (steps < ends) / (ends - starts))
-        return (parts * share[..., None]).sum(axis=2).astype(x.dtype)
+        return reduced(lambda parts: (parts * share[..., None]).sum(axis=2), parts)
 
 
 class WindowPool(Block, kind="window_pool"):
@@ -45,11 +45,18 @@ class WindowPool(Block, kind="window_pool"):
         pads = spec.pads(x.shape[1])
         if not any(pads):
             return self._reduce(x)
-        around = mx.array(-np.inf if spec.mode == "max" else 0.0, dtype=x.dtype)
-        y = self._reduce(mx.pad(x, [(0, 0), pads, (0, 0)], constant_values=around))
-        if spec.mode == "max" or spec.count_padding:
+        if spec.mode == "max":
+            around = mx.array(-np.inf, dtype=x.dtype)
+            return self._reduce(mx.pad(x, [(0, 0), pads, (0, 0)], constant_values=around))
+        return reduced(lambda x: self._average(x, pads), x)
+
+    def _average(self, x: mx.array, pads: tuple[int, int]) -> mx.array:
+        """Mean over windows that reach over the ends."""
+        around = [(0, 0), pads, (0, 0)]
+        y = self._reduce(mx.pad(x, around))
+        if self.spec.count_padding:
             return y
-        present = mx.pad(mx.ones((1, x.shape[1], 1), dtype=x.dtype), [(0, 0), pads, (0, 0)])
+        present = mx.pad(mx.ones((1, x.shape[1], 1), dtype=x.dtype), around)
         return y / self._reduce(present)
 
     def _reduce(self, x: mx.array) -> mx.array:
@@ -59,7 +66,9 @@ class WindowPool(Block, kind="window_pool"):
             return x[:, :0]
         starts = np.arange(0, x.shape[1] - spec.reach, spec.step, dtype=np.int32)
         windows = x[:, mx.array(starts[:, None] + np.arange(spec.size, dtype=np.int32))]
-        return windows.max(axis=2) if spec.mode == "max" else windows.mean(axis=2)
+        if spec.mode == "max":
+            return windows.max(axis=2)
+        return reduced(lambda windows: windows.mean(axis=2), windows)
 
     def _continue(self, x: mx.array, stream: Stream) -> mx.array:
         """Put the context before the chunk, and drop the steps before the first window."""
@@ -84,5 +93,9 @@ class Upsample(Block, kind="upsample"):
         place = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
         left = np.floor(place).astype(np.int32)
         right = np.ceil(place).astype(np.int32)  # the left one where its share is 0: 0 * NaN is NaN
-        share = beside(x, place - left).astype(x.dtype)[:, None]
-        return x[:, mx.array(left)] * (1 - share) + x[:, mx.array(right)] * share
+        share = beside(x, place - left)[:, None]
+
+        def between(before: mx.array, after: mx.array) -> mx.array:
+            return before * (1 - share) + after * share
+
+        return reduced(between, x[:, mx.array(left)], x[:, mx.array(right)])

@@ -6,7 +6,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .functions import sigmoid
-from .types import wide
+from .types import reduced, wide
 
 STATE = ("count", "mean", "mean_low")
 # Steps that are summed one after the other.
@@ -19,12 +19,12 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
         if self.spec.pool == "global":
-            squeezed = x.mean(axis=1, keepdims=True)
+            squeezed = reduced(lambda x: x.mean(axis=1, keepdims=True), x)
         else:
             squeezed = self._mean_so_far(wide(x), stream).astype(x.dtype)
         if self.spec.reduction:
             squeezed = mx.maximum(self["reduce"](squeezed), 0.0)
-        y = x * sigmoid(self["expand"](squeezed))
+        y = reduced(mx.multiply, x, sigmoid(self["expand"](squeezed)))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: mx.array, stream: Stream | None) -> mx.array:

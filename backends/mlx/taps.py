@@ -9,11 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from .fir import dilated
-
-
-def on_cpu() -> bool:
-    """Whether the work that is described now will run on the CPU device."""
-    return bool(mx.default_device().type == mx.cpu)
+from .types import on_cpu
 
 
 def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Any) -> mx.array:

@@ -8,6 +8,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import reduced
 
 
 class TemporalBlock(Block, kind="temporal_block"):
@@ -33,10 +34,12 @@ class TemporalBlock(Block, kind="temporal_block"):
         if not wanted:
             return x
         steps = x.shape[:2]
-        rows = [
-            mx.broadcast_to(e[:, None] if e.ndim == 2 else e, (*steps, e.shape[-1]))
-            for e in embeddings
-        ]
+
+        def spread(e: mx.array) -> mx.array:
+            return mx.broadcast_to(e[:, None] if e.ndim == 2 else e, (*steps, e.shape[-1]))
+
+        # The gradient is a sum over time.
+        rows = [reduced(spread, e) for e in embeddings]
         projected = self["embedding1"](mx.concatenate(rows, axis=-1))
         if self.spec.embedding_mode == "add":
             return x + projected

@@ -245,7 +245,7 @@ class MlxStepper:
     def _inputs(self, batch: Batch) -> tuple[Signals, Arrays]:
         """Signal and embeddings, and targets and masks, as MLX arrays in neutral layout."""
         wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
-        signals = (batch["x"], *self.targets.embeddings(batch))
+        signals = (self.targets.signal(batch), *self.targets.embeddings(batch))
         return tuple(to_mlx(one, self.plan.dtype) for one in signals), wanted
 
     def _on_device(self) -> AbstractContextManager[Any]:

@@ -91,9 +91,9 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             found = self._processes.totals({"counts": counts, "sums": sums, "bad": bad})
             counts, sums, sound = found["counts"], found["sums"], found["bad"] == 0.0
         for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
-            old = self[name]
+            old = wide(self[name])
             moved = decay * old + (1.0 - decay) * batch
-            self[name] = mx.where(sound, moved, old).astype(old.dtype)
+            self[name] = mx.where(sound, moved, old).astype(self[name].dtype)
 
     def refresh(self, seen: list[tuple[Rows, mx.array]]) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values.
@@ -101,9 +101,10 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         Args:
             seen: rows and scaled values of each level that shares the codebook.
         """
-        size, total = self["cluster_size"], self["cluster_size"].sum()
+        size = wide(self["cluster_size"])
+        total = size.sum()
         smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))
-        codes = self.scaled(self["embed_avg"] / smoothed[:, None])
+        codes = self.scaled(wide(self["embed_avg"]) / smoothed[:, None])
         if self.spec.dead_code_threshold > 0.0:
             codes = self._restart(codes, seen)
         self["codebook"] = codes.astype(self["codebook"].dtype)

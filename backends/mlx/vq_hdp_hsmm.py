@@ -9,6 +9,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .hdp import entropy
+from .types import wide
 
 
 class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
@@ -26,7 +27,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
             "codes": quantized.indices.astype(mx.int32),
             "vq_loss": quantized.vq_loss,
             "perplexity": quantized.perplexity,
-            "cluster_posterior": clusters,
+            "cluster_posterior": clusters.astype(output.dtype),
             **self._states(self._seen(quantized.indices, output, evidence)),
             "behavior_logits": self["classifier"](quantized.output),
             "hdp_penalty": self._penalty(),
@@ -41,7 +42,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
         """What each cluster thinks of each step, (batch, time, clusters)."""
         hdp = self["hdp"]
         if self.spec.hdp.components == "codes":
-            table = hdp["code_logits"]
+            table = wide(hdp["code_logits"])
             return (table - mx.logsumexp(table, axis=1, keepdims=True)).T[codes]
         found: mx.array = hdp._evidence(output)
         return found

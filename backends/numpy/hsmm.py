@@ -7,6 +7,7 @@ from tcnzoo.hsmm import batch
 from tcnzoo.hsmm.inference import Engine
 from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
 from tcnzoo.hsmm.tables import Tables, tables_of
+from tcnzoo.specs.hsmm import NEVER, impossible
 from tcnzoo.streaming import Stream
 
 from .block import Array, Block
@@ -38,7 +39,8 @@ class Hsmm(Block, kind="hsmm"):
         """Log-probability of each code."""
         chances = log_softmax(self.arrays["code_logits"])
         if self.spec.encoding == "one_hot":
-            return np.asarray(np.einsum("kc,bct->bkt", chances, x))
+            found = np.einsum("kc,bct->bkt", np.maximum(chances, NEVER), x)
+            return np.where(found < 0.5 * NEVER, -np.inf, found)
         codes = np.rint(x[:, 0]).astype(np.int64)
         if codes.max(initial=0) >= self.spec.codes:
             raise InputError(
@@ -91,6 +93,8 @@ class Hsmm(Block, kind="hsmm"):
                 ages = np.concatenate([started[:, :, None], ages[:, :, :-1]], axis=2)
             ages = ages + scores[:, :, t, None]
             best = ages.max(axis=(1, 2))
+            if not (best > -np.inf).all():
+                raise impossible(None)
             ages = ages - best[:, None, None]
             added = best - scale[:, 1]
             total = scale[:, 0] + added

@@ -33,6 +33,7 @@ from .options import Options
 from .run import (
     activation_bytes,
     device_peak,
+    dtype_of,
     gradients,
     init_state,
     predict,
@@ -60,6 +61,7 @@ __all__ = [
     "dense",
     "device_attention",
     "device_peak",
+    "dtype_of",
     "fsq",
     "get_weights",
     "gradients",

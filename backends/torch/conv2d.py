@@ -7,6 +7,7 @@ from torch import Tensor
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import reduced
 
 
 class Conv2d(Block, kind="conv2d"):
@@ -25,7 +26,12 @@ class Conv2d(Block, kind="conv2d"):
                 return x.new_zeros(x.shape[0], spec.out_channels, devices, 0)
         elif any(spec.pads):
             x = F.pad(x, spec.pads)
-        return F.conv2d(x, self.weight, bias, 1, 0, (1, spec.dilation), spec.groups)
+        return reduced(self._convolved, x, self.weight, bias)
+
+    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve an already padded signal."""
+        spec = self.spec
+        return F.conv2d(x, weight, bias, 1, 0, (1, spec.dilation), spec.groups)
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk."""

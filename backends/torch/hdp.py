@@ -9,6 +9,7 @@ from torch import Tensor
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import wide
 
 
 def log_weights(stick_logits: Tensor) -> Tensor:
@@ -50,32 +51,32 @@ def row_penalty(log_rows: Tensor, log_beta: Tensor, alpha: float, sticky: float 
 
 
 class Hdp(Block, kind="hdp"):
-    """softmax over clusters of (log beta + evidence) / temperature."""
+    """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     stick_logits: Tensor
     log_temperature: Tensor
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, clusters, time)."""
-        return self.posterior(self.evidence(x))
+        return self.posterior(self.evidence(x)).to(x.dtype)
 
     def log_weights(self) -> Tensor:
         """Logarithms of the global weights beta, (clusters,)."""
-        return log_weights(self.stick_logits)
+        return log_weights(wide(self.stick_logits))
 
     def evidence(self, x: Tensor) -> Tensor:
         """Log-likelihood of each step under each cluster, (batch, clusters, time)."""
         if self.spec.components == "codes":
-            return torch.einsum("kc,nct->nkt", self.code_logits.log_softmax(dim=1), x)
-        variance = self.spec.variance_floor + self.log_variances.exp()
-        gap = x.unsqueeze(1) - self.means.unsqueeze(2)
+            return torch.einsum("kc,nct->nkt", wide(self.code_logits).log_softmax(dim=1), wide(x))
+        variance = self.spec.variance_floor + wide(self.log_variances).exp()
+        gap = wide(x).unsqueeze(1) - wide(self.means).unsqueeze(2)
         scale = (2.0 * math.pi * variance).log().sum(dim=1).unsqueeze(1)
         return -0.5 * ((gap.square() / variance.unsqueeze(2)).sum(dim=2) + scale)
 
     def posterior(self, evidence: Tensor) -> Tensor:
         """Probability of each cluster, of its evidence."""
         score = evidence + self.log_weights().unsqueeze(1)
-        return F.softmax(score * torch.exp(-self.log_temperature), dim=1)
+        return F.softmax(score * torch.exp(-wide(self.log_temperature)), dim=1)
 
     def loss(self, evidence: Tensor) -> Tensor:
         """Mean over signals and steps of minus the log-likelihood under the mixture, nats."""
@@ -86,7 +87,7 @@ class Hdp(Block, kind="hdp"):
         spec, log_beta = self.spec, self.log_weights()
         rows = row_penalty(log_rows, log_beta, spec.alpha, None)
         initial = row_penalty(log_initial.unsqueeze(0), log_beta, spec.alpha, None)
-        return stick_penalty(self.stick_logits, spec.gamma) + rows + initial
+        return stick_penalty(wide(self.stick_logits), spec.gamma) + rows + initial
 
 
 def entropy(posterior: Tensor) -> Tensor:

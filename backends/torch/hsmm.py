@@ -13,19 +13,20 @@ from tcnzoo.streaming import Stream
 
 from . import hsmm_likelihood
 from .block import Block
-from .hsmm_laws import Laws, laws_of
+from .hsmm_laws import Laws, gone, laws_of, solid
 from .hsmm_likelihood import Pass, tables_of
 from .hsmm_scan import Counts, Ends
 from .run import full_precision
+from .types import wide
 from .weights import to_torch
 
 
 class Hsmm(Block, kind="hsmm"):
     """Recursions over whole signals run in float64, whatever the type of the parameters.
 
-    Where a device has no float64 (MPS) they run on the CPU. Steps of a stream run in the model's
-    own type. Optional arguments everywhere: `lengths` (batch,) of integers, and `mask` of booleans,
-    (batch, time), true where a step is observed.
+    Where a device has no float64 (MPS) they run on the CPU. Scores and steps of a stream are of the
+    model's own type, but float32 at least. Optional arguments everywhere: `lengths` (batch,) of
+    integers, and `mask` of booleans, (batch, time), true where a step is observed.
     """
 
     def laws(self) -> Laws:
@@ -34,28 +35,30 @@ class Hsmm(Block, kind="hsmm"):
 
     def scores(self, x: Tensor) -> Tensor:
         """Log-likelihood of each step by state, (batch, channels, time) -> (batch, K, time)."""
-        found: Tensor = getattr(self, f"_{self.spec.emission}")(x)
+        x = self.network(x) if self.spec.emission == "neural" else x
+        found: Tensor = getattr(self, f"_{self.spec.emission}")(wide(x))
         return found
 
     def _gaussian(self, x: Tensor) -> Tensor:
         """Log density, the variance diagonal."""
-        variance = self.spec.variance_floor + self.log_variances.exp()
-        apart = x[:, None] - self.means[:, :, None]
+        variance = self.spec.variance_floor + wide(self.log_variances).exp()
+        apart = x[:, None] - wide(self.means)[:, :, None]
         constant = torch.log(variance).sum(1) + self.spec.channels * math.log(2.0 * math.pi)
         return -0.5 * ((apart**2 / variance[:, :, None]).sum(2) + constant[:, None])
 
     def _categorical(self, x: Tensor) -> Tensor:
         """Log-probability of each code."""
-        chances = F.log_softmax(self.code_logits, dim=1)
+        chances = F.log_softmax(wide(self.code_logits), dim=1)
         if self.spec.encoding == "one_hot":
-            return torch.einsum("kc,bct->bkt", chances, x)
+            found = torch.einsum("kc,bct->bkt", solid(chances), x)
+            return found.masked_fill(gone(found), -torch.inf)
         codes = x[:, 0].detach().round().long()
         found = chances[:, codes.clamp(min=0)].movedim(0, 1)
         return torch.where(codes[:, None] < 0, 0.0, found)
 
     def _neural(self, x: Tensor) -> Tensor:
         """Log-probability that the network gives each state."""
-        return F.log_softmax(self.network(x), dim=1)
+        return F.log_softmax(x, dim=1)
 
     def _none(self, x: Tensor) -> Tensor:
         """The input."""
@@ -130,7 +133,7 @@ class Hsmm(Block, kind="hsmm"):
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, states, time), probabilities."""
         if stream is not None:
-            return self._streamed(self.scores(x), stream)
+            return self._streamed(self.scores(x), stream).to(x.dtype)
         return self.posterior(x) if self.spec.output == "posterior" else self.filtered(x)[0]
 
     def _streamed(self, scores: Tensor, stream: Stream) -> Tensor:

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tcnzoo.specs.hsmm import NEVER
+
 Read = Callable[[str], Tensor]
 
 
@@ -35,14 +37,29 @@ def laws_of(spec: Any, read: Read) -> Laws:
     """
     logits = read("transition_logits")
     itself = torch.eye(spec.states, dtype=torch.bool, device=logits.device)
-    transitions = F.log_softmax(logits.masked_fill(itself, -torch.inf), dim=1)
-    durations = F.log_softmax(_scores(spec, read), dim=1)
-    survival = durations.flip(1).logcumsumexp(1).flip(1)
+    transitions = _normalised(logits.masked_fill(itself, -torch.inf))
+    durations = _normalised(_scores(spec, read))
+    survival = solid(durations).flip(1).logcumsumexp(1).flip(1)
     survival = torch.cat([torch.zeros_like(survival[:, :1]), survival[:, 1:]], dim=1)
-    first = F.log_softmax(read("initial_logits"), dim=0)
+    first = _normalised(read("initial_logits"))
     if spec.start == "stationary":
         first = first - survival.logsumexp(1)
-    return Laws(first, transitions, durations, survival)
+    return Laws(first, transitions, durations, survival.masked_fill(gone(survival), -torch.inf))
+
+
+def solid(logs: Tensor) -> Tensor:
+    """Logarithms of probabilities with NEVER for -inf, which has no gradient of its own."""
+    return logs.clamp(min=NEVER)
+
+
+def gone(logs: Tensor) -> Tensor:
+    """Where sums of what `solid` made are those of a probability of 0."""
+    return logs < 0.5 * NEVER
+
+
+def _normalised(logits: Tensor) -> Tensor:
+    """Log probabilities over the last axis; all -inf where all logits are."""
+    return F.log_softmax(solid(logits), dim=-1).masked_fill(logits <= NEVER, -torch.inf)
 
 
 def _scores(spec: Any, read: Read) -> Tensor:

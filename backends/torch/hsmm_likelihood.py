@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcnzoo.errors import InputError
 from tcnzoo.hsmm import inference
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import NEVER, impossible
 
 from . import hsmm_scan
 from .hsmm_laws import Laws
@@ -58,10 +58,7 @@ class Pass:
         self.passed = hsmm_scan.forward(scores, laws, ends)
         self.log_likelihood = self.passed.log_likelihood + self.passed.taken
         if not bool(torch.isfinite(self.log_likelihood).all()):
-            raise InputError(
-                f"no segmentation of {self.steps} steps is possible with these durations "
-                "and transitions"
-            )
+            raise impossible(self.steps, bool(self.log_likelihood.isnan().any()))
 
     def alive(self) -> Tensor:
         """Log weight of a segment of each state under way after each step, (batch, K, time)."""
@@ -135,15 +132,22 @@ def posterior(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
     if not _wants_gradient(scores, laws):
         return Pass(scores, laws, ends).expected().posterior
     scores = scores if scores.requires_grad else scores.detach().requires_grad_()
-    value = hsmm_scan.plain(scores, laws, ends).sum()
-    return torch.autograd.grad(value, scores, create_graph=True)[0]
+    value = hsmm_scan.plain(scores, laws, ends)
+    _check_possible(value, scores.shape[2])
+    return torch.autograd.grad(value.sum(), scores, create_graph=True)[0]
+
+
+def _check_possible(value: Tensor, steps: int) -> None:
+    """Raise InputError unless every sequence has a possible segmentation."""
+    if not bool((value > 0.5 * NEVER).all()):
+        raise impossible(steps, bool(value.isnan().any()))
 
 
 def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
     """States by the signal so far, (batch, K, time), and its log-likelihood, (batch, time)."""
     if _wants_gradient(scores, laws):
         alive = hsmm_scan.plain_passes(scores, laws, ends)[0]
-    else:
-        alive = Pass(scores, laws, ends._replace(censored=True)).alive()
-    so_far = alive.logsumexp(1) + scores.amax(1).cumsum(1)
-    return alive.softmax(1), so_far
+        _check_possible(hsmm_scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
+        return alive.softmax(1), alive.logsumexp(1)
+    alive = Pass(scores, laws, ends._replace(censored=True)).alive()  # less each step's best score
+    return alive.softmax(1), alive.logsumexp(1) + scores.amax(1).cumsum(1)

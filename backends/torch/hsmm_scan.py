@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from .hsmm_laws import Laws
+from tcnzoo.specs.hsmm import NEVER
+
+from .hsmm_laws import Laws, solid
 
 BLOCK = 64  # steps whose segments are counted at once
 
@@ -51,18 +53,20 @@ class Counts(NamedTuple):
 def plain(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
     """Log-likelihoods (batch,) by operations that torch can differentiate as often as wanted."""
     alive, ended = plain_passes(scores, laws, ends)
-    return _at(alive if ends.censored else ended, ends.lengths - 1)[:, :, 0].logsumexp(1)
+    return at(alive if ends.censored else ended, ends.lengths - 1)[:, :, 0].logsumexp(1)
 
 
 def plain_passes(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
     """Log weight of a segment under way, and of one that ends, after each step, (batch, K, time).
 
-    This is the recursion of HsmmSpec, as it stands there.
+    This is the recursion of HsmmSpec, as it stands there, with numbers so low for -inf that their
+    powers are 0: -inf would make gradients NaN.
     """
-    reach = laws.durations.shape[1]
+    reach, laws = laws.durations.shape[1], Laws(*(solid(one) for one in laws))
+    scores = solid(scores)
     ages = laws.first[:, None].expand(len(scores), -1, reach)
     if not ends.stationary:
-        ages = F.pad(ages[:, :, :1], (0, reach - 1), value=-torch.inf)
+        ages = F.pad(ages[:, :, :1], (0, reach - 1), value=NEVER)
     alive: list[Tensor] = []
     ended: list[Tensor] = []
     for t in range(scores.shape[2]):
@@ -78,6 +82,7 @@ def plain_passes(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor
 def forward(scores: Tensor, laws: Laws, ends: Ends) -> Passed:
     """Weigh every start and end of a segment by what came before; scores (batch, K, time)."""
     (batch, states, steps), reach = scores.shape, laws.durations.shape[1]
+    scores, least = finite(scores, laws)
     best = scores.amax(1, keepdim=True)
     total = F.pad((scores - best).cumsum(2), (1, 0))
     history = scores.new_full((batch, states, reach + steps), -torch.inf)
@@ -93,7 +98,21 @@ def forward(scores: Tensor, laws: Laws, ends: Ends) -> Passed:
     last = _last(laws, total, history, ends)
     value = torch.logsumexp(last.flatten(1), 1)
     counted = torch.arange(steps, device=scores.device) < ends.lengths[:, None]
+    value = value.masked_fill(value <= least, -torch.inf)
     return Passed(total, history, ended, value, (best[:, 0] * counted).sum(1))
+
+
+def finite(scores: Tensor, laws: Laws) -> tuple[Tensor, Tensor]:
+    """Scores without -inf, and the log-likelihoods that are none; as `tcnzoo.hsmm.inference`'s."""
+    never = scores == -torch.inf
+    if not bool(never.any()):
+        return scores, scores.new_full((len(scores),), -torch.inf)
+    best = scores.amax(1)
+    best = best.masked_fill(best == -torch.inf, 0.0)
+    worst = torch.where(never, best[:, None], scores).amin(1)
+    span = sum(-one.masked_fill(one == -torch.inf, 0.0).amin() for one in laws)
+    least = -(best - worst).sum(1) - span * (scores.shape[2] + 1) - 1.0
+    return torch.where(never, (best + least[:, None] - 100.0)[:, None], scores), least
 
 
 def _last(laws: Laws, total: Tensor, history: Tensor, ends: Ends) -> Tensor:
@@ -102,10 +121,10 @@ def _last(laws: Laws, total: Tensor, history: Tensor, ends: Ends) -> Tensor:
     (batch, states, _), reach = history.shape, law.shape[1]
     places = ends.lengths[:, None] - 1 + torch.arange(reach, device=history.device)
     window = history.gather(2, places[:, None].expand(batch, states, reach))
-    return window + law + _at(total, ends.lengths)
+    return window + law + at(total, ends.lengths)
 
 
-def _at(x: Tensor, places: Tensor) -> Tensor:
+def at(x: Tensor, places: Tensor) -> Tensor:
     """Values of (batch, K, time) at one place of each sequence, (batch, K, 1)."""
     return x.gather(2, places[:, None, None].expand(-1, x.shape[1], 1))
 
@@ -134,7 +153,7 @@ def expected(laws: Laws, passed: Passed, ends: Ends) -> Counts:
     begun = begun - passed.log_likelihood[:, None, None]
     ended = _picked(passed.ended, back.clamp(min=0)).masked_fill((back < 1)[:, None], -torch.inf)
     ended = ended - passed.log_likelihood[:, None, None]
-    whole = _at(passed.total, ends.lengths)[:, :, 0]
+    whole = at(passed.total, ends.lengths)[:, :, 0]
     ahead = whole.new_full((batch, states, span + reach), -torch.inf)
     if not ends.censored:
         ahead[:, :, reach - 1] = whole

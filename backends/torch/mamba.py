@@ -12,6 +12,7 @@ from .block import Block
 from .scan import scan
 from .screening import screened, unscreened
 from .ssd import Inputs
+from .types import wide
 
 
 class Mamba2(Block, kind="mamba2"):
@@ -32,7 +33,7 @@ class Mamba2(Block, kind="mamba2"):
         spec = self.spec
         through, beside, z, xbc, dt = self.in_proj(x).transpose(1, 2).split(self.sections, dim=2)
         xbc = self._convolve(xbc, stream)
-        dt = F.softplus(dt + self.dt_bias).clamp(*spec.dt_limit)
+        dt = F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*spec.dt_limit)
         y = self._gate(self._scan(xbc, dt, stream), z, stream)
         if through.shape[2]:
             y = torch.cat([F.silu(through) * beside, y], dim=2)
@@ -68,7 +69,7 @@ class Mamba2(Block, kind="mamba2"):
         x, b, c = xbc.split([spec.width, inside, inside], dim=2)
         x = x.unflatten(2, (spec.heads, spec.head_dim))
         b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
-        inputs = Inputs(x, dt, -self.A_log.exp(), b, c, self.D.view(spec.heads, -1))
+        inputs = Inputs(x, dt, -wide(self.A_log).exp(), b, c, self.D.view(spec.heads, -1))
         inputs, later = screened(inputs) if x.shape[1] > 1 else (inputs, None)
         if stream is None and mamba_kernels.chosen(self.implementation, inputs):
             return unscreened(mamba_kernels.scan(inputs, spec.chunk_size), later).flatten(2)

@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import reduced
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -85,9 +86,11 @@ class LayerNorm(Block, kind="layer_norm"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Normalise (batch, channels) or (batch, channels, time)."""
-        y = F.layer_norm(
-            x.movedim(1, -1), self.weight.shape, self.weight, self.bias, eps=self.spec.eps
-        )
+        return reduced(self._normed, x, self.weight, self.bias)
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise the channels of each step."""
+        y = F.layer_norm(x.movedim(1, -1), weight.shape, weight, bias, eps=self.spec.eps)
         return y.movedim(-1, 1)
 
 

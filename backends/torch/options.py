@@ -19,23 +19,36 @@ from .blockwise import watched
 # What `checkpointing="blocks"` computes once more in the backward pass, each as a whole.
 BLOCKS = ("temporal_block", "temporal_block_2d", "bi_mamba2_layer", "mamba2")
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+# Switches of torch.backends.cuda.matmul.
+SUMS_IN_16_BITS = (
+    "allow_bf16_reduced_precision_reduction",
+    "allow_fp16_reduced_precision_reduction",
+)
 
 Call = Callable[..., Any]
 
 
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Let CUDA round float32 products to TF32 for a while, or keep it from that."""
+    """Let CUDA round float32 products to TF32 for a while, or keep it from that.
+
+    Sums of 16-bit products are taken in float32 throughout, which torch leaves to chance: its
+    default lets cuBLAS add partial sums in 16 bits.
+    """
     if not torch.cuda.is_available():
         yield
         return
-    matmul = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = allowed
+    matmul = torch.backends.cuda.matmul
+    wanted = {"allow_tf32": allowed, **dict.fromkeys(SUMS_IN_16_BITS, False)}
+    before = {name: getattr(matmul, name) for name in wanted}
     try:
+        for name, value in wanted.items():
+            setattr(matmul, name, value)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=allowed):
             yield
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = matmul
+        for name, value in before.items():
+            setattr(matmul, name, value)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block
+from .types import wide
 
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "global_average": lambda x: x.mean(dim=2),
@@ -41,10 +42,12 @@ class WindowPool(Block, kind="window_pool"):
         pads = spec.pads(x.shape[2])
         if not any(pads):
             return self._reduce(x)
-        y = self._reduce(F.pad(x, pads, value=-torch.inf if spec.mode == "max" else 0.0))
-        if spec.mode == "max" or spec.count_padding:
-            return y
-        return y / self._reduce(F.pad(x.new_ones(1, 1, x.shape[2]), pads))
+        if spec.mode == "max":
+            return self._reduce(F.pad(x, pads, value=-torch.inf))
+        y = self._reduce(F.pad(wide(x), pads))
+        if not spec.count_padding:
+            y = y / self._reduce(F.pad(y.new_ones(1, 1, x.shape[2]), pads))
+        return y.to(x.dtype)
 
     def _reduce(self, x: Tensor) -> Tensor:
         """Pool the windows of an already padded signal; none where it is too short."""
@@ -72,7 +75,7 @@ class Upsample(Block, kind="upsample"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, channels, time * factor)."""
-        if self.spec.mode == "nearest":
+        if self.spec.mode == "nearest" or x.shape[2] == 0:
             return x.repeat_interleave(self.spec.factor, dim=2)
         return F.interpolate(
             x, scale_factor=float(self.spec.factor), mode="linear", align_corners=False

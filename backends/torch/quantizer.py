@@ -8,6 +8,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .nearest import traced
+from .types import wide
 
 
 class Rows:
@@ -31,7 +32,7 @@ class Rows:
             check_mask(mask, last.shape[:-1])
             self.kept = mask.reshape(-1).to(device=x.device, dtype=torch.bool)
             rows = rows[self.kept]
-        self.values = rows if rows.dtype == torch.float64 else rows.float()
+        self.values = wide(rows)
         if not traced():
             self._check(needed)
 

@@ -21,6 +21,7 @@ from .one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of
+from .types import wide
 from .weights import to_torch
 
 
@@ -37,6 +38,11 @@ def _place(model: Block) -> tuple[torch.dtype, torch.device]:
                 return tensor.dtype, tensor.device
     handle: Handle = model.tcnzoo
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
+
+
+def dtype_of(model: Block) -> str:
+    """Float type of a model's parameters."""
+    return str(_place(model)[0]).removeprefix("torch.")
 
 
 def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -115,7 +121,7 @@ def init_state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
     dtype, device = _place(model)
     table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
     return {
-        name: _tensor(array, wide if table[name].wide else dtype, device)
+        name: _tensor(array, wide if table[name].summed else dtype, device)
         for name, array in state.items()
     }
 
@@ -154,9 +160,9 @@ def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Te
         ).sum()
     if loss == "term":
         return LOSSES[loss](y, y)
+    found = wide(first(y))
     wanted = to_torch(target).to(place[1])
-    wanted = wanted.long() if loss == "cross_entropy" else wanted.to(place[0])
-    return LOSSES[loss](first(y), wanted)
+    return LOSSES[loss](found, wanted.long() if loss == "cross_entropy" else wanted.to(found))
 
 
 def gradients(

@@ -25,7 +25,7 @@ def scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tenso
         state: (batch, heads, head_dim, d_state) before the first step; None for zeros.
         chunk: time steps at once; None for a choice by device.
     Returns:
-        (y as x, in float32 under autocast; state after the last step).
+        (y as x, in float32 under autocast; state after the last step, in float32 at least).
     """
     x = inputs.x
     mixed = torch.is_autocast_enabled(x.device.type)
@@ -34,7 +34,7 @@ def scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tenso
     wide = Inputs(*(one.float() for one in inputs))
     with torch.autocast(x.device.type, enabled=False) if mixed else contextlib.nullcontext():
         y, last = _scan(wide, None if state is None else state.float(), chunk)
-    return y if mixed else y.to(x.dtype), last.to(x.dtype)
+    return y if mixed else y.to(x.dtype), last
 
 
 def _scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:

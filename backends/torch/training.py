@@ -183,7 +183,7 @@ class TorchStepper:
     def _inputs(self, batch: Batch) -> tuple[Any, ...]:
         """What the model is called with: the signal, and its embeddings where it takes some."""
         rows = [self._tensor(row) for row in self.targets.embeddings(batch)]
-        signal = self._tensor(batch["x"])
+        signal = self._tensor(self.targets.signal(batch))
         return (signal, None, rows) if rows else (signal,)
 
     def _tensor(self, array: Array) -> Tensor:

@@ -10,6 +10,7 @@ from tcnzoo.codebook import Quantized, kmeans
 
 from .nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
+from .types import wide
 
 
 class _Picked(NamedTuple):
@@ -36,7 +37,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
 
     def codes(self) -> Tensor:
         """The codes, (K, channels), in float32 at least; of length 1 with cosine."""
-        codes = self.codebook if self.codebook.dtype == torch.float64 else self.codebook.float()
+        codes = wide(self.codebook)
         return F.normalize(codes, dim=-1) if self.spec.cosine else codes
 
     def scaled(self, values: Tensor) -> Tensor:
@@ -89,16 +90,15 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
         for average, batch in ((self.cluster_size, counts), (self.embed_avg, sums)):
-            average.mul_(self.spec.decay).add_(batch, alpha=1.0 - self.spec.decay)
+            average.copy_(self.spec.decay * wide(average) + (1.0 - self.spec.decay) * batch)
 
     @torch.no_grad()
     def refresh(self, values: Tensor) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values."""
-        total = self.cluster_size.sum()
-        smoothed = (self.cluster_size + self.spec.eps) * (
-            total / (total + self.spec.codes * self.spec.eps)
-        )
-        self.codebook.copy_(self.scaled(self.embed_avg / smoothed[:, None]))
+        size = wide(self.cluster_size)
+        total = size.sum()
+        smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))
+        self.codebook.copy_(self.scaled(wide(self.embed_avg) / smoothed[:, None]))
         if self.spec.dead_code_threshold > 0.0:
             self._restart(values)
 

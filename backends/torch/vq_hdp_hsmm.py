@@ -8,6 +8,7 @@ from tcnzoo.streaming import Stream
 
 from .block import Block
 from .hdp import entropy
+from .types import wide
 
 
 class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
@@ -25,7 +26,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
             "codes": codes.int(),
             "vq_loss": quantized.vq_loss,
             "perplexity": quantized.perplexity,
-            "cluster_posterior": clusters,
+            "cluster_posterior": clusters.to(output.dtype),
             **self._states(self._seen(codes, seen_by_states, evidence)),
             "behavior_logits": self.classifier(output),
             "hdp_penalty": self._penalty(),
@@ -39,7 +40,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
     def _evidence(self, codes: Tensor, output: Tensor) -> Tensor:
         """What each cluster thinks of each step, (batch, clusters, time)."""
         if self.spec.hdp.components == "codes":
-            return self.hdp.code_logits.log_softmax(dim=1)[:, codes].transpose(0, 1)
+            return wide(self.hdp.code_logits).log_softmax(dim=1)[:, codes].transpose(0, 1)
         found: Tensor = self.hdp.evidence(output)
         return found
 
@@ -52,13 +53,14 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
 
     def _penalty(self) -> Tensor:
         """MAP penalty of the sticks, the transition rows and the initial probabilities."""
-        rows = self.hsmm.laws().transitions.to(self.hdp.stick_logits)
-        found: Tensor = self.hdp.penalty(rows, self.hsmm.initial_logits.log_softmax(dim=0))
+        initial = wide(self.hsmm.initial_logits).log_softmax(dim=0)
+        rows = self.hsmm.laws().transitions.to(initial)
+        found: Tensor = self.hdp.penalty(rows, initial)
         return found
 
     def _states(self, seen: Tensor) -> dict[str, Tensor]:
         """Likelihood of the hsmm; in evaluation also posteriors, path and durations."""
-        found = {"log_likelihood": self.hsmm.log_likelihood(seen).to(seen.dtype)}
+        found = {"log_likelihood": self.hsmm.log_likelihood(seen).to(wide(seen).dtype)}
         if self.training:
             return found
         with torch.no_grad():

@@ -16,7 +16,7 @@ LAYOUT = {"OIK": "OIK", "OIHW": "OIHW", "IOK": "IOK", "OI": "OI", "C": "C"}
 
 def to_torch(array: Array) -> Tensor:
     """Copy a numpy array, bfloat16 too, to a CPU tensor of the same type."""
-    array = np.array(array, order="C")
+    array = np.array(to_numpy(array), order="C")
     if array.dtype == ml_dtypes.bfloat16:
         return torch.from_numpy(array.view(np.uint16)).view(torch.bfloat16)
     return torch.from_numpy(array)

@@ -5,9 +5,10 @@ the output is `y` (of a temporal block alone: `output` and `out`). With rank 4 s
 (1, channels, 1, time).
 
 A streaming graph takes chunks of at least one step, and has an input `state.NAME` and an output
-`next.NAME` for each entry of the model's state. Before the first chunk each of these is filled with
-the number that the metadata entry `state` gives: 0, but for the counters `skip` of windows without
-padding, which start with the steps that the first window still needs.
+`next.NAME` for each entry of the model's state; sums are float32 also in a float16 file. Before the
+first chunk each of these is filled with the number that the metadata entry `state` gives: 0, but
+for the counters `skip` of windows without padding, which start with the steps that the first window
+still needs.
 
 Initializers have the neutral names and layout (rank 4 adds an axis of size 1 to kernels); the
 metadata entry `config` is the spec, in the form of config.json.
@@ -77,7 +78,8 @@ for i in s.get_inputs():
     if i.name not in starts:
         x[i.name] = np.load(i.name + ".npy").astype("DTYPE")
     elif i.shape:
-        state[i.name] = np.full([len(x["x"]), *i.shape[1:]], starts[i.name], "DTYPE")
+        dtype = "float16" if "float16" in i.type else "float32"
+        state[i.name] = np.full([len(x["x"]), *i.shape[1:]], starts[i.name], dtype)
     else:
         state[i.name] = np.int32(starts[i.name])
 for t in range(0, x["x"].shape[2], 16):

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tcnzoo.specs.base import PROBE
 
 from .builder import Value
@@ -119,10 +121,12 @@ def _streamed_transpose(place: Place, x: Value) -> Value:
     if x.may_be_empty:
         name = place.cut(name, 0, -spec.stride)
     if spec.overlap > 0:
+        held = place.graph.dtype
+        name = place.cast(name, np.float32, held)
         head = place.op("Add", place.cut(name, 0, spec.overlap), place.read("tail"))
         name = place.join(head, place.cut(name, spec.overlap))
         place.leave("tail", place.cut(name, -spec.overlap))
-        name = place.cut(name, 0, -spec.overlap)
+        name = place.cast(place.cut(name, 0, -spec.overlap), held, np.float32)
         if spec.bias:
             name = place.op("Add", name, place.over_time(place.vector("bias")))
     time = None if x.time is None else x.time * spec.stride

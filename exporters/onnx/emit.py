@@ -169,7 +169,7 @@ class Place:
     def leave_counter(self, name: str, value: str) -> None:
         """Leave an int64 vector of one number as a counter."""
         scalar = self.op("Reshape", value, self.graph.constant([], np.int64))
-        wide = self.spec.own_state()[name].wide
+        wide = self.spec.own_state()[name].summed
         self.leave(name, scalar if wide else self.op("Cast", scalar, to=np.int32))
 
 

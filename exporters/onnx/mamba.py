@@ -92,7 +92,7 @@ def _scanned(place: Place, xbc: Value, dt: Value) -> str:
     )
     if place.streaming:
         last = place.op("Reshape", state, graph.integers(0, spec.heads, spec.head_dim, -1))
-        place.leave("ssm", place.cast(last, graph.dtype, EXACT))
+        place.leave("ssm", last)
     skip = _exact(place, "D", heads.groups, heads.share, -1, 1)
     y = _shaped(place, place.op("Add", y, place.op("Mul", skip, x)), spec.width)
     y = place.cast(place.op("Transpose", y, perm=[0, 2, 1]), graph.dtype, EXACT)
@@ -158,8 +158,7 @@ def _state(place: Place, x: Value) -> str:
     """The state before the first step: zeros, or that of the stream."""
     graph, axes = place.graph, (*_heads(place), place.spec.d_state)
     if place.streaming:
-        held = place.cast(place.read("ssm"), EXACT, graph.dtype)
-        return place.op("Reshape", held, graph.integers(0, *axes))
+        return place.op("Reshape", place.read("ssm"), graph.integers(0, *axes))
     batch = place.op("Shape", x, start=0, end=1)
     shape = place.op("Concat", batch, graph.integers(*axes), axis=0)
     return place.op("Expand", graph.constant(0.0, EXACT), shape)

@@ -10,7 +10,7 @@ from tcnzoo.checkpoint import config_document
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.exports import ExportOptions
 from tcnzoo.params import Weights
-from tcnzoo.specs import Spec, StateItem
+from tcnzoo.specs import Spec
 
 from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
 from .emit import Place, emit
@@ -45,7 +45,7 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
     table = spec.state() if options.streaming else {}
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
-        graph.input(f"state.{name}", axes, _kept(item, dtype))
+        graph.input(f"state.{name}", axes, item.dtype(dtype.name))
     place = Place(graph, spec, "", weights, options.streaming, {}, rows)
     y = emit(place, x)
     outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
@@ -55,13 +55,8 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
         graph.output(value.name, name, _axes(graph, value, batch))
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
-        graph.output(place.after[name], f"next.{name}", axes, _kept(item, dtype))
+        graph.output(place.after[name], f"next.{name}", axes, item.dtype(dtype.name))
     return graph
-
-
-def _kept(item: StateItem, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The type of an entry of the state in a graph of some float type."""
-    return np.dtype(item.dtype(dtype.name))
 
 
 def _check_range(weights: Weights, dtype: np.dtype[Any]) -> None:

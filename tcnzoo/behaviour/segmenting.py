@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcnzoo import hsmm
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, to_real
 from tcnzoo.backend import handle_of
 from tcnzoo.errors import InputError
 from tcnzoo.files import replacing
@@ -103,7 +103,7 @@ def shaped(spec: Spec, signal: Array) -> Array:
             "segments need a model of kind 'vq_hdp_hsmm' or 'hsmm', but the model is a "
             f"{spec.kind!r}"
         )
-    signal = np.asarray(signal)
+    signal = to_real(signal, "float64", "the signal")
     devices, channels = spec.input_devices, spec.input_channels
     if devices is not None and channels is not None and signal.ndim == 2:
         if len(signal) != devices * channels:

@@ -1,6 +1,6 @@
 """The command line: `tcnzoo COMMAND`, each command a function in one of these files.
 
-Exit codes: 0 done, 1 a check did not hold, 2 the input was bad.
+Exit codes: 0 done, 1 a check did not hold, 2 the input was bad, 130 Ctrl-C, 143 SIGTERM.
 """
 
 import os
@@ -23,7 +23,7 @@ from tcnzoo.cli import (
     simulate,
     train,
 )
-from tcnzoo.cli.console import Commands
+from tcnzoo.cli.console import Commands, end_at_sigterm
 
 __all__ = ["app", "main"]
 
@@ -76,4 +76,5 @@ def main() -> None:
     """Run the command line (the console script `tcnzoo`)."""
     # Before TensorFlow is imported, or it logs how it was built.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    end_at_sigterm()
     app(prog_name="tcnzoo")

@@ -174,11 +174,18 @@ def compare(
     show_comparison(found)
 
 
-def doctor(as_json: Json = False) -> None:
-    """Tell what is installed, whether it computes, and what makes it slow here."""
+def doctor(
+    folder: Annotated[
+        Path, typer.Argument(help="Clean up after killed writes here and below.")
+    ] = Path(),
+    as_json: Json = False,
+) -> None:
+    """Tell what is installed, whether it computes and what is slow; clean up killed writes."""
+    if not folder.is_dir():
+        raise InputError(f"no directory at {str(folder)!r}")
     import_backends()
     with console.working("trying every backend"):
-        found = examine()
+        found = examine(folder)
     if as_json:
         console.show_json(found.to_dict())
     else:
@@ -282,6 +289,8 @@ def _show_examination(found: Examination) -> None:
             console.show(f"{one.info.name}: {one.problem or one.info.note}")
     for sentence in found.advice:
         console.show(f"slow: {sentence}")
+    for path in found.settled:
+        console.show(f"cleaned up after a write that was killed: {path}")
 
 
 def _examined(one: Finding) -> tuple[Any, ...]:

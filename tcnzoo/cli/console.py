@@ -4,6 +4,7 @@ import contextlib
 import json
 import math
 import os
+import signal
 import sys
 import time
 import warnings
@@ -22,7 +23,12 @@ from tcnzoo.errors import TcnzooError, number_text
 CHECK_FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
+TERMINATED = 143
 PIPE_CLOSED = 141
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as schedulers send it: what is under way ends as at Ctrl-C."""
 
 
 class _Console(Console):
@@ -46,6 +52,26 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
 
 
+def end_at_sigterm() -> None:
+    """Let SIGTERM end this process as Ctrl-C does: temporary files are removed, locks released.
+
+    Of several processes that train together only the first one writes. The others end at once, as
+    they may be waiting inside a library where no handler runs.
+    """
+    process = os.getpid()
+    if os.environ.get("RANK", "0") != "0":
+        return
+
+    def end(number: int, _: Any) -> None:
+        signal.signal(number, signal.SIG_DFL if os.getpid() != process else signal.SIG_IGN)
+        if os.getpid() != process:  # one that was forked, and is ended by its parent
+            signal.raise_signal(number)
+            return
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
     """Turn errors inside the block into exit codes, and say them and warnings as sentences."""
@@ -66,6 +92,9 @@ def sentences() -> Iterator[None]:
         raise _refusal(f"there is not enough memory: {error}".rstrip(": ")) from None
     except ImportError as error:
         raise _refusal(f"a package cannot be imported ({error}); see: tcnzoo doctor") from None
+    except Terminated:
+        say("terminated")
+        raise typer.Exit(TERMINATED) from None
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None

@@ -132,7 +132,7 @@ def _show_report(report: ExportReport) -> None:
     if report.comparisons:
         headings = {"input": "left", "shape": "left", "largest difference": "right"}
         headings |= {"relative": "right", "top-1 agreement": "right", "": "left"}
-        console.table(headings, [_row(one, report.tolerance) for one in report.comparisons])
+        console.table(headings, [_row(one) for one in report.comparisons])
     for note in report.notes:
         console.show(note)
     console.show()
@@ -140,11 +140,11 @@ def _show_report(report: ExportReport) -> None:
     print(report.command)  # as it is: a wrapped line could not be run
 
 
-def _row(one: Comparison, tolerance: float | None) -> tuple[Any, ...]:
-    """One comparison, and whether it is within tolerance where there is one."""
+def _row(one: Comparison) -> tuple[Any, ...]:
+    """One comparison, and whether it is within its limit where there is one."""
     shape = " x ".join(map(str, one.shape))
     agreement = "-" if one.agreement is None else f"{one.agreement:.2%}"
-    verdict: Any = "" if tolerance is None else console.mark(one.relative <= tolerance)
+    verdict: Any = "" if one.limit is None else console.mark(one.passed)
     absolute, relative = console.error_text(one.absolute), console.error_text(one.relative)
     return one.input, shape, absolute, relative, agreement, verdict
 

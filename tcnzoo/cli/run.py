@@ -214,7 +214,9 @@ def _report(
 
 
 def _tell(report: dict[str, Any], as_json: bool) -> None:
-    """Print the report."""
+    """Print the report, unless the output itself went to where it would be printed."""
+    if report["file"] == "/dev/stdout":
+        return
     if as_json:
         console.show_json(report)
         return

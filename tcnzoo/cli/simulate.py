@@ -8,7 +8,7 @@ import typer
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Json, Overwrite
-from tcnzoo.files import check_destination, refuse_existing
+from tcnzoo.files import check_destination, refuse_existing, replacing_in
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Gets events.csv and events.json.")]
 Users = Annotated[int, typer.Option(min=1, help="Each has habits of their own.")]
@@ -34,9 +34,9 @@ def simulate(
         if not overwrite:
             refuse_existing(path)
     made = list(make(users, events, seed))
-    with console.working("writing"):
-        write_csv(files["csv"], made)
-        write_json(files["json"], made)
+    with console.working("writing"), replacing_in(folder) as fresh:
+        write_csv(fresh / files["csv"].name, made)
+        write_json(fresh / files["json"].name, made)
     count = Counter(event.activity for event in made)
     rows = sum(len(event.datapoints) for event in made)
     if as_json:

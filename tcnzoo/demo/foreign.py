@@ -10,6 +10,8 @@ from typing import Any
 from tcnzoo.arrays import Array
 from tcnzoo.demo.recording import Recording
 from tcnzoo.errors import InputError
+from tcnzoo.files import replacing
+from tcnzoo.sinks import Sink
 
 CHANNELS = [16, 16, 16, 16, 16, 16]
 DILATIONS = [1, 2, 4, 8, 16, 32]
@@ -40,7 +42,8 @@ class Foreign:
 
     def save(self, path: Path) -> None:
         """Write its state_dict, as users of that library do."""
-        _package("torch").save(self.network.state_dict(), path)
+        with replacing(path) as temporary, Sink(temporary) as file:
+            _package("torch").save(self.network.state_dict(), file)
 
     def output(self, x: Array) -> Array:
         """Its own offline output for (batch, channels, time)."""

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcnzoo.arrays import Array
-from tcnzoo.backend import backend_modules, handle_of
+from tcnzoo.arrays import Array, to_real
+from tcnzoo.backend import backend_modules, dtype_of, handle_of
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm.inputs import checked
 from tcnzoo.hsmm.tables import Tables, tables_of
@@ -105,7 +105,9 @@ def current_tables(model: Any) -> Tables:
 
 def _run(model: Any, task: str, x: Any, lengths: Any, mask: Any) -> dict[str, Array]:
     """Run a task of `tcnzoo.hsmm.batch` in the model's own backend."""
-    given = checked(spec_of(model), x, lengths, mask)
+    # As wide as the recursions: of a 16-bit model, too, they take float32.
+    wide = "float64" if dtype_of(model) == "float64" else "float32"
+    given = checked(spec_of(model), to_real(x, wide, "x"), lengths, mask)
     current_tables(model)
     backend = importlib.import_module(f"{backend_modules()[handle_of(model).backend]}.hsmm")
     found: dict[str, Array] = backend.call(model, task, given.x, given.lengths, given.mask)

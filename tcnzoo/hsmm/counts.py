@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import InputError
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import impossible
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Passed:
 def check_possible(log_likelihood: Array, steps: int) -> None:
     """Raise InputError unless every sequence has a possible segmentation."""
     if not (log_likelihood > -np.inf).all():
-        raise InputError(
-            f"no segmentation of {steps} steps is possible with these durations and transitions"
-        )
+        raise impossible(steps, bool(np.isnan(log_likelihood).any()))
 
 
 def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Array]:
@@ -70,7 +68,8 @@ def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Arra
 
 def _shares(tables: Tables) -> Array:
     """The share of each duration in segments of each age, (K, age, duration)."""
-    logs = tables.durations[:, None] - tables.survival[:, :, None]
+    reached = np.where(tables.survival > -np.inf, tables.survival, 0.0)
+    logs = tables.durations[:, None] - reached[:, :, None]
     longer = np.triu(np.ones(logs.shape[1:], dtype=bool))
     return np.asarray(np.exp(np.where(longer, logs, -np.inf)))
 

@@ -8,7 +8,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.hsmm.laws import duration_scores, duration_slopes, log_softmax
 from tcnzoo.hsmm.tables import Tables
 from tcnzoo.params import Weights
-from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER, HsmmSpec
 
 # Beyond these nothing changes but the size of the numbers: all durations are 1, or all the same.
 BOUNDS = {"duration_log_mean": (-1.0, 15.0), "duration_log_variance": (-5.0, 15.0)}
@@ -98,13 +98,14 @@ def _categorical(logits: Array, counts: Array, begun: Array) -> Array:
     """
     number = counts.sum(axis=1, keepdims=True)
     steps = np.arange(1.0, counts.shape[1] + 1.0)
-    counts = np.maximum(counts, TINY * np.maximum(number, TINY))
-    mean = np.exp(log_softmax(logits)) @ steps
+    possible = logits > NEVER
+    counts = np.where(possible, np.maximum(counts, TINY * np.maximum(number, TINY)), 0.0)
+    mean = np.exp(log_softmax(np.where(possible, logits, -np.inf))) @ steps
     tilt = (begun / mean)[:, None] * steps
     low, high = -tilt[:, :1], np.maximum(counts.sum(axis=1, keepdims=True), TINY)
     for _ in range(200):
         level = 0.5 * (low + high)
         above = (counts / np.maximum(level + tilt, 1e-300)).sum(axis=1, keepdims=True) > 1.0
         low, high = np.where(above, level, low), np.where(above, high, level)
-    found = np.log(counts / np.maximum(high + tilt, 1e-300))
-    return np.where(number > TINY, found, logits)
+    found = np.log(np.where(possible, counts, 1.0) / np.maximum(high + tilt, 1e-300))
+    return np.where((number > TINY) & possible, found, logits)

@@ -9,12 +9,16 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm import inference
 from tcnzoo.hsmm.duration_step import TINY, completed, fitted_durations
+from tcnzoo.hsmm.floors import warn_of_reached_floor
 from tcnzoo.hsmm.initial import checked_sequences
 from tcnzoo.hsmm.inputs import Batch
 from tcnzoo.hsmm.sampling import reference_scores
 from tcnzoo.hsmm.tables import Tables, tables_of
 from tcnzoo.params import Weights, check_weights
-from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER, HsmmSpec
+
+# Steps that a state must hold to count as one.
+HELD = 1.0
 
 TransitionStep = Callable[[Array], Array]
 
@@ -65,6 +69,10 @@ def fit_em(
     end apart, the one with the highest likelihood is to be kept. A state that explains nothing
     keeps its weights.
 
+    `variance_floor` has the squared unit of the signal, so the same signal in another unit is
+    fitted alike only with a floor in that unit. A warning says so where the floor is above a
+    hundredth of a channel's variance, and where a state ends with less variance than the floor.
+
     Args:
         spec: with gaussian or categorical emissions and any law of durations.
         weights: to start from; see `from_data`.
@@ -95,6 +103,7 @@ def fit_em(
             break
     reached.append(counts.log_likelihood)
     rounded = {name: one.astype(np.float32) for name, one in held.items()}
+    warn_of_reached_floor(spec, rounded, np.flatnonzero(counts.weight > HELD))
     return Fit(rounded, reached, converged)
 
 
@@ -162,10 +171,10 @@ def maximise(
 
 
 def _logs(counts: Array, before: Array) -> Array:
-    """Logs of rows of counts as chances; a row without any stays as it was."""
+    """Logs of rows of counts as chances; a row without any stays as it was, and so does a 0."""
     number = counts.sum(axis=1, keepdims=True)
     found = np.log(np.maximum(counts / np.maximum(number, TINY), TINY))
-    return np.where(number > TINY, found, before)
+    return np.where((number > TINY) & (before > NEVER), found, before)
 
 
 def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: Counts) -> Weights:

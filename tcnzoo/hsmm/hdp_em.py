@@ -17,7 +17,8 @@ from tcnzoo.dirichlet import (
 )
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm.duration_step import TINY
-from tcnzoo.hsmm.em import Counts, expect, maximise
+from tcnzoo.hsmm.em import HELD, Counts, expect, maximise
+from tcnzoo.hsmm.floors import warn_of_reached_floor
 from tcnzoo.hsmm.initial import checked_sequences
 from tcnzoo.hsmm.inputs import Batch
 from tcnzoo.hsmm.tables import tables_of
@@ -26,8 +27,8 @@ from tcnzoo.specs.hsmm import HsmmSpec
 
 # Logs of chances that are as good as none, and the least global weight.
 NEVER, LEAST = -1e4, 1e-12
-# Steps that a state must hold to count as one, and steps of EM after a merge before it is judged.
-HELD, SETTLING = 1.0, 4
+# Steps of EM after a merge before it is judged.
+SETTLING = 4
 # Pairs that are tried, the most alike first, before the fit ends.
 TRIES = 6
 
@@ -121,7 +122,9 @@ def fit_hdp(
         bounds.append(point.bound)
     point = _steps(spec, batches, point, prior, iterations)
     rounded = {name: one.astype(np.float32) for name, one in point.held.items()}
-    return HdpFit(rounded, bounds, _active(spec, point.counts), np.exp(point.log_beta))
+    active = _active(spec, point.counts)
+    warn_of_reached_floor(spec, rounded, active)
+    return HdpFit(rounded, bounds, active, np.exp(point.log_beta))
 
 
 def _steps(

@@ -10,11 +10,12 @@ from typing import Literal
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import BackendMissing, InputError
+from tcnzoo.errors import BackendMissing
 from tcnzoo.hsmm import recursion
 from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
 from tcnzoo.hsmm.recursion import Expected, Forward
 from tcnzoo.hsmm.tables import Tables
+from tcnzoo.specs.hsmm import impossible
 
 Engine = Literal["auto", "reference", "compiled"]
 
@@ -46,18 +47,39 @@ def forward(tables: Tables, scores: Array, name: Engine = "auto") -> Forward:
 
     Args:
         tables: of the model.
-        scores: emission log-likelihoods, (K, T), finite.
+        scores: emission log-likelihoods, (K, T); -inf where a state cannot have made a step.
         name: of the engine.
     Raises:
         InputError: no segmentation of the sequence is possible.
+        WeightError: tables or scores that are NaN.
     """
-    passed: Forward = engine(name).forward(tables, np.ascontiguousarray(scores, dtype=np.float64))
-    if not passed.log_likelihood > -np.inf:
-        raise InputError(
-            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
-            "and transitions"
-        )
+    held, least = finite(tables, np.ascontiguousarray(scores, dtype=np.float64))
+    passed: Forward = engine(name).forward(tables, held)
+    if not passed.log_likelihood > least:
+        raise impossible(scores.shape[1], np.isnan(passed.log_likelihood))
     return passed
+
+
+def finite(tables: Tables, scores: Array) -> tuple[Array, float]:
+    """Scores without -inf, whose differences the recursions take.
+
+    In its place comes a score so low that any segmentation without such a step outweighs all with
+    one by e^100 at least.
+
+    Returns:
+        (scores, the log-likelihood, less that of the best state of each step, up to which there is
+        no segmentation without such a step).
+    """
+    never = scores == -np.inf
+    if not never.any():
+        return scores, -np.inf
+    best = scores.max(axis=0)
+    best = np.where(best > -np.inf, best, 0.0)
+    worst = np.where(never, best, scores).min(axis=0)
+    logs = (tables.first, tables.transitions, tables.durations, tables.survival)
+    span = sum(-float(np.where(one > -np.inf, one, 0.0).min()) for one in logs)
+    least = -float((best - worst).sum()) - span * (scores.shape[1] + 1) - 1.0
+    return np.where(never, best + least - 100.0, scores), least
 
 
 def log_likelihood(tables: Tables, scores: Array, name: Engine = "auto") -> float:
@@ -86,13 +108,11 @@ def viterbi(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array
     How long the first segment of a stationary start had lasted, and how long a censored last one
     goes on, is summed over. Ties go to the shortest duration, then to the lowest state.
     """
-    total, taken = recursion.centred(np.asarray(scores, dtype=np.float64))
+    held, least = finite(tables, np.asarray(scores, dtype=np.float64))
+    total, taken = recursion.centred(held)
     path, score = recursion.traced(tables, total, *engine(name).best(tables, total))
-    if not score > -np.inf:
-        raise InputError(
-            f"no segmentation of {scores.shape[1]} steps is possible with these durations "
-            "and transitions"
-        )
+    if not score > least:
+        raise impossible(scores.shape[1], np.isnan(score))
     return path, score + taken
 
 

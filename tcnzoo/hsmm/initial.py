@@ -1,11 +1,13 @@
 """Weights to start fitting from: emissions of the clusters that k-means finds in the data."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
+from tcnzoo.hsmm.floors import warn_of_large_floor
 from tcnzoo.hsmm.inputs import Batch, checked
 from tcnzoo.params import Weights, initial_weights
 from tcnzoo.specs.hsmm import HsmmSpec
@@ -18,6 +20,8 @@ def checked_sequences(
     spec: HsmmSpec, sequences: Sequence[Array], masks: Sequence[Array] | None = None
 ) -> list[Batch]:
     """Hold sequences (channels, time) against a model that is to be fitted to them.
+
+    Warns of a variance floor that is not small beside the variance of the data.
 
     Raises:
         InputError: emissions that have no closed-form step; a sequence that does not fit; fewer
@@ -34,7 +38,7 @@ def checked_sequences(
         raise InputError(f"{len(sequences)} sequences need as many masks, but {len(masks)} came")
     rows: list[Array | None] = [None] * len(sequences) if masks is None else list(masks)
     found = [
-        checked(spec, np.asarray(one)[None], None, None if row is None else np.asarray(row)[None])
+        checked(spec, to_real(one, "float64", "a sequence")[None], None, _mask(row))
         for one, row in zip(sequences, rows, strict=True)
     ]
     observed = sum(int(one.mask.sum()) for one in found)
@@ -43,7 +47,13 @@ def checked_sequences(
             f"{spec.states} states cannot be fitted to {observed} observed steps: "
             "there must be at least one step for each"
         )
+    warn_of_large_floor(spec, np.concatenate([one.x[0][:, one.mask[0]] for one in found], 1), 4)
     return found
+
+
+def _mask(row: Any) -> Array | None:
+    """The mask of a batch of one."""
+    return None if row is None else to_numpy(row)[None]
 
 
 def from_data(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
 from tcnzoo.specs.hsmm import HsmmSpec
 
@@ -32,7 +32,7 @@ def checked(spec: HsmmSpec, x: Any, lengths: Any = None, mask: Any = None) -> Ba
         InputError: a wrong shape; a length outside of 1 .. time; a sequence without any observed
             step; a value that is observed and not finite, or that is no code.
     """
-    x = to_numpy(x).astype(np.float64)
+    x = to_real(x, "float64", "x")
     if x.ndim != 3 or 0 in x.shape:
         raise InputError(f"sequences must be (batch, channels, time), but have shape {x.shape}")
     spec.output_shape(x.shape[1:])

@@ -18,8 +18,9 @@ def log_sum_exp(x: Array, axis: int) -> Array:
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:
-    """X minus the log of the sum of exp x along an axis."""
-    return np.asarray(x - np.expand_dims(log_sum_exp(x, axis), axis))
+    """X minus the log of the sum of exp x along an axis; -inf where all of it is -inf."""
+    total = np.expand_dims(log_sum_exp(x, axis), axis)
+    return np.asarray(x - np.where(total > -np.inf, total, 0.0))
 
 
 def log_tail(x: Array) -> Array:

@@ -84,7 +84,8 @@ def sample_prior(
 
 def _draw_path(tables: Tables, length: int, generator: np.random.Generator) -> Array:
     """Draw a state for each step."""
-    if not tables.censored:  # a segment must end with the signal: the posterior of no signal
+    if not tables.censored or tables.absorbing.any():
+        # Not every way of going on reaches the end: the posterior of no signal.
         return inference.sample(tables, np.zeros((len(tables.initial), length)), generator)
     path, t = np.empty(length, dtype=np.int64), 0
     state, law = _draw(tables.initial, generator), tables.first_durations

@@ -8,7 +8,7 @@ import numpy as np
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.errors import WeightError
 from tcnzoo.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail
-from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER, HsmmSpec
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Tables:
     Attributes:
         initial: log pi, (K,).
         transitions: log A, (K, K), from the row's state to the column's; -inf on the diagonal. A
-            row may sum to less than 1, as in variational inference.
+            row may sum to less than 1, as in variational inference, and to 0: a state without a way
+            out, whose segment must reach the end of the signal.
         durations: log p, (K, D).
         survival: log S, (K, D).
         stationary: the signal begins in the midst of a segment.
@@ -31,6 +32,11 @@ class Tables:
     survival: Array
     stationary: bool = False
     censored: bool = True
+
+    @property
+    def absorbing(self) -> Array:
+        """Whether a state has no way out, (K,)."""
+        return np.asarray((self.transitions == -np.inf).all(axis=1))
 
     @property
     def log_mean(self) -> Array:
@@ -67,15 +73,16 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
         spec: the model.
         weights: neutral weights by name.
     Raises:
-        WeightError: a row that cannot be normalised: a NaN or +inf in it, or nothing above -inf.
+        WeightError: a row that cannot be normalised: a NaN or +inf in it, or nothing above NEVER
+            (but of the transitions, where that is a state without a way out).
     """
-    held = {name: to_numpy(one).astype(np.float64) for name, one in weights.items()}
-    transitions = held["transition_logits"].copy()
+    held = {name: _possible(to_numpy(one)) for name, one in weights.items()}
+    transitions = held["transition_logits"]
     np.fill_diagonal(transitions, -np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         scores = duration_scores(spec, held)
     _check("initial_logits", held["initial_logits"][None])
-    _check("transition_logits", transitions)
+    _check("transition_logits", transitions, may_be_nothing=True)
     _check("the durations", scores)
     durations = log_softmax(scores)
     survival = log_tail(durations)
@@ -90,12 +97,21 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
     )
 
 
-def _check(name: str, rows: Array) -> None:
+def _possible(logits: Array) -> Array:
+    """A copy in float64, with -inf for what is as good as that."""
+    wide = logits.astype(np.float64)
+    wide[wide <= NEVER] = -np.inf
+    return wide
+
+
+def _check(name: str, rows: Array, may_be_nothing: bool = False) -> None:
     """Raise WeightError for the first row that has no sum to be divided by."""
     for place, row in enumerate(rows):
-        if np.isnan(row).any() or not np.isfinite(row.max()):
-            raise WeightError(
-                f"row {place} of {name} cannot be normalised: "
-                f"its scores must be numbers with at least one above -inf, but are {row[:4]}"
-                f"{' ...' if len(row) > 4 else ''}"
-            )
+        highest = row.max()  # NaN where one is in it
+        if np.isfinite(highest) or (may_be_nothing and highest == -np.inf):
+            continue
+        raise WeightError(
+            f"row {place} of {name} cannot be normalised: "
+            f"its scores must be numbers with at least one above -inf, but are {row[:4]}"
+            f"{' ...' if len(row) > 4 else ''}"
+        )

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.params import Param, prefixed
 
@@ -45,7 +47,7 @@ class StateItem:
         shape: size without the batch axis; `()` for a counter shared by the batch.
         integer: a counter instead of the model's float type.
         start: the value before the first sample.
-        wide: a counter is int64 instead of int32; floats are float32 also in a model of 16 bits.
+        summed: a sum or a count over past steps: float32 at least, or int64 instead of int32.
         lasting: whether the part never forgets what the entry took in.
         logarithms: whether minus infinity is an ordinary value.
         added: whether states of earlier versions lack the entry, which then has its start value.
@@ -54,7 +56,7 @@ class StateItem:
     shape: tuple[int, ...]
     integer: bool = False
     start: int = 0
-    wide: bool = False
+    summed: bool = False
     lasting: bool = False
     logarithms: bool = False
     added: bool = False
@@ -67,8 +69,8 @@ class StateItem:
     def dtype(self, model: str) -> str:
         """The type that the entry is kept in, in a model of some float type."""
         if self.integer:
-            return "int64" if self.wide else "int32"
-        return "float32" if self.wide and model in ("float16", "bfloat16") else model
+            return "int64" if self.summed else "int32"
+        return "float32" if self.summed and model in ("float16", "bfloat16") else model
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ class Spec(BaseModel):
 
     # Whether a block acts on single values or on channels, so that it takes signals of any rank.
     any_rank: ClassVar[bool] = False
+    # What a block that has no answer to NaN and infinity is called in the error message; else None.
+    finite: ClassVar[str | None] = None
 
     kind: str
 
@@ -273,6 +277,20 @@ class Spec(BaseModel):
         """
         self.check_channels(input_shape)
         return input_shape
+
+    def check_values(self, x: Array) -> None:
+        """Raise InputError for the first value that this block has no answer to.
+
+        Args:
+            x: input with its batch axis.
+        """
+        if self.finite is None or np.isfinite(x).all():
+            return
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        raise InputError(
+            f"{self.finite} takes finite values only, but the input holds {x[place]} at "
+            f"{list(place)}"
+        )
 
     @property
     def output_names(self) -> tuple[str, ...]:

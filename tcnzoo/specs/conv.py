@@ -258,7 +258,7 @@ class ConvTranspose1dSpec(_KernelSpec):
     def own_state(self) -> dict[str, StateItem]:
         """What past input steps still add to output steps to come."""
         if self.overlap > 0:
-            return {"tail": StateItem((self.out_channels, self.overlap))}
+            return {"tail": StateItem((self.out_channels, self.overlap), summed=True)}
         return {}
 
     def output_shape(self, input_shape: Shape) -> Shape:

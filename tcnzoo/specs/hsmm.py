@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
-from tcnzoo.errors import InputError
+from tcnzoo.arrays import Array
+from tcnzoo.errors import InputError, WeightError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
 from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, settled
@@ -23,6 +25,25 @@ Emission = Literal["gaussian", "categorical", "neural", "none"]
 
 # Of a negative binomial law before training: between a geometric law (1) and a Poisson law.
 SIZE = 2.0
+# A logit at or below this is a probability of 0, as -inf is: so that masks of the least float do
+# the same in every float type.
+NEVER = -1e30
+
+
+def impossible(steps: int | None, is_nan: bool = False) -> InputError | WeightError:
+    """The error for a signal of so many steps, or a stream (None), that has no segmentation.
+
+    Args:
+        steps: of the signal.
+        is_nan: its likelihood is NaN and not 0, which finite signals do not come to.
+    """
+    if is_nan:
+        return WeightError("the weights of the model hold NaN, so that no segments can be found")
+    what = "the stream up to here" if steps is None else f"{steps} steps"
+    return InputError(
+        f"no segmentation of {what} is possible with these durations and transitions: "
+        "check max_duration, which probabilities are 0, and states without a way out"
+    )
 
 
 class HsmmSpec(Spec):
@@ -37,6 +58,11 @@ class HsmmSpec(Spec):
         p(k, d)  log_softmax over d = 1 .. D of the law's scores, below
         S(k, d)  log of the sum over d' >= d of exp p(k, d'), summed in the log domain; S(k, 1) = 0
         mu(k)    log of the mean duration, the log of the sum over d of exp S(k, d)
+
+    A logit of -inf, or at most -1e30, is a probability of 0, which stays 0 in every step of EM and
+    has a gradient of 0. A row of transitions that holds nothing else (off the diagonal) is a state
+    without a way out: its segment is the last one, weighed like any last segment, so that its
+    durations must reach the end of the signal.
 
     Scores of the duration laws, with n = d - 1:
 
@@ -108,6 +134,8 @@ class HsmmSpec(Spec):
         Yu 2010, Hidden semi-Markov models, Artificial Intelligence 174; stationary start: Guedon
         2003, J. Comput. Graph. Stat. 12(3).
     """
+
+    finite: ClassVar[str | None] = "an hsmm"
 
     kind: Literal["hsmm"] = "hsmm"
     states: Annotated[int, Field(ge=2)]
@@ -217,9 +245,9 @@ class HsmmSpec(Spec):
         """`ages`, `scale` and `count`; see above."""
         return {
             "ages": StateItem(
-                (self.states, self.max_duration), wide=True, lasting=True, logarithms=True
+                (self.states, self.max_duration), summed=True, lasting=True, logarithms=True
             ),
-            "scale": StateItem((2,), wide=True, lasting=True),
+            "scale": StateItem((2,), summed=True, lasting=True),
             "count": StateItem((), integer=True),
         }
 
@@ -234,6 +262,17 @@ class HsmmSpec(Spec):
         if input_shape[1] < 1:
             raise InputError(f"{self.kind} needs at least 1 time step, but none came")
         return (self.states, input_shape[1])
+
+    def check_values(self, x: Array) -> None:
+        """Only finite values, and only codes that there are."""
+        super().check_values(x)
+        if self.emission == "categorical" and self.encoding == "index":
+            highest = np.rint(x).max(initial=-1.0)
+            if highest >= settled(self.kind, self.codes):
+                raise InputError(
+                    f"a code must be below {self.codes}, the number of codes, "
+                    f"but {highest:.0f} came"
+                )
 
     def macs(self, length: int | None) -> int:
         """Those of the emission, and of the windows and the transitions in both directions."""

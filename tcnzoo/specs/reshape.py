@@ -55,12 +55,13 @@ class PadSpec(Spec):
     def output_shape(self, input_shape: Shape) -> Shape:
         """(channels, time) -> (channels, time + left + right)."""
         steps = steps_of(self, input_shape)
-        check_padding(self.mode, max(self.left, self.right), steps)
-        if steps + min(0, self.left) + min(0, self.right) < 1:
+        kept = steps + min(0, self.left) + min(0, self.right)
+        if kept < 1:
             raise InputError(
                 f"pad drops {-min(0, self.left) - min(0, self.right)} steps, so it needs a signal "
                 f"of more, but {steps} came"
             )
+        check_padding(self.mode, max(self.left, self.right), kept)
         return input_shape[0], steps + self.left + self.right
 
     def field(self) -> Field1d:

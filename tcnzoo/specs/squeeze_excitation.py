@@ -64,9 +64,9 @@ class SqueezeExcitationSpec(Spec):
             return {}
         shape = (self.channels or 0,)
         return {
-            "mean": StateItem(shape, wide=True, lasting=True),
-            "mean_low": StateItem(shape, wide=True, added=True),
-            "count": StateItem((), integer=True, wide=True),
+            "mean": StateItem(shape, summed=True, lasting=True),
+            "mean_low": StateItem(shape, summed=True, added=True),
+            "count": StateItem((), integer=True, summed=True),
         }
 
     def output_shape(self, input_shape: Shape) -> Shape:

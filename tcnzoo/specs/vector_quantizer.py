@@ -1,7 +1,7 @@
 """Vector quantisers: nearest code of a codebook, residual levels of them, and rounded scalars."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,8 @@ class VectorQuantizerSpec(Spec):
     Source:
         van den Oord et al. 2017, arXiv:1711.00937; ema and cosine as in vector-quantize-pytorch.
     """
+
+    finite: ClassVar[str | None] = "a quantiser"
 
     kind: Literal["vector_quantizer"] = "vector_quantizer"
     channels: Positive
@@ -109,6 +111,8 @@ class ResidualVqSpec(Spec):
         Zeghidour et al. 2021, arXiv:2107.03312, algorithm 1.
     """
 
+    finite: ClassVar[str | None] = "a quantiser"
+
     kind: Literal["residual_vq"] = "residual_vq"
     quantizer: VectorQuantizerSpec
     levels: Depth
@@ -146,6 +150,8 @@ class FsqSpec(Spec):
     Source:
         Mentzer et al. 2023, arXiv:2309.15505.
     """
+
+    finite: ClassVar[str | None] = "a quantiser"
 
     kind: Literal["fsq"] = "fsq"
     levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)]

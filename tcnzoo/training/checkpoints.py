@@ -4,27 +4,32 @@ Each is in hub layout (config.json, model.safetensors, README.md), with the opti
 training.safetensors and the place in the run in progress.json.
 """
 
-import contextlib
+import itertools
 import os
+import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.card import CARD, card_text
+from tcnzoo.checkpoint import LARGEST_SHARD, put_checkpoint, read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.files import flush_directory, replacing
-from tcnzoo.params import Weights
-from tcnzoo.safetensors_files import read_safetensors, write_safetensors
+from tcnzoo.files import flush_directory, replacing, settle_committed
+from tcnzoo.params import Weights, check_weights
+from tcnzoo.safetensors_files import put_safetensors, read_safetensors
+from tcnzoo.shards import size_in_bytes
 from tcnzoo.specs import Spec
+from tcnzoo.stages import settle, staged
 from tcnzoo.training.progress import Progress, read_progress
 
 STATE = "training.safetensors"
 PROGRESS = "progress.json"
 LAST, BEST = "last", "best"
-_WRITING = ".writing-"
-_STEP = "step-"
+# A step that is saved again, when a run that had ended goes on, gets a directory beside the first.
+_STEP = re.compile(r"step-(?P<step>\d+)(?:-\d+)?")
+# Where earlier versions wrote a checkpoint, and what was there before it.
+_WRITING, _BEFORE = ".writing-*", "before"
 
 
 class Checkpoints:
@@ -44,19 +49,22 @@ class Checkpoints:
     ) -> Path:
         """Write a checkpoint, point `last` (and `best`) at it, and drop what nothing points at.
 
-        A crash at any moment leaves the one before whole, or this one.
+        A crash at any moment leaves `last` pointing at the checkpoint before, or at this one.
 
         Returns:
             its directory.
         Raises:
             OSError: no room; nothing of it is left, and the links are as they were.
         """
-        target = self.folder / f"{_STEP}{progress.step:08d}"
-        with self._new(target) as fresh:
-            write_checkpoint(fresh, spec, weights)
-            write_safetensors(fresh / STATE, dict(state), {"format": "pt"})
-            with replacing(fresh / PROGRESS) as temporary:
-                temporary.write_text(progress.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        target = self._free(progress.step)
+        check_weights(spec.params(), weights)
+        with replacing(target) as fresh:
+            fresh.mkdir()
+            card = card_text(fresh / CARD, spec)
+            put_checkpoint(fresh, fresh, spec, weights, card, size_in_bytes(LARGEST_SHARD))
+            put_safetensors(fresh / STATE, dict(state), {"format": "pt"})
+            text = progress.model_dump_json(indent=2) + "\n"
+            (fresh / PROGRESS).write_text(text, encoding="utf-8")
         # `last` comes last: whoever goes on from an older one comes by this step again.
         for name, wanted in ((BEST, best), (LAST, True)):
             if wanted and name in self.keep:
@@ -64,31 +72,22 @@ class Checkpoints:
         self.tidy()
         return target
 
-    @contextlib.contextmanager
-    def _new(self, target: Path) -> Iterator[Path]:
-        """A directory that takes its name, and the place of one before, at the end of the block."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_WRITING, dir=self.folder) as outer:
-            # Of the same name, which the model card in it says.
-            fresh = Path(outer) / target.name
-            fresh.mkdir()
-            yield fresh
-            flush_directory(fresh)
-            if target.exists():
-                target.rename(Path(outer) / "before")
-            fresh.rename(target)
-        flush_directory(self.folder)
+    def _free(self, step: int) -> Path:
+        """A name for a checkpoint of a step, which no directory has."""
+        plain = self.folder / f"step-{step:08d}"
+        again = (plain.with_name(f"{plain.name}-{number}") for number in itertools.count(2))
+        return next(one for one in itertools.chain((plain,), again) if not one.exists())
 
     def _link(self, name: str, target: Path) -> None:
-        """Point a link at a checkpoint, in one go."""
-        with tempfile.TemporaryDirectory(prefix=_WRITING, dir=self.folder) as outer:
-            link = Path(outer) / name
+        """Point a link at a checkpoint, in one renaming."""
+        with staged(self.folder) as stage:
+            link = stage.files / name
             link.symlink_to(target.name, target_is_directory=True)
             link.replace(self.folder / name)
         flush_directory(self.folder)
 
-    def load(self, name: str = LAST) -> tuple[Spec, Weights, Weights, Progress]:
-        """Read a checkpoint.
+    def load(self, name: str | Path = LAST) -> tuple[Spec, Weights, Weights, Progress]:
+        """Read a checkpoint, by the name of a link or its directory.
 
         Returns:
             (spec, weights, optimiser state, progress).
@@ -98,29 +97,85 @@ class Checkpoints:
         """
         source = self.folder / name
         if not source.is_dir():
-            raise InputError(f"no checkpoint {name!r} in {str(self.folder)!r}")
+            raise InputError(f"no checkpoint {str(name)!r} in {str(self.folder)!r}")
         spec, weights = read_checkpoint(source)
         state, _ = read_safetensors(source / STATE)
-        path = source / PROGRESS
-        if not path.is_file():
+        if not (source / PROGRESS).is_file():
             raise InputError(f"{str(source)!r} holds a model, but no progress of a run")
-        text = path.read_text("utf-8", errors="replace")
-        return spec, weights, state, read_progress(text, repr(str(path)))
+        return spec, weights, state, _progress(source)
 
     def has(self, name: str) -> bool:
         """Whether there is a checkpoint of that name."""
         return (self.folder / name).is_dir()
 
+    def newest(self) -> Path | None:
+        """The checkpoint that a run goes on from: `last`, or where that is missing the latest.
+
+        Raises:
+            WeightError: the progress in one is damaged.
+        """
+        if self.has(LAST):
+            return Path(os.path.realpath(self.folder / LAST))
+        settle_committed(self.folder)
+        found = [*self._steps(), *self.folder.glob(f"{_WRITING}/{_BEFORE}")]
+        whole = [one for one in found if (one / PROGRESS).is_file()]
+        return max(whole, key=_age, default=None)
+
+    def take_up(self, found: Path | None) -> None:
+        """Point `last` at the checkpoint that a run goes on from, and remove the remains of others.
+
+        Args:
+            found: of `newest`; None for a run that begins.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settle(self.folder)
+        if found is not None and not self.has(LAST):
+            target = found
+            if found.name == _BEFORE:
+                target = self._free(_progress(found).step)
+                found.replace(target)
+            self._link(LAST, target)
+        for path in sorted(self.folder.glob(_WRITING)):
+            shutil.rmtree(path)
+        self.tidy(upto=0 if found is None else _progress(self.folder / LAST).step)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left of any checkpoint."""
+        return not self.folder.is_dir() or not any(
+            not one.name.startswith(".tcnzoo") for one in self.folder.iterdir()
+        )
+
     def tidy(self, upto: int | None = None) -> None:
-        """Remove what is half written and what nothing points at.
+        """Remove what nothing points at.
 
         Args:
             upto: remove checkpoints of later steps too, which a crash has left without a link.
         """
         linked = {os.path.realpath(self.folder / name) for name in (LAST, BEST) if self.has(name)}
-        for path in sorted(self.folder.glob(f"{_WRITING}*")):
-            shutil.rmtree(path)
-        for path in sorted(self.folder.glob(f"{_STEP}*")):
-            later = upto is not None and int(path.name.removeprefix(_STEP)) > upto
-            if os.path.realpath(path) not in linked and (later or "every" not in self.keep):
+        again = {_step(Path(one)) for one in linked}
+        for path in self._steps():
+            later = upto is not None and _step(path) > upto
+            replaced = later or _step(path) in again or "every" not in self.keep
+            if os.path.realpath(path) not in linked and replaced:
                 shutil.rmtree(path)
+
+    def _steps(self) -> list[Path]:
+        """Directories of checkpoints."""
+        return [one for one in sorted(self.folder.glob("step-*")) if _STEP.fullmatch(one.name)]
+
+
+def _step(path: Path) -> int:
+    """The step in the name of a checkpoint's directory."""
+    found = _STEP.fullmatch(path.name)
+    return int(found["step"]) if found else 0
+
+
+def _progress(source: Path) -> Progress:
+    """How far a run was when it wrote a checkpoint."""
+    path = source / PROGRESS
+    return read_progress(path.read_text("utf-8", errors="replace"), repr(str(path)))
+
+
+def _age(source: Path) -> tuple[int, int]:
+    """What orders checkpoints from the first to the latest."""
+    return _progress(source).step, (source / PROGRESS).stat().st_mtime_ns

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.files import replacing
+from tcnzoo.files import replacing_in
 from tcnzoo.training.event_metrics import EventScores
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report_figures import draw_confusion, draw_thresholds
@@ -29,7 +29,7 @@ def write_report(
     part: str = "test",
     facts: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `<part>_report.json` and `.txt`, and figures where targets are classes.
+    """Write `<part>_report.json` and `.txt`, and figures where targets are classes, together.
 
     These are `confusion.png` and, of two classes, `thresholds.png`; the name of a part other than
     test comes before theirs.
@@ -45,17 +45,25 @@ def write_report(
         BackendMissing: scikit-learn or matplotlib is not installed.
     """
     document = build_report(evaluation, part, facts or {})
-    _write(folder / f"{part}_report.json", json.dumps(document, indent=2, allow_nan=False) + "\n")
-    _write(folder / f"{part}_report.txt", report_text(document))
+    with replacing_in(folder) as files:
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        (files / f"{part}_report.json").write_text(text, encoding="utf-8")
+        (files / f"{part}_report.txt").write_text(report_text(document), encoding="utf-8")
+        _draw(files, evaluation, document, part)
+    return document
+
+
+def _draw(files: Path, evaluation: Evaluation, document: Mapping[str, Any], part: str) -> None:
+    """Draw the figures that a report has."""
     prefix = "" if part == "test" else f"{part}_"
     if "confusion" in document:
         table = np.array(document["confusion"])
         title = f"Confusion, {part} data"
-        draw_confusion(folder / f"{prefix}confusion.png", table, evaluation.classes, title)
+        draw_confusion(files / f"{prefix}confusion.png", table, evaluation.classes, title)
     if "thresholds" in document:
         labels, positive = evaluation.labels, evaluation.probabilities[:, POSITIVE]
         draw_thresholds(
-            folder / f"{prefix}thresholds.png",
+            files / f"{prefix}thresholds.png",
             labels,
             positive,
             sweep(labels, positive, FINE),
@@ -63,7 +71,6 @@ def write_report(
             evaluation.classes,
             f"Thresholds, {part} data",
         )
-    return document
 
 
 def build_report(evaluation: Evaluation, part: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,9 +181,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write(path: Path, text: str) -> None:
-    """A text file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

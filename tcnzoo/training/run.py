@@ -8,6 +8,7 @@ checkpoints/                last, best and step-00000000, see `checkpoints`
 ```
 """
 
+import contextlib
 import json
 import platform
 import sys
@@ -23,9 +24,10 @@ import yaml
 import tcnzoo
 from tcnzoo.backend import get_backend
 from tcnzoo.errors import InputError
-from tcnzoo.files import refuse_existing, replacing
+from tcnzoo.files import exclusive, in_folder, refuse_existing, replacing_in
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.config import CONFIG, TrainConfig
+from tcnzoo.training.logs import METRICS, read_lines
 
 ENVIRONMENT = "environment.json"
 # What a run may be taken up with without a word: where, how long and what is written.
@@ -113,20 +115,59 @@ class Run:
                 f"the run goes on with another configuration: {_listed(others)}", stacklevel=3
             )
 
+    @contextlib.contextmanager
+    def claimed(self, found: Path | None) -> Iterator[None]:
+        """Keep other processes from training in the directory while the block runs.
+
+        Args:
+            found: the checkpoint that this process goes on from, or None.
+        Raises:
+            InputError: another process trains there, or has done so since `found` was looked up.
+        """
+        with in_folder(self.folder), exclusive(self.folder, "is being trained"):
+            if self.checkpoints.newest() != found:
+                raise InputError(
+                    f"another process has trained in {str(self.folder)!r} meanwhile; go on with "
+                    "resume, or choose another output"
+                )
+            self.checkpoints.take_up(found)
+            yield
+
+    def check_traces(self) -> None:
+        """Hold a directory without a checkpoint to go on from against what else is in it.
+
+        What was trained without one is lost, which is warned of.
+
+        Raises:
+            InputError: remains of checkpoints.
+        """
+        if not self.checkpoints.is_empty():
+            raise InputError(
+                f"{str(self.checkpoints.folder)!r} holds remains of checkpoints, but none that the "
+                "run could go on from; move them away to begin again, or choose another output"
+            )
+        if self.is_begun():
+            steps = max((line["step"] for line in read_lines(self.folder / METRICS)), default=0)
+            warnings.warn(
+                f"{str(self.folder)!r} holds a run that was cut short before its first checkpoint, "
+                f"after {steps} steps that were noted; it begins again at step 0",
+                stacklevel=4,
+            )
+
     def is_begun(self) -> bool:
         """Whether its configuration is there."""
         return (self.folder / CONFIG).is_file()
 
     def begin(self, config: TrainConfig, facts: Mapping[str, Any]) -> None:
         """Write the configuration, and add a session to the environment."""
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        with replacing(self.folder / CONFIG) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        path = self.folder / ENVIRONMENT
-        sessions = json.loads(path.read_text("utf-8")) if path.is_file() else []
-        sessions.append({**environment(config.backend), **facts})
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(sessions, indent=2) + "\n", encoding="utf-8")
+        with replacing_in(self.folder) as files:
+            path = self.folder / ENVIRONMENT
+            sessions = json.loads(path.read_text("utf-8")) if path.is_file() else []
+            sessions.append({**environment(config.backend), **facts})
+            text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+            (files / CONFIG).write_text(text, encoding="utf-8")
+            text = json.dumps(sessions, indent=2) + "\n"
+            (files / ENVIRONMENT).write_text(text, encoding="utf-8")
 
 
 def environment(backend: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from tcnzoo.backend import get_backend
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files import check_destination
+from tcnzoo.hsmm.floors import warn_of_large_floor
 from tcnzoo.models import create, predict, set_weights
 from tcnzoo.params import Weights, check_weights, initial_weights
 from tcnzoo.specs import BatchNormSpec, Shape
@@ -46,11 +47,17 @@ TRIAL_STEPS = 2
 
 @dataclass(frozen=True)
 class Start:
-    """What a session starts from."""
+    """What a session starts from.
+
+    Attributes:
+        weights, state, progress: of the checkpoint `found`, or of the beginning.
+        found: the directory of the checkpoint, or None.
+    """
 
     weights: Weights
     state: Weights | None
     progress: Progress
+    found: Path | None = None
 
 
 def train(
@@ -117,25 +124,25 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     if world.rank:
         _go(loop, stepper)
         return _outcome(run, model, progress, {})
-    described = {name: part.describe() for name, part in parts.items()}
-    run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
-    used = {name: use_of(facts) for name, facts in described.items()}
-    notes = dict.fromkeys(f"data: {text}" for text in used.values() if text)
-    run.checkpoints.tidy(upto=progress.step)
-    with contextlib.ExitStack() as logs:
-        opened = [*open_logs(config.loggers, run.folder, progress.step)]
-        opened += [Display(loop.end, progress.step, notes)] if shown else []
-        for log in opened:
-            logs.callback(log.close)
-        loop.logs = opened
-        _go(loop, stepper)
-    draw_curves(run.folder)
-    _take_best(run, model)
-    report = {}
-    if "test" in parts:
-        facts = _facts(config, progress) | ({"data": used["test"]} if used["test"] else {})
-        report = write_report(run.folder, evaluated("test"), facts=facts)
-    return _outcome(run, model, progress, report)
+    with run.claimed(start.found):
+        described = {name: part.describe() for name, part in parts.items()}
+        run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
+        used = {name: use_of(facts) for name, facts in described.items()}
+        notes = dict.fromkeys(f"data: {text}" for text in used.values() if text)
+        with contextlib.ExitStack() as logs:
+            opened = [*open_logs(config.loggers, run.folder, progress.step)]
+            opened += [Display(loop.end, progress.step, notes)] if shown else []
+            for log in opened:
+                logs.callback(log.close)
+            loop.logs = opened
+            _go(loop, stepper)
+        draw_curves(run.folder)
+        _take_best(run, model)
+        report = {}
+        if "test" in parts:
+            facts = _facts(config, progress) | ({"data": used["test"]} if used["test"] else {})
+            report = write_report(run.folder, evaluated("test"), facts=facts)
+        return _outcome(run, model, progress, report)
 
 
 def _start(config: TrainConfig, run: Run, resume: bool) -> Start:
@@ -143,12 +150,18 @@ def _start(config: TrainConfig, run: Run, resume: bool) -> Start:
     check_destination(run.folder, folder=True)
     if not resume:
         run.check_new()
-    elif run.checkpoints.has(LAST):
-        run.check_same(config)
-        _, weights, state, progress = run.checkpoints.load(LAST)
-        return Start(weights, state, progress)
-    elif run.is_begun():
-        run.check_same(config)
+        return Start(_first_weights(config), None, Progress())
+    run.check_same(config)
+    found = run.checkpoints.newest()
+    if found is not None:
+        if not run.checkpoints.has(LAST):
+            place = str(run.checkpoints.folder / LAST)
+            warnings.warn(
+                f"{place!r} is missing; the run goes on from {found.name!r}", stacklevel=4
+            )
+        _, weights, state, progress = run.checkpoints.load(found)
+        return Start(weights, state, progress, found)
+    run.check_traces()
     return Start(_first_weights(config), None, Progress())
 
 
@@ -207,6 +220,7 @@ def _ready(
     examples = parts["train"]
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
     shape = first["x"].shape[1:]
+    warn_of_large_floor(spec, np.moveaxis(first["x"], 1, 0).reshape(shape[0], -1))
     targets = Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows))
     targets.of(first)
     _check_classes(config, parts, shape)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, is_real, to_numpy, to_real
 from tcnzoo.backend import Output, check_embeddings, first
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Shape, Spec
@@ -65,6 +65,14 @@ class Targets:
                 found[f"mask.{name}"] = mask.astype(np.float32)
         return found
 
+    def signal(self, batch: Mapping[str, Array]) -> Array:
+        """The `x` of a batch as float32.
+
+        Raises:
+            InputError: there is none, or it holds no real numbers; see `tcnzoo.arrays.to_real`.
+        """
+        return to_real(entry(batch, "x", "training"), name="'x'")
+
     def embeddings(self, batch: Mapping[str, Array]) -> list[Array]:
         """What a batch has for the embeddings that the model takes, in their order.
 
@@ -76,7 +84,7 @@ class Targets:
         wanted = range(len(self.spec.embedding_specs))
         rows = [entry(batch, f"embedding{place}", "the model") for place in wanted]
         check_embeddings(self.spec, batch["x"].shape, rows)
-        return [row.astype(np.float32) for row in rows]
+        return [to_real(row, name=f"'embedding{place}'") for place, row in enumerate(rows)]
 
     def _shapes(self, x: Array, batch: Mapping[str, Array]) -> dict[str | None, Shape]:
         """Shape of each output that a loss names, without the batch axis."""
@@ -163,11 +171,11 @@ def _classes(name: str, loss: AnyLoss, target: Array, size: int, shape: Shape) -
 
 def _values(name: str, loss: AnyLoss, target: Array, size: int, shape: Shape) -> Array:
     """Real values of the output's shape; those for one channel may come without that axis."""
-    if target.dtype.kind not in "fiub" and str(target.dtype) != "bfloat16":
+    if not is_real(target.dtype):
         raise InputError(f"loss {name!r} takes real targets, but the target is {target.dtype}")
     short = [(size, *shape[1:])] if shape[0] == 1 else []
     _check_shape(name, "target", target, [(size, *shape), *short])
-    return target.reshape(size, *shape).astype(np.float32)
+    return to_real(target.reshape(size, *shape), name=f"the target of loss {name!r}")
 
 
 def _check_shape(name: str, what: str, array: Array, allowed: Sequence[Shape]) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
 from tcnzoo.training.data.augment import Augment
 
@@ -89,10 +89,10 @@ class ArrayDataset:
 
     def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
         """Copy some rows out of the arrays."""
-        batch = {name: np.asarray(array[indices]) for name, array in self.arrays.items()}
-        batch["x"] = batch["x"].astype(np.float32, copy=False)
+        batch = {name: to_numpy(array[indices]) for name, array in self.arrays.items()}
+        batch["x"] = to_real(batch["x"], name="x")
         if batch["y"].dtype.kind == "f":
-            batch["y"] = batch["y"].astype(np.float32, copy=False)
+            batch["y"] = to_real(batch["y"], name="y")
         if rng is not None and self._augment is not None:
             batch["x"] = self._augment(batch["x"], rng)
         return batch

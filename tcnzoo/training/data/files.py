@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, is_real
 from tcnzoo.errors import InputError, suggestion
 from tcnzoo.safetensors_files import open_safetensors
 from tcnzoo.signals import read_signal
@@ -33,7 +33,7 @@ def array_dataset(config: ArraysData, path: str) -> ArrayDataset:
         if name not in held:
             raise InputError(f"{path!r} has no array {name!r}{suggestion(name, held)}")
     arrays = {name: held[key] for name, key in wanted.items()}
-    if arrays["x"].ndim not in (2, 3) or arrays["x"].dtype.kind not in "fiu":
+    if arrays["x"].ndim not in (2, 3) or not is_real(arrays["x"].dtype):
         raise InputError(
             f"x must be numbers (examples, channels, time) or (examples, channels), but in "
             f"{path!r} it has shape {arrays['x'].shape} of {arrays['x'].dtype}"

@@ -35,7 +35,13 @@ def _tensorflow(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any
 
     count = ops.shape(rows[0])[0]
     _, outcome = step(carry, _blank(rows))
-    kept = tuple(tf.TensorArray(one.dtype, count, element_shape=one.shape) for one in outcome)
+    # One row more than wanted: where the batch size is unknown an empty array has no shape.
+    kept = tuple(
+        tf.TensorArray(one.dtype, count + 1, element_shape=one.shape).write(
+            count, tf.zeros_like(one)
+        )
+        for one in outcome
+    )
 
     def body(place: Tensor, carry: Tensors, held: Tensors) -> tuple[Tensor, Tensors, Tensors]:
         carry, found = step(carry, tuple(row[place] for row in rows))
@@ -46,7 +52,7 @@ def _tensorflow(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any
     _, carry, held = tf.while_loop(
         lambda place, *_: place >= 0 if reverse else place < count, body, (start, carry, kept)
     )
-    return carry, tuple(array.stack() for array in held)
+    return carry, tuple(array.stack()[:count] for array in held)
 
 
 def _jax(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:

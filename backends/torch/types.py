@@ -1,0 +1,37 @@
+"""Float types in which sums are taken.
+
+On CUDA torch's own operations add 16-bit values up in float32 and round once, and so do most of
+them on a CPU. What is put together from several of them does not: there, values are widened first.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .blockwise import watched
+
+HALVES = (torch.float16, torch.bfloat16)
+
+
+def wide(x: Tensor) -> Tensor:
+    """The same in float32 at least."""
+    return x.float() if x.dtype in HALVES else x
+
+
+def reduced(compute: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -> Tensor:
+    """compute(x, *others), for operations that add up in 16 bits on a CPU.
+
+    Of a 16-bit x there they run in float32, and the result is rounded once to x's type. They are,
+    in torch 2.13: transposed convolutions (their taps), convolutions (on the way back, the signals
+    of a batch, in float16) and layer norms (on the way back, the steps). What is traced is left as
+    it is, for the compiler to choose.
+
+    Args:
+        compute: takes x and the others.
+        x: of any float type.
+        others: tensors of any float type, or None.
+    """
+    if x.dtype not in HALVES or x.device.type != "cpu" or watched():
+        return compute(x, *others)
+    return compute(*(None if one is None else wide(one) for one in (x, *others))).to(x.dtype)

@@ -1,0 +1,172 @@
+"""Writes that are killed by SIGKILL at every step: the old files or the new, and nothing else."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import NATIVE
+
+# Kills a copy of itself before the first, second, ... step that changes the disk, and looks.
+SCRIPT = """
+import hashlib, json, os, signal, sys, warnings
+from pathlib import Path
+import numpy as np
+import tcnzoo
+from tcnzoo import state_files
+from tcnzoo.files import replacing, settle_committed
+from tcnzoo.signals import write_signal
+
+TCN = {"kind": "tcn", "in_channels": 3, "channels": [8, 8], "kernel_size": 3, "causal": True}
+NEW = TCN | {"channels": [8, 6]}
+MAMBA = {"kind": "mamba2", "channels": 4, "head_dim": 2, "d_state": 3}
+CHAIN = {"kind": "sequential", "layers": {
+    "a": {"kind": "dense", "in_features": 3, "out_features": 4},
+    "b": {"kind": "dense", "in_features": 4, "out_features": 2}}}
+POINTS = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir"),
+          (os, "mkdir"), (os, "symlink")]
+top = Path(sys.argv[1])
+
+
+def converted(name, form, old=TCN, new=NEW, **options):
+    for version, spec in (("old", old), ("new", new)):
+        tcnzoo.save(tcnzoo.create(spec, "numpy", seed=7), work / "from" / f"{name} {version}")
+
+    def write(folder, version):
+        tcnzoo.convert(work / "from" / f"{name} {version}", folder / name, to_format=form,
+                       overwrite=True, **(options if version == "new" else {}))
+
+    return write
+
+
+def signal_in(name):
+    return lambda folder, version: write_signal(
+        folder / name, np.full((2, 5), float(version == "new"), np.float32))
+
+
+def state(folder, version):
+    state_files.write_state(folder / "s.safetensors", {"x": np.full(5, version == "new", float)})
+
+
+def bundle(folder, version):
+    with replacing(folder / "net.mlpackage") as place:
+        (place / "Data").mkdir(parents=True)
+        for name in ("Manifest.json", "Data/model"):
+            (place / name).write_text(version)
+
+
+CASES = {
+    "bundle": lambda: bundle,
+    "directory": lambda: converted("net", "tcnzoo"),
+    "one to shards": lambda: converted("net", "tcnzoo", max_shard_size=200),
+    "transformers-mamba2": lambda: converted(
+        "net", "transformers-mamba2", MAMBA, MAMBA | {"norm_eps": 0.5}),
+    "mlx npz": lambda: converted("net.npz", "mlx"),
+    "safetensors": lambda: converted("net.safetensors", "torch"),
+    "npy": lambda: signal_in("y.npy"),
+    "csv": lambda: signal_in("y.csv"),
+    "state": lambda: state,
+    "pytorch-tcn": lambda: converted("net.pt", "pytorch-tcn",
+                                     TCN | {"norm": "weight_norm"}, NEW | {"norm": "weight_norm"}),
+    "torch-sequential": lambda: converted("net.safetensors", "torch-sequential", CHAIN, CHAIN | {
+        "layers": CHAIN["layers"] | {"c": {"kind": "activation", "name": "relu"}}}),
+}
+
+
+def snapshot(folder):
+    return {str(one.relative_to(folder)): hashlib.sha256(one.read_bytes()).hexdigest()
+            for one in sorted(folder.rglob("*"))
+            if one.is_file() and ".tcnzoo" not in str(one.relative_to(folder))}
+
+
+def killed_at(point, write, folder):
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1] == signal.SIGKILL
+    left = [point]
+    for owner, name in POINTS:
+        original = getattr(owner, name)
+
+        def call(*args, original=original, **options):
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*args, **options)
+
+        setattr(owner, name, call)
+    try:
+        write(folder, "new")
+    finally:
+        os._exit(0)
+
+
+def trial(name):
+    global work
+    work = top / name
+    write = CASES[name]()
+    plain = {}
+    for version in ("old", "new"):
+        (work / version).mkdir(parents=True)
+        if version == "new":
+            write(work / version, "old")
+        write(work / version, version)
+        plain[version] = snapshot(work / version)
+    assert plain["old"] != plain["new"]
+    seen = []
+    for point in range(1, 400):
+        folder = work / f"at {point}"
+        folder.mkdir(parents=True)
+        write(folder, "old")
+        if not killed_at(point, write, folder):
+            break
+        for place in (folder, folder / "net"):
+            settle_committed(place)
+        found = snapshot(folder)
+        seen.append(next((v for v in plain if plain[v] == found), f"a mixture at {point}"))
+        write(folder, "old")
+        hidden = [str(one) for one in folder.rglob(".*")]
+        assert not hidden and snapshot(folder) == plain["old"], (point, hidden)
+    return seen
+
+
+print(json.dumps({name: trial(name) for name in sys.argv[2:]}))
+"""
+BARE = [
+    "bundle",
+    "directory",
+    "one to shards",
+    "transformers-mamba2",
+    "mlx npz",
+    "safetensors",
+    "npy",
+]
+BARE += ["csv", "state"]
+TORCH = ["pytorch-tcn", "torch-sequential"] if "torch" in NATIVE else []
+
+
+CASES = [*BARE, *TORCH]
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """What was found after each kill, by case."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("kills")), *CASES],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_killed_write_leaves_the_old_or_the_new_and_the_next_one_cleans_up(name, outcomes):
+    # The old files up to some step, and the new ones from there on.
+    assert set(outcomes[name]) == {"old", "new"}
+    assert outcomes[name] == sorted(outcomes[name], reverse=True)

@@ -1,0 +1,286 @@
+"""Runs that are cut short, ended by a scheduler, or started twice: `last` stays whole."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+import tcnzoo
+from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.training import running, train
+from tcnzoo.training.checkpoints import Checkpoints
+from tcnzoo.training.progress import Progress
+from tests.compare import assert_same_bits, weights_of
+from tests.runs import PlainStepper, config_of, document_of
+
+TINY = tcnzoo.load_spec({"kind": "dense", "in_features": 3, "out_features": 2})
+SAVES = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+import tcnzoo
+from tcnzoo.training.checkpoints import Checkpoints
+from tcnzoo.training.progress import Progress
+from tests.compare import weights_of
+from tests.test_train_interrupted import TINY
+
+POINTS = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir"),
+          (os, "mkdir"), (os, "symlink")]
+
+
+def save(folder, seed):
+    Checkpoints(folder, ("best", "last")).save(TINY, weights_of(TINY, seed), {}, Progress(step=5),
+                                               best=seed == 0)
+
+
+for point in range(1, 200):
+    folder = Path(sys.argv[1]) / f"at {point}"
+    save(folder, 0)
+    child = os.fork()
+    if child == 0:
+        left = [point]
+        for owner, name in POINTS:
+            original = getattr(owner, name)
+
+            def call(*args, original=original, **options):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return original(*args, **options)
+
+            setattr(owner, name, call)
+        save(folder, 1)
+        os._exit(0)
+    if os.WIFEXITED(os.waitpid(child, 0)[1]):
+        break
+print("ended", point)
+"""
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Training of no framework, without figures."""
+    monkeypatch.setattr(running.get_backend("numpy"), "stepper", PlainStepper, raising=False)
+    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+
+
+def script(text, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", text, *map(str, arguments)],
+        cwd=Path(__file__).parent.parent,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_a_step_that_is_saved_again_never_leaves_last_without_a_checkpoint(tmp_path):
+    done = script(SAVES, tmp_path)
+    assert done.returncode == 0, done.stderr
+    count = int(done.stdout.split()[-1])
+    assert count > 10
+    found = []
+    for point in range(1, count):
+        kept = Checkpoints(tmp_path / f"at {point}", ("best", "last"))
+        # As it is after the kill, with nothing put right by us, for whoever follows the link.
+        weights = read_checkpoint(kept.folder / "last")[1]
+        seed = int((weights["weight"] == weights_of(TINY, 1)["weight"]).all())
+        assert_same_bits(weights, weights_of(TINY, seed))
+        assert kept.load()[3].step == 5
+        found.append(seed)
+        kept.take_up(kept.newest())
+        assert_same_bits(kept.load()[1], weights_of(TINY, seed))
+        assert not [one for one in kept.folder.rglob(".*")]
+    assert found == sorted(found)
+    assert {0, 1} == set(found)
+
+
+def test_a_step_that_is_saved_again_takes_the_place_of_the_first(tmp_path):
+    kept = Checkpoints(tmp_path, ("best", "last", "every"))
+    for seed in range(4):
+        kept.save(TINY, weights_of(TINY, seed), {}, Progress(step=5), best=False)
+        assert_same_bits(kept.load()[1], weights_of(TINY, seed))
+        assert len([one for one in tmp_path.iterdir() if not one.is_symlink()]) == 1
+    kept.save(TINY, weights_of(TINY, 4), {}, Progress(step=6), best=True)
+    assert len([one for one in tmp_path.iterdir() if not one.is_symlink()]) == 2
+
+
+def cut(folder, what):
+    """Leave a finished run as a kill at the wrong moment left it."""
+    kept = folder / "run" / "checkpoints"
+    real = Path(os.path.realpath(kept / "last"))
+    if what == "no link":
+        (kept / "last").unlink()
+    elif what == "moved aside":  # as earlier versions did before they saved a step again
+        (kept / ".writing-abc").mkdir()
+        real.rename(kept / ".writing-abc" / "before")
+        (kept / ".writing-abc" / real.name).mkdir()  # half written
+    elif what == "nothing whole":
+        for path in kept.glob("*/progress.json"):
+            path.unlink()
+        (kept / "last").unlink()
+    elif what == "never saved":
+        shutil.rmtree(kept)
+
+
+@pytest.mark.parametrize("what", ["no link", "moved aside"])
+def test_a_run_goes_on_from_the_checkpoint_that_is_left(what, tmp_path, plain):
+    whole = train(config_of(tmp_path, output=str(tmp_path / "whole"), training={"epochs": 5}))
+    first = train(config_of(tmp_path, training={"epochs": 3}))
+    cut(tmp_path, what)
+    with pytest.warns(UserWarning, match="checkpoints/last' is missing; the run goes on from"):
+        after = train(config_of(tmp_path, training={"epochs": 5}), resume=True)
+    assert (first.steps, after.steps) == (18, 30)
+    assert_same_bits(tcnzoo.get_weights(after.model), tcnzoo.get_weights(whole.model))
+    assert not [one for one in after.directory.rglob(".*")]
+
+
+def test_a_run_does_not_begin_again_over_remains_of_checkpoints(tmp_path, plain):
+    train(config_of(tmp_path))
+    cut(tmp_path, "nothing whole")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(tcnzoo.InputError, match="holds remains of checkpoints, but none that"):
+        train(config_of(tmp_path), resume=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_that_begins_again_for_lack_of_a_checkpoint_warns(tmp_path, plain):
+    train(config_of(tmp_path))
+    cut(tmp_path, "never saved")
+    with pytest.warns(UserWarning, match="before its first checkpoint, after 18 steps .* step 0"):
+        train(config_of(tmp_path), resume=True)
+
+
+# A run whose third step waits until it is told to go on.
+SLOW = """
+import sys, time
+from pathlib import Path
+from tcnzoo.backends import numpy as plain
+from tcnzoo.cli import main
+from tcnzoo.training import running
+from tests.runs import PlainStepper
+
+folder = Path(sys.argv[1])
+step = PlainStepper.step
+
+
+def slow(self, *args):
+    if self.count == 8 and not (folder / "go").exists():
+        (folder / "begun").touch()
+        while not (folder / "go").exists():
+            time.sleep(0.01)
+    return step(self, *args)
+
+
+PlainStepper.step = slow
+plain.stepper = PlainStepper
+running.draw_curves = lambda folder: None
+sys.argv = ["tcnzoo", "train", str(folder / "config.yaml"), "--resume", "--json"]
+main()
+"""
+
+
+def begun(folder):
+    """A run in another process, which is taking its ninth step, after a checkpoint of the sixth."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(document_of(folder), sort_keys=False))
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, str(folder)],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 120
+    while not (folder / "begun").exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    return process
+
+
+def test_a_run_has_one_process(tmp_path, plain):
+    process = begun(tmp_path)
+    try:
+        message = rf"run' is being trained by another process \(process {process.pid} on"
+        with pytest.raises(tcnzoo.InputError, match=message):
+            train(config_of(tmp_path), resume=True)
+        with pytest.raises(tcnzoo.InputError, match="run' exists already; go on with resume"):
+            train(config_of(tmp_path))
+        (tmp_path / "go").touch()
+        printed = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 0, printed
+    assert json.loads(printed[0])["steps"] == 18
+    assert train(config_of(tmp_path), resume=True).steps == 18
+
+
+def test_a_process_that_was_overtaken_does_not_go_on(tmp_path, plain, monkeypatch):
+    # Another process takes the run up and ends it while this one reads its data.
+    train(config_of(tmp_path, training={"epochs": 1}))
+    load, done = running.load_data, []
+
+    def late(*args):
+        if not done:
+            done.append(True)
+            train(config_of(tmp_path), resume=True)
+        return load(*args)
+
+    monkeypatch.setattr(running, "load_data", late)
+    with pytest.raises(tcnzoo.InputError, match="another process has trained in .* meanwhile"):
+        train(config_of(tmp_path), resume=True)
+
+
+@pytest.mark.parametrize(
+    "number, code, word",
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+    ids=["SIGTERM", "SIGINT"],
+)
+def test_a_signal_ends_training_and_keeps_its_checkpoint(number, code, word, tmp_path, plain):
+    process = begun(tmp_path)
+    try:
+        process.send_signal(number)
+        _, printed = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert (process.returncode, printed) == (code, f"tcnzoo: {word}\n")
+    assert not [one for one in (tmp_path / "run").rglob(".*")]
+    config = config_of(tmp_path)
+    assert running.Run(config).checkpoints.load()[3].step == 6
+    whole = train(config_of(tmp_path, output=str(tmp_path / "whole")))
+    after = train(config, resume=True)
+    assert_same_bits(tcnzoo.get_weights(after.model), tcnzoo.get_weights(whole.model))
+
+
+def test_a_signal_in_the_middle_of_a_write_leaves_nothing_of_it(tmp_path):
+    text = """
+import os, signal, sys
+from pathlib import Path
+import tcnzoo
+from tcnzoo import safetensors_files
+from tcnzoo.cli import main
+
+folder = Path(sys.argv[1])
+pieces = safetensors_files.pieces
+
+
+def ended(array):
+    yield from pieces(array)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+safetensors_files.pieces = ended
+sys.argv = ["tcnzoo", "init", "tcn-base", str(folder / "net")]
+main()
+"""
+    done = script(text, tmp_path)
+    assert (done.returncode, done.stderr) == (143, "tcnzoo: terminated\n")
+    assert not [*tmp_path.iterdir()]
