@@ -36,6 +36,8 @@ def to_numpy(array: Any) -> Array:
     bfloat16 stays bfloat16, bit for bit: torch and MLX cannot hand it to numpy themselves, so it
     goes as 16-bit integers. Values come in the byte order of the machine.
     """
+    if type(array) is np.ndarray and array.dtype.isnative:
+        return array
     if hasattr(array, "detach"):
         array = array.detach().cpu()
     dtype = str(getattr(array, "dtype", ""))

@@ -74,6 +74,8 @@ class Handle:
         dtype: float type of its parameters and outputs.
         device: where it runs, None for the framework's default.
         params, state: tables of the spec.
+        lasting: the entries of `state` that never forget.
+        kept: the type that each entry of `state` is kept in.
         obstacle: why the model cannot stream, or None.
         rank: axes of a signal, 3, or 4 for one with devices.
         finite: parts that have no answer to NaN and infinity.
@@ -86,6 +88,8 @@ class Handle:
     device: str | None = None
     params: dict[str, Param] = field(init=False)
     state: dict[str, StateItem] = field(init=False)
+    lasting: dict[str, StateItem] = field(init=False)
+    kept: dict[str, str] = field(init=False)
     obstacle: str | None = field(init=False)
     rank: int = field(init=False)
     finite: list[Spec] = field(init=False)
@@ -96,6 +100,8 @@ class Handle:
         """Tabulate the spec once."""
         self.params = self.spec.params()
         self.state = self.spec.state()
+        self.lasting = {name: item for name, item in self.state.items() if item.lasting}
+        self.kept = {name: item.dtype(self.dtype) for name, item in self.state.items()}
         self.obstacle = self.spec.stream_obstacle()
         self.rank = self.spec.signal_rank
         parts = [part for _, part in self.spec.walk()]

@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.backend import (
     Backend,
@@ -25,7 +23,14 @@ from tcnzoo.gradient_targets import LOSSES, target_of, targets_of
 from tcnzoo.lazy import facts_of
 from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import State, check_state, initial_state
+from tcnzoo.streaming import (
+    State,
+    check_policy,
+    checked_state,
+    initial_state,
+    settled_state,
+    spoilt,
+)
 from tcnzoo.zoo import load_spec
 
 if TYPE_CHECKING:
@@ -134,12 +139,17 @@ def init_state(model: Any, batch_size: int = 1) -> State:
     handle.check_streamable()
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, but is {batch_size}")
-    state = initial_state(handle.state, batch_size, np.dtype(np.float32))
+    state = initial_state(handle.state, batch_size, "float32")
     return _engine(model).init_state(model, state)
 
 
 def step(
-    model: Any, chunk: Any, state: Mapping[str, Any], *, embeddings: Sequence[Any] = ()
+    model: Any,
+    chunk: Any,
+    state: Mapping[str, Any],
+    *,
+    embeddings: Sequence[Any] = (),
+    nonfinite: str = "raise",
 ) -> tuple[Array, State]:
     """Feed the next chunk of a signal; outputs of all chunks together equal the offline output.
 
@@ -148,11 +158,18 @@ def step(
         chunk: (batch, channels, time), of any number of steps.
         state: from `init_state` or from the last step, of this or any other backend; not changed.
         embeddings: as in `predict`, those with time for the steps of this chunk.
+        nonfinite: what to do where a part that never forgets (a cumulative mean, a recurrence)
+            would keep NaN or infinity: `raise`; `hold` the state that the part had before this
+            chunk; or `reset` the part to its state before the first sample. The output of the chunk
+            is what the model computed, NaN included. Convolutions and pools forget such a value
+            after their receptive field under every policy.
     Returns:
         (numpy output of the steps that are complete, state for the next chunk).
     Raises:
-        InputError: a chunk, embedding or state that does not fit, or a model that cannot stream.
+        InputError: a chunk, embedding or state that does not fit, a model that cannot stream, an
+            unknown policy, or under `raise` a part that would keep a value that is not finite.
     """
+    check_policy(nonfinite)
     handle = handle_of(model)
     dtype = dtype_of(model)
     chunk, rows = to_real(chunk, dtype, "the chunk"), _rows(dtype, embeddings)
@@ -167,11 +184,12 @@ def step(
         raise InputError(f"the chunk holds no signals: its shape is {chunk.shape}")
     handle.check_streamable()
     check_embeddings(handle.spec, chunk.shape, rows)
-    check_state(handle.state, state, chunk.shape[0])
+    state = checked_state(handle.state, state, chunk.shape[0], "float32")
     handle.check_values(chunk)
     y, after = _engine(model).step(model, chunk, state, rows)
     handle.check_answer(y, None, lambda: get_weights(model))
-    return y, after
+    bad = spoilt(handle.lasting, after)
+    return y, settled_state(handle.spec, bad, state, after, nonfinite) if bad else after
 
 
 def get_weights(model: Any) -> Weights:
@@ -223,7 +241,7 @@ def gradients(
             matter to losses, which are added up; `term` takes an output that is a scalar as it is.
         embeddings: as in `predict`.
         training: use batch statistics (and update the running ones) and dropout, as a training step
-            does; the model is in evaluation mode afterwards.
+            does. The model's own mode stays as it is.
     Returns:
         (loss, gradient of every trained parameter and of `input`), neutral names and layout.
     Raises:

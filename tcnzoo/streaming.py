@@ -1,14 +1,19 @@
 """The streaming state: a flat dictionary of arrays in neutral layout, named like the parameters."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from tcnzoo.errors import InputError
-from tcnzoo.specs import StateItem
+from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.errors import InputError, suggestion
+from tcnzoo.specs import Spec, StateItem
 
 State = Mapping[str, Any]
+
+# What `step` does where a part would keep NaN or infinity for ever.
+NONFINITE = ("raise", "hold", "reset")
 
 
 class Snapshot(Protocol):
@@ -79,34 +84,43 @@ def strided_steps(skip: int, length: int, stride: int) -> tuple[int, int]:
 
 
 def initial_state(
-    table: Mapping[str, StateItem], batch_size: int, dtype: Any
+    table: Mapping[str, StateItem], batch_size: int, dtype: str
 ) -> dict[str, np.ndarray[Any, np.dtype[Any]]]:
     """State before the first sample, as numpy arrays.
 
     Args:
         table: the spec's `state()`.
         batch_size: signals that are streamed side by side.
-        dtype: float type of the model; counters are int32.
+        dtype: float type of the model.
     """
-    state = {}
-    for name, item in table.items():
-        if item.integer:
-            state[name] = np.asarray(item.start, dtype=np.int32)
-        else:
-            state[name] = np.zeros((batch_size, *item.shape), dtype=dtype)
-    return state
+    return {name: _start(item, batch_size, dtype) for name, item in table.items()}
 
 
-def check_state(table: Mapping[str, StateItem], state: Mapping[str, Any], batch_size: int) -> None:
-    """Raise InputError unless `state` has the names and shapes of `table`."""
+def _start(item: StateItem, batch_size: int, dtype: str) -> np.ndarray[Any, np.dtype[Any]]:
+    """One entry before the first sample."""
+    kind = item.dtype(dtype)
+    if item.integer:
+        return np.asarray(item.start, dtype=kind)
+    return np.zeros((batch_size, *item.shape), dtype=kind)
+
+
+def checked_state(
+    table: Mapping[str, StateItem], state: State, batch_size: int, dtype: str
+) -> State:
+    """A state that fits a model; entries that earlier versions did not write are added.
+
+    Args:
+        table: the spec's `state()`.
+        state: from `init_state`, from a step, or from a file.
+        batch_size: of the next chunk.
+        dtype: of the arrays that are added.
+    Raises:
+        InputError: other names or shapes than those of `table`, or a negative counter.
+    """
     if isinstance(state, LazyState) and state.table is table and state.batch_size == batch_size:
-        return  # made by this very model for this batch size
+        return state  # made by this very model for this batch size
     if state.keys() != table.keys():
-        odd = sorted(table.keys() ^ state.keys())
-        where = "missing" if odd[0] in table else "unknown"
-        raise InputError(
-            f"the state must have the {len(table)} arrays of this model, but {odd[0]!r} is {where}"
-        )
+        state = _completed(table, state, batch_size, dtype)
     for name, item in table.items():
         wanted = (batch_size, *item.shape) if item.batched else ()
         if state[name].shape != wanted:
@@ -114,3 +128,103 @@ def check_state(table: Mapping[str, StateItem], state: Mapping[str, Any], batch_
                 f"state {name!r} must have shape {wanted} for a chunk of batch size {batch_size}, "
                 f"but has {tuple(state[name].shape)}"
             )
+        if item.integer and int(state[name]) < 0:
+            raise InputError(
+                f"state {name!r} counts steps, but is {int(state[name])}: an int32 counter of an "
+                "earlier version has overflowed; start a new stream with init_state"
+            )
+    return state
+
+
+def _completed(
+    table: Mapping[str, StateItem], state: State, batch_size: int, dtype: str
+) -> dict[str, Any]:
+    """A state with the entries that earlier versions did not write; InputError for other names."""
+    added = {
+        name: _start(item, batch_size, dtype)
+        for name, item in table.items()
+        if item.added and name not in state
+    }
+    odd = sorted((table.keys() - added.keys()) ^ state.keys())
+    if odd:
+        where = "missing" if odd[0] in table else "unknown"
+        raise InputError(
+            f"the state must have the {len(table)} arrays of this model, but {odd[0]!r} is {where}"
+        )
+    return {**state, **added}
+
+
+def check_policy(nonfinite: str) -> None:
+    """Raise InputError unless `nonfinite` is one of NONFINITE."""
+    if nonfinite not in NONFINITE:
+        raise InputError(
+            f"nonfinite must be one of {', '.join(NONFINITE)}, but is {nonfinite!r}"
+            f"{suggestion(str(nonfinite), list(NONFINITE))}"
+        )
+
+
+def spoilt(lasting: Mapping[str, StateItem], state: State) -> list[str]:
+    """Those entries of a state that hold NaN or infinity and would keep it for ever."""
+    return [name for name, item in lasting.items() if not _finite(state[name], item)]
+
+
+def settled_state(
+    spec: Spec, bad: Sequence[str], before: State, after: State, policy: str
+) -> State:
+    """Apply a policy of `step` to a state that holds NaN or infinity for ever.
+
+    Args:
+        spec: of the model.
+        bad: the `spoilt` entries of `after`.
+        before, after: the state that a step was given, and the one that it left.
+        policy: one of NONFINITE.
+    Returns:
+        A copy of `after` in which the parts concerned are as in `before` (`hold`) or as before the
+        first sample (`reset`).
+    Raises:
+        InputError: the policy is `raise`, or it is `hold` and `before` is no better.
+    """
+    if policy == "raise":
+        raise InputError(
+            f"{_named(spec, bad)} would hold NaN or infinity in every later step: the chunk, or "
+            "the state before it, has a value that is not finite or grows too large; the state "
+            "passed to step is unchanged; repair the chunk, or pass nonfinite='hold' or 'reset'"
+        )
+    table = spec.state()
+    held = spoilt({name: table[name] for name in bad}, before) if policy == "hold" else []
+    if held:
+        raise InputError(
+            f"{_named(spec, held)} held NaN or infinity before this chunk, so there is no finite "
+            "state to hold; pass nonfinite='reset', or start with init_state"
+        )
+    parts = {name.rpartition(".")[0] for name in bad}
+    settled = dict(after)
+    for name, item in table.items():
+        if name.rpartition(".")[0] in parts:
+            settled[name] = before[name] if policy == "hold" else _fresh(item, after[name])
+    return settled
+
+
+def _fresh(item: StateItem, like: Any) -> Array:
+    """An entry before the first sample, in the shape and type of another array."""
+    array = to_numpy(like)
+    return np.full(array.shape, item.start, dtype=array.dtype)
+
+
+def _finite(array: Any, item: StateItem) -> bool:
+    """Whether an entry holds finite values only, or -inf among logarithms."""
+    # On a GPU of torch a sum tells in nearly every step, without a copy; it may overflow by itself.
+    far = getattr(array, "is_cpu", True) is False and not item.logarithms
+    if far and math.isfinite(array.sum().item()):
+        return True
+    values = to_numpy(array)
+    if item.logarithms:
+        return not bool(np.any(np.isnan(values) | np.isposinf(values)))
+    return bool(np.isfinite(values).all())
+
+
+def _named(spec: Spec, names: Sequence[str]) -> str:
+    """The parts that hold some entries: path and kind."""
+    paths = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    kinds = dict(spec.walk())
+    return ", ".join(f"{path or 'the model'} ({kinds[path].kind})" for path in paths)

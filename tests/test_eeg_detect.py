@@ -6,6 +6,7 @@ import pytest
 import tcnzoo
 from tcnzoo.eeg.detector import Detector, stream
 from tcnzoo.eeg.events import Annotations, Event
+from tcnzoo.eeg.logits import Logits, to_probabilities
 from tcnzoo.eeg.pipeline import detect
 from tcnzoo.eeg.postprocess import PostProcessing
 from tcnzoo.eeg.preprocess import Preprocessing
@@ -203,3 +204,22 @@ def test_the_streaming_preset_runs():
     whole = detect(model, recording)
     _, probabilities = streamed(model, recording, [300])
     np.testing.assert_allclose(probabilities, whole.probabilities, atol=1e-5)
+
+
+def test_a_detector_that_holds_its_memory():
+    # A value that is not finite, as a model can make from a huge one: no event, and then as before.
+    memory = {"kind": "squeeze_excitation", "channels": 19, "pool": "cumulative"}
+    last = {"kind": "conv1d", "in_channels": 19, "out_channels": 1, "kernel_size": 1}
+    layers = {"memory": memory, "out": last}
+    model = tcnzoo.create({"kind": "sequential", "layers": layers}, "numpy")
+    x = np.random.default_rng(0).standard_normal((19, 12)).astype(np.float32)
+    bad = x.copy()
+    bad[3, 5] = np.nan
+    with pytest.raises(InputError, match=r"^memory \(squeeze_excitation\) would hold NaN"):
+        Logits(model).push(bad)
+    held, plain = Logits(model, "hold"), Logits(model, "hold")
+    found = to_probabilities(held.push(bad))
+    np.testing.assert_array_equal(found[5:], 0.0)
+    np.testing.assert_array_equal(held.push(x), plain.push(x))
+    with pytest.raises(InputError, match="nonfinite must be one of raise, hold, reset"):
+        Detector(eeg_signals.detector(), nonfinite="stop")

@@ -146,7 +146,7 @@ def test_half_precision_streams(tmp_path):
 @pytest.mark.parametrize(
     "spec, sums",
     [
-        ({"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"}, {"mean"}),
+        ({"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"}, {"mean", "mean_low"}),
         (
             {
                 "kind": "conv_transpose1d", "in_channels": 3, "out_channels": 4, "kernel_size": 7,
@@ -180,3 +180,37 @@ def test_a_changed_file_is_opened_anew(tmp_path):
     before = exporter.run(path, x, options)
     exporter.export(spec, weights_of(spec, seed=1), path, options)
     assert np.abs(exporter.run(path, x, options) - before).max() > 0.1
+
+
+@pytest.mark.parametrize("count", [2**24, 2**26, 2**31 - 5])
+def test_cumulative_means_after_days(count, tmp_path):
+    spec = {"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"}
+    path, _ = written("onnx", spec, (1, 3, 8), tmp_path, streaming=True)
+    session, x = session_of(path), 1.0 + np.abs(noise(1, 3, 40)).astype(np.float32)
+    _, state = streamed(session, np.ones((1, 3, 1), np.float32), [])
+    state["state.count"] = np.asarray(count, dtype=np.int64)
+    for step in range(40):
+        feeds = {"x": x[:, :, step : step + 1], **state}
+        _, *after = session.run(None, feeds)
+        state = dict(zip(state, after, strict=True))
+    low = state["state.mean_low"].astype(float)
+    moved = state["state.mean"].astype(float) + low - 1.0
+    exact = (x.astype(float) - 1.0).sum(axis=2) / (count + 40)
+    np.testing.assert_allclose(moved, exact, rtol=1e-6, atol=1e-13)
+    assert state["state.count"] == count + 40
+
+
+def test_nan_does_not_go_back_in_time(tmp_path):
+    layers = {
+        "mamba": mamba2(),
+        "se": {"kind": "squeeze_excitation", "channels": 3, "pool": "cumulative"},
+    }
+    spec = {"kind": "sequential", "layers": layers}
+    path, _ = written("onnx", spec, (2, 3, 29), tmp_path)
+    x = noise(2, 3, 29).astype(np.float32)
+    right = runtime.run(path, x, (), streaming=False)
+    x[0, 1, 20] = np.nan
+    found = runtime.run(path, x, (), streaming=False)
+    np.testing.assert_array_equal(found[0, :, :20], right[0, :, :20])
+    np.testing.assert_array_equal(found[1], right[1])
+    assert np.isnan(found[0, :, 20:]).all()

@@ -112,3 +112,17 @@ def test_16_bits_are_computed_in_32():
     spec = mamba2()
     half = tcnzoo.create(spec, "torch", weights=weights_of(spec), dtype="bfloat16")
     assert_close(tcnzoo.predict(half, x).astype(np.float32), expected, 0.03)
+
+
+@pytest.mark.parametrize("eager", [True, False])
+def test_gradients_of_outputs_before_nan(eager, monkeypatch):
+    # Of the steps before it they are those of the signal that ends there.
+    if not eager:
+        monkeypatch.setattr("tcnzoo.backends.torch.scan.watched", lambda: True)
+        monkeypatch.setattr("tcnzoo.backends.torch.screening.watched", lambda: True)
+    model, x = _model(), torch.from_numpy(noise(2, 3, 90).astype(np.float32))
+    x[0, 1, 80] = torch.nan
+    whole, short = (one.clone().requires_grad_() for one in (x, x[..., :80]))
+    model(whole)[..., :80].square().sum().backward()
+    model(short).square().sum().backward()
+    assert_close(whole.grad[..., :77], short.grad[..., :77])  # its convolution reaches back 3 steps

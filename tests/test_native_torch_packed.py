@@ -233,3 +233,15 @@ def test_packed_kernels_are_in_use_here():
     assert packed.cached(model.blocks["0"].conv1).blocked is not None
     tcnzoo.step(model, _signal(1, 1), tcnzoo.init_state(model))
     assert packed.cached(model) is not None
+
+
+def test_steps_of_fused_optimizers_are_seen():
+    # torch does not count what they write as a write; fine-tuning often keeps evaluation mode.
+    model, x = _model(), _signal()
+    before = tcnzoo.predict(model, x)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, fused=True)
+    model(torch.from_numpy(x)).square().mean().backward()
+    optimizer.step()
+    found = tcnzoo.predict(model, x)
+    assert np.abs(found - before).max() > 0.01
+    np.testing.assert_allclose(found, _plain(model, x), atol=1e-5)  # weights have grown

@@ -110,11 +110,11 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
 
 
 def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
-    """Float arrays as tensors, in the types of the model's state; counters stay numpy."""
-    dtype, table = model.tcnzoo.dtype, model.tcnzoo.state
+    """Float arrays as tensors of the model's type; counters stay numpy, for they decide shapes."""
+    table, kept = model.tcnzoo.state, model.tcnzoo.kept
     with model.on_device():
         return {
-            name: array if table[name].integer else tensor_of(array, table[name].dtype(dtype))
+            name: array if table[name].integer else tensor_of(array, kept[name])
             for name, array in state.items()
         }
 

@@ -20,7 +20,7 @@ class Ages(NamedTuple):
     Attributes:
         ages: (batch, K, D), log weight of a segment of each state and age, the largest 0.
         scale: (batch, 2), the sum of what was taken off, and its compensation.
-        steps: how many so far.
+        steps: 0 before the first step, 1 after it.
     """
 
     ages: Tensor
@@ -71,7 +71,7 @@ def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Te
         norm = ops.logsumexp(alive, axis=1)
         added = top - lost
         after = total + added
-        carry = (ages, after, (after - total) - added, count + 1)
+        carry = (ages, after, (after - total) - added, ops.ones_like(count))
         return carry, (alive - beside(norm, 1), after + norm)
 
     dtype = scores.dtype

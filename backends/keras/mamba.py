@@ -81,11 +81,34 @@ class Mamba2(Block, kind="mamba2"):
         else:
             state = stream.read(self.place, "ssm")
         size = spec.chunk_size or CHUNK
-        y, state = chunks(x * ops.expand_dims(dt, -1), a, b, c, state, size)
+        later, (moved, a, b, c) = screened((x * ops.expand_dims(dt, -1), a, b, c))
+        y, state = chunks(moved, a, b, c, state, size)
         if stream is not None:
-            stream.write(self.place, "ssm", state)
-        y = y + x * ops.reshape(skip, (spec.heads, -1))
+            stream.write(self.place, "ssm", filled(state, later[:, -1], math.nan))
+        y = filled(y, later, math.nan) + x * ops.reshape(skip, (spec.heads, -1))
         return ops.reshape(y, (batch, steps, spec.width))
+
+
+def screened(rows: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    """Replace all steps from the first value that is not finite on by zeros.
+
+    `chunk` multiplies later steps by 0, and 0 * NaN is NaN: it would spread to earlier outputs.
+
+    Args:
+        rows: arrays (batch, time, ...).
+    Returns:
+        (which steps of which signals these are, (batch, time); the rows with zeros).
+    """
+    finite = [ops.all(ops.isfinite(row), axis=list(range(2, len(row.shape)))) for row in rows]
+    bad = ops.logical_not(ops.all(ops.stack(finite), axis=0))
+    later = ops.cumsum(ops.cast(bad, "int32"), axis=1) > 0
+    return later, [filled(row, later, 0.0) for row in rows]
+
+
+def filled(x: Tensor, where: Tensor, value: float) -> Tensor:
+    """A value where a mask of the first axes of x is true."""
+    mask = ops.reshape(where, (*ops.shape(where), *[1] * (len(x.shape) - len(where.shape))))
+    return ops.where(mask, ops.cast(value, x.dtype), x)
 
 
 def chunks(

@@ -91,7 +91,8 @@ class Upsample(Block, kind="upsample"):
         phases = []
         for phase in range(factor):
             offset = (phase + 0.5) / factor - 0.5
-            beside = before if offset < 0 else after
+            # A step in the middle takes nothing of its neighbours: 0 * NaN would be NaN.
+            beside = before if offset < 0 else after if offset > 0 else x
             phases.append(x * (1 - abs(offset)) + beside * abs(offset))
         stacked = ops.stack(phases, axis=2)
         return ops.reshape(stacked, (-1, ops.shape(x)[1] * factor, x.shape[2]))

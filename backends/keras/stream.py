@@ -26,8 +26,9 @@ class Kind:
     """Steps of one batch size, chunk length and set of shaping counters.
 
     Attributes:
-        function: of (chunk, tensors of the state, embeddings), all neutral.
-        after: the shaping counters after such a step, filled in when `function` first runs.
+        function: of (chunk, tensors of the state, counts as floats, embeddings), all neutral.
+        after: the shaping counters after such a step, and what it adds to the counts; filled in
+            when `function` first runs.
         times: how often it has come.
     """
 
@@ -57,18 +58,27 @@ def step(
         for name in handle.state
         if name.rpartition(".")[2] in SHAPING
     }
+    counts = {
+        name: int(to_numpy(state[name]))
+        for name, item in handle.state.items()
+        if item.integer and item.summed
+    }
     with model.on_device():
+        # Counts stay exact out here: JAX has no int64 of its own accord.
         tensors = {
-            name: tensor_of(state[name], item.dtype(handle.dtype))
-            for name, item in handle.state.items()
-            if name not in shaping
+            name: tensor_of(state[name], handle.kept[name])
+            for name in handle.state
+            if name not in shaping and name not in counts
         }
+        exact = "float64" if handle.dtype == "float64" else "float32"
+        seen = {name: tensor_of(np.asarray(count), exact) for name, count in counts.items()}
         rows = tuple(tensor_of(row, handle.dtype) for row in embeddings)
-        kind = _kind(model, chunk, shaping)
-        y, tensors = kind.function(tensor_of(chunk, handle.dtype), tensors, rows)
-    held = {**kind.after, **tensors}
+        kind = _kind(model, chunk, shaping, list(counts))
+        y, tensors = kind.function(tensor_of(chunk, handle.dtype), tensors, seen, rows)
+    held = {**tensors, **kind.after}
+    held |= {name: count + kind.after[name] for name, count in counts.items()}
     after = {
-        name: np.asarray(to_numpy(held[name]), np.int32) if item.integer else held[name]
+        name: np.asarray(to_numpy(held[name]), handle.kept[name]) if item.integer else held[name]
         for name, item in handle.state.items()
     }
     return np.array(to_numpy(y)), after
@@ -80,7 +90,7 @@ def _nothing(model: SpecModel, chunk: Array) -> Array:
     return np.zeros((chunk.shape[0], *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 
-def _kind(model: SpecModel, chunk: Array, shaping: dict[str, int]) -> Kind:
+def _kind(model: SpecModel, chunk: Array, shaping: dict[str, int], counts: list[str]) -> Kind:
     """The kind of a step, with its function compiled if it has come often enough."""
     kinds = model.step_kinds
     key = (chunk.shape[0], *chunk.shape[2:], *shaping.values())
@@ -88,21 +98,27 @@ def _kind(model: SpecModel, chunk: Array, shaping: dict[str, int]) -> Kind:
         if len(kinds) >= KINDS:
             kinds.clear()
         after: dict[str, int] = {}
-        kinds[key] = Kind(uncompiled(_body(model, shaping, after)), after)
+        kinds[key] = Kind(uncompiled(_body(model, shaping, counts, after)), after)
     kind = kinds[key]
     kind.times += 1
     if kind.times == TIMES:
-        kind.function = compiled(model, _body(model, shaping, kind.after))
+        kind.function = compiled(model, _body(model, shaping, counts, kind.after))
     return kind
 
 
-def _body(model: SpecModel, shaping: dict[str, int], after: dict[str, int]) -> Body:
-    """The step as a function of tensors; it leaves the next shaping counters in `after`."""
+def _body(
+    model: SpecModel, shaping: dict[str, int], counts: list[str], after: dict[str, int]
+) -> Body:
+    """The step as a function of tensors; see `Kind` for what it leaves in `after`."""
 
     def body(
-        chunk: Tensor, tensors: dict[str, Tensor], embeddings: tuple[Tensor, ...]
+        chunk: Tensor,
+        tensors: dict[str, Tensor],
+        seen: dict[str, Tensor],
+        embeddings: tuple[Tensor, ...],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        stream = Stream({**shaping, **{name: swapped(one) for name, one in tensors.items()}})
+        held = {name: swapped(one) for name, one in tensors.items()}
+        stream = Stream({**shaping, **seen, **held})
         y = model(
             channels_last(chunk),
             embeddings=tuple(swapped(row) for row in embeddings),
@@ -111,6 +127,7 @@ def _body(model: SpecModel, shaping: dict[str, int], after: dict[str, int]) -> B
         )
         left = {**stream.state, **stream.after}
         after.update({name: left[name] for name in shaping})
+        after.update({name: stream.after.get(name, 0) for name in counts})
         return channels_first(y[0] if isinstance(y, tuple) else y), {
             name: swapped(left[name]) for name in tensors
         }

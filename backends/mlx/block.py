@@ -116,6 +116,17 @@ def blocks(model: Block) -> Iterator[Block]:
     return (part for part in parts if isinstance(part, Block))
 
 
+def arrays(item: Any) -> list[mx.array]:
+    """Every array in a module."""
+    found: list[mx.array] = []
+    for inner in item.values() if isinstance(item, dict) else item:
+        if isinstance(inner, mx.array):
+            found.append(inner)
+        elif isinstance(inner, dict | list):
+            found += arrays(inner)
+    return found
+
+
 def build(spec: Spec, path: str = "") -> Block:
     """Build the block for a spec, to stand at a dotted path of its model."""
     return BLOCKS[spec.kind](spec, path)

@@ -49,10 +49,13 @@ def sum_taps(
     Returns:
         (batch, steps, out).
     """
+    y, halved = start, 0
     if pays_to_halve(weight, dilation, steps):
-        return _halved(x, weight, dilation, steps, start)
-    y = start
-    for tap, kernel in enumerate(weight):
+        # Of an odd number of taps the last is left out: with it, outputs would take later inputs in
+        # and cancel them, of which rounding errors or NaN stay.
+        halved = len(weight) // 2 * 2
+        y = _halved(x, weight[:halved], dilation, steps, start)
+    for tap, kernel in enumerate(weight[halved:], halved):
         seen = x[:, tap * dilation : tap * dilation + steps]
         # Broadcast, since a batched product takes the slices as they are and a flat one copies.
         kernel = mx.broadcast_to(kernel, (x.shape[0], *kernel.shape))
@@ -70,22 +73,22 @@ def pays_to_halve(weight: mx.array, dilation: int, steps: int) -> bool:
 def _halved(
     x: mx.array, weight: mx.array, dilation: int, steps: int, start: mx.array | None
 ) -> mx.array:
-    """The same sum by three convolutions of half the length and half the taps, instead of four.
+    """The same sum, of an even number of taps, by three convolutions of half the length and taps.
 
     With e and o the even and odd stretches of `dilation` steps, and a and b the even and odd taps,
     the even and odd outputs are p + a * (e - o) and p + b * (e later - o), where p = (a + b) * o.
 
     Source: Mou & Duhamel 1991, IEEE Trans. Signal Processing 39(6), fast FIR algorithms.
     """
-    batch, pairs, more = x.shape[0], -(-steps // (2 * dilation)), (len(weight) + 1) // 2
+    batch, pairs, more = x.shape[0], -(-steps // (2 * dilation)), len(weight) // 2
+    x = x[:, : steps + (len(weight) - 1) * dilation]
     missing = (pairs + more) * 2 * dilation - x.shape[1]
     x = mx.pad(x, [(0, 0), (0, missing), (0, 0)])
     x = x.reshape(batch, pairs + more, 2, dilation, -1)
     even, odd = (x[:, :, i].reshape(batch, (pairs + more) * dilation, -1) for i in (0, 1))
     a, b = weight[0::2], weight[1::2]
-    both = mx.concatenate([a[: len(b)] + b, a[len(b) :]])
     half = pairs * dilation
-    shared = sum_taps(odd, both, dilation, half)
+    shared = sum_taps(odd, a + b, dilation, half)
     outputs = [
         sum_taps(even - odd, a, dilation, half, shared),
         sum_taps(even[:, dilation:] - odd[:, :-dilation], b, dilation, half, shared),

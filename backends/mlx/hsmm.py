@@ -15,7 +15,7 @@ from .hsmm_filter import STATE, Ages, follow, nothing_yet
 from .hsmm_laws import SCORES, Laws, laws_of
 from .hsmm_path import likeliest
 from .hsmm_scan import Expected, Forward, centred, expectations, forward, live, log_likelihood
-from .run import evaluating
+from .twin import evaluating
 from .weights import get_weights, to_mlx
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
@@ -116,9 +116,9 @@ def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[
         InputError: a sequence without a possible segmentation.
     """
     device = mx.default_device() if model._device is None else getattr(mx, model._device)
-    with mx.stream(device), evaluating(model):
+    with mx.stream(device), evaluating(model) as ready:
         rows = (mx.array(lengths.astype(np.int32)), mx.array(mask))
-        return _TASKS[task](model, to_mlx(np.moveaxis(x, 1, -1), "float32"), *rows)
+        return _TASKS[task](ready, to_mlx(np.moveaxis(x, 1, -1), "float32"), *rows)
 
 
 def _log_likelihood(

@@ -19,7 +19,7 @@ class Ages(NamedTuple):
     Attributes:
         ages: (batch, K, D), log weight of a segment of each state and age, the largest 0.
         scale: (batch, 2), the sum of what was taken off, and its compensation.
-        steps: how many so far.
+        steps: 0 before the first step, 1 after it.
     """
 
     ages: mx.array
@@ -70,7 +70,7 @@ def follow(
     told, known = (mx.stack(row, axis=1) for row in rows)
     told = mx.where(gone(known)[..., None], mx.nan, told)
     ages = mx.where(gone(ages), -mx.inf, ages)
-    return told, known, Ages(ages, scale, held.steps + scores.shape[1])
+    return told, known, Ages(ages, scale, mx.ones_like(held.steps))
 
 
 def _aged(ages: mx.array, laws: Laws) -> mx.array:

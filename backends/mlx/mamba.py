@@ -83,15 +83,38 @@ class Mamba2(Block, kind="mamba2"):
         else:
             state = stream.read(self._path, "ssm")
         a, size = dt * -exp(a_log), min(spec.chunk_size or CHUNK, steps)
-        moved, pieces = x * dt[..., None], []
+        later, rows = screened((x * dt[..., None], a, b, c))
+        pieces = []
         for start in range(0, steps, size):
-            part = [one[:, start : start + size] for one in (moved, a, b, c)]
-            y, state = chunk(part, state)
+            y, state = chunk([one[:, start : start + size] for one in rows], state)
             pieces.append(y)
         if stream is not None:
-            stream.write(self._path, "ssm", state)
-        y = mx.concatenate(pieces, axis=1) + x * skip.reshape(spec.heads, -1)
+            stream.write(self._path, "ssm", filled(state, later[:, -1], mx.nan))
+        y = filled(mx.concatenate(pieces, axis=1), later, mx.nan)
+        y = y + x * skip.reshape(spec.heads, -1)
         return y.reshape(batch, steps, spec.width)
+
+
+def screened(rows: Sequence[mx.array]) -> tuple[mx.array, list[mx.array]]:
+    """Replace all steps from the first value that is not finite on by zeros.
+
+    `chunk` multiplies later steps by 0, and 0 * NaN is NaN: it would spread to earlier outputs.
+
+    Args:
+        rows: arrays (batch, time, ...).
+    Returns:
+        (which steps of which signals these are, (batch, time); the rows with zeros).
+    """
+    finite = [mx.isfinite(row).reshape(*row.shape[:2], -1).all(axis=2) for row in rows]
+    bad = mx.logical_not(mx.stack(finite).all(axis=0))
+    later = mx.cumsum(bad.astype(mx.int32), axis=1) > 0
+    return later, [filled(row, later, 0.0) for row in rows]
+
+
+def filled(x: mx.array, where: mx.array, value: float) -> mx.array:
+    """A value where a mask of the first axes of x is true."""
+    mask = where.reshape(*where.shape, *[1] * (x.ndim - where.ndim))
+    return mx.where(mask, mx.array(value, dtype=x.dtype), x)
 
 
 def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:

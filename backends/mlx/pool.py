@@ -92,7 +92,7 @@ class Upsample(Block, kind="upsample"):
             return mx.repeat(x, factor, axis=1)
         place = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
         left = np.floor(place).astype(np.int32)
-        right = np.minimum(left + 1, length - 1)
+        right = np.ceil(place).astype(np.int32)  # the left one where its share is 0: 0 * NaN is NaN
         share = beside(x, place - left)[:, None]
 
         def between(before: mx.array, after: mx.array) -> mx.array:

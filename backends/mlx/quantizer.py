@@ -11,7 +11,8 @@ from tcnzoo.codebook import Quantized, check_mask
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .run import evaluating, native, to_neutral
+from .run import native, to_neutral
+from .twin import evaluating
 from .types import wide
 
 
@@ -129,6 +130,6 @@ class Quantizer(Block):
 
 def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser on a neutral signal, in evaluation mode."""
-    with evaluating(model):
-        found = model.quantize(native(model, x), None if mask is None else mx.array(mask))
-    return Quantized(*(to_neutral(one) for one in found))
+    with evaluating(model) as ready:
+        found = ready.quantize(native(model, x), None if mask is None else mx.array(mask))
+        return Quantized(*(to_neutral(one) for one in found))

@@ -1,7 +1,6 @@
 """Runs of a native module on neutral numpy arrays: predictions, gradients, traces."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import mlx.core as mx
@@ -13,6 +12,7 @@ from tcnzoo.params import Weights
 
 from .block import Block, blocks
 from .functions import logsumexp, softplus
+from .twin import evaluating, keep_statistics, twin_of
 from .types import wide
 from .weights import neutral, to_mlx
 
@@ -34,28 +34,15 @@ def to_neutral(y: mx.array) -> Array:
     return np.array(np.moveaxis(array, -1, 1) if array.ndim > 2 else array, order="C")
 
 
-@contextmanager
-def evaluating(model: Block) -> Iterator[None]:
-    """Evaluation mode inside; afterwards each part of a model in training is as it was."""
-    parts = [part for part in blocks(model) if part.training] if model.training else []
-    for part in parts:
-        part._training = False
-    try:
-        yield
-    finally:
-        for part in parts:
-            part._training = True
-
-
 def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
-    with evaluating(model):
-        y = model(native(model, x), **inputs(model, embeddings))
-    if isinstance(y, tuple):
-        y = {"output": y[0], "out": y[1]}
-    if isinstance(y, dict):
-        return {name: to_neutral(one) for name, one in y.items()}
-    return to_neutral(y)
+    with evaluating(model) as ready:
+        y = ready(native(model, x), **inputs(model, embeddings))
+        if isinstance(y, tuple):
+            y = {"output": y[0], "out": y[1]}
+        if isinstance(y, dict):
+            return {name: to_neutral(one) for name, one in y.items()}
+        return to_neutral(y)
 
 
 def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
@@ -67,13 +54,11 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
         seen.pop(name, None)  # a part that is used twice counts where it ends for good
         seen[name] = to_neutral(first(y))
 
-    for part in blocks(model):
-        part._observer = observe
-    try:
-        predict(model, x, embeddings)
-    finally:
-        for part in blocks(model):
-            part._observer = None
+    with evaluating(model) as ready:
+        watched = twin_of(ready, training=False)
+        for part in blocks(watched):
+            part._observer = observe
+        predict(watched, x, embeddings)
     return seen
 
 
@@ -104,19 +89,18 @@ def gradients(
     rows, wanted = inputs(model, embeddings), _targets(loss, target)
     parameters = model.trainable_parameters()  # type: ignore[no-untyped-call]
 
-    def objective(tree: Any, signal: mx.array) -> mx.array:
-        model.update(tree)
-        return _value(model(signal, **rows), wanted, loss)
+    ready = twin_of(model, training)
 
-    model.train(training)
-    try:
-        value, (slopes, slope) = mx.value_and_grad(objective, argnums=(0, 1))(
-            parameters, native(model, x)
-        )
-        mx.eval(value, slopes, slope, model)
-    finally:
-        model.update(parameters)
-        model.eval()
+    def objective(tree: Any, signal: mx.array) -> mx.array:
+        ready.update(tree)
+        return _value(ready(signal, **rows), wanted, loss)
+
+    value, (slopes, slope) = mx.value_and_grad(objective, argnums=(0, 1))(
+        parameters, native(model, x)
+    )
+    if training:
+        keep_statistics(model, ready)
+    mx.eval(value, slopes, slope, model)
     found = neutral(slopes, model.tcnzoo.params)
     return float(value), {**found, "input": to_neutral(slope)}
 

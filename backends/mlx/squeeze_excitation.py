@@ -8,6 +8,10 @@ from .block import Block
 from .functions import sigmoid
 from .types import reduced, wide
 
+STATE = ("count", "mean", "mean_low")
+# Steps that are summed one after the other.
+BLOCK = 32
+
 
 class SqueezeExcitation(Block, kind="squeeze_excitation"):
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
@@ -24,12 +28,38 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: mx.array, stream: Stream | None) -> mx.array:
-        """Mean of the steps up to each step, earlier chunks included."""
-        total, steps = mx.cumsum(x, axis=1), mx.arange(1, x.shape[1] + 1)[:, None]
+        """Mean of the steps up to each step, earlier chunks included.
+
+        The mean before a chunk is the sum of two floats. The steps move it by a small number, which
+        is added to the second, so that it moves also where the first one alone would not.
+        """
+        length = x.shape[1]
         if stream is None:
-            return total / steps
-        count, before = stream.read(self._path, "count"), stream.read(self._path, "mean")
-        mean = (wide(before[:, None]) * count + total) / (steps + count)
-        stream.write(self._path, "count", count + x.shape[1])
-        stream.write(self._path, "mean", mean[:, -1].astype(before.dtype))
-        return mean
+            return running_sums(x) / mx.arange(1, length + 1, dtype=x.dtype)[:, None]
+        if length == 0:
+            return x
+        count, high, low = (stream.read(self._path, name) for name in STATE)
+        apart, steps = x - high[:, None] - low[:, None], count + 1
+        if length > 1:
+            apart, steps = running_sums(apart), steps + mx.arange(length, dtype=mx.int64)[:, None]
+        moved = apart / steps.astype(x.dtype) + low[:, None]
+        last = moved[:, -1]
+        after = high + last
+        left = (count + length, after, last - (after - high))
+        for name, value in zip(STATE, left, strict=True):
+            stream.write(self._path, name, value)
+        return high[:, None] + moved
+
+
+def running_sums(x: mx.array) -> mx.array:
+    """Sums up to each step of (batch, time, channels), by blocks of blocks.
+
+    Summed one after the other, the rounding errors of millions of steps would add up.
+    """
+    batch, length, channels = x.shape
+    if length <= BLOCK:
+        return mx.cumsum(x, axis=1)
+    filled = mx.pad(x, [(0, 0), (0, -length % BLOCK), (0, 0)])
+    blocks = mx.cumsum(filled.reshape(batch, -1, BLOCK, channels), axis=2)
+    before = mx.pad(running_sums(blocks[:, :-1, -1]), [(0, 0), (1, 0), (0, 0)])
+    return (blocks + before[:, :, None]).reshape(batch, -1, channels)[:, :length]

@@ -3,6 +3,7 @@
 import copy
 import ctypes
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -15,8 +16,9 @@ from tcnzoo.fold import fold
 from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.streaming import Stream
 
-from .block import Block, build_model
-from .run import evaluating, inputs, native, to_neutral
+from .block import Block, arrays, build_model
+from .run import inputs, native, to_neutral
+from .twin import evaluating
 from .weights import get_weights, set_weights, to_mlx
 
 # Steps of one shape that run as they come before it is worth folding and compiling.
@@ -29,17 +31,16 @@ Run = Callable[..., tuple[mx.array, State]]
 
 
 def init_state(model: Block, state: Mapping[str, Any]) -> State:
-    """Neutral arrays of any framework to MLX's, in the types of the model's state."""
-    dtype, table = model.tcnzoo.dtype, model.tcnzoo.state
-    return {name: _to_mlx(state[name], item.dtype(dtype)) for name, item in table.items()}
+    """Neutral arrays of any framework to MLX's, in the types that they are kept in."""
+    return {name: _to_mlx(state[name], dtype) for name, dtype in model.tcnzoo.kept.items()}
 
 
 def _to_mlx(array: Any, dtype: str) -> mx.array:
     """Take an array of MLX as it is, and copy one of another framework."""
     if isinstance(array, mx.array):
         return array.astype(getattr(mx, dtype))
-    if dtype == "int32":
-        return mx.array(np.asarray(to_numpy(array), dtype=np.int32))
+    if dtype in ("int32", "int64"):
+        return mx.array(np.asarray(to_numpy(array), dtype=dtype))
     return to_mlx(to_numpy(array), dtype)
 
 
@@ -52,10 +53,10 @@ def step(
         return _nothing(model, chunk), held
     if model._steps is None or not model._steps.is_current(model):
         model._steps = Steps(model)
-    with evaluating(model):
+    with evaluating(model) as ready:
         x, rows = native(model, chunk), inputs(model, embeddings)
-        y, after = model._steps.run(model, x, rows, held)
-    mx.eval(y, after)
+        y, after = model._steps.run(ready, x, rows, held)
+        mx.eval(y, after)
     return (to_neutral(y) if y.shape[-2] else _nothing(model, chunk)), after
 
 
@@ -64,6 +65,18 @@ def _nothing(model: Block, chunk: Array) -> Array:
     spec: Spec = model.spec
     *axes, _ = spec.output_shape((*chunk.shape[1:-1], spec.field().size))
     return np.zeros((len(chunk), *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
+
+
+class Compiled(threading.local):
+    """The compiled steps of one thread.
+
+    MLX 0.32.4 may abort the process at its end where a thread has called a function that another
+    one compiled.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is compiled yet, in each thread."""
+        self.known: dict[tuple[Any, ...], Run] = {}
 
 
 class Steps:
@@ -81,7 +94,7 @@ class Steps:
 
     def __init__(self, model: Block) -> None:
         """Note the weights of `model`; nothing is folded yet."""
-        self.held = [copy.copy(array) for array in _arrays(model)]
+        self.held = [copy.copy(array) for array in arrays(model)]
         self.places = [_address(array) for array in self.held]
         self.periods = {
             f"{path}.skip" if path else "skip": _period(part)
@@ -90,7 +103,7 @@ class Steps:
         }
         self.ran: dict[tuple[Any, ...], int] = {}
         self.folded: Block | None = None
-        self.compiled: dict[tuple[Any, ...], Run] = {}
+        self.threads = Compiled()
 
     def __reduce__(self) -> Any:
         """Copy as None: a copy of the model makes its own."""
@@ -98,7 +111,7 @@ class Steps:
 
     def is_current(self, model: Block) -> bool:
         """Whether the weights of `model` are those noted."""
-        return [_address(array) for array in _arrays(model)] == self.places
+        return [_address(array) for array in arrays(model)] == self.places
 
     def run(
         self, model: Block, x: mx.array, rows: dict[str, Any], state: State
@@ -126,9 +139,10 @@ class Steps:
             value < self.periods[name] if name in self.periods else value > 0
             for name, value in counters.items()
         )
-        if returning and key not in self.compiled and len(self.compiled) < KEPT:
-            self.compiled[key] = mx.compile(run)
-        return self.compiled.get(key, run)
+        known = self.threads.known
+        if returning and key not in known and len(known) < KEPT:
+            known[key] = mx.compile(run)
+        return known.get(key, run)
 
 
 def _period(spec: Spec) -> int:
@@ -158,17 +172,6 @@ def _folded(model: Block) -> Block:
     twin = build_model(spec, model.tcnzoo.dtype, model.tcnzoo.device)
     set_weights(twin, weights)
     return twin
-
-
-def _arrays(item: Any) -> list[mx.array]:
-    """Every array in a module."""
-    found: list[mx.array] = []
-    for inner in item.values() if isinstance(item, dict) else item:
-        if isinstance(inner, mx.array):
-            found.append(inner)
-        elif isinstance(inner, dict | list):
-            found += _arrays(inner)
-    return found
 
 
 def _address(array: mx.array) -> object:

@@ -1,7 +1,7 @@
 """Training steps of MLX models: differentiated by value_and_grad, compiled by mx.compile."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import mlx.core as mx
@@ -21,7 +21,7 @@ from tcnzoo.training.targets import Targets
 from .block import Block, blocks
 from .losses import total
 from .processes import processes
-from .run import evaluating, predict, to_neutral
+from .run import predict, to_neutral
 from .vector_quantizer import VectorQuantizer
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
@@ -206,7 +206,7 @@ class MlxStepper:
 
     def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
         """Losses and neutral outputs in evaluation mode."""
-        with self._on_device(), evaluating(self.model):
+        with self._on_device(), _evaluating(self.model):
             values, outputs = self._evaluate(*self._inputs(batch))
             mx.eval(values, outputs)
         found = {name: float(value) for name, value in values.items()}
@@ -252,6 +252,19 @@ class MlxStepper:
         """The model's device, where it has one of its own."""
         device = self.model._device
         return nullcontext() if device is None else mx.stream(getattr(mx, device))
+
+
+@contextmanager
+def _evaluating(model: Block) -> Iterator[None]:
+    """Evaluation mode inside; afterwards each part of a model in training is as it was."""
+    parts = [part for part in blocks(model) if part.training] if model.training else []
+    for part in parts:
+        part._training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part._training = True
 
 
 def _last(x: mx.array) -> mx.array:

@@ -107,9 +107,9 @@ def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
 
 
 def init_state(model: Block, state: dict[str, Array]) -> dict[str, Array]:
-    """Cast the float arrays of a neutral state to the model's type."""
-    dtype = model.tcnzoo.dtype
-    return {k: v if v.dtype == np.int32 else v.astype(dtype) for k, v in state.items()}
+    """Cast the arrays of a neutral state to the types that this model keeps them in."""
+    kept = model.tcnzoo.kept
+    return {name: np.asarray(array, dtype=kept[name]) for name, array in state.items()}
 
 
 def step(

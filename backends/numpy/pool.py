@@ -75,6 +75,6 @@ class Upsample(Block, kind="upsample"):
         place = (np.arange(length * factor) + 0.5) / factor - 0.5
         place = np.clip(place, 0, length - 1)
         left = np.floor(place).astype(int)
-        right = np.minimum(left + 1, length - 1)
+        right = np.ceil(place).astype(int)  # the left one where its share is 0: 0 * NaN is NaN
         share = (place - left).astype(x.dtype)
         return x[:, :, left] * (1 - share) + x[:, :, right] * share

@@ -23,14 +23,19 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Array, stream: Stream | None) -> Array:
-        """Mean of the steps up to each step, earlier chunks included."""
-        steps = np.arange(1, x.shape[2] + 1, dtype=x.dtype)
+        """Mean of the steps up to each step, earlier chunks included; summed in float64."""
         if stream is None:
-            return np.cumsum(x, axis=2) / steps
-        count = int(stream.read(self.path, "count"))
-        before = np.asarray(stream.read(self.path, "mean"))
-        total = before[:, :, None] * x.dtype.type(count) + np.cumsum(x, axis=2)
-        mean = total / (steps + x.dtype.type(count))
-        stream.write(self.path, "count", np.int32(count + x.shape[2]))
-        stream.write(self.path, "mean", mean[:, :, -1] if x.shape[2] else before)
-        return mean
+            total = np.cumsum(x, axis=2, dtype=np.float64)
+            return np.asarray(total / np.arange(1, x.shape[2] + 1), dtype=x.dtype)
+        count, length = int(stream.read(self.path, "count")), x.shape[2]
+        high, low = stream.read(self.path, "mean"), stream.read(self.path, "mean_low")
+        before = (high.astype(np.float64) + low)[:, :, None]
+        mean = before + np.cumsum(x - before, axis=2) / np.arange(count + 1, count + length + 1)
+        if length:
+            last = mean[:, :, -1]
+            high = last.astype(x.dtype)
+            low = (last - high).astype(x.dtype)
+        stream.write(self.path, "count", np.int64(count + length))
+        stream.write(self.path, "mean", high)
+        stream.write(self.path, "mean_low", low)
+        return np.asarray(mean, dtype=x.dtype)

@@ -10,6 +10,7 @@ from tcnzoo.streaming import Stream
 from . import blockwise, mamba_kernels, packed
 from .block import Block
 from .scan import scan
+from .screening import screened, unscreened
 from .ssd import Inputs
 from .types import wide
 
@@ -69,13 +70,15 @@ class Mamba2(Block, kind="mamba2"):
         x = x.unflatten(2, (spec.heads, spec.head_dim))
         b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
         inputs = Inputs(x, dt, -wide(self.A_log).exp(), b, c, self.D.view(spec.heads, -1))
+        inputs, later = screened(inputs) if x.shape[1] > 1 else (inputs, None)
         if stream is None and mamba_kernels.chosen(self.implementation, inputs):
-            return mamba_kernels.scan(inputs, spec.chunk_size).flatten(2)
+            return unscreened(mamba_kernels.scan(inputs, spec.chunk_size), later).flatten(2)
         state = None if stream is None else stream.read(self.path, "ssm")
         y, last = scan(inputs, state, spec.chunk_size)
         if stream is not None:
-            stream.write(self.path, "ssm", last)
-        return y.flatten(2)
+            ends = None if later is None else later[:, -1:]
+            stream.write(self.path, "ssm", unscreened(last.unsqueeze(1), ends).squeeze(1))
+        return unscreened(y, later).flatten(2)
 
 
 class BiMamba2Layer(Block, kind="bi_mamba2_layer"):

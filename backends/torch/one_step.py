@@ -4,9 +4,11 @@ What every convolution has seen is kept in one log with a row for each sample, a
 windows of it. A step gathers the past taps of all convolutions with one call, which leaves a free
 slot in each for the present sample; each convolution is then one product whose result is written
 into the next one's slot; and the slots together are the log's next row. Rows are only ever added,
-so a state that was handed out stays what it was; continuing an old one again copies it first.
+so a state that was handed out stays what it was; continuing an old one again copies it first, as
+does a thread that finds the next row taken by another.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,12 +55,21 @@ class Context:
 
 
 class Log:
-    """Rows of a stream, (batch, rows, columns); those up to `filled` are final."""
+    """Rows of a stream, (batch, rows, columns); those up to `filled` are final or being written."""
 
     def __init__(self, rows: Tensor, filled: int) -> None:
         """Take over a tensor whose first `filled` rows are written."""
         self.rows = rows
         self.filled = filled
+        self._lock = threading.Lock()
+
+    def claim(self, row: int) -> bool:
+        """Reserve a row for the caller to write; False if it is taken, or there is no room."""
+        with self._lock:
+            if self.filled != row or row == self.rows.shape[1]:
+                return False
+            self.filled = row + 1
+            return True
 
 
 @dataclass(frozen=True)
@@ -145,20 +156,17 @@ class OneStep:
             new state.
         """
         log, end = window.log, window.end
-        if log.filled != end or end == log.rows.shape[1]:
+        if not log.claim(end):
             log, end = self._continued(window), self.reach
+            log.claim(end)
         batch, capacity, columns = log.rows.shape
-        # Popping and appending are atomic, so threads that share the model take one each.
-        scratch = self.scratches.pop() if self.scratches else self._scratch(batch)
-        if len(scratch.gathered) != batch:
-            scratch = self._scratch(batch)
+        scratch = self._free_scratch(batch)
         past = log.rows.as_strided(
             (batch, self.reach * columns), (capacity * columns, 1), (end - self.reach) * columns
         )
         torch.index_select(past, 1, self.taps, out=scratch.gathered)
         y, inner = self._blocks(x, scratch)
         log.rows[:, end].copy_(scratch.gathered.index_select(1, self.slots))
-        log.filled = end + 1
         self.scratches.append(scratch)
         return y, inner, Window(self, log, end + 1)
 
@@ -181,6 +189,14 @@ class OneStep:
                 torch.add(out, slots[first], out=target).relu_()
             inner.append(out)
         return target, inner
+
+    def _free_scratch(self, batch: int) -> Scratch:
+        """One that no other thread uses: popping and appending are atomic."""
+        try:
+            scratch = self.scratches.pop()
+        except IndexError:
+            return self._scratch(batch)
+        return scratch if len(scratch.gathered) == batch else self._scratch(batch)
 
     def _scratch(self, batch: int) -> Scratch:
         """Room for the taps of a step."""

@@ -3,8 +3,9 @@
 The numbers are those of the plain form within float32 rounding; only layout and grouping differ.
 Packed kernels are a cache beside the module, never in its state_dict, copies or pickles. A packed
 kernel is made again when a tensor it came from was replaced or written in place (torch counts such
-writes), and on every call of `train()` or `eval()`. A write through `.data` in evaluation mode is
-not counted by torch: write under `torch.no_grad()` instead.
+writes; for those of fused optimizers, which it does not count, see `_count_writes`), and on every
+call of `train()` or `eval()`. A write through `.data` in evaluation mode is not counted by torch:
+write under `torch.no_grad()` instead.
 """
 
 import operator
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 # oneDNN chooses a blocked layout for a length; any other length runs as fast with it.
 LENGTH_HINT = 1024
@@ -22,6 +24,16 @@ LENGTH_HINT = 1024
 SHORT = 96
 # The exact ones: oneDNN's own tanh and exponentials are approximations.
 FUSED = {"relu": ("relu", []), "leaky_relu": ("leaky_relu", ["slope"])}
+
+
+def _count_writes(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Count what a fused optimizer has written as a write, as torch does for the other forms."""
+    for group in optimizer.param_groups:
+        if group.get("fused"):
+            torch.autograd.graph.increment_version(group["params"])
+
+
+register_optimizer_step_post_hook(_count_writes)
 
 
 class Origin:

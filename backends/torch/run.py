@@ -11,6 +11,7 @@ from torch import Tensor
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.backend import ROOT, Handle, Output, first, handle_of
 from tcnzoo.codebook import Quantized
+from tcnzoo.errors import InputError
 from tcnzoo.params import Weights
 from tcnzoo.specs import StateItem
 from tcnzoo.streaming import LazyState, State, Stream
@@ -19,6 +20,7 @@ from .block import Block
 from .one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
+from .twin import Moment, twin_of
 from .types import wide
 from .weights import to_torch
 
@@ -61,24 +63,28 @@ def _call(model: Block, x: Tensor, stream: Stream | None, embeddings: Sequence[T
 
 
 @contextlib.contextmanager
-def _evaluating(model: Block) -> Iterator[None]:
-    """Evaluation mode and full precision, without gradients; afterwards each part is as it was."""
-    parts = [part for part in model.modules() if part.training] if model.training else []
-    if parts:
-        model.eval()
-    try:
-        with torch.inference_mode(), full_precision(model):
-            yield
-    finally:
-        for part in parts:
-            part.training = True
+def _evaluating(model: Block) -> Iterator[Any]:
+    """The model in evaluation mode (itself, or a twin while it is in training), without gradients.
+
+    Raises:
+        InputError: another thread trained the model inside.
+    """
+    moment = Moment(model) if model.training else None
+    with torch.inference_mode(), full_precision(model):
+        yield model if moment is None else twin_of(model, training=False)
+    # A model that was in evaluation comes before its parts into training.
+    if model.training if moment is None else moment.has_passed():
+        raise InputError(
+            "the model was trained by another thread during this call, so its output would mix old "
+            "and new weights; predict between training steps, or with a copy of the model"
+        )
 
 
 def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
     place = _place(model)
-    with _evaluating(model):
-        y = _call(model, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
+    with _evaluating(model) as ready:
+        y = _call(ready, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
     if isinstance(y, tuple):
         y = {"output": y[0], "out": y[1]}
     if isinstance(y, dict):
@@ -90,8 +96,8 @@ def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser in evaluation mode."""
     place = _place(model)
     kept = None if mask is None else torch.from_numpy(mask)
-    with _evaluating(model):
-        found = model.quantize(_tensor(x, *place), kept)
+    with _evaluating(model) as ready:
+        found = ready.quantize(_tensor(x, *place), kept)
     return Quantized(*(to_numpy(one) for one in found))
 
 
@@ -110,18 +116,13 @@ class TorchState(LazyState):
         self.place = place
 
 
-def init_state(model: Block, state: dict[str, Array]) -> dict[str, Tensor]:
-    """Turn a neutral state into tensors on the model's device."""
-    return _state(model, state)
-
-
-def _state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Arrays of any framework as tensors, in the types of the model's state."""
+def init_state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
     dtype, device = _place(model)
-    sums = torch.promote_types(dtype, torch.float32)
+    table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
     return {
-        name: _tensor(state[name], sums if item.summed else dtype, device)
-        for name, item in model.tcnzoo.state.items()
+        name: _tensor(array, wide if table[name].summed else dtype, device)
+        for name, array in state.items()
     }
 
 
@@ -130,12 +131,12 @@ def step(
 ) -> tuple[Array, State]:
     """Run one streaming step."""
     place = _place(model)
-    with _evaluating(model):
+    with _evaluating(model) as ready:
         if not isinstance(state, TorchState) or state.place != place:
-            state = _state(model, state)
+            state = init_state(model, state)
         stream = Stream(state)
         rows = [_tensor(row, *place) for row in embeddings]
-        y = _call(model, _tensor(chunk, *place), stream, rows)
+        y = _call(ready, _tensor(chunk, *place), stream, rows)
     output = to_numpy(y[0] if isinstance(y, tuple) else y)
     if any(isinstance(value, Window) for value in stream.after.values()):
         return output, TorchState(model.tcnzoo.state, len(chunk), stream.after, place)
@@ -175,17 +176,14 @@ def gradients(
     """Loss and its gradients for every trained parameter and for `input`."""
     place = _place(model)
     inputs = _tensor(x, *place).requires_grad_()
-    model.train(training)
-    try:
-        with full_precision(model):
-            y = _call(model, inputs, None, [_tensor(row, *place) for row in embeddings])
-            value = _value(y, target, loss, place)
-            named = dict(model.named_parameters())
-            found = torch.autograd.grad(
-                value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
-            )
-    finally:
-        model.eval()
+    ready = twin_of(model, training)
+    with full_precision(ready):
+        y = _call(ready, inputs, None, [_tensor(row, *place) for row in embeddings])
+        value = _value(y, target, loss, place)
+        named = dict(ready.named_parameters())
+        found = torch.autograd.grad(
+            value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
+        )
     table = {name: to_numpy(grad) for name, grad in zip([*named, "input"], found, strict=True)}
     return float(value.detach()), table
 
@@ -199,12 +197,12 @@ def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Arra
         seen.pop(path, None)  # a part that is used twice counts where it ends for good
         seen[path] = to_numpy(first(y))
 
-    hooks = [m.register_forward_hook(observe) for m in model.modules() if isinstance(m, Block)]
-    try:
-        predict(model, x, embeddings)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with _evaluating(model) as ready:
+        watched = twin_of(ready, training=False, own_hooks=True)
+        for part in watched.modules():
+            if isinstance(part, Block):
+                part.register_forward_hook(observe)
+        predict(watched, x, embeddings)
     return seen
 
 
@@ -224,13 +222,12 @@ def activation_bytes(model: Block, x: Array) -> int:
         return tensor
 
     statistics = {name: one.clone() for name, one in model.named_buffers()}
-    model.train()
+    ready = twin_of(model, training=True)
     try:
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one)
-        with hooks, full_precision(model):
-            _call(model, _tensor(x, *place), None, ())
+        with hooks, full_precision(ready):
+            _call(ready, _tensor(x, *place), None, ())
     finally:
-        model.eval()
         for name, one in model.named_buffers():
             one.copy_(statistics[name])
     return sum(one.untyped_storage().nbytes() for one in kept.values())

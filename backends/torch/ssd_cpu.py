@@ -78,8 +78,8 @@ class _Span:
         self.scores = self.c @ self.b.transpose(4, 5)
         sums = (self.dt * inputs.a.unsqueeze(1)).cumsum(3)
         # The mask comes before the exponential, which would overflow above the diagonal.
-        future = x.new_full((size, size), -torch.inf).triu_(1)
-        apart = (sums.unsqueeze(4) - sums.unsqueeze(3)).add_(future)
+        future = torch.ones(size, size, dtype=torch.bool).triu_(1)
+        apart = (sums.unsqueeze(4) - sums.unsqueeze(3)).masked_fill_(future, -torch.inf)
         self.decay = apart.exp_().view(*self.shape, size)
         self.since = sums.exp().view(*self.shape, 1)
         self.until = (sums[..., -1:] - sums).exp().view(*self.shape, 1)

@@ -169,7 +169,8 @@ class Place:
     def leave_counter(self, name: str, value: str) -> None:
         """Leave an int64 vector of one number as a counter."""
         scalar = self.op("Reshape", value, self.graph.constant([], np.int64))
-        self.leave(name, self.op("Cast", scalar, to=np.int32))
+        wide = self.spec.own_state()[name].summed
+        self.leave(name, scalar if wide else self.op("Cast", scalar, to=np.int32))
 
 
 def emit(place: Place, x: Any) -> Emitted:

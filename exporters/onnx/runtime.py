@@ -14,6 +14,7 @@ from tcnzoo.backend import Output
 
 # Steps of the chunks that a stream is cut into, in turn.
 CHUNKS = (1, 7, 2, 16, 3)
+INTEGERS: dict[str, Any] = {"tensor(int32)": np.int32, "tensor(int64)": np.int64}
 
 
 def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> Output:
@@ -66,7 +67,7 @@ def start(session: Any, batch: int) -> dict[str, Array]:
     for port in session.get_inputs():
         if port.name in starts:
             shape = (batch, *port.shape[1:]) if port.shape else ()
-            dtype = np.int32 if port.type == "tensor(int32)" else np.float32
+            dtype = INTEGERS.get(port.type, np.float32)
             state[port.name] = np.full(shape, starts[port.name], dtype)
     return state
 

@@ -150,12 +150,14 @@ def stream_recording(
     backend: str | None,
     device: str | None,
     dtype: str | None,
+    nonfinite: str,
     as_json: bool,
 ) -> None:
     """Find the seizures in a recording chunk by chunk, as it would come in.
 
     Args:
-        checkpoint, source, chunk, gaps, backend, device, dtype, as_json: as of `tcnzoo stream`.
+        checkpoint, source, chunk, gaps, backend, device, dtype, nonfinite, as_json: as of
+            `tcnzoo stream`.
         destination: .npy or .csv for the probabilities, or a .tsv, .csv_bi or .json of events.
     """
     as_signal = destination is not None and destination.suffix in (".npy", ".csv")
@@ -170,7 +172,7 @@ def stream_recording(
         model = _model(checkpoint, backend, device, dtype)
         begin = time.perf_counter()
         streams = [
-            _streamed(model, part, chunk, part_say(tell, place, len(parts)))
+            _streamed(model, part, chunk, nonfinite, part_say(tell, place, len(parts)))
             for place, part in enumerate(parts, start=1)
         ]
         seconds = time.perf_counter() - begin
@@ -198,11 +200,11 @@ def _read(source: Path, gaps: str) -> tuple[Recording, ...]:
 
 
 def _streamed(
-    model: Any, recording: Recording, chunk: int, tell: Say
+    model: Any, recording: Recording, chunk: int, nonfinite: str, tell: Say
 ) -> tuple[Detection, int, Latency]:
     """Stream a recording or a part of one; the number of chunks and the latency with it."""
     before = Preprocessing(mode="causal")
-    detector = Detector(model, recording.sampling_rate, preprocessing=before)
+    detector = Detector(model, recording.sampling_rate, preprocessing=before, nonfinite=nonfinite)
     events, pieces = [], []
     for place, (piece, some) in enumerate(stream(detector, recording, chunk)):
         came = min(place * chunk, recording.signal.shape[1]) / recording.sampling_rate

@@ -28,6 +28,7 @@ from tcnzoo.cli.options import (
 from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError, suggestion
 from tcnzoo.files import check_destination
+from tcnzoo.streaming import check_policy
 
 # A prediction of so few values is printed, not only written.
 FEW = 16
@@ -35,6 +36,10 @@ FEW = 16
 Output = Annotated[Path | None, typer.Option("--output", help=".npy or .csv to write.")]
 StateIn = Annotated[
     Path | None, typer.Option("--state-in", help="State to start from, a .safetensors file.")
+]
+Nonfinite = Annotated[
+    str,
+    typer.Option(help="raise, hold or reset, where a part would keep NaN or infinity for ever."),
 ]
 StateOut = Annotated[
     Path | None, typer.Option("--state-out", help="Where to leave the state after the last chunk.")
@@ -94,6 +99,7 @@ def stream(
     embeddings: Embeddings = None,
     device: Device = None,
     dtype: Dtype = None,
+    nonfinite: Nonfinite = "raise",
     as_json: Json = False,
 ) -> None:
     """Run a checkpoint on a recording chunk by chunk, as it would come in.
@@ -102,11 +108,21 @@ def stream(
     are printed.
     """
     check_gaps(gaps)
+    check_policy(nonfinite)
     if is_recording(source):
         if state_in or state_out or embeddings:
             raise InputError("a recording is streamed from its start, without state or embeddings")
         stream_recording(
-            checkpoint, source, destination, chunk, gaps, backend, device, dtype, as_json
+            checkpoint,
+            source,
+            destination,
+            chunk,
+            gaps,
+            backend,
+            device,
+            dtype,
+            nonfinite,
+            as_json,
         )
         return
     if gaps != DEFAULT_GAPS:
@@ -125,7 +141,7 @@ def stream(
     with console.working("streaming") as tell:
         for start, piece, parts in _chunks(x, rows, chunk):
             tell(f"streaming: step {start:,} of {x.shape[-1]:,}")
-            y, state = tcnzoo.step(model, piece, state, embeddings=parts)
+            y, state = tcnzoo.step(model, piece, state, embeddings=parts, nonfinite=nonfinite)
             outputs.append(to_numpy(y))
     seconds = time.perf_counter() - begin
     y = np.concatenate(outputs, axis=-1)

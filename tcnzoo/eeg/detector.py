@@ -15,6 +15,7 @@ from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.online import OnlinePreprocessor
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
 from tcnzoo.eeg.recordings import Recording, arranged
+from tcnzoo.streaming import check_policy
 
 # Steps for which the shape of a model's output is asked: a minute at 256 Hz.
 _PROBE = 15360
@@ -71,6 +72,7 @@ class Detector:
         *,
         preprocessing: Preprocessing | None = None,
         postprocessing: PostProcessing | None = None,
+        nonfinite: str = "raise",
     ) -> None:
         """Start before the first sample.
 
@@ -79,18 +81,21 @@ class Detector:
             sampling_rate: of the chunks, in Hz.
             preprocessing: of mode `causal`.
             postprocessing: see PostProcessing.
+            nonfinite: as in `tcnzoo.step`; samples without an output have the probability 0 under
+                `hold` and `reset`.
         Raises:
-            InputError: a model that cannot stream or is no detector, another mode, or a rate that
-                cannot be brought to the model's.
+            InputError: a model that cannot stream or is no detector, another mode or policy, or a
+                rate that cannot be brought to the model's.
             BackendMissing: scipy is not installed.
         """
+        check_policy(nonfinite)
         handle_of(model).check_streamable()
         check_detector(model, _PROBE)
         settings = preprocessing or Preprocessing(mode="causal")
         after = postprocessing or PostProcessing()
         rate = settings.sampling_rate
         self._before = OnlinePreprocessor(settings, sampling_rate, len(TEN_TWENTY))
-        self._logits = Logits(model)
+        self._logits = Logits(model, nonfinite)
         self._after = PostProcessor(after, rate)
         self.latency = Latency(
             self._before.latency, self._logits.delay / rate, *after.latency(rate)

@@ -39,9 +39,10 @@ def to_probabilities(logits: Array) -> Array:
 class Logits:
     """A model's logits for a signal that comes in chunks, one for each sample of it in the end."""
 
-    def __init__(self, model: Any) -> None:
-        """Start before the first sample."""
+    def __init__(self, model: Any, nonfinite: str = "raise") -> None:
+        """Start before the first sample; `nonfinite` as in `tcnzoo.step`."""
         self._model = model
+        self._nonfinite = nonfinite
         self._state = init_state(model)
         self._came = self._given = 0
         self.delay = handle_of(model).spec.field().delay
@@ -60,7 +61,9 @@ class Logits:
         """One streaming step."""
         if x.shape[1] == 0:
             return np.zeros(0)
-        y, self._state = step(self._model, x[None], self._state)
+        y, self._state = step(self._model, x[None], self._state, nonfinite=self._nonfinite)
         self._given += y.shape[2]
         logits: Array = to_numpy(y)[0, 0].astype(np.float64)
+        if self._nonfinite != "raise":
+            logits[np.isnan(logits)] = -np.inf
         return logits

@@ -45,26 +45,32 @@ class StateItem:
 
     Attributes:
         shape: size without the batch axis; `()` for a counter shared by the batch.
-        integer: int32 counter instead of the model's float type.
+        integer: a counter instead of the model's float type.
         start: the value before the first sample.
-        summed: a sum over past steps, in which the rounding of 16 bits would add up.
+        summed: a sum or a count over past steps: float32 at least, or int64 instead of int32.
+        lasting: whether the part never forgets what the entry took in.
+        logarithms: whether minus infinity is an ordinary value.
+        added: whether states of earlier versions lack the entry, which then has its start value.
     """
 
     shape: tuple[int, ...]
     integer: bool = False
     start: int = 0
     summed: bool = False
-
-    def dtype(self, model: str) -> str:
-        """Type of the array in a model of a float type; sums are float32 at least."""
-        if self.integer:
-            return "int32"
-        return "float32" if self.summed and model != "float64" else model
+    lasting: bool = False
+    logarithms: bool = False
+    added: bool = False
 
     @property
     def batched(self) -> bool:
         """Whether a batch axis comes first."""
         return not self.integer
+
+    def dtype(self, model: str) -> str:
+        """The type that the entry is kept in, in a model of some float type."""
+        if self.integer:
+            return "int64" if self.summed else "int32"
+        return "float32" if self.summed and model in ("float16", "bfloat16") else model
 
 
 @dataclass(frozen=True)

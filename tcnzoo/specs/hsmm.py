@@ -244,8 +244,10 @@ class HsmmSpec(Spec):
     def own_state(self) -> dict[str, StateItem]:
         """`ages`, `scale` and `count`; see above."""
         return {
-            "ages": StateItem((self.states, self.max_duration), summed=True),
-            "scale": StateItem((2,), summed=True),
+            "ages": StateItem(
+                (self.states, self.max_duration), summed=True, lasting=True, logarithms=True
+            ),
+            "scale": StateItem((2,), summed=True, lasting=True),
             "count": StateItem((), integer=True),
         }
 

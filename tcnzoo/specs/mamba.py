@@ -191,7 +191,9 @@ class Mamba2Spec(Spec):
 
     def own_state(self) -> dict[str, StateItem]:
         """`ssm`, the state of every head."""
-        return {"ssm": StateItem((self.heads, self.head_dim, self.d_state), summed=True)}
+        return {
+            "ssm": StateItem((self.heads, self.head_dim, self.d_state), summed=True, lasting=True)
+        }
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(channels, time) -> the same."""

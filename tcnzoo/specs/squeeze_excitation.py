@@ -55,12 +55,18 @@ class SqueezeExcitationSpec(Spec):
         }
 
     def own_state(self) -> dict[str, StateItem]:
-        """For `cumulative`: the mean of the steps so far, and how many they were."""
+        """For `cumulative`: the mean of the steps so far, and how many they were.
+
+        The mean is `mean + mean_low`, two floats of one type: a single float32 would stop moving
+        after 2^24 steps or so.
+        """
         if self.pool == "global":
             return {}
+        shape = (self.channels or 0,)
         return {
-            "mean": StateItem((self.channels or 0,), summed=True),
-            "count": StateItem((), integer=True),
+            "mean": StateItem(shape, summed=True, lasting=True),
+            "mean_low": StateItem(shape, summed=True, added=True),
+            "count": StateItem((), integer=True, summed=True),
         }
 
     def output_shape(self, input_shape: Shape) -> Shape:
