@@ -27,18 +27,16 @@ def anything(path, choice, trap):
 
 def all_but_samples(path, choice, trap):
     events, lines = _events(path)
-    samples = {}
+    held = [point for event in events for point in event["datapoints"]]
+    at = {point["dataTime"]: point for point in held}
     for event in events:
-        for place, point in enumerate(event["datapoints"]):
-            samples[str((event["id"], place))] = point
-            event["datapoints"][place] = {"dataTime": point["dataTime"]}
+        event["datapoints"] = [{"dataTime": point["dataTime"]} for point in event["datapoints"]]
     changed, how = by_json.changed(events, choice)
-    held = list(samples.values())
     for event in changed if isinstance(changed, list) else ():
         points = event.get("datapoints") if isinstance(event, dict) else None
         for place, point in enumerate(points if isinstance(points, list) else ()):
             if isinstance(point, dict):
-                kept = held[place % len(held)]
+                kept = at.get(str(point.get("dataTime")), held[place % len(held)])
                 point.update({name: kept[name] for name in ("rawData", "rawData3D")})
     _write(path, changed, lines)
     return how
@@ -75,4 +73,28 @@ TIMES = (
     "2022-05-28T06:00:00+99:99", "2022-05-28 06:00:00 Z", "9" * 400,
 )  # fmt: skip
 
-STRUCTURAL = (anything, anything, all_but_samples, all_but_samples, all_but_samples, order, order)
+
+def odd(path, choice, trap):
+    """A number or string that is odd in itself, mostly not a sample."""
+    events, lines = _events(path)
+    held = [event.pop("datapoints") for event in events] if choice.random() < 0.7 else None
+    changed, how = by_json.odd(events, choice)
+    for event, points in zip(changed, held or (), strict=False):
+        if isinstance(event, dict):
+            event["datapoints"] = points
+    _write(path, changed, lines)
+    return how
+
+
+STRUCTURAL = (
+    odd,
+    odd,
+    odd,
+    anything,
+    anything,
+    all_but_samples,
+    all_but_samples,
+    all_but_samples,
+    order,
+    order,
+)

@@ -1,6 +1,7 @@
 """Mutations of YAML and JSON documents: values, twin keys, aliases, tags, depth, encodings."""
 
 import json
+import re
 
 import yaml
 
@@ -31,6 +32,25 @@ def document(path, choice, trap):
     changed, how = by_json.changed(whole, choice)
     path.write_text(yaml.safe_dump(changed, sort_keys=choice.random() < 0.5), "utf-8")
     return how
+
+
+def odd(path, choice, trap):
+    """A number or string that is odd in itself, in JSON, of which YAML takes nearly all."""
+    changed, how = by_json.odd(yaml.safe_load(path.read_text("utf-8")), choice)
+    path.write_text(json.dumps(changed, indent=1), "utf-8")
+    return how
+
+
+def number(path, choice, trap):
+    """One of the numbers, by a size that may not fit."""
+    text = path.read_text("utf-8")
+    found = list(re.finditer(r"(?<=[\[: ])\d+(?=[\],}\n])", text))
+    if not found:
+        return "nothing"
+    one = choice.choice(found)
+    value = choice.choice((0, -1, 1, 2, 7, 1000, 10**5, 10**7, 10**9, 2**31, 2**63, 10**15, 10**30))
+    path.write_text(f"{text[: one.start()]}{value}{text[one.end() :]}", "utf-8")
+    return f"{one[0]} {value}"
 
 
 def line(path, choice, trap):
@@ -72,7 +92,9 @@ def aliases(path, choice, trap):
     for level in range(1, levels + 1):
         inner = ", ".join([f"*a{level - 1}"] * width)
         more.append(f"a{level}: &a{level} {form.format(inner)}")
-    more.append(choice.choice((f"spec: *a{levels}", f"kind: *a{levels}", "self: &self [*self]", "")))
+    more.append(
+        choice.choice((f"spec: *a{levels}", f"kind: *a{levels}", "self: &self [*self]", ""))
+    )
     merged = f"<<: *a{levels}" if choice.random() < 0.3 else ""
     path.write_text("\n".join((*more, text, merged)), "utf-8")
     return f"{levels} of {width} {form}"
@@ -125,10 +147,12 @@ def language(path, choice, trap):
     """YAML under the name of JSON, and the other way round."""
     whole = yaml.safe_load(path.read_text("utf-8"))
     is_json = path.suffix == ".json"
-    text = yaml.safe_dump(whole) if is_json else json.dumps(whole, indent=choice.choice((None, "\t")))
+    text = (
+        yaml.safe_dump(whole) if is_json else json.dumps(whole, indent=choice.choice((None, "\t")))
+    )
     path.write_text(text, "utf-8")
     return "yaml" if is_json else "json"
 
 
-JSON = (document, document, document, document, line, depth, size, encoding, language)
+JSON = (*[document] * 3, *[odd] * 3, *[number] * 3, line, depth, size, encoding, language)
 YAML = (*JSON, scalar, scalar, scalar, aliases, aliases, line, line)

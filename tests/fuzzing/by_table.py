@@ -127,4 +127,17 @@ def long_text(path, choice, trap):
     return f"{more!r}"
 
 
-STRUCTURAL = (cell, cell, cell, cell, column, row, row, separator, quotes, encoding, ends, long_text)
+STRUCTURAL = (
+    cell,
+    cell,
+    cell,
+    cell,
+    column,
+    row,
+    row,
+    separator,
+    quotes,
+    encoding,
+    ends,
+    long_text,
+)

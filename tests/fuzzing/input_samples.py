@@ -44,7 +44,12 @@ model: {architecture: tcn, tcn: {num_layers: 2, kernel_size: 3, dropout: 0.1, st
             "spec": {
                 "kind": "sequential",
                 "layers": {
-                    "conv": {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 2},
+                    "conv": {
+                        "kind": "conv1d",
+                        "in_channels": 3,
+                        "out_channels": 5,
+                        "kernel_size": 2,
+                    },
                     "pool": {"kind": "pool", "mode": "global_average"},
                     "head": {"kind": "dense", "in_features": 5, "out_features": 2},
                 },
@@ -71,7 +76,15 @@ EVENTS = {
     "events.tsv": "\n".join(
         "\t".join(line)
         for line in (
-            ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration"),
+            (
+                "onset",
+                "duration",
+                "eventType",
+                "confidence",
+                "channels",
+                "dateTime",
+                "recordingDuration",
+            ),
             ("1.5", "3", "sz_foc_ia", "0.5", "Cz", "2024-01-01 10:00:00", "60"),
             ("0", "n/a", "impd", "n/a", "n/a", "2024-01-01 10:00:00", "60"),
             ("-2", "5.25", "sz", "n/a", "n/a", "2024-01-01 10:00:00", "60"),
