@@ -258,8 +258,8 @@ def _unet(model: ModelSection, in_channels: int, backbone: Backbone) -> dict[str
     widths = tuple(base * 2**stage for stage in range(depth))
     if model.encoder.channels != widths:
         raise SpecError(
-            f"'model.encoder.channels' must be {shortened(list(widths))}, twice as many in each of the "
-            f"{depth} stages, but are {shortened(list(model.encoder.channels))}"
+            f"'model.encoder.channels' must be {shortened(list(widths))}, twice as many in each of "
+            f"the {depth} stages, but are {shortened(list(model.encoder.channels))}"
         )
     _check_width(model, widths[-1])
     return unet_document(
@@ -323,7 +323,8 @@ def _sentence(error: ValidationError, place: str) -> str:
     where = [str(part) for part in problem["loc"]]
     dotted, last = ".".join(["model", *where]), where[-1] if where else ""
     if problem["type"] == "model_type":
-        return f"{shortened(dotted)} in {place} must be a mapping, but is {shortened(problem['input'])}"
+        came = shortened(problem["input"])
+        return f"{shortened(dotted)} in {place} must be a mapping, but is {came}"
     if problem["type"] != "extra_forbidden":
         return f"{shortened(dotted)} in {place}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
     section: Any = ModelSection

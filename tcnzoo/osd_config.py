@@ -181,8 +181,9 @@ def _check_class(held: Mapping[str, Any], backend: str, place: str) -> None:
         )
     if last == CLASSES_OF_DEEPEPI[1] and backend != "torch":
         raise SpecError(
-            f"'modelConfig.modelClass' in {place} is {shortened(named)}, which is PyTorch's, but the "
-            "framework that the file chooses is TensorFlow; set modelConfig.framework to pytorch"
+            f"'modelConfig.modelClass' in {place} is {shortened(named)}, which is PyTorch's, but "
+            "the framework that the file chooses is TensorFlow; set modelConfig.framework to "
+            "pytorch"
         )
 
 

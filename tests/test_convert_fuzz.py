@@ -10,8 +10,7 @@ import pytest
 from tcnzoo.errors import WeightError
 from tcnzoo.formats import convert
 from tests.fuzz import fuzz
-from tests.fuzzing import inputs, rules
-from tests.fuzzing import judge as judging
+from tests.fuzzing import judge as judging, rules
 from tests.fuzzing.cases import STRUCTURAL, Case, cases_of
 from tests.fuzzing.inputs import READERS
 from tests.fuzzing.judge import FAILED, READ, REFUSED, judge, plan_of

@@ -160,6 +160,7 @@ def test_numbers_of_a_spec_are_finite(document):
     [
         {"kind": ["x"] * 1000},
         {"kind": "x" * 100_000},
+        {"kind": "tcn", "in_channels": "9" * 400, "channels": [4]},
         {"kind": "tcn", "in_channels": 3, "channels": [4], "y" * 100_000: 1},
         {"kind": "tcn", "in_channels": 3, "channels": {"a": ["b"] * 10_000}},
         {"kind": "tcn", "in_channels": 3, "channels": [4] * (MOST_PARTS + 1)},

@@ -54,7 +54,7 @@ class Event:
 
 
 def is_one_line(text: str) -> bool:
-    """Whether a text can stand in a field of a table: no tabs, line ends, or halves of characters."""
+    """Whether a text fits a field of a table: no tabs, line ends, or halves of characters."""
     return not any(sign in "\t\r\n" or "\ud800" <= sign <= "\udfff" for sign in text)
 
 

@@ -107,9 +107,9 @@ def _times(row: Row) -> tuple[float, float]:
     for value, what in ((row.start, row.start_name), (row.end, row.end_name)):
         if absent(value):
             raise InputError(
-                f"{row.where}: the {what} of the seizure {shortened(row.label.strip())} is {shortened(value)}, so it "
-                f"cannot be scored; write {row.start_name} and {row.end_name} as numbers, or "
-                "remove the event"
+                f"{row.where}: the {what} of the seizure {shortened(row.label.strip())} is "
+                f"{shortened(value)}, so it cannot be scored; write {row.start_name} and "
+                f"{row.end_name} as numbers, or remove the event"
             )
     start = number(row.start, row.start_name, row.where)
     end = number(row.end, row.end_name, row.where)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
-from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, settled
+from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, Whole, settled
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.sequential import SequentialSpec
@@ -110,7 +110,7 @@ class HsmmSpec(Spec):
     """
 
     kind: Literal["hsmm"] = "hsmm"
-    states: Annotated[int, Field(ge=2)]
+    states: Annotated[Whole, Field(ge=2)]
     max_duration: Positive
     duration: DurationLaw = "poisson"
     emission: Emission = "gaussian"

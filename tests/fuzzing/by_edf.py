@@ -9,13 +9,17 @@ FIXED = {
 }  # fmt: skip
 NUMBERS = (
     b"", b"0", b"-0", b"-1", b"-2", b"1", b"2", b"3", b"19", b"64", b"100", b"65536", b"9999",
-    b"99999999", b"-9999999", b"1e99", b"-1e308", b"1e308", b"1e-320", b"nan", b"inf", b"-inf", b"1_0",
+    b"99999999", b"-9999999", b"1e99", b"-1e308", b"1e308", b"1e-320", b"nan", b"inf", b"-inf",
+    b"1_0",
     b"0x10", b"0,5", b"0.1", b"1.5", b"+5", b"1\x005", b"\xb2", b"\xb5", b"-32768", b"32767", b"uV",
 )  # fmt: skip
 TEXTS = (
-    b"", b"X" * 80, b"\xff" * 80, b"\0" * 80, b"EDF+D", b"EDF+C", b"BDF+D", b"Startdate 31-FEB-2024 X",
-    b"Startdate 01-JAN-2999 X", b"99.99.99", b"24.60.60", b"01.01.84", b"EEG Fp1-REF", b"Fp1-F7", b"Cz",
-    b"EDF Annotations", b"BDF Annotations", b"\n\r\t", b"mV", b"V", b"\xc2\xb5V", b"MV", b"kg", b"T3-1",
+    b"", b"X" * 80, b"\xff" * 80, b"\0" * 80, b"EDF+D", b"EDF+C", b"BDF+D",
+    b"Startdate 31-FEB-2024 X",
+    b"Startdate 01-JAN-2999 X", b"99.99.99", b"24.60.60", b"01.01.84", b"EEG Fp1-REF", b"Fp1-F7",
+    b"Cz",
+    b"EDF Annotations", b"BDF Annotations", b"\n\r\t", b"mV", b"V", b"\xc2\xb5V", b"MV", b"kg",
+    b"T3-1",
 )  # fmt: skip
 TIMES = (
     b"+0", b"-0", b"-5", b"+1", b"+2.5", b"+7.000001", b"+99999999", b"+999999999999999", b"+1e99",

@@ -86,8 +86,10 @@ def text_of(document, choice):
 
 # Strings and numbers that sentences and other readers may trip over.
 ODD = (
-    10**400, -(10**400), 10**30, 2**63, 1e308, -1e308, 5e-324, "\ud800", "a\ud800b", "a\u2028b", "a\nb", "\x00",
-    "x" * 3000, "9" * 400, "1", " ", "nan", "inf", "True", "\u0663", [[[]]], [None], {"x" * 3000: 1},
+    10**400, -(10**400), 10**30, 2**63, 1e308, -1e308, 5e-324, "\ud800", "a\ud800b", "a\u2028b",
+    "a\nb", "\x00",
+    "x" * 3000, "9" * 400, "1", " ", "nan", "inf", "True", "\u0663", [[[]]], [None],
+    {"x" * 3000: 1},
     {"\ud800": 1}, [0.5] * 300, True, False, None, -1, 0,
 )  # fmt: skip
 

@@ -43,7 +43,7 @@ def all_but_samples(path, choice, trap):
 
 
 def order(path, choice, trap):
-    """Datapoints shuffled, repeated, dropped or null; events cut, doubled or in one another's place."""
+    """Datapoints shuffled, repeated, dropped or null; events doubled or alone."""
     events, lines = _events(path)
     event = choice.choice(events)
     points = event["datapoints"]

@@ -1,4 +1,4 @@
-"""What holds for every mutant: one line to a refusal, bounds of time and memory, no file touched."""
+"""What holds for every mutant: one line a refusal, bounds of time and memory, no file touched."""
 
 import hashlib
 import os
