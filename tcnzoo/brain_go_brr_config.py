@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tcnzoo.brain_go_brr import CHANNELS, ENCODER, Backbone, tcn_document, unet_document
-from tcnzoo.documents import read_mapping
+from tcnzoo.documents import listed, plain, read_mapping, shortened
 from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.specs import Spec
-from tcnzoo.specs.base import Positive, Rate
+from tcnzoo.specs.base import Depth, Positive, Rate
 from tcnzoo.zoo import parse_spec
 
 SAMPLING_RATE = 256.0
@@ -32,6 +32,10 @@ BESIDE = (
 )  # fmt: skip
 
 
+# Each stage of a U-Net halves the signal and doubles the channels.
+Stages = Annotated[int, Field(ge=1, le=32)]
+
+
 class _Section(BaseModel):
     """A section of a configuration, with unknown keys refused."""
 
@@ -41,7 +45,7 @@ class _Section(BaseModel):
 class EncoderSection(_Section):
     """`model.encoder`: only the first of `channels` and `stages` count, as in the origin."""
 
-    stages: Positive = 4
+    stages: Stages = 4
     channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128, 256, 512)
     kernel_size: Positive = ENCODER
     downsample_factor: Literal[2] = 2
@@ -50,8 +54,8 @@ class EncoderSection(_Section):
 class RescnnSection(_Section):
     """`model.rescnn`; its dropout is `model.mamba.dropout`, as in the origin."""
 
-    n_blocks: Positive = 3
-    kernel_sizes: tuple[Positive, ...] = (3, 5, 7)
+    n_blocks: Depth = 3
+    kernel_sizes: Annotated[tuple[Positive, ...], Field(max_length=64)] = (3, 5, 7)
     dropout: Rate = 0.1
 
 
@@ -65,7 +69,7 @@ class DecoderSection(_Section):
 class MambaSection(_Section):
     """`model.mamba`."""
 
-    n_layers: Positive = 6
+    n_layers: Depth = 6
     d_model: Positive = 512
     d_state: Positive = 16
     conv_kernel: Positive = 4
@@ -75,7 +79,7 @@ class MambaSection(_Section):
 class TcnSection(_Section):
     """`model.tcn`; the two options of training change no number."""
 
-    num_layers: Positive = 8
+    num_layers: Depth = 8
     channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128, 256, 512)
     kernel_size: Positive = 7
     dropout: Rate = 0.15
@@ -152,7 +156,7 @@ def _known(held: Any, names: Collection[str], place: str, ignored: list[str]) ->
     """The entries of a section that are known; the others are noted."""
     if not isinstance(held, Mapping):
         return {}
-    ignored += [f"{place}{name}" for name in held if name not in names]
+    ignored += [f"{place}{plain(str(name))}" for name in held if name not in names]
     return {name: value for name, value in held.items() if name in names}
 
 
@@ -161,7 +165,7 @@ def _without(
 ) -> dict[str, Any]:
     """A section without the fields that are fixed in the code; other values are noted."""
     ignored += [
-        f"{place}{name}={held[name]} (it has {value})"
+        f"{place}{name}={shortened(held[name])} (it has {value})"
         for name, value in fixed.items()
         if name in held and held[name] != value
     ]
@@ -216,14 +220,14 @@ def detector_config_of(
         document, ignored = _as_its_loader_reads(document)
         if ignored:
             warnings.warn(
-                f"{place}: ignored, as brain-go-brr ignores it: {', '.join(ignored)}; literal=True "
+                f"{place}: ignored, as brain-go-brr ignores it: {listed(ignored)}; literal=True "
                 "(--literal) takes the file as it stands",
                 stacklevel=2,
             )
     unknown = [name for name in document if name not in (*BESIDE, "model")]
     if unknown:
         hint = suggestion(str(unknown[0]), (*BESIDE, "model"))
-        raise SpecError(f"unknown key {unknown[0]!r} in {place}{hint}")
+        raise SpecError(f"unknown key {shortened(unknown[0])} in {place}{hint}")
     try:
         model = ModelSection.model_validate(document.get("model"))
     except ValidationError as error:
@@ -254,8 +258,8 @@ def _unet(model: ModelSection, in_channels: int, backbone: Backbone) -> dict[str
     widths = tuple(base * 2**stage for stage in range(depth))
     if model.encoder.channels != widths:
         raise SpecError(
-            f"'model.encoder.channels' must be {list(widths)}, twice as many in each of the "
-            f"{depth} stages, but are {list(model.encoder.channels)}"
+            f"'model.encoder.channels' must be {shortened(list(widths))}, twice as many in each of "
+            f"the {depth} stages, but are {shortened(list(model.encoder.channels))}"
         )
     _check_width(model, widths[-1])
     return unet_document(
@@ -307,7 +311,9 @@ def _number(held: Mapping[str, Any], name: str, default: float, place: str) -> f
     """A positive number of `data`, where it is there."""
     value = held.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise SpecError(f"'data.{name}' in {place} must be a positive number, but is {value!r}")
+        raise SpecError(
+            f"'data.{name}' in {place} must be a positive number, but is {shortened(value)}"
+        )
     return float(value)
 
 
@@ -317,10 +323,11 @@ def _sentence(error: ValidationError, place: str) -> str:
     where = [str(part) for part in problem["loc"]]
     dotted, last = ".".join(["model", *where]), where[-1] if where else ""
     if problem["type"] == "model_type":
-        return f"{dotted!r} in {place} must be a mapping, but is {problem['input']!r}"
+        came = shortened(problem["input"])
+        return f"{shortened(dotted)} in {place} must be a mapping, but is {came}"
     if problem["type"] != "extra_forbidden":
-        return f"{dotted!r} in {place}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        return f"{shortened(dotted)} in {place}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
     section: Any = ModelSection
     for part in where[:-1]:
         section = section.model_fields[part].annotation
-    return f"unknown key {dotted!r} in {place}{suggestion(last, section.model_fields)}"
+    return f"unknown key {shortened(dotted)} in {place}{suggestion(last, section.model_fields)}"

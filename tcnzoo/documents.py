@@ -7,7 +7,7 @@ Source: RFC 8259.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,20 @@ def parse_yaml(text: str) -> Any:
     return _parsed(lambda: yaml_core.load(text), MOST_IN_YAML)
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Read a JSON document; raises as `parse_yaml`."""
+def parse_json(text: str | bytes, *, constants: bool = False) -> Any:
+    """Read a JSON document; raises as `parse_yaml`.
+
+    Args:
+        text: JSON.
+        constants: read `NaN` and `Infinity` too, as other programs write them.
+    """
     _check_size(text, LARGEST_JSON, "JSON")
     return _parsed(
         lambda: json.loads(
-            text, object_pairs_hook=_without_twins, parse_constant=_refused, parse_int=_whole
+            text,
+            object_pairs_hook=_without_twins,
+            parse_constant=float if constants else _refused,
+            parse_int=_whole,
         ),
         MOST_IN_JSON,
     )
@@ -51,12 +59,17 @@ def read_mapping(path: Path) -> dict[str, Any]:
         InputError: no such file.
         SpecError: anything else in it.
     """
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"no spec at {str(path)!r}")
+    is_json = path.suffix == ".json"
     # YAML takes most of JSON, but no tabs between values.
-    parse: Callable[[str], Any] = parse_json if path.suffix == ".json" else parse_yaml
+    parse: Callable[[str], Any] = parse_json if is_json else parse_yaml
+    largest, language = (LARGEST_JSON, "JSON") if is_json else (LARGEST_YAML, "YAML")
     try:
-        document = parse(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"no spec at {str(path)!r}") from None
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(largest + 1)
+            _check_size(text, largest, language)
+            document = parse(text)
     except ValueError as error:  # which broken UTF-8 is, too
         raise SpecError(f"{str(path)!r} is not valid YAML or JSON: {error}") from None
     if not isinstance(document, dict):
@@ -72,9 +85,21 @@ def shortened(value: Any) -> str:
     return cut(repr(value[:100] if isinstance(value, str) else value))
 
 
-def cut(text: str) -> str:
-    """Text of at most 60 characters."""
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def cut(text: str, most: int = 60) -> str:
+    """Text of at most so many characters."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def plain(text: str) -> str:
+    """Text that a sentence shows without quotes: cut, and on one line."""
+    start = text[:100]
+    return cut(start if start.isprintable() else repr(start)[1:-1])
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _is_large(value: Any) -> bool:
@@ -94,9 +119,7 @@ def check_digits(number: str) -> None:
 def _check_size(text: str | bytes, most: int, language: str) -> None:
     """Raise ValueError for a document that is too large."""
     if len(text) > most:
-        raise ValueError(
-            f"it has {len(text):,} characters, and {language} of more than {most:,} is not read"
-        )
+        raise ValueError(f"it is too long: {language} of more than {most:,} characters is not read")
 
 
 def _parsed(parse: Callable[[], Any], most: int) -> Any:

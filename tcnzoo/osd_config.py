@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tcnzoo.documents import read_mapping
+from tcnzoo.documents import read_mapping, shortened
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.specs import Spec
 from tcnzoo.zoo import parse_spec
@@ -131,7 +131,7 @@ def osd_config_of(document: Mapping[str, Any], place: str) -> OsdConfig:
     """The same for the contents of a file, which `place` names in the sentences of errors."""
     held = document.get("modelConfig")
     if not isinstance(held, Mapping):
-        raise SpecError(f"'modelConfig' in {place} must be a mapping, but is {held!r}")
+        raise SpecError(f"'modelConfig' in {place} must be a mapping, but is {shortened(held)}")
     backend = _backend(held, place)
     _check_class(held, backend, place)
     rate = _number(held, "sampleFreq", SAMPLING_RATE, place)
@@ -162,7 +162,7 @@ def _backend(held: Mapping[str, Any], place: str) -> str:
         if backend is None:
             raise SpecError(
                 f"'modelConfig.{name}' in {place} must be one of {', '.join(FRAMEWORKS)}, "
-                f"but is {word!r}"
+                f"but is {shortened(word)}"
             )
         return backend
     return "keras"
@@ -177,12 +177,13 @@ def _check_class(held: Mapping[str, Any], backend: str, place: str) -> None:
     if last not in CLASSES_OF_DEEPEPI:
         raise SpecError(
             f"'modelConfig.modelClass' in {place} must be a DeepEpi net "
-            f"({' or '.join(CLASSES_OF_DEEPEPI)}), but is {named!r}"
+            f"({' or '.join(CLASSES_OF_DEEPEPI)}), but is {shortened(named)}"
         )
     if last == CLASSES_OF_DEEPEPI[1] and backend != "torch":
         raise SpecError(
-            f"'modelConfig.modelClass' in {place} is {named!r}, which is PyTorch's, but the "
-            "framework that the file chooses is TensorFlow; set modelConfig.framework to pytorch"
+            f"'modelConfig.modelClass' in {place} is {shortened(named)}, which is PyTorch's, but "
+            "the framework that the file chooses is TensorFlow; set modelConfig.framework to "
+            "pytorch"
         )
 
 
@@ -211,6 +212,6 @@ def _number(
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
         raise SpecError(
             f"'modelConfig.{name}' in {place} must be a number from 0 to below {below:g}, "
-            f"but is {value!r}"
+            f"but is {shortened(value)}"
         )
     return float(value)

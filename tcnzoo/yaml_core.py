@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tcnzoo.documents import check_digits, cut
+from tcnzoo.documents import MOST_IN_YAML, check_digits, cut
 
 
 def load(text: str) -> Any:
@@ -29,8 +29,25 @@ def load(text: str) -> Any:
 class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader by the core schema of YAML 1.2, without twin keys."""
 
-    # What PyYAML has for the words and numbers of YAML 1.1 is not inherited.
+    # What PyYAML has for the words and numbers of YAML 1.1 is not inherited, nor its further types.
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, Any]]] = {}
+    yaml_constructors: dict[str | None, Any] = {
+        tag: yaml.SafeLoader.yaml_constructors[tag]
+        for tag in (*(f"tag:yaml.org,2002:{one}" for one in ("null", "str", "seq", "map")), None)
+    }
+
+    def __init__(self, text: str) -> None:
+        """Nothing is read yet."""
+        super().__init__(text)
+        self._values = self._merged = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse a document with too many values before all of them are read."""
+        self._values += index is not None  # which it is for keys
+        if self._values > MOST_IN_YAML:
+            problem = f"it holds more than {MOST_IN_YAML:,} values"
+            raise yaml.composer.ComposerError(None, None, problem)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         """Refuse a key that stands twice."""
@@ -51,10 +68,54 @@ class _Loader(yaml.SafeLoader):
                 )
         return node
 
+    def flatten_mapping(self, node: Any) -> None:
+        """Put the pairs of merged mappings before those of a mapping itself, within a bound."""
+        merged: list[Any] = []
+        own: list[Any] = []
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                own.append((key, value))
+                continue
+            several = isinstance(value, yaml.SequenceNode)
+            # Of several the first one counts, so it comes last.
+            for one in reversed(value.value) if several else [value]:
+                merged += self._pairs_of(one)
+        node.value = merged + own
+
+    def _pairs_of(self, one: Any) -> list[Any]:
+        """The pairs of a mapping that is merged into another."""
+        if not isinstance(one, yaml.MappingNode):
+            raise yaml.constructor.ConstructorError(
+                None, None, "'<<' must name a mapping or a list of mappings", one.start_mark
+            )
+        self.flatten_mapping(one)
+        pairs = {(key.tag, str(key.value)): (key, value) for key, value in one.value}
+        self._merged += len(pairs)
+        if self._merged > MOST_IN_YAML:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"more than {MOST_IN_YAML:,} values are merged", one.start_mark
+            )
+        return list(pairs.values())
+
+
+def _text(loader: _Loader, node: Any, pattern: re.Pattern[str]) -> str:
+    """The text of a number or word, whose type may be written before it."""
+    text = str(loader.construct_scalar(node))
+    if not pattern.match(text):
+        kind = node.tag.rpartition(":")[2]
+        problem = f"{cut(text)!r} is not a value of type {kind}"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return text
+
+
+def _truth(loader: _Loader, node: Any) -> bool:
+    """True or false."""
+    return _text(loader, node, _BOOLEAN).lower() == "true"
+
 
 def _integer(loader: _Loader, node: Any) -> int:
     """A decimal, octal (0o) or hexadecimal (0x) number."""
-    text = str(loader.construct_scalar(node))
+    text = _text(loader, node, _INTEGER)
     check_digits(text)
     base = {"0o": 8, "0x": 16}.get(text[:2], 10)
     return int(text, base)
@@ -62,32 +123,35 @@ def _integer(loader: _Loader, node: Any) -> int:
 
 def _real(loader: _Loader, node: Any) -> float:
     """A number with a point or an exponent, or `.inf`, `-.inf` and `.nan`."""
-    text = str(loader.construct_scalar(node)).lower()
+    text = _text(loader, node, _REAL).lower()
     if text.lstrip("+-") in (".inf", ".nan"):
         text = text.replace(".", "")
     return float(text)
 
 
+_MERGE = "tag:yaml.org,2002:merge"
+_BOOLEAN = re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$")
 _INTEGER = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _REAL = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
 for _tag, _pattern, _starts in (
-    ("bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"),
+    ("bool", _BOOLEAN, "tTfF"),
     ("int", _INTEGER, "-+0123456789"),
     ("float", _REAL, "-+.0123456789"),
     ("merge", re.compile(r"^(?:<<)$"), "<"),
     ("null", re.compile(r"^(?:~|null|Null|NULL|)$"), ("~", "n", "N", "")),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_starts))
+_Loader.add_constructor("tag:yaml.org,2002:bool", _truth)
 _Loader.add_constructor("tag:yaml.org,2002:int", _integer)
 _Loader.add_constructor("tag:yaml.org,2002:float", _real)
 
 
 def _sentence(error: yaml.YAMLError) -> str:
     """What PyYAML found, and where."""
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    problem = cut(getattr(error, "problem", None) or str(error).splitlines()[0], 200)
     mark = getattr(error, "problem_mark", None)
     if mark is None or "in line" in problem:
         return str(problem)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tcnzoo.configuration import described_by
-from tcnzoo.documents import cut, parse_yaml, read_mapping, shortened
+from tcnzoo.documents import cut, parse_yaml, plain, read_mapping, shortened
 from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.specs import SPEC_ADAPTER, Spec
 
@@ -206,7 +206,7 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
     order = {"union_tag_invalid": 0, "extra_forbidden": 1}
     problem = min(problems, key=lambda one: order.get(one["type"], 2))
     place, kind = _place(problem["loc"], document)
-    place = [cut(part) for part in place]
+    place = [plain(part) for part in place]
     where = ".".join(place)
     came = shortened(problem["input"])
     if problem["type"] == "union_tag_invalid":

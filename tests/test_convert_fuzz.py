@@ -10,8 +10,9 @@ import pytest
 from tcnzoo.errors import WeightError
 from tcnzoo.formats import convert
 from tests.fuzz import fuzz
-from tests.fuzzing import judge as judging
+from tests.fuzzing import judge as judging, rules
 from tests.fuzzing.cases import STRUCTURAL, Case, cases_of
+from tests.fuzzing.inputs import READERS
 from tests.fuzzing.judge import FAILED, READ, REFUSED, judge, plan_of
 from tests.fuzzing.opcodes import handwritten
 from tests.fuzzing.samples import MAKERS, known_formats, make_samples
@@ -21,7 +22,7 @@ COUNT, SEED = 50, 20
 
 
 def test_every_format_has_samples():
-    assert sorted(MAKERS) == sorted(known_formats())
+    assert sorted([*MAKERS, *READERS]) == sorted(known_formats())
 
 
 @pytest.mark.parametrize("name", known_formats())
@@ -95,14 +96,14 @@ def test_memory_that_is_asked_for_is_a_failure(sample, tmp_path, monkeypatch):
 
 
 def takes_memory(path, target, **options):
-    bytes(judging.MOST_MEMORY * 2**20 + 2**26)  # zeros that are not touched take none
-    data = bytearray(b"x") * (judging.MOST_MEMORY * 2**20 + 2**26)
+    bytes(rules.MOST_MEMORY * 2**20 + 2**26)  # zeros that are not touched take none
+    data = bytearray(b"x") * (rules.MOST_MEMORY * 2**20 + 2**26)
     raise WeightError(f"no {len(data)}")
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="only Linux tells")
 def test_memory_that_is_taken_is_a_failure(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr(judging, "MOST_MEMORY", 100)
+    monkeypatch.setattr(rules, "MOST_MEMORY", 100)
     found = verdict_on(sample, tmp_path, monkeypatch, takes_memory)
     assert found.outcome == FAILED
     assert found.detail.startswith("took ")

@@ -146,6 +146,14 @@ def test_numbers_are_those_of_edfio(tmp_path, x, suffix):
         ({"physical_max": "nan"}, "two different physical limits, but they are '-400' and 'nan'"),
         ({"digital_min": 7, "digital_max": 7}, "a digital minimum below its digital maximum"),
         ({"digital_min": 9, "digital_max": -9}, "a digital minimum below its digital maximum"),
+        ({"physical_max": "1e-320", "physical_min": 0}, "two different physical limits, but they"),
+        (
+            {"physical_max": "1e308"},
+            "physical limits within float32, but they are '-400' and '1e308'",
+        ),
+        ({"physical_min": "-1e308"}, "physical limits within float32, but they are '-1e308' and"),
+        ({"digital_max": 99999999}, "digital limits within "),
+        ({"digital_min": "-1e300"}, "digital limits within "),
         ({"digital_min": ""}, "a digital minimum below its digital maximum, but they are '' and"),
     ],
 )

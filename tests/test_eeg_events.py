@@ -131,6 +131,46 @@ CSV_HEAD = "channel,start_time,stop_time,label,confidence\n"
             f"# x\n{CSV_HEAD}TERM,1,2,seiz,7\n",
             ", line 3: a confidence must be 0 to 1, but is 7.0",
         ),
+        (
+            "e.tsv",
+            f"onset\tlabel\t{'x' * 5000}\ta\u2028b" + "\tmore" * 500 + "\n",
+            " must have the columns onset, duration and eventType, but has onset, label, "
+            f"{'x' * 57}..., a\\u2028b, more, more, more, more and 496 more",
+        ),
+        (
+            "e.csv",
+            "a" + ",b\x0bc" * 9 + "\n",
+            " must have the columns channel, start_time, stop_time, label, confidence, but has a"
+            + ", b\\x0bc" * 7
+            + " and 2 more",
+        ),
+        ("e.tsv", f"onset\t{HEAD}1\t2\t3\tsz\n", " has two columns 'onset'"),
+        (
+            "e.tsv",
+            f"{HEAD}1\t{'x' * 5000}\tsz\n",
+            f", line 2: duration must be a number, but is '{'x' * 56}...",
+        ),
+        ("e.tsv", f"{HEAD}1_0\t2\tsz\n", ", line 2: onset must be a number, but is '1_0'"),
+        (
+            "e.tsv",
+            f"{HEAD}\u0663\t2\tsz\n",
+            ", line 2: onset must be a number, but is '\u0663'",
+        ),
+        (
+            "e.json",
+            '{"events": [], "events": [{"start": 1, "stop": 2}]}',
+            " is not valid JSON: the key 'events' stands twice in one mapping",
+        ),
+        (
+            "e.json",
+            '{"events": [], "recording": "a\\nb"}',
+            ": the name of the recording must be one line of text, but is 'a\\nb'",
+        ),
+        (
+            "e.json",
+            '{"events": [{"start": 1, "stop": 2, "channel": "\\ud800"}]}',
+            ", event 0: a label or channel must be one line of text, but is '\\ud800'",
+        ),
         ("e.json", "[1]", " must be a mapping with a list of 'events'"),
         (
             "e.json",
@@ -162,8 +202,26 @@ def test_files_that_cannot_be(tmp_path):
     assert sorted(one.name for one in tmp_path.iterdir()) == ["e.json", "e.tsv"]
 
 
+def test_numbers_of_json_that_are_none_matter_only_to_seizures(tmp_path):
+    path = tmp_path / "e.json"
+    path.write_text(
+        '{"events": [{"start": NaN, "stop": 2, "label": "bckg"}, {"start": 3, "stop": 4}]}'
+    )
+    assert read_events(path).events == (Event(3.0, 4.0),)
+
+
+def test_labels_are_counted_in_one_short_line(tmp_path):
+    path = tmp_path / "e.tsv"
+    path.write_text(f"{HEAD}1\t2\t{'x' * 5000}\n1\t2\ta\u2028b\n", "utf-8")
+    with pytest.warns(UserWarning, match=r"'a.u2028b' \(1\)") as caught:
+        read_events(path)
+    (one,) = caught
+    assert len(str(one.message)) < 500
+    assert len(str(one.message).splitlines()) == 1
+
+
 def test_what_is_no_event():
-    sentence = "a label or channel must be on one line, but is 'a\\tb'"
+    sentence = "a label or channel must be one line of text, but is 'a\\tb'"
     assert_refused(InputError, sentence, Event, 0.0, 1.0, 1.0, "a\tb")
     sentence = "the duration of a recording must be above 0 s, but is nan"
     assert_refused(InputError, sentence, Annotations, (), float("nan"))

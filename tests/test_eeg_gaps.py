@@ -18,6 +18,7 @@ from tcnzoo.eeg.pipeline import Detection
 from tcnzoo.eeg.postprocess import PostProcessing
 from tcnzoo.eeg.preprocess import Preprocessing
 from tcnzoo.eeg.recordings import Recording
+from tcnzoo.eeg.stretches import Marks, Stretch, cut
 from tcnzoo.errors import InputError
 from tests import edf_files, eeg_signals
 from tests.compare import assert_refused
@@ -234,6 +235,42 @@ def test_a_recording_of_skips_alone(tmp_path):
     path, _ = stamped(tmp_path / "a.edf", range(2), texts=texts)
     sentence = f"{str(path)!r} is empty: all of it is marked as not recorded"
     assert_refused(InputError, sentence, read_parts, path)
+
+
+def test_marks_in_any_order_that_overlap():
+    found = Marks(
+        [(7.0, 8.5), (1.5, 3.0), (2.0, 2.5), (2.5, 4.0), (20.0, 30.0)], [6.0, 2.0, -3.0, 40.0]
+    )
+    stretches = [Stretch(0, 40, 0.0), Stretch(40, 60, 15.0), Stretch(60, 70, 21.0)]
+    expected = ((0, 6, 0.0), (16, 24, 4.0), (24, 28, 6.0), (34, 40, 8.5), (40, 60, 15.0))
+    assert cut(stretches, found, 4.0) == expected
+    assert cut(stretches, Marks([], []), 4.0) == tuple(stretches)
+    assert cut(stretches[:1], Marks([(-5.0, 0.0), (10.0, 11.0)], []), 4.0) == (stretches[0],)
+
+
+def test_many_marks_are_read_and_told_briefly(tmp_path):
+    texts = [
+        text + b"".join(tal(record + place / 4, b"edge boundary") for place in (3, 1, 2))
+        for record, text in enumerate(stamps(range(3)))
+    ]
+    path, x = stamped(tmp_path / "a.edf", range(3), texts=texts)
+    with pytest.warns(UserWarning, match="joins at 0.25 s, .*, 2.5 s and 1 more; ") as caught:
+        found = read_recording(path)
+    assert len(caught) == 1
+    np.testing.assert_allclose(found.signal, x, atol=ROUNDING)
+    lengths = [part.signal.shape[1] for part in read_parts(path)]
+    assert lengths == [16, 16, 16, 32, 16, 16, 32, 16, 16, 16]
+
+
+def test_what_stands_around_annotations(tmp_path):
+    first, *others = stamps(range(3))
+    skip = tal(1, b"bad_acq_skip", 1)
+    path, _ = stamped(tmp_path / "a.edf", range(3), texts=[first + b"\0\0\n x" + skip, *others])
+    assert offsets(read_parts(path)) == [(0.0, RATE), (2.0, RATE)]
+    # Without its end it is none.
+    texts = [first + skip.rstrip(b"\0\x14"), *others]
+    path, _ = stamped(tmp_path / "a.edf", range(3), texts=texts)
+    assert offsets(read_parts(path)) == [(0.0, 3 * RATE)]
 
 
 def with_gap(path, gap=1000.0, short=True):

@@ -96,6 +96,16 @@ def test_every_field_counts(tmp_path):
         ("  mamba: 3", "'model.mamba' in {} must be a mapping, but is 3"),
         ("  mamba: {d_state: 0}", "'model.mamba.d_state' in {}: input should be greater than or "
          "equal to 1"),
+        ("  tcn: {num_layers: 1000000000}", "'model.tcn.num_layers' in {}: input should be less "
+         "than or equal to 4096"),
+        ("  encoder: {stages: 1000000000}", "'model.encoder.stages' in {}: input should be less "
+         "than or equal to 32"),
+        ("  rescnn: {n_blocks: 1000000000}\n  mamba: {}", "'model.rescnn.n_blocks' in {}: input "
+         "should be less than or equal to 4096"),
+        ("  mamba: {n_layers: 1000000000}", "'model.mamba.n_layers' in {}: input should be less "
+         "than or equal to 4096"),
+        (f"  mamba: [{'1, ' * 1000}]", "'model.mamba' in {} must be a mapping, but is a list of "
+         "1,000 entries"),
         ("  mamba: {d_model: 64}", "'model.mamba.d_model' must be 512, the width of the last "
          "stage, but is 64"),
         ("  encoder: {channels: [2, 4, 9, 16]}", "'model.encoder.channels' must be [2, 4, 8, 16], "
@@ -109,6 +119,19 @@ def test_what_a_configuration_may_not_say(text, sentence, tmp_path):
     with pytest.raises(SpecError) as caught:
         tcnzoo.load_spec(path, literal=True)
     assert str(caught.value) == sentence.format(repr(str(path)))
+
+
+def test_what_is_ignored_is_named_in_one_short_line(tmp_path):
+    text = f"  tcn: {{{'x' * 900}: 1, 'a\\x0bb': 2, channels: [{'1, ' * 2000}]}}\n"
+    text = text.replace("'", '"')
+    with pytest.warns(UserWarning, match=r"x\.\.\., .*a.x0bb") as caught:
+        tcnzoo.load_spec(config(tmp_path, text))
+    text = "  tcn: {}\n" + "".join(f"  k{place}: 1\n" for place in range(100))
+    with pytest.warns(UserWarning, match="model.k7 and 92 more; literal"):
+        tcnzoo.load_spec(config(tmp_path, text))
+    for one in caught:
+        assert len(str(one.message)) < 1000
+        assert len(str(one.message).splitlines()) == 1
 
 
 def test_an_even_kernel_of_the_small_backbone_is_refused():

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import tcnzoo
-from tcnzoo import analysis
+from tcnzoo import analysis, yaml_core
 from tcnzoo.documents import parse_json, parse_yaml
 from tcnzoo.errors import InputError, SpecError, WeightError, number_text
 from tcnzoo.params import check_memory
@@ -43,6 +43,50 @@ def test_mappings_are_merged_and_keys_in_them_overridden():
     assert parse_yaml(text)["other"] == {"k": 3, "j": 2}
 
 
+def test_types_may_be_written():
+    text = "a: !!bool True\nb: !!int 0x1F\nc: !!float 3\nd: !!str 3\ne: !!null x\nf: !!float .INF\n"
+    expected = {"a": True, "b": 31, "c": 3.0, "d": "3", "e": None, "f": float("inf")}
+    found = parse_yaml(text)
+    assert found == expected
+    assert list(map(type, found.values())) == list(map(type, expected.values()))
+    assert parse_yaml(f"a: 0.{'1' * 60}") == {"a": 1 / 9}
+
+
+def test_of_several_merged_mappings_the_first_counts():
+    text = (
+        "one: &one {a: 1, b: 1}\ntwo: &two {<<: *one, b: 2, c: 2}\n"
+        "all: {<<: [*two, *one, {c: 3, d: 3}], d: 4}\n"
+    )
+    assert parse_yaml(text)["all"] == {"a": 1, "b": 2, "c": 2, "d": 4}
+
+
+def test_merged_mappings_are_bounded(monkeypatch):
+    monkeypatch.setattr(yaml_core, "MOST_IN_YAML", 20)
+    text = "a: &a {b: 1, c: 2}\nd: [{<<: *a}, {<<: *a}, {<<: [*a, *a]}]\n"
+    assert len(parse_yaml(text)["d"]) == 3
+    text = f"a: &a {{b: 1, c: 2}}\nd: {{<<: [{', '.join(['*a'] * 12)}]}}\n"
+    with pytest.raises(ValueError, match="more than 20 values are merged"):
+        parse_yaml(text)
+    with pytest.raises(ValueError, match="it holds more than 20 values$"):
+        parse_yaml(f"[{'1, ' * 20}2]")
+
+
+@pytest.mark.parametrize("suffix", [".yaml", ".json"])
+def test_a_file_of_another_kind_is_not_waited_for(tmp_path, suffix):
+    path = tmp_path / f"a{suffix}"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="no spec at"):
+        tcnzoo.load_spec(path)
+
+
+def test_of_a_file_that_is_too_long_no_more_is_read(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("# ")
+    os.truncate(path, 2**40)  # it takes no room
+    with pytest.raises(SpecError, match="YAML of more than 524,288 characters is not read"):
+        tcnzoo.load_spec(path)
+
+
 @pytest.mark.parametrize(
     "text, sentence",
     [
@@ -53,8 +97,16 @@ def test_mappings_are_merged_and_keys_in_them_overridden():
         ("a: " + "9" * 5000, "a number of 5000 digits"),
         ("a: [1, 2\n", "expected ',' or ']'"),
         ("a: !!python/object:builtins.int {}\n", "could not determine a constructor for the tag"),
+        ("a: !!timestamp 2\n", "could not determine a constructor for the tag"),
+        ("a: !!set {b}\n", "could not determine a constructor for the tag"),
+        ("a: !!bool maybe\n", "'maybe' is not a value of type bool in line 1, column 4"),
+        ("a: !!int 3.5\n", "'3.5' is not a value of type int in line 1, column 4"),
+        (f"a: !!float {'x' * 5000}\n", "xxx...' is not a value of type float"),
+        (f"a: !{'x' * 5000} 3\n", "could not determine a constructor for the tag"),
+        ("a: {<<: 3}\n", "'<<' must name a mapping or a list of mappings"),
+        ("a: &a {<<: *a, b: 1}\n", "nested more than 64 levels"),
         ("a: 1\n---\nb: 2\n", "found another document in line 2"),
-        ("a: " + "x" * 2**19, "YAML of more than 524,288 is not read"),
+        ("a: " + "x" * 2**19, "YAML of more than 524,288 characters is not read"),
         (BOMB, "holds more than 100,000 values"),
     ],
 )  # fmt: skip
@@ -108,6 +160,7 @@ def test_numbers_of_a_spec_are_finite(document):
     [
         {"kind": ["x"] * 1000},
         {"kind": "x" * 100_000},
+        {"kind": "tcn", "in_channels": "9" * 400, "channels": [4]},
         {"kind": "tcn", "in_channels": 3, "channels": [4], "y" * 100_000: 1},
         {"kind": "tcn", "in_channels": 3, "channels": {"a": ["b"] * 10_000}},
         {"kind": "tcn", "in_channels": 3, "channels": [4] * (MOST_PARTS + 1)},

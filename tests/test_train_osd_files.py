@@ -234,6 +234,16 @@ def test_a_user_that_is_not_given_is_refused(tmp_path):
         dataset(write_json(tmp_path / "a.json", event(), one))
 
 
+@pytest.mark.parametrize("value", ["x" * 3000, "a\ud800", "a\u2028b", 10**400])
+def test_names_are_short_and_on_one_line(value, tmp_path):
+    with pytest.raises(InputError, match="entry 0: id must be at most 100 printable") as caught:
+        dataset(write_json(tmp_path / "a.json", event(id=value)))
+    assert len(str(caught.value)) < 300
+    assert str(caught.value).isprintable()
+    with pytest.raises(InputError, match="event 1: userId must be at most 100 printable"):
+        dataset(write_json(tmp_path / "a.json", event(userId=value)))
+
+
 @pytest.mark.parametrize("value", [True, [7], {"id": 7}])
 def test_users_are_text_or_numbers(value, tmp_path):
     path = write_json(tmp_path / "a.json", event(id=5, userId=value))
@@ -262,6 +272,9 @@ def test_an_event_of_another_rate_is_refused(tmp_path):
     with pytest.raises(
         InputError, match="event 2 was sampled at 50 Hz, but sampling_rate is 25 Hz"
     ):
+        dataset(path)
+    path = write_json(tmp_path / "a.json", event(sampleFreq=10**400))
+    with pytest.raises(InputError, match=r"event 1 was sampled at 10{36}\.\.\. Hz, but"):
         dataset(path)
     odd = [event(3, id=place, sampleFreq=rate) for place, rate in enumerate((None, 0, -1, "25"))]
     assert len(dataset(write_json(tmp_path / "a.json", *odd))) == 8

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tcnzoo.documents import shortened
 from tcnzoo.eeg.labels import SEIZURE
 from tcnzoo.eeg.ticks import span_ticks, to_seconds, to_ticks
 from tcnzoo.errors import InputError
@@ -41,13 +42,20 @@ class Event:
         if not 0.0 <= self.confidence <= 1.0:
             raise InputError(f"a confidence must be 0 to 1, but is {self.confidence}")
         for text in (self.label, self.channel or ""):
-            if any(sign in text for sign in "\t\r\n"):
-                raise InputError(f"a label or channel must be on one line, but is {text!r}")
+            if not is_one_line(text):
+                raise InputError(
+                    f"a label or channel must be one line of text, but is {shortened(text)}"
+                )
 
     @property
     def duration(self) -> float:
         """In s."""
         return self.stop - self.start
+
+
+def is_one_line(text: str) -> bool:
+    """Whether a text fits a field of a table: no tabs, line ends, or halves of characters."""
+    return not any(sign in "\t\r\n" or "\ud800" <= sign <= "\udfff" for sign in text)
 
 
 @dataclass(frozen=True)

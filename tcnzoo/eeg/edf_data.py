@@ -17,12 +17,12 @@ from tcnzoo.eeg.scales import check_rate, microvolts_of, warn_without_unit
 from tcnzoo.eeg.stretches import Contents, Stretch, cut, marks, runs
 from tcnzoo.errors import InputError
 
-# Onset, duration and texts of an annotation, which are bytes in any encoding. The format has no
-# exponents, but some programs write them.
+# Onset and duration of an annotation, before its texts, which are bytes in any encoding. The format
+# has no exponents, but some programs write them.
 _TIME = rb"\d{1,15}(?:\.\d*)?(?:[eE][+-]?\d{1,2})?"
-_ANNOTATION = re.compile(
-    rb"([+-]" + _TIME + rb")(?:\x15(" + _TIME + rb"))?\x14([^\0]*)\x14(?:\0|$)"
-)
+_ANNOTATION = re.compile(rb"([+-]" + _TIME + rb")(?:\x15(" + _TIME + rb"))?\x14")
+# No electrode gives more, in uV; models take float32.
+_LARGEST, _SMALLEST = float(np.finfo(np.float32).max), float(np.finfo(np.float32).tiny)
 # Bytes of records that are read at once.
 _BLOCK = 2**24
 
@@ -77,7 +77,7 @@ def _scales(header: EdfHeader, signals: Sequence[EdfSignal]) -> list[Scale]:
     for signal in signals:
         low, high, zero, last = map(field_float, signal.limits)
         texts = [field_text(limit) for limit in signal.limits]
-        if not np.isfinite([low, high]).all() or low == high:
+        if not np.isfinite([low, high]).all() or abs(high - low) < _SMALLEST:
             raise InputError(
                 f"channel {signal.label!r} of {header.where} must have two different physical "
                 f"limits, but they are {texts[0]!r} and {texts[1]!r}"
@@ -88,6 +88,16 @@ def _scales(header: EdfHeader, signals: Sequence[EdfSignal]) -> list[Scale]:
                 f"digital maximum, but they are {texts[2]!r} and {texts[3]!r}"
             )
         size = microvolts_of(signal.label, signal.unit, header.where)
+        if max(abs(low), abs(high)) * size > _LARGEST:
+            raise InputError(
+                f"channel {signal.label!r} of {header.where} must have physical limits within "
+                f"float32, but they are {texts[0]!r} and {texts[1]!r}"
+            )
+        if max(abs(zero), abs(last)) > 2 ** (8 * header.width):
+            raise InputError(
+                f"channel {signal.label!r} of {header.where} must have digital limits within "
+                f"{8 * header.width} bits, but they are {texts[2]!r} and {texts[3]!r}"
+            )
         scales.append(Scale(zero, (high - low) / (last - zero) * size, low * size))
     warn_without_unit([one.label for one in signals if not one.unit], header.where)
     return scales
@@ -141,8 +151,13 @@ def _piece(file: BinaryIO, header: EdfHeader, record: int, signal: EdfSignal) ->
 
 def _annotations(piece: bytes) -> Iterator[Text]:
     """The annotations in some bytes; texts may be in any encoding, marks are ASCII."""
-    for onset, duration, texts in _ANNOTATION.findall(piece):
-        for text in texts.split(b"\x14"):
+    # By the end of each first, since a search for both in a long piece without an end is quadratic.
+    for one in piece.split(b"\0"):
+        found = _ANNOTATION.search(one[:-1]) if one.endswith(b"\x14") else None
+        if found is None:
+            continue
+        onset, duration = found.groups()
+        for text in one[found.end() : -1].split(b"\x14"):
             yield Text(float(onset), float(duration or 0), text.decode("latin-1"))
 
 

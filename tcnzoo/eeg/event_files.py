@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tcnzoo.eeg.annotations import Annotations, Event
+from tcnzoo.documents import listed, parse_json, plain, shortened
+from tcnzoo.eeg.annotations import Annotations, Event, is_one_line
 from tcnzoo.eeg.event_rows import NOTHING, Row, absent, collected, number
 from tcnzoo.eeg.labels import ANY_OF_NEDC, BACKGROUND, SEIZURE, is_seizure
 from tcnzoo.errors import InputError
@@ -53,8 +54,11 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
     if "onset" not in names or "duration" not in names or not kinds:
         raise InputError(
             f"{where} must have the columns onset, duration and eventType, but has "
-            f"{', '.join(names) or 'none'}"
+            f"{listed([plain(name) for name in names]) or 'none'}"
         )
+    twice = [name for name in names if name and names.count(name) > 1]
+    if twice:
+        raise InputError(f"{where} has two columns {shortened(twice[0])}")
     facts = [(here, _fields(line, names, here)) for here, line in numbered[1:]]
     rows = (_of_tsv(row, kinds, here) for here, row in facts)
     duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
@@ -91,6 +95,10 @@ def _of_recording(
     """The events with what a file says of the recording; None where it says nothing."""
     length = None if duration is None else number(duration, "the duration", where)
     begin = None if start is None else _date(str(start), where)
+    if not is_one_line(name):
+        raise InputError(
+            f"{where}: the name of the recording must be one line of text, but is {shortened(name)}"
+        )
     try:
         return replace(found, duration=length, start=begin, name=name)
     except InputError as error:
@@ -102,7 +110,7 @@ def _date(text: str, where: str) -> datetime:
     try:
         return datetime.fromisoformat(text.strip())
     except ValueError:
-        raise InputError(f"{where}: dateTime must be a date, but is {text!r}") from None
+        raise InputError(f"{where}: dateTime must be a date, but is {shortened(text)}") from None
 
 
 def write_csv_bi(annotations: Annotations) -> str:
@@ -138,7 +146,7 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
         if line.strip() and not line.startswith("#")
     ]
     if not numbered or tuple(numbered[0][1]) != _CSV:
-        found = ", ".join(numbered[0][1]) if numbered else "none"
+        found = listed([plain(name) for name in numbered[0][1]]) if numbered else "none"
         raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {found}")
     rows = (_of_csv(row, f"{where}, line {place}") for place, row in numbered[1:])
     head = _head(lines)
@@ -200,9 +208,8 @@ def event_row(event: Event) -> dict[str, Any]:
 def read_json(text: str, where: str, also: frozenset[str]) -> Annotations:
     """Seizures of a document that `write_json` wrote; an event without a label is one."""
     try:
-        document = json.loads(text)
-    # A number of thousands of digits is a ValueError of its own.
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text, constants=True)
+    except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
     rows = document.get("events") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

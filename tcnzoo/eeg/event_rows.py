@@ -1,15 +1,21 @@
 """The lines of event files: which of them are seizures, and from when to when these last."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from tcnzoo.documents import shortened
 from tcnzoo.eeg.annotations import Annotations, Event, counted_spans, ordered
 from tcnzoo.eeg.labels import is_background, is_seizure, kind_of, normal
 from tcnzoo.errors import InputError
 
 NOTHING = "n/a"
+# Python takes more for a number: `1_0`, digits of other scripts.
+_NUMBER = re.compile(
+    r"[+-]?((\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?|nan|inf(inity)?)", re.ASCII | re.IGNORECASE
+)
 # Labels that a sentence lists; the others are counted.
 _LISTED = 10
 
@@ -86,10 +92,9 @@ def number(text: object, what: str, where: str) -> float:
     Raises:
         InputError: it is none.
     """
-    try:
-        return float(str(text))
-    except ValueError:
-        raise InputError(f"{where}: {what} must be a number, but is {text!r}") from None
+    if not _NUMBER.fullmatch(str(text).strip()):
+        raise InputError(f"{where}: {what} must be a number, but is {shortened(text)}")
+    return float(str(text))
 
 
 def absent(text: object) -> bool:
@@ -102,9 +107,9 @@ def _times(row: Row) -> tuple[float, float]:
     for value, what in ((row.start, row.start_name), (row.end, row.end_name)):
         if absent(value):
             raise InputError(
-                f"{row.where}: the {what} of the seizure {row.label.strip()!r} is {value!r}, so it "
-                f"cannot be scored; write {row.start_name} and {row.end_name} as numbers, or "
-                "remove the event"
+                f"{row.where}: the {what} of the seizure {shortened(row.label.strip())} is "
+                f"{shortened(value)}, so it cannot be scored; write {row.start_name} and "
+                f"{row.end_name} as numbers, or remove the event"
             )
     start = number(row.start, row.start_name, row.where)
     end = number(row.end, row.end_name, row.where)
@@ -126,7 +131,7 @@ def _on_labels(left_out: tuple[tuple[str, int], ...], where: str) -> list[str]:
     if not left_out:
         return []
     often = sorted(left_out, key=lambda pair: -pair[1])
-    shown = ", ".join(f"{name!r} ({count:,})" for name, count in often[:_LISTED])
+    shown = ", ".join(f"{shortened(name)} ({count:,})" for name, count in often[:_LISTED])
     more = f" and {len(often) - _LISTED} more labels" if len(often) > _LISTED else ""
     return [
         f"{where}: events that are not labelled as seizures are left out: {shown}{more}; to count "

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tcnzoo.arrays import Array
+from tcnzoo.documents import listed
 from tcnzoo.eeg.edf import EDF_SUFFIXES
 from tcnzoo.eeg.edf_data import open_edf
 from tcnzoo.eeg.fif import open_fif
@@ -109,7 +110,7 @@ def read_recording(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> 
             "parts between the gaps, by --gaps parts or tcnzoo.eeg.read_parts"
         )
     if joins := contents.missing():
-        times = ", ".join(f"{end:g} s" for end, _ in joins)
+        times = listed([f"{end:g} s" for end, _ in joins])
         warnings.warn(
             f"{str(path)!r} was put together from pieces, with joins at {times}; it is read as if "
             "no time had passed there",

@@ -1,6 +1,7 @@
 """Stretches of a recording without a gap, from the time stamps of its records and its marks."""
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -132,19 +133,38 @@ def _stamp(where: str, stamps: Sequence[float | None], record: int, otherwise: f
 
 def cut(stretches: Sequence[Stretch], found: Marks, rate: float) -> tuple[Stretch, ...]:
     """Take the skips out of stretches, and cut these at joins."""
-    spans = [*found.skips, *((join, join) for join in found.joins)]
-    pieces = list(stretches)
-    for start, stop in spans:
-        pieces = [piece for one in pieces for piece in _without(one, start, stop, rate)]
+    spans = _apart([*found.skips, *((join, join) for join in found.joins)])
+    starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
+    pieces: list[Stretch] = []
+    for one in stretches:
+        # A sample more on both sides, since times are rounded to samples.
+        begin, end = one.offset - 1 / rate, one.offset + (one.stop - one.first + 1) / rate
+        near = slice(bisect_left(stops, begin), bisect_right(starts, end))
+        pieces += _without(one, spans[near], rate)
     return tuple(pieces)
 
 
-def _without(stretch: Stretch, start: float, stop: float, rate: float) -> list[Stretch]:
-    """What is left of a stretch without the time from `start` to `stop`, in s."""
+def _apart(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans in order, those that overlap joined."""
+    joined: list[tuple[float, float]] = []
+    for start, stop in sorted(spans):
+        if joined and start < joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
+        else:
+            joined.append((start, stop))
+    return joined
+
+
+def _without(
+    stretch: Stretch, spans: Sequence[tuple[float, float]], rate: float
+) -> Iterator[Stretch]:
+    """What is left of a stretch without some spans of time, in s and in order."""
     first, last, offset = stretch
-    low, high = (first + round((time - offset) * rate) for time in (start, stop))
-    if high < first or low > last:
-        return [stretch]
-    low, high = max(low, first), min(high, last)
-    pieces = [Stretch(first, low, offset), Stretch(high, last, offset + (high - first) / rate)]
-    return [piece for piece in pieces if piece.first < piece.stop]
+    begin = first
+    for span in spans:
+        low, high = (min(max(first + round((time - offset) * rate), first), last) for time in span)
+        if begin < low:
+            yield Stretch(begin, low, offset + (begin - first) / rate)
+        begin = max(begin, high)
+    if begin < last:
+        yield Stretch(begin, last, offset + (begin - first) / rate)

@@ -10,11 +10,22 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tcnzoo.arrays import Array
+from tcnzoo.documents import check_digits
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.params import Param, prefixed
 
 Shape = tuple[int, ...]
-Positive = Annotated[int, Field(ge=1)]
+
+
+def _short(value: Any) -> Any:
+    """Text that pydantic would read as a number, of no more digits than documents hold."""
+    if isinstance(value, str):
+        check_digits(value)
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_short)]
+Positive = Annotated[Whole, Field(ge=1)]
 Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
 # Parts of one stack: more than any network has, and few enough to be described in seconds.
 MOST_PARTS = 4096

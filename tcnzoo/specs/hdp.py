@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
 from tcnzoo.params import Init, Param
-from tcnzoo.specs.base import Positive, Shape, Spec, settled
+from tcnzoo.specs.base import Positive, Shape, Spec, Whole, settled
 
 Concentration = Annotated[float, Field(gt=0.0)]
 
@@ -57,7 +57,7 @@ class HdpSpec(Spec):
     """
 
     kind: Literal["hdp"] = "hdp"
-    clusters: Annotated[int, Field(ge=2)]
+    clusters: Annotated[Whole, Field(ge=2)]
     components: Literal["gaussian", "codes"] = "gaussian"
     channels: Positive | None = None
     codes: Positive | None = None

@@ -12,7 +12,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
-from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, settled
+from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, Whole, settled
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.sequential import SequentialSpec
@@ -138,7 +138,7 @@ class HsmmSpec(Spec):
     finite: ClassVar[str | None] = "an hsmm"
 
     kind: Literal["hsmm"] = "hsmm"
-    states: Annotated[int, Field(ge=2)]
+    states: Annotated[Whole, Field(ge=2)]
     max_duration: Positive
     duration: DurationLaw = "poisson"
     emission: Emission = "gaussian"

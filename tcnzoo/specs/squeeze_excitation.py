@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tcnzoo.specs.activation import ActivationSpec
-from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, settled
+from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, Whole, settled
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 
@@ -26,7 +26,7 @@ class SqueezeExcitationSpec(Spec):
 
     kind: Literal["squeeze_excitation"] = "squeeze_excitation"
     channels: Positive | None = None
-    reduction: Annotated[int, Field(ge=0)] = 8
+    reduction: Annotated[Whole, Field(ge=0)] = 8
     residual: bool = False
     pool: Literal["global", "cumulative"] = "global"
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.params import Init, Param
-from tcnzoo.specs.base import Depth, Positive, Rate, Shape, Spec
+from tcnzoo.specs.base import Depth, Positive, Rate, Shape, Spec, Whole
 from tcnzoo.specs.initializer import Initializer
 
 Weight = Annotated[float, Field(ge=0.0)]
@@ -44,14 +44,14 @@ class VectorQuantizerSpec(Spec):
 
     kind: Literal["vector_quantizer"] = "vector_quantizer"
     channels: Positive
-    codes: Annotated[int, Field(ge=2)]
+    codes: Annotated[Whole, Field(ge=2)]
     gradient: Literal["straight_through", "rotation"] = "straight_through"
     update: Literal["ema", "gradient"] = "ema"
     decay: Rate = 0.95
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
     commitment: Weight = 0.25
     dead_code_threshold: Weight = 0.1
-    kmeans_iterations: Annotated[int, Field(ge=0)] = 0
+    kmeans_iterations: Annotated[Whole, Field(ge=0)] = 0
     cosine: bool = False
     initializer: Initializer | None = None
 
@@ -154,7 +154,7 @@ class FsqSpec(Spec):
     finite: ClassVar[str | None] = "a quantiser"
 
     kind: Literal["fsq"] = "fsq"
-    levels: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)]
+    levels: Annotated[tuple[Annotated[Whole, Field(ge=3)], ...], Field(min_length=1)]
 
     @property
     def channels(self) -> int:

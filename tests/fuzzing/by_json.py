@@ -82,3 +82,28 @@ def text_of(document, choice):
         whole = json.dumps(document).encode()
         return whole[: choice.randrange(len(whole))], "text cut short"
     return text.encode(), f"text {text[:20]!r}"
+
+
+# Strings and numbers that sentences and other readers may trip over.
+ODD = (
+    10**400, -(10**400), 10**30, 2**63, 1e308, -1e308, 5e-324, "\ud800", "a\ud800b", "a\u2028b",
+    "a\nb", "\x00",
+    "x" * 3000, "9" * 400, "1", " ", "nan", "inf", "True", "\u0663", [[[]]], [None],
+    {"x" * 3000: 1},
+    {"\ud800": 1}, [0.5] * 300, True, False, None, -1, 0,
+)  # fmt: skip
+
+
+def odd(document, choice):
+    """A document with a number, string or key that is odd in itself; and what was done."""
+    document = json.loads(json.dumps(document))
+    paths = [path for path in _nodes(document) if path]
+    if not paths:
+        return document, "nothing"
+    path = choice.choice(paths)
+    holder, key = _holder(document, path), path[-1]
+    if isinstance(holder, dict) and choice.random() < 0.15:
+        holder[choice.choice(("x" * 3000, "\ud800", "a\u2028b", "a\nb", ""))] = holder.pop(key)
+        return document, f"key {'.'.join(map(str, path))}"
+    holder[key] = choice.choice(ODD)
+    return document, f"value {'.'.join(map(str, path))} {str(holder[key])[:20]!r}"

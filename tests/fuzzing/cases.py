@@ -5,7 +5,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.fuzzing import by_bytes, by_directory, by_h5, by_onnx, by_pickle, by_safetensors, by_zip
+from tests.fuzzing import (
+    by_bytes,
+    by_directory,
+    by_edf,
+    by_h5,
+    by_onnx,
+    by_osd,
+    by_pickle,
+    by_safetensors,
+    by_spec,
+    by_table,
+    by_zip,
+)
 from tests.fuzzing.sample import Sample
 from tests.fuzzing.trap import Trap
 
@@ -17,6 +29,11 @@ STRUCTURAL = {
     "h5": by_h5.STRUCTURAL,
     "onnx": by_onnx.STRUCTURAL,
     "directory": by_directory.STRUCTURAL,
+    "yaml": by_spec.YAML,
+    "json": by_spec.JSON,
+    "table": by_table.STRUCTURAL,
+    "edf": by_edf.STRUCTURAL,
+    "osd": by_osd.STRUCTURAL,
 }
 # How often a change knows nothing of the format, is another thing in the file's place, is doubled.
 BLIND, REPLACED, DOUBLED = 0.3, 0.02, 0.15

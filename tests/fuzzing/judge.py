@@ -1,8 +1,6 @@
 """What becomes of a mutant: refused in one sentence, read as it is, or a failure."""
 
-import hashlib
 import itertools
-import os
 import time
 import traceback
 import warnings
@@ -16,23 +14,20 @@ import numpy as np
 import tcnzoo
 from tcnzoo.checkpoint import read_checkpoint
 from tcnzoo.converted import ConversionReport
-from tcnzoo.errors import TcnzooError
 from tcnzoo.formats import convert, get_format, inspect
 from tests.fuzzing.cases import Case, mutant
-from tests.fuzzing.memory import peak, reset_peak
+from tests.fuzzing.inputs import READERS, read_or_refused
 from tests.fuzzing.raw import bits, raw_tensors
+from tests.fuzzing.rules import Wrong, refusal, watched
 from tests.fuzzing.runs import difference
 from tests.fuzzing.sample import Sample
 from tests.fuzzing.trap import WORD, Trap
 
 REFUSED, READ, FAILED = "refused", "read", "failed"
-# MiB that reading may take: an archive may unpack to 256, of which there may be copies.
-MOST_MEMORY = 900
-# Words of a refusal that show that memory was asked for, and not had.
-ASKED = ("allocate", "MemoryError", "out of memory")
-
 # Source tensor -> (neutral tensor, order of its axes there).
 Plan = Mapping[str, tuple[str, tuple[int, ...]]]
+# Outcome of a case, the sentence of a refusal, and how many checks a value passed.
+Outcome = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Verdict:
         change: what was done to the sample.
         outcome: `refused`, `read` or `failed`.
         detail: the sentence of a refusal, or what is wrong.
-        compared: tensors whose bits were held against another reader's.
+        compared: tensors whose bits were held against another reader's, or checks of another value.
         seconds: that it took.
     """
 
@@ -56,10 +51,6 @@ class Verdict:
     seconds: float = 0.0
 
 
-class Wrong(Exception):  # noqa: N818 - a finding about tcnzoo, not an error in this file
-    """A mutant that ends as none may."""
-
-
 def judge(case: Case, plan: Plan, folder: Path, tell: Callable[[str], None]) -> Verdict:
     """Make a mutant in a new folder, tell what was done, and see what becomes of it."""
     folder.mkdir()
@@ -69,7 +60,11 @@ def judge(case: Case, plan: Plan, folder: Path, tell: Callable[[str], None]) -> 
         tell(change)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            outcome, detail, compared = _outcome(case.sample, path, plan, folder, trap)
+            outcome, detail, compared = (
+                _read(case, path, folder, trap)
+                if case.sample.format in READERS
+                else _converted(case, path, plan, folder, trap)
+            )
     except Wrong as wrong:
         return Verdict(case.name, change, FAILED, str(wrong))
     except Exception as error:
@@ -79,52 +74,39 @@ def judge(case: Case, plan: Plan, folder: Path, tell: Callable[[str], None]) -> 
     return Verdict(case.name, change, outcome, detail, compared, time.monotonic() - start)
 
 
-def _outcome(
-    sample: Sample, path: Path, plan: Plan, folder: Path, trap: Trap
-) -> tuple[str, str, int]:
+def _read(case: Case, path: Path, folder: Path, trap: Trap) -> Outcome:
+    """Read a file that holds no weights, with options that follow from the case."""
+    kind = case.sample.format
+    with watched(folder, trap):
+        values, sentences = read_or_refused(kind, path, case.name)
+    if all(value is None for value in values):
+        return REFUSED, sentences[-1], 0
+    return READ, "", READERS[kind].check(values, path, folder)
+
+
+def _converted(case: Case, path: Path, plan: Plan, folder: Path, trap: Trap) -> Outcome:
     """Inspect and convert, with the format found and with it given."""
-    before = _digest(folder)
-    reset_peak()
-    sentences, reports = [], []
-    for number, name in enumerate((None, sample.format)):
-        target = folder / f"target{number}"
-        seen = _refusal(sentences, inspect, path, from_format=name, hints=sample.hints)
-        report = _refusal(sentences, convert, path, target, from_format=name, hints=sample.hints)
-        if report is None and target.exists():
-            raise Wrong(f"refused, but {sorted(map(str, target.rglob('*')))} is left")
-        if report is not None and seen is None:
-            raise Wrong(f"converted, but inspect refused it: {sentences[-1]}")
-        if report is not None and seen.spec != report.spec:
-            raise Wrong("inspect shows another spec than convert")
-        if report is not None:
-            reports.append((target, report))
-    grown = peak()
-    if grown > MOST_MEMORY:
-        raise Wrong(f"took {grown} MiB")
-    if trap.sentinel.exists():
-        raise Wrong("code in it was run")
-    made = {target.name for target, _ in reports}
-    if _digest(folder, leaving_out=made) != before:
-        raise Wrong(f"files beside it were changed or left: {sorted(os.listdir(folder))}")
+    sample = case.sample
+    sentences: list[str] = []
+    reports = []
+    with watched(folder, trap) as made:
+        for number, name in enumerate((None, sample.format)):
+            target = folder / f"target{number}"
+            seen = refusal(sentences, inspect, path, from_format=name, hints=sample.hints)
+            report = refusal(sentences, convert, path, target, from_format=name, hints=sample.hints)
+            if report is None and target.exists():
+                raise Wrong(f"refused, but {sorted(map(str, target.rglob('*')))} is left")
+            if report is not None and seen is None:
+                raise Wrong(f"converted, but inspect refused it: {sentences[-1]}")
+            if report is not None and seen.spec != report.spec:
+                raise Wrong("inspect shows another spec than convert")
+            if report is not None:
+                reports.append((target, report))
+                made.add(target.name)
     compared = [_check_read(sample, path, plan, target, report) for target, report in reports]
     if len(reports) == 2:
         _check_same(*(target for target, _ in reports))
     return (READ, "", max(compared)) if reports else (REFUSED, sentences[-1], 0)
-
-
-def _refusal(sentences: list[str], call: Any, *args: Any, **options: Any) -> Any:
-    """Call; keep the sentence of a refusal, which must be one."""
-    try:
-        return call(*args, **options)
-    except TcnzooError as error:
-        text = str(error)
-        text.encode()  # or nobody could print it
-        if not text.strip() or len(text.splitlines()) != 1:
-            raise Wrong(f"the refusal is no single line: {text[:300]!r}") from None
-        if any(word in text for word in ASKED):
-            raise Wrong(f"memory was asked for: {text[:300]}") from None
-        sentences.append(f"{type(error).__name__}: {text}")
-        return None
 
 
 def _check_read(
@@ -203,8 +185,14 @@ def plan_of(sample: Sample, folder: Path) -> Plan:
     """Read a whole sample, and see in which order the axes of each tensor end up.
 
     Raises:
-        Wrong: a tensor that is not that of the file in any order.
+        Wrong: a tensor that is not that of the file in any order, or a refusal of a sample that
+            holds no weights.
     """
+    if sample.format in READERS:
+        values, sentences = read_or_refused(sample.format, sample.path)
+        if any(value is None for value in values):
+            raise Wrong(f"the whole file {sample.path.name!r} is refused: {sentences}")
+        return {}
     target = folder / "whole"
     report = convert(sample.path, target, from_format=sample.format, hints=sample.hints)
     _, weights = read_checkpoint(target)
@@ -219,19 +207,3 @@ def plan_of(sample: Sample, folder: Path) -> Plan:
             raise Wrong(f"{neutral!r} is not {source!r} of the whole file of {sample.format}")
         plan[source] = (neutral, fitting[0])
     return plan
-
-
-def _digest(folder: Path, leaving_out: Any = ()) -> dict[str, str]:
-    """Kind and content of everything in a folder."""
-    found = {}
-    for root, directories, files in os.walk(folder):
-        inside = Path(root).relative_to(folder)
-        if inside.parts and inside.parts[0] in leaving_out:
-            continue
-        for name in [*directories, *files]:
-            path = Path(root) / name
-            if path.is_file() and not path.is_symlink():
-                found[str(inside / name)] = hashlib.sha256(path.read_bytes()).hexdigest()
-            elif str(inside / name) not in leaving_out:
-                found[str(inside / name)] = "no file"
-    return found

@@ -16,6 +16,7 @@ from tcnzoo.brain_go_brr import tcn_document
 from tcnzoo.checkpoint import write_checkpoint, write_safetensors
 from tcnzoo.formats import convert, format_modules
 from tcnzoo.params import varied_weights
+from tests.fuzzing.input_samples import INPUTS
 from tests.fuzzing.origins import deepepi_in_keras, deepepi_in_torch, graphs, keras_tcn
 from tests.fuzzing.sample import Maker, Sample, container_of
 from tests.mamba_files import stack
@@ -209,11 +210,12 @@ def make_samples(format_name: str, folder: Path) -> list[Sample]:
         LookupError: nobody says how to make one.
         BackendMissing, ImportError: a package that making them needs is not installed.
     """
-    if format_name not in MAKERS:
+    makers = MAKERS | INPUTS
+    if format_name not in makers:
         raise LookupError(f"tests/fuzzing/samples.py has no sample of format {format_name!r}")
-    return list(MAKERS[format_name](folder / format_name))
+    return list(makers[format_name](folder / format_name))
 
 
 def known_formats() -> list[str]:
-    """Names of all formats that there are."""
-    return list(format_modules())
+    """Names of all formats of weights that there are, and of all kinds of other files."""
+    return [*format_modules(), *INPUTS]

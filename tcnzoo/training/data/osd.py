@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.documents import cut
 from tcnzoo.errors import InputError
 from tcnzoo.tables import is_missing
 from tcnzoo.training.data.instants import instant
@@ -22,6 +23,7 @@ CLASSES = ("other", "seizure")
 NEGATIVE, POSITIVE, UNKNOWN = 0, 1, 2
 # Type of an event -> class; every other type is UNKNOWN.
 TYPES = {"seizure": POSITIVE, "false alarm": NEGATIVE, "nda": NEGATIVE}
+LONGEST_NAME = 100
 LARGEST = float(np.finfo(np.float32).max)
 # pandas writes a column of whole numbers with gaps as 39.0.
 _WHOLE = re.compile(r"([+-]?\d+)\.0+", re.ASCII)
@@ -57,11 +59,16 @@ def name_of(value: Any, what: str, where: str) -> str:
     """The name of an event or user: 39, 39.0, "39" and "39.0" are one; empty where there is none.
 
     Raises:
-        InputError: a value that is neither text nor a number.
+        InputError: a value that is neither text nor a number, or that no sentence could show.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
         raise InputError(f"{where}: {what} must be text or a number, but is {shown(value)}")
     text = "" if value is None else str(value).strip().strip('"').strip()
+    if len(text) > LONGEST_NAME or not text.isprintable():
+        raise InputError(
+            f"{where}: {what} must be at most {LONGEST_NAME} printable characters, but is "
+            f"{shown(value)}"
+        )
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else "" if is_missing(text) else text
 
@@ -94,5 +101,4 @@ def lack_of(samples: Array) -> str:
 
 def shown(value: Any) -> str:
     """A value as an error message shows it."""
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return "null" if value is None else cut(repr(value), 40)

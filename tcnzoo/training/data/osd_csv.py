@@ -19,6 +19,7 @@ from tcnzoo.training.data.osd import (
     Row,
     lack_of,
     name_of,
+    shown,
     time_of,
 )
 
@@ -66,7 +67,7 @@ def _columns(table: Table) -> dict[str, int]:
     names = [name.strip('"').strip() for name in table.names or ()]
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
-        raise InputError(f"{str(table.path)!r} has two columns {twice[0]!r}")
+        raise InputError(f"{str(table.path)!r} has two columns {shown(twice[0])}")
     return {name: place for place, name in enumerate(names)}
 
 
@@ -93,7 +94,7 @@ def _type(table: Table, where: str, text: str) -> int:
     """A type of 0, 1 or 2, perhaps written 1.0."""
     value = table.number(text)
     if value not in (NEGATIVE, POSITIVE, UNKNOWN):
-        raise InputError(f"{where} has type {text!r}, which is not 0, 1 or 2")
+        raise InputError(f"{where} has type {shown(text)}, which is not 0, 1 or 2")
     return int(value)
 
 

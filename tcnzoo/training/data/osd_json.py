@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.documents import plain
 from tcnzoo.errors import InputError
 from tcnzoo.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
@@ -66,7 +67,7 @@ def json_rows(
                 in_seizure=_within(time, span),
                 time=time,
                 position=position + place,
-                kind=str(event["type"]),
+                kind=plain(str(event["type"])),
                 lack=lack,
             )
         position += len(points) + 1  # a hole, so that events do not touch
@@ -128,8 +129,9 @@ def _head(path: Path, number: int, event: Event, rate: float) -> tuple[str, int]
             raise InputError(f"{str(path)!r} (entry {number}) has an event without {key!r}")
     known = event.get("sampleFreq")
     if isinstance(known, int | float) and known > 0 and known != rate:
+        shown_rate = shown(known) if isinstance(known, int) else f"{known:g}"
         raise InputError(
-            f"{str(path)!r}: event {name} was sampled at {known:g} Hz, but sampling_rate is "
+            f"{str(path)!r}: event {name} was sampled at {shown_rate} Hz, but sampling_rate is "
             f"{rate:g} Hz"
         )
     return name, TYPES.get(" ".join(str(event["type"]).lower().split()), UNKNOWN)
