@@ -7,7 +7,7 @@ Source: YAML 1.2.2, section 10.3.2.
 """
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -31,7 +31,7 @@ class _Loader(yaml.SafeLoader):
 
     # What PyYAML has for the words and numbers of YAML 1.1 is not inherited, nor its further types.
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, Any]]] = {}
-    yaml_constructors: dict[str | None, Any] = {
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
         tag: yaml.SafeLoader.yaml_constructors[tag]
         for tag in (*(f"tag:yaml.org,2002:{one}" for one in ("null", "str", "seq", "map")), None)
     }
