@@ -55,7 +55,8 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
             f"{where} must have the columns onset, duration and eventType, but has "
             f"{', '.join(names) or 'none'}"
         )
-    facts = [(here, _fields(line, names, here)) for here, line in numbered[1:]]
+    needed = 1 + max(map(names.index, ("onset", "duration", kinds[0])))
+    facts = [(here, _fields(line, names, needed, here)) for here, line in numbered[1:]]
     rows = (_of_tsv(row, kinds, here) for here, row in facts)
     duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
     return _of_recording(collected(rows, also, where), where, duration, start)
@@ -78,11 +79,12 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _fields(line: list[str], names: list[str], where: str) -> dict[str, str]:
-    """The fields of a line by their names."""
-    if len(line) != len(names):
+def _fields(line: list[str], names: list[str], needed: int, where: str) -> dict[str, str]:
+    """The fields of a line by their names; those behind the first `needed` may be missing."""
+    full = line + [NOTHING] * (len(names) - len(line))
+    if len(line) < needed or any(field.strip() for field in full[len(names) :]):
         raise InputError(f"{where}: {len(names)} columns are needed, but there are {len(line)}")
-    return dict(zip(names, line, strict=True))
+    return dict(zip(names, full, strict=False))
 
 
 def _of_recording(
@@ -163,7 +165,7 @@ def _csv_row(line: str, where: str) -> list[str]:
 
 def _of_csv(fields: list[str], where: str) -> Row:
     """A line of a CSV_BI file."""
-    row = _fields(fields, list(_CSV), where)
+    row = _fields(fields, list(_CSV), _CSV.index("label") + 1, where)
     channel = None if row["channel"] == _TERM else row["channel"]
     times = (row["start_time"], "start_time", row["stop_time"], "stop_time")
     return Row(where, row["label"], *times, row["confidence"], channel)
