@@ -156,6 +156,20 @@ def test_a_confidence_of_what_is_no_seizure_does_not_matter(tmp_path):
     assert read_events(path).events == (Event(5.0, 9.0, 1.0, "fnsz", "T3"),)
 
 
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("e.tsv", "onset\tduration\teventType\tconfidence\n5\t4\tsz\tnan\n"),
+        ("e.json", '{"events": [{"start": 5, "stop": 9, "confidence": NaN}], "duration": NaN}'),
+    ],
+)
+def test_nan_says_nothing_of_a_seizure(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_events(path)
+    assert (found.events, found.duration) == ((Event(5.0, 9.0),), None)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_a_seizure_that_had_begun_before_the_rest_counts(tmp_path, kind):
     path = written(tmp_path, kind, [(-5, 20, "sz"), (-90, 60, "sz"), (50, 5, "sz")])
@@ -171,7 +185,7 @@ def test_of_a_seizure_that_had_begun_before_the_rest_counts(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", ["n/a", "N/A", ""])
+@pytest.mark.parametrize("what", ["n/a", "N/A", "", "NaN"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_seizure_without_times_is_refused_by_its_name(tmp_path, kind, what, place):
     row = [100, 60, "cpsz"]

@@ -71,7 +71,7 @@ def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
 
 def _first(name: str, lines: list[tuple[str, dict[str, str]]]) -> str | None:
     """What the first line that tells has in a column; None where none does."""
-    return next((row[name] for _, row in lines if not absent(row.get(name, NOTHING))), None)
+    return next((row[name] for _, row in lines if not absent(row.get(name))), None)
 
 
 def _lines(text: str) -> list[str]:
@@ -91,8 +91,8 @@ def _of_recording(
     found: Annotations, where: str, duration: object, start: object, name: str = ""
 ) -> Annotations:
     """The events with what a file says of the recording; None where it says nothing."""
-    length = None if duration is None else number(duration, "the duration", where)
-    begin = None if start is None else _date(str(start), where)
+    length = None if absent(duration) else number(duration, "the duration", where)
+    begin = None if absent(start) else _date(str(start), where)
     try:
         return replace(found, duration=length, start=begin, name=name)
     except InputError as error:
@@ -146,7 +146,7 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
     head = _head(lines)
     length = head.get("duration", "").removesuffix("secs").strip()
     name = head.get("bname", "")
-    return _of_recording(collected(rows, also, where), where, length or None, None, name)
+    return _of_recording(collected(rows, also, where), where, length, None, name)
 
 
 def _head(lines: list[str]) -> dict[str, str]:
@@ -233,7 +233,7 @@ def _of_json(row: dict[str, Any], where: str) -> Row:
         where,
         label if isinstance(label, str) else json.dumps(label),
         *(row.get("start"), "start", row.get("stop"), "stop"),
-        NOTHING if confidence is None else confidence,
+        confidence,
         None if channel is None else str(channel),
     )
 
