@@ -183,9 +183,14 @@ def test_thresholds_and_notch(command):
         (("--figure", "e.pdf"), "a figure is a .png file, but got 'e.pdf'"),
         (("--probabilities", "p.txt"), "a signal is a .npy or .csv file, but got 'p.txt'"),
         (("--truth", "absent.tsv"), "no file at 'absent.tsv'"),
+        (("--notch", "200"), "the notch must lie between 0 and half of 256 Hz, but is at 200 Hz"),
+        (("--truth", "./e.tsv", "--output", "e.tsv"), "'e.tsv' is named twice"),
+        (("--output", "e.csv", "--probabilities", "e.csv"), "'e.csv' is named twice"),
     ],
 )
-def test_options_that_cannot_be(command, args, sentence):
+def test_options_that_cannot_be(place, command, args, sentence):
+    # Said before anything is opened.
+    (place / "night.edf").write_bytes(b"")
     done = run("detect", *command, *args)
     assert done.exit_code == 2
     assert sentence in done.stderr

@@ -118,7 +118,8 @@ CSV_HEAD = "channel,start_time,stop_time,label,confidence\n"
         (
             "e.tsv",
             f"{HEAD}nan\t2\tsz\n",
-            ", line 2: an event must be 0 <= start <= stop, but is from nan s to nan s",
+            ", line 2: the onset of the seizure 'sz' is 'nan', so it cannot be scored; write "
+            "onset and duration as numbers, or remove the event",
         ),
         (
             "e.csv",
@@ -175,7 +176,8 @@ CSV_HEAD = "channel,start_time,stop_time,label,confidence\n"
         (
             "e.json",
             '{"events": [{"start": 1}]}',
-            ", event 0: stop must be a number, but is None",
+            ", event 0: the stop of the seizure 'sz' is None, so it cannot be scored; write "
+            "start and stop as numbers, or remove the event",
         ),
     ],
 )

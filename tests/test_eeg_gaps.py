@@ -102,6 +102,15 @@ def test_inexact_stamps_are_no_gaps(tmp_path):
     assert read_recording(path).signal.shape == (19, 300 * 16)
 
 
+@pytest.mark.parametrize("drift, found", [(9e-5, 1), (-9e-5, 1), (2.5e-4, 3)])
+def test_a_clock_may_drift_within_long_records(tmp_path, drift, found):
+    # At 20 Hz a sample is 0.05 s, and the drift of a record 0.09 or 0.25 s.
+    times = [1000 * (1 + drift) * place for place in range(3)]
+    texts = [f"+{time:.4f}\x14\x14\x00".encode() for time in times]
+    path, _ = stamped(tmp_path / "a.edf", times, seconds="1000", texts=texts, rate=20_000)
+    assert len(read_parts(path)) == found
+
+
 @pytest.mark.parametrize("gap, found", [(0.008, 1), (0.03, 2)])
 def test_a_gap_of_more_than_a_sample_counts(tmp_path, gap, found):
     times = [0, 1, 2 + gap, 3 + gap]
@@ -207,6 +216,14 @@ def test_skips_of_a_fif(tmp_path, name, date, cut, buffer):
     np.testing.assert_allclose(found, omitted, rtol=1e-12)
     begin = None if date is None else date + datetime.timedelta(seconds=cut)
     assert {part.origin for part in parts} == {begin}
+
+
+def test_a_compressed_fif_in_capitals(tmp_path):
+    x = fif(tmp_path / "a_raw.fif.gz", 10, [(2, 3)], 0, START)
+    path = (tmp_path / "a_raw.fif.gz").rename(tmp_path / "A_RAW.FIF.GZ")
+    first, second = read_parts(path)
+    np.testing.assert_allclose(first.signal, x[:, : 2 * RATE], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(second.signal, x[:, 5 * RATE :], rtol=1e-5, atol=1e-4)
 
 
 def test_a_fif_without_its_first_seconds(tmp_path):

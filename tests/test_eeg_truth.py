@@ -123,11 +123,51 @@ def test_what_is_no_seizure_never_refuses_a_file(tmp_path, kind, times, label):
     assert spans(found) == [(100.0, 160.0)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.filterwarnings("ignore:.* not labelled as seizures")
+def test_markers_may_be_in_latin_1(tmp_path, kind):
+    path = written(tmp_path, kind, [(10, 5, "MARK"), (100, 60, "sz")])
+    path.write_bytes(path.read_bytes().replace(b"MARK", "décharge".encode("latin-1")))
+    found = read_events(path)
+    assert spans(found) == [(100.0, 160.0)]
+    assert found.left_out == (("décharge", 1),)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("e.tsv", "onset\tduration\ttrial_type\tnote\n1\t2\tbutton\n5\t4\tsz\n"),
+        ("e.tsv", "onset\tduration\ttrial_type\n1\t2\tbutton\t\n5\t4\tsz\t \t\n"),
+        ("e.csv", "channel,start_time,stop_time,label,confidence\nT3,1,3,eyem\nT3,5,9,sz\n"),
+        ("e.csv", "channel,start_time,stop_time,label,confidence\nT3,1,3,bckg,1,,\nT3,5,9,sz,1\n"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.* not labelled as seizures")
+def test_cells_behind_the_label_may_be_missing_and_empty_ones_follow(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    assert spans(read_events(path)) == [(5.0, 9.0)]
+
+
 def test_a_confidence_of_what_is_no_seizure_does_not_matter(tmp_path):
     path = tmp_path / "truth.csv"
     head = "channel,start_time,stop_time,label,confidence\n"
     path.write_text(f"{head}T3,1,2,bckg,-1\nT3,1,2,bckg,?\nT3,5,9,fnsz,n/a\n")
     assert read_events(path).events == (Event(5.0, 9.0, 1.0, "fnsz", "T3"),)
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("e.tsv", "onset\tduration\teventType\tconfidence\n5\t4\tsz\tnan\n"),
+        ("e.json", '{"events": [{"start": 5, "stop": 9, "confidence": NaN}], "duration": NaN}'),
+    ],
+)
+def test_nan_says_nothing_of_a_seizure(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    found = read_events(path)
+    assert (found.events, found.duration) == ((Event(5.0, 9.0),), None)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -145,7 +185,7 @@ def test_of_a_seizure_that_had_begun_before_the_rest_counts(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("what", ["n/a", "N/A", ""])
+@pytest.mark.parametrize("what", ["n/a", "N/A", "", "NaN"])
 @pytest.mark.parametrize("place", [0, 1])
 def test_a_seizure_without_times_is_refused_by_its_name(tmp_path, kind, what, place):
     row = [100, 60, "cpsz"]

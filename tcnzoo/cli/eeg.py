@@ -1,6 +1,8 @@
 """Commands on EEG recordings: detect, and stream where its input is a recording."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +34,7 @@ from tcnzoo.eeg.preprocess import MODES, Preprocessing, check_signal
 from tcnzoo.eeg.recordings import Recording, read_parts, read_recording
 from tcnzoo.eeg.scoring import Scores, check_scorer
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, is_stream
 from tcnzoo.needs import check_figure
 from tcnzoo.signals import check_writable, write_signal
 
@@ -108,9 +110,11 @@ def detect(
 ) -> None:
     """Find the seizures in an EEG recording, and score them where the truth is known."""
     after = PostProcessing(tau_on=threshold_on, tau_off=threshold_off)
+    before = Preprocessing(mode=preprocessing or "causal", notch=notch or None)  # type: ignore[arg-type]
     check_gaps(gaps)
     _check_outputs(destination, csv_bi, picture)
     check_writable(probabilities)
+    _check_distinct((source, truth), (destination, csv_bi, picture, probabilities))
     check_checkpoint(checkpoint)
     known = _truth(truth, seizure_labels or [])
     with console.working(f"reading {source}") as tell:
@@ -119,8 +123,8 @@ def detect(
         known = None if known is None else within(known, last.offset + last.duration)
         tell("loading the model")
         model = _model(checkpoint, backend, device, dtype)
-        mode = preprocessing or preprocessing_for(model).mode
-        before = Preprocessing(mode=mode, notch=notch or None)  # type: ignore[arg-type]
+        if preprocessing is None:
+            before = replace(before, mode=preprocessing_for(model).mode)
         begin = time.perf_counter()
         found = detect_parts(model, parts, preprocessing=before, postprocessing=after, say=tell)
         seconds = time.perf_counter() - begin
@@ -134,7 +138,7 @@ def detect(
     files = [destination, csv_bi, picture, probabilities]
     report = _report(model, found, seconds, files)
     report |= {
-        "preprocessing": mode,
+        "preprocessing": before.mode,
         "truth": None if known is None else _known(known),
         "scores": None if scores is None else scores.to_dict(),
     }
@@ -256,6 +260,20 @@ def _check_outputs(events: Path | None, csv_bi: Path | None, picture: Path | Non
     if csv_bi is not None and csv_bi.suffix.lower() not in (".csv", ".csv_bi"):
         raise InputError(f"CSV_BI is a .csv or .csv_bi file, but got {str(csv_bi)!r}")
     check_figure(picture, extra="eeg")
+
+
+def _check_distinct(read: Sequence[Path | None], written: Sequence[Path | None]) -> None:
+    """Refuse a file that would be written twice, or in the place of one that is read."""
+    taken = {path.resolve() for path in read if path is not None}
+    for path in written:
+        if path is None or is_stream(path):
+            continue
+        if path.resolve() in taken:
+            raise InputError(
+                f"{str(path)!r} is named twice; what is read, and each of --output, --csv-bi, "
+                "--figure and --probabilities, must be a file of its own"
+            )
+        taken.add(path.resolve())
 
 
 def _write(found: Detections, *destinations: Path | None) -> None:

@@ -59,7 +59,8 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
         raise InputError(f"{where} has two columns {shortened(twice[0])}")
-    facts = [(here, _fields(line, names, here)) for here, line in numbered[1:]]
+    needed = 1 + max(map(names.index, ("onset", "duration", kinds[0])))
+    facts = [(here, _fields(line, names, needed, here)) for here, line in numbered[1:]]
     rows = (_of_tsv(row, kinds, here) for here, row in facts)
     duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
     return _of_recording(collected(rows, also, where), where, duration, start)
@@ -74,7 +75,7 @@ def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
 
 def _first(name: str, lines: list[tuple[str, dict[str, str]]]) -> str | None:
     """What the first line that tells has in a column; None where none does."""
-    return next((row[name] for _, row in lines if not absent(row.get(name, NOTHING))), None)
+    return next((row[name] for _, row in lines if not absent(row.get(name))), None)
 
 
 def _lines(text: str) -> list[str]:
@@ -82,19 +83,20 @@ def _lines(text: str) -> list[str]:
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _fields(line: list[str], names: list[str], where: str) -> dict[str, str]:
-    """The fields of a line by their names."""
-    if len(line) != len(names):
+def _fields(line: list[str], names: list[str], needed: int, where: str) -> dict[str, str]:
+    """The fields of a line by their names; those behind the first `needed` may be missing."""
+    full = line + [NOTHING] * (len(names) - len(line))
+    if len(line) < needed or any(field.strip() for field in full[len(names) :]):
         raise InputError(f"{where}: {len(names)} columns are needed, but there are {len(line)}")
-    return dict(zip(names, line, strict=True))
+    return dict(zip(names, full, strict=False))
 
 
 def _of_recording(
     found: Annotations, where: str, duration: object, start: object, name: str = ""
 ) -> Annotations:
     """The events with what a file says of the recording; None where it says nothing."""
-    length = None if duration is None else number(duration, "the duration", where)
-    begin = None if start is None else _date(str(start), where)
+    length = None if absent(duration) else number(duration, "the duration", where)
+    begin = None if absent(start) else _date(str(start), where)
     if not is_one_line(name):
         raise InputError(
             f"{where}: the name of the recording must be one line of text, but is {shortened(name)}"
@@ -152,7 +154,7 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
     head = _head(lines)
     length = head.get("duration", "").removesuffix("secs").strip()
     name = head.get("bname", "")
-    return _of_recording(collected(rows, also, where), where, length or None, None, name)
+    return _of_recording(collected(rows, also, where), where, length, None, name)
 
 
 def _head(lines: list[str]) -> dict[str, str]:
@@ -171,7 +173,7 @@ def _csv_row(line: str, where: str) -> list[str]:
 
 def _of_csv(fields: list[str], where: str) -> Row:
     """A line of a CSV_BI file."""
-    row = _fields(fields, list(_CSV), where)
+    row = _fields(fields, list(_CSV), _CSV.index("label") + 1, where)
     channel = None if row["channel"] == _TERM else row["channel"]
     times = (row["start_time"], "start_time", row["stop_time"], "stop_time")
     return Row(where, row["label"], *times, row["confidence"], channel)
@@ -238,7 +240,7 @@ def _of_json(row: dict[str, Any], where: str) -> Row:
         where,
         label if isinstance(label, str) else json.dumps(label),
         *(row.get("start"), "start", row.get("stop"), "stop"),
-        NOTHING if confidence is None else confidence,
+        confidence,
         None if channel is None else str(channel),
     )
 

@@ -99,7 +99,7 @@ def number(text: object, what: str, where: str) -> float:
 
 def absent(text: object) -> bool:
     """Whether a field says that nothing is known."""
-    return isinstance(text, str) and text.strip().casefold() in ("", NOTHING)
+    return text is None or str(text).strip().casefold() in ("", NOTHING, "nan")
 
 
 def _times(row: Row) -> tuple[float, float]:

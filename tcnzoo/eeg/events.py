@@ -28,7 +28,7 @@ def read_events(path: Path, seizures: Iterable[str] = ()) -> Annotations:
     `gnsz`, `spsz`, `cpsz`, `absz`, `tnsz`, `cnsz`, `tcsz`, `atsz` and `mysz` (NEDC), and `seizure`,
     in any case. Other events are left out whatever their times are; a warning and `left_out` count
     them, but for `bckg`. Of a seizure that begins before the recording, what lies after 0 s is
-    taken, with a warning.
+    taken, with a warning. The text is UTF-8, else Latin-1.
 
     Args:
         path: of the file.
@@ -41,11 +41,7 @@ def read_events(path: Path, seizures: Iterable[str] = ()) -> Annotations:
     also = checked_names(seizures)
     if not path.is_file():
         raise InputError(f"no file at {str(path)!r}")
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{str(path)!r} is not a text file") from None
-    return read(text, repr(str(path)), also)
+    return read(_text(path), repr(str(path)), also)
 
 
 def write_events(path: Path, annotations: Annotations) -> None:
@@ -63,6 +59,18 @@ def write_events(path: Path, annotations: Annotations) -> None:
 def check_suffix(path: Path) -> None:
     """Raise InputError for a file that could not be read or written, before the work starts."""
     _functions(path)
+
+
+def _text(path: Path) -> str:
+    """What a file holds, in UTF-8 or, as its markers may be, in Latin-1."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    if "\0" in text:
+        raise InputError(f"{str(path)!r} is not a text file")
+    return text
 
 
 def _functions(path: Path) -> tuple[Reader, Writer]:

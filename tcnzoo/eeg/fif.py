@@ -1,5 +1,6 @@
 """FIF files, through MNE; acquisition skips are gaps."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import partial
@@ -32,8 +33,7 @@ def open_fif(path: Path, electrodes: Sequence[str]) -> Contents:
     """
     mne = needed("mne", "reading recordings")
     where = repr(str(path))
-    # Its remarks on names of files and missing dates are kept quiet.
-    raw = _reading(path, partial(mne.io.read_raw_fif, path, preload=False, verbose="error"))
+    raw = _reading(path, partial(_opened, mne, path))
     chosen = places(raw.ch_names, where, electrodes)
     _check_channels(where, raw, chosen, _reading(path, raw.get_channel_types))
     rate = check_rate({name: float(raw.info["sfreq"]) for name in electrodes}, where)
@@ -46,6 +46,15 @@ def open_fif(path: Path, electrodes: Sequence[str]) -> Contents:
         cut([Stretch(0, raw.n_times, 0.0)], marks(where, [*texts]), rate),
         partial(_samples, path, raw, list(chosen)),
     )
+
+
+def _opened(mne: Any, path: Path) -> Any:
+    """A file as MNE has it; remarks on names of files and missing dates are kept quiet."""
+    # MNE knows a compressed file by `.gz`, but not by `.GZ`; of an open file it takes all at once.
+    if path.suffix.lower() == ".gz" != path.suffix:
+        with gzip.open(path) as file:
+            return mne.io.read_raw_fif(file, preload=True, verbose="error")
+    return mne.io.read_raw_fif(path, preload=False, verbose="error")
 
 
 def _samples(path: Path, raw: Any, chosen: list[int], stretch: Stretch) -> Array:

@@ -152,9 +152,15 @@ def _warn_of_levels(
     responses = _filtered(
         _resampled(lines, recording.sampling_rate, settings.sampling_rate), settings
     )
+    responses -= responses.mean(axis=1, keepdims=True)
+    # The variance without the response, multiplied out, so that the signal is not copied.
+    variances = filtered.var(axis=1)
+    shared = (filtered @ responses.T) / filtered.shape[1]
+    own = (responses @ responses.T) / filtered.shape[1]
     wrong = []
-    for name, level, channel in zip(recording.names, levels, filtered, strict=True):
-        size = float((channel - level @ responses).std() / channel.std())
+    for name, level, variance, both in zip(recording.names, levels, variances, shared, strict=True):
+        without = variance - 2.0 * level @ both + level @ own @ level
+        size = float(np.sqrt(max(without, 0.0) / variance))
         if abs(size - 1.0) > _TOLERATED:
             offsets = f"{level[0]:,.0f} uV at the start and {level[1]:,.0f} uV at the end"
             wrong.append((size, f"{name} has {size:.2g} of its size ({offsets})"))

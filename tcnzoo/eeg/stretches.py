@@ -13,8 +13,9 @@ from tcnzoo.errors import InputError
 # Files mark samples that were never recorded, and places where pieces were put together, by these
 # words, in any case; they are MNE's.
 SKIP, JOINS = "bad_acq_skip", ("edge boundary", "bad boundary")
-# A time stamp may err by so many s, or by a sample; and by this part of the time since the last
-# gap, as an inexact duration of the records or the clock of an amplifier makes it err.
+# A time stamp may err by so many s, or by a sample; and by this part of the time since the record
+# before and since the last gap, as an inexact duration of the records or the clock of an amplifier
+# makes it err.
 _JITTER, _DRIFT = 0.01, 1e-4
 # No recording is longer: about three years, in s. A stamp beyond it is damaged.
 _LONGEST = 1e8
@@ -100,13 +101,14 @@ def runs(
             be.
     """
     jitter = max(_JITTER, 1.0 / rate)
+    drift = _DRIFT * seconds
     begin = _stamp(where, stamps, 0, 0.0)
     first, end, found = 0, begin + seconds, []
     for record in range(1, len(stamps)):
         stamp = _stamp(where, stamps, record, end)
         expected = begin + (record - first) * seconds
-        late = max(stamp - end, stamp - expected - _DRIFT * (expected - begin))
-        early = max(end - stamp, expected - stamp - _DRIFT * (expected - begin))
+        late = max(stamp - end - drift, stamp - expected - _DRIFT * (expected - begin))
+        early = max(end - stamp - drift, expected - stamp - _DRIFT * (expected - begin))
         if early > jitter:
             raise InputError(
                 f"{where} has records that overlap: its record {record + 1} begins at {stamp:g} s, "
