@@ -62,7 +62,11 @@ def _none(_: Iterable[str]) -> Iterable[str]:
 
 @contextlib.contextmanager
 def in_folder(folder: Path) -> Iterator[None]:
-    """Make a folder, and those above it; a failure inside the block removes them again if empty."""
+    """Make a folder, and those above it; a failure inside the block removes them again if empty.
+
+    A symbolic link to a folder that is not there yet stays.
+    """
+    folder = Path(os.path.realpath(folder))
     made = [one for one in (folder, *folder.parents) if not one.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -16,9 +16,12 @@ whoever reads or writes in that folder next. Either way no mixture of old and ne
 """
 
 import contextlib
+import functools
 import json
+import operator
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -70,10 +73,12 @@ class Stage:
             targets: name in `files` -> name in `folder`; a link there is followed.
             remove: names in `folder`, of tensors or their index.
         """
-        for name, target in targets.items():
-            _ready(self.files / name, self.folder / target, self.files)
-        flush_directory(self.files)
         gone = list(remove)
+        for name, target in targets.items():
+            place = self.folder / target
+            replaced = [place] if place.exists() else [self.folder / one for one in gone]
+            _ready(self.files / name, replaced, self.files)
+        flush_directory(self.files)
         if len(targets) == 1 and not gone and not _in_the_way(self, *targets.items()):
             ((name, target),) = targets.items()
             _move(self.files / name, self.folder / target, self.place)
@@ -189,18 +194,21 @@ def lock_at(path: Path) -> "BaseFileLock":
     return FileLock(path, thread_local=False)
 
 
-def _ready(fresh: Path, target: Path, files: Path) -> None:
-    """Give a new file its mode, and wait until it is on disk.
+def _ready(fresh: Path, replaced: Iterable[Path], files: Path) -> None:
+    """Give a new file or directory its mode, and wait until it is on disk.
 
-    The mode is that of the file that it replaces, else what the umask leaves, as `files` shows it.
+    The mode is what all that it replaces have in common, so that tensors under new names are no
+    more open than the old ones; else what the umask leaves, as `files` shows it for a file.
     """
+    modes = [stat.S_IMODE(one.stat().st_mode) for one in replaced if one.is_dir() == fresh.is_dir()]
     if fresh.is_dir():
         for one in (fresh, *fresh.rglob("*")):
             (flush_directory if one.is_dir() else _flush)(one)
-        return
-    _flush(fresh)
-    like = target if target.is_file() else files
-    fresh.chmod(like.stat().st_mode & (0o7777 if target.is_file() else 0o666))
+    else:
+        _flush(fresh)
+        modes = modes or [files.stat().st_mode & 0o666]
+    if modes:
+        fresh.chmod(functools.reduce(operator.and_, modes))
 
 
 def _in_the_way(stage: Stage, names: tuple[str, str]) -> bool:

@@ -29,8 +29,12 @@ _MARKS = (
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?", re.ASCII)
 _LIKE_A_NUMBER = re.compile(r"[+-]?([.,]?\d|(inf|infinity|nan)$)", re.IGNORECASE)
 _QUOTED = re.compile(r'"[^"]*"')
-# What recorders and tools write where there is no value.
-_MISSING = {"", "-", "--", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing"}
+# What recorders, pandas 3, spreadsheets, databases and C's printf write where there is no value.
+_MISSING = {
+    *("", "-", "--", "?", "na", "n/a", "n.a.", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "nat"),
+    *("nan(ind)", "nan(snan)", "-nan(ind)", "-nan(snan)", "null", "(null)", "\\n", "none", "nil"),
+    *("missing", "undefined", "#num!", "#value!", "#div/0!", "#ref!", "#name?", "#null!"),
+}
 
 
 def text_lines(path: Path) -> Iterator[str]:
@@ -134,7 +138,7 @@ class Table:
 
     def _filled_lines(self, text: Iterable[str], separator: str) -> Iterator[Line]:
         """Lines with their numbers; an empty one is an error as soon as another follows."""
-        reader = csv.reader(text, delimiter=separator)
+        reader = csv.reader(text, delimiter=separator, strict=True)
         number, empty = 1, None
         try:
             for cells in reader:
@@ -149,7 +153,7 @@ class Table:
                     yield number, cells
                 number = reader.line_num + 1
         except csv.Error as error:
-            raise self.error(number, str(error)) from None
+            raise InputError(f"{str(self.path)!r}: line {number} cannot be read: {error}") from None
 
 
 def _is_no_name(cell: str) -> bool:

@@ -185,7 +185,8 @@ def test_the_command_writes_segments_and_pictures(model, sample, tmp_path):
     [
         (["--output", "a.txt"], "segments are a .csv file"),
         (["--figure", "a.jpg"], "a figure is a .png file"),
-        (["--rate", "0"], "--rate must be above 0"),
+        (["--rate", "0"], "--rate must be a finite number above 0"),
+        (["--rate", "nan"], "--rate must be a finite number above 0"),
     ],
 )
 def test_bad_options_are_told_before_the_work(words, sentence, tmp_path):

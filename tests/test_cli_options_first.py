@@ -30,6 +30,8 @@ parity no-such-model
 parity tcn-base no-such-model
 parity tcn-base --train 2 --optimizer foo
 parity tcn-base --train 2 --schedule foo
+parity tcn-base --train 2 --clip-norm 0
+parity tcn-base --train 2 --clip-value nan
 bench no-such-model
 compare tcn-base no-such-model
 compare tcn-base --figure x.jpg
@@ -42,8 +44,13 @@ predict no-such --input x.npy
 predict net --input none.npy
 predict net --input x.npy --output x.npy/y.npy
 predict net --input x.npy --output net/
+predict net --input x.npy --embedding none.npy
 stream no-such --input x.npy
 stream net --input x.npy --state-out x.npy/state.safetensors
+stream net --input x.npy --state-in none.safetensors
+stream net --input x.npy --embedding none.npy
+segment net x.npy
+segment net x.npy --rate nan
 segment no-such x.npy
 segment net x.npy --output x.npy/y.csv
 segment net x.npy --figure x.npy/y.png

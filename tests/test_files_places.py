@@ -56,6 +56,34 @@ def test_the_files_of_a_checkpoint_keep_their_modes(tmp_path, umask):
     assert found == {"model.safetensors": 0o600, "config.json": 0o664, "README.md": 0o640}
 
 
+@pytest.mark.parametrize("before, after", [("5GB", 600), (600, 600), (600, "5GB")])
+def test_tensors_under_other_names_are_no_more_open_than_the_old_ones(before, after, tmp_path):
+    folder = tmp_path / "net"
+    write_checkpoint(folder, SPEC, weights_of(SPEC), max_shard_size=before)
+    for one in folder.iterdir():
+        one.chmod(0o600)
+    write_checkpoint(folder, SPEC, weights_of(SPEC, 1), overwrite=True, max_shard_size=after)
+    assert {mode_of(one) for one in folder.iterdir()} == {0o600}
+    assert_same_bits(read_checkpoint(folder)[1], weights_of(SPEC, 1))
+
+
+def test_a_directory_that_is_replaced_keeps_its_mode(tmp_path):
+    for number in range(2):
+        with replacing(tmp_path / "net.mlpackage") as fresh:
+            fresh.mkdir()
+            (fresh / "weights").write_text(str(number))
+        if number == 0:
+            (tmp_path / "net.mlpackage").chmod(0o700)
+    assert mode_of(tmp_path / "net.mlpackage") == 0o700
+
+
+def test_a_folder_is_made_where_a_link_points(tmp_path):
+    (tmp_path / "link").symlink_to("there/net")
+    write_checkpoint(tmp_path / "link", SPEC, weights_of(SPEC))
+    assert (tmp_path / "link").is_symlink()
+    assert_same_bits(read_checkpoint(tmp_path / "there" / "net")[1], weights_of(SPEC))
+
+
 def test_nobody_else_reads_a_private_file_while_it_is_written(tmp_path):
     path = tmp_path / "secret.npy"
     write_signal(path, VALUES)

@@ -83,6 +83,14 @@ def test_every_array_of_a_batch_is_looked_at(tmp_path, plain_steps):
         train(config_of(tmp_path, data=data))
 
 
+def test_a_value_among_more_axes_than_signals_have_is_named():
+    more = np.zeros((4, 2, 2, 2, 2), np.float32)
+    more[3, 1, 0, 1, 1] = np.inf
+    held = ArrayDataset({"x": np.zeros((4, 2), np.float32), "y": np.zeros(4), "more": more})
+    with pytest.raises(InputError, match=r"more is inf at example 3, position \(1, 0, 1, 1\)$"):
+        check_finite_examples(held, "val", 3)
+
+
 def test_an_example_of_a_split_is_found_in_the_file_too():
     x = np.zeros((6, 2, 3), np.float32)
     x[4, 1, 2] = np.nan
@@ -194,6 +202,18 @@ def test_a_lone_example_under_a_batch_norm_is_refused(tmp_path, native, size, se
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("size, steps", [(3, 12), (1, 17)])
+def test_a_norm_that_is_thawed_before_a_lone_example_is_refused_too(
+    tmp_path, plain_steps, size, steps
+):
+    data = write_parts(tmp_path, None, "x", 0, 0, extra=[], batch_size=size)
+    thawed = {"freeze": ["hidden.*"], "freeze_epochs": 1, "epochs": None, "steps": steps}
+    with pytest.raises(InputError, match="1 example, of which batch norm 'hidden.norm' sees one"):
+        train(config_of(tmp_path, model=NORMED, data=data, training=thawed))
+    told = config_of(tmp_path, model=NORMED, data=data, training=thawed | {"steps": steps - 1})
+    assert train(told).ended == "finished"
+
+
 def test_a_lone_example_is_no_matter_where_nothing_needs_its_variance(tmp_path, plain_steps):
     data = write_parts(tmp_path, None, "x", 0, 0, extra=[], batch_size=3)
     for number, (model, change, training) in enumerate(
@@ -202,6 +222,7 @@ def test_a_lone_example_is_no_matter_where_nothing_needs_its_variance(tmp_path, 
             (NORMED, {"drop_last": True}, {}),
             (NORMED, {"epoch_size": 18}, {}),
             (NORMED, {}, {"freeze": ["hidden.*"]}),  # by its running statistics
+            (NORMED, {}, {"epochs": None, "steps": 5}),  # of 6 steps an epoch
             (SMALL, {}, {}),
         ]
     ):
@@ -210,7 +231,7 @@ def test_a_lone_example_is_no_matter_where_nothing_needs_its_variance(tmp_path, 
             model=model,
             data=data | change,
             output=str(tmp_path / f"run{number}"),
-            training=training | {"epochs": 1},
+            training={"epochs": 1} | training,
         )
         assert train(told).ended == "finished"
 

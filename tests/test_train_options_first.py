@@ -84,6 +84,27 @@ def test_a_quantile_is_looked_at_before_a_fold_is_trained(tmp_path, quantile):
         ensemble.cross_validate(config_of(tmp_path), 3, quantile=quantile, train=fails)
 
 
+@pytest.mark.parametrize(
+    "folds, sentence",
+    [(0, "needs 3 folds or more, but got 0"), (2, "or more, but got 2"), (5, "part of the data")],
+)
+def test_folds_that_the_groups_cannot_fill_are_refused_before_one_is_trained(
+    tmp_path, folds, sentence
+):
+    path = write_data(tmp_path)
+    with np.load(path) as held:
+        arrays = dict(held)
+    np.savez(path, **arrays, group=np.arange(len(arrays["y"])) % 4)
+    data = document_of(tmp_path)["data"] | {"split": {"by": "group"}}
+
+    def fails(*_, **__):
+        raise AssertionError("trained")
+
+    with pytest.raises(InputError, match=sentence):
+        ensemble.cross_validate(config_of(tmp_path, data=data), folds, train=fails)
+    assert [one.name for one in tmp_path.iterdir()] == ["data.npz"]
+
+
 def test_folds_that_exist_are_found_before_one_is_trained(tmp_path):
     (tmp_path / "run" / "fold-2").mkdir(parents=True)
     (tmp_path / "run" / "fold-2" / "mine.txt").write_text("mine")

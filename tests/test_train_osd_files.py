@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import math
 
 import numpy as np
 import pytest
@@ -268,14 +269,16 @@ def test_a_user_has_one_name_whatever_wrote_the_file(tmp_path):
 
 
 def test_an_event_of_another_rate_is_refused(tmp_path):
-    path = write_json(tmp_path / "a.json", event(sampleFreq=25), event(id=2, sampleFreq=50.0))
-    with pytest.raises(
-        InputError, match="event 2 was sampled at 50 Hz, but sampling_rate is 25 Hz"
-    ):
-        dataset(path)
-    path = write_json(tmp_path / "a.json", event(sampleFreq=10**400))
-    with pytest.raises(InputError, match=r"event 1 was sampled at 10{36}\.\.\. Hz, but"):
-        dataset(path)
+    for rate in (50.0, "50"):
+        path = write_json(tmp_path / "a.json", event(sampleFreq=25), event(id=2, sampleFreq=rate))
+        with pytest.raises(
+            InputError, match="event 2 was sampled at 50 Hz, but sampling_rate is 25 Hz"
+        ):
+            dataset(path)
+    for rate in (math.nan, "fast", [25], True, 10**400):
+        path = write_json(tmp_path / "a.json", event(sampleFreq=rate))
+        with pytest.raises(InputError, match="event 1: sampleFreq must be a number of Hz, but is"):
+            dataset(path)
     odd = [event(3, id=place, sampleFreq=rate) for place, rate in enumerate((None, 0, -1, "25"))]
     assert len(dataset(write_json(tmp_path / "a.json", *odd))) == 8
 

@@ -1,6 +1,7 @@
 """`tcnzoo parity --train`: the same steps in every backend, and what is said where they differ."""
 
 import json
+import math
 from contextlib import ExitStack
 from importlib import import_module
 
@@ -95,6 +96,13 @@ def test_a_model_of_classes_is_trained_by_cross_entropy(pair):
     assert report.optimizer["lr"] == RATES["32-true"]["adamw"]
     assert report.input_shape == (8, 2, 20)
     assert all(0.3 < loss < 3.0 for loss in report.rows[0].losses)  # log(3) is 1.1
+
+
+@pytest.mark.parametrize("limit", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("name", ["clip_norm", "clip_value"])
+def test_a_limit_of_the_gradients_that_is_none_is_refused_first(pair, name, limit):
+    with pytest.raises(InputError, match=f"{name} must be a finite number above 0, but is"):
+        training_parity(VECTOR, 3, pair, **{name: limit})
 
 
 def hurry(monkeypatch, backend, more):

@@ -1,5 +1,6 @@
 """The command `segment`: a recording cut into lasting states."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -55,18 +56,17 @@ def segment(
 
     if destination.suffix.lower() != ".csv":
         raise InputError(f"segments are a .csv file, but got {str(destination)!r}")
-    if rate is not None and rate <= 0:
-        raise InputError(f"--rate must be above 0, but is {rate}")
+    if rate is not None and not 0 < rate < math.inf:
+        raise InputError(f"--rate must be a finite number above 0, but is {rate}")
     check_destination(destination)
     for path in (picture, durations, transitions):
         check_figure(path, extra="train")
     name = chosen_backend(backend)
-    check_checkpoint(checkpoint)
-    signal = read_signal(source)
+    spec, signal = check_checkpoint(checkpoint), read_signal(source)
+    shaped = segmenting.shaped(spec, signal)
     with console.working("segmenting"):
         import_backends([name])
         model = tcnzoo.load(checkpoint, backend=name, device=device)
-        shaped = segmenting.shaped(model.tcnzoo.spec, signal)
         found = segmenting.segment(model, signal)
     segmenting.write_segments(destination, found, rate)
     if picture is not None:

@@ -76,9 +76,14 @@ def spec_of(source: str, overrides: Sequence[str] | None = None, *, literal: boo
     return load_spec(source, literal=literal, **assignments(overrides))
 
 
-def check_checkpoint(directory: Path) -> None:
-    """Open a checkpoint directory, before any framework is imported for it; raises as `load`."""
-    open_checkpoint(directory)
+def check_checkpoint(directory: Path) -> Spec:
+    """Open a checkpoint directory, before any framework is imported for it; raises as `load`.
+
+    Returns:
+        its spec.
+    """
+    spec, _ = open_checkpoint(directory)
+    return spec
 
 
 def chosen_backend(name: str | None) -> str:

@@ -61,8 +61,8 @@ def predict(
 ) -> None:
     """Run a checkpoint on a recording, all of it at once."""
     signals.check_writable(destination)
-    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     rows = [signals.read_signal(path) for path in embeddings or ()]
+    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     with console.working("computing"):
         begin = time.perf_counter()
         y = tcnzoo.predict(model, x, embeddings=rows)
@@ -131,11 +131,10 @@ def stream(
     if state_out is not None:
         state_files.check_suffix(state_out)
         check_destination(state_out)
-    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     rows = [signals.read_signal(path) for path in embeddings or ()]
-    state = tcnzoo.init_state(model, x.shape[0])
-    if state_in is not None:
-        state = state_files.read_state(state_in)
+    given = None if state_in is None else state_files.read_state(state_in)
+    model, x, single = _loaded(checkpoint, source, backend, device, dtype)
+    state = tcnzoo.init_state(model, x.shape[0]) if given is None else given
     outputs: list[Array] = []
     begin = time.perf_counter()
     with console.working("streaming") as tell:

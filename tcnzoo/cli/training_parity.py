@@ -41,7 +41,11 @@ class Asked:
         from tcnzoo.training.parity import check_options
 
         check_options(
-            _told("--optimizer", self.optimizer), _told("--schedule", self.schedule), self.steps
+            _told("--optimizer", self.optimizer),
+            _told("--schedule", self.schedule),
+            self.steps,
+            self.clip_norm,
+            self.clip_value,
         )
 
 

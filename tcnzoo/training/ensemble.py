@@ -11,6 +11,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.files import check_destination, replacing
+from tcnzoo.training.data import load as load_data
 from tcnzoo.training.needs import needed
 from tcnzoo.training.run import Run
 
@@ -112,12 +113,14 @@ def cross_validate(
         train: takes the configuration of a fold and `resume`, and returns something with test
             metrics in `.report["metrics"]`; None for `tcnzoo.train`.
     Raises:
-        InputError: a quantile outside (0, 1), data that have no split, fewer than 3 folds, or a
-            directory of a fold that exists already.
+        InputError: a quantile outside (0, 1), data that have no split or fewer groups than folds,
+            fewer than 3 folds, or a directory of a fold that exists already.
     """
     from tcnzoo.training.config import load_config
 
     check_quantile(quantile)
+    if folds < 3:
+        raise InputError(f"cross-validation needs 3 folds or more, but got {folds}")
     whole = load_config(config)
     if not hasattr(whole.data, "split"):
         raise InputError(f"data of kind {whole.data.kind!r} come in parts, so they have no folds")
@@ -142,6 +145,7 @@ def cross_validate(
     if not resume:
         for one in told:
             Run(one).check_new()
+    load_data(told[-1].data, whole.seed)  # too few groups leave the last fold without test data
     found = [dict(run(one, resume=resume).report["metrics"]) for one in told]
     scores = FoldScores(tuple(found), quantile, _combined(found, quantile))
     with replacing(out / "folds.json") as temporary:

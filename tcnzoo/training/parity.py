@@ -1,5 +1,6 @@
 """Proof that backends train alike: the same steps, side by side, from the same weights and data."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -161,6 +162,7 @@ def training_parity(
     shape = input_shape(subject, spec, input_length)
     if precision not in RATES:
         raise InputError(f"precision must be {' or '.join(RATES)}, but is {precision!r}")
+    _check_clip(clip_norm, clip_value)
     told = _optimizer(optimizer, RATES[precision])
     objective = loss_of(loss, spec, shape)
     plan = Plan(told, (objective,), clip_norm, clip_value, precision)
@@ -184,10 +186,20 @@ def check_options(
     optimizer: Optimizer | Mapping[str, Any] | str,
     schedule: Schedule | Mapping[str, Any] | str,
     steps: int,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
 ) -> None:
-    """Raise InputError for an optimiser or a schedule that `training_parity` would refuse."""
+    """Raise InputError for options that `training_parity` would refuse."""
+    _check_clip(clip_norm, clip_value)
     rate = _optimizer(optimizer, RATES["32-true"]).lr
     rates_of(read(Schedule, schedule, "schedule"), rate, steps)
+
+
+def _check_clip(clip_norm: float | None, clip_value: float | None) -> None:
+    """Refuse limits of the gradients that are none."""
+    for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
+        if limit is not None and not 0.0 < limit < math.inf:
+            raise InputError(f"{name} must be a finite number above 0, but is {limit:g}")
 
 
 class _Contest:

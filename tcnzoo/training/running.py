@@ -114,7 +114,7 @@ def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) ->
     batches = Batches(
         parts["train"], config.data, config.seed, told.accumulate, world, told.devices
     )
-    _check_batch_norms(config, model, batches, progress.epoch)
+    _check_batch_norms(config, model, batches)
 
     def evaluated(part: Part) -> Evaluation:
         return evaluate(stepper, parts[part], config.losses, size)
@@ -247,16 +247,22 @@ def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Sh
                 check_labels(part, config.spec.output_shape(shape)[0], name)
 
 
-def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches, epoch: int) -> None:
+def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches) -> None:
     """Refuse micro-batches that leave a batch norm one value a channel, which has no variance.
+
+    A norm that rests counts if it is thawed before the last of them.
 
     Raises:
         InputError: the norm, and what to change.
     """
-    if batches.smallest > 1:
+    told = config.training
+    steps = told.steps or (told.epochs or 0) * batches.in_epoch
+    # The last epoch that comes to such a batch: to its first, or to its last.
+    epoch = (steps - 1 if batches.size == 1 else steps - batches.in_epoch) // batches.in_epoch
+    if batches.smallest > 1 or epoch < 0:
         return
     spec, first = config.spec, batches.dataset.batch(np.arange(1), None)
-    still = resting(spec, frozen_in(config.training, spec.params(), epoch))
+    still = resting(spec, frozen_in(told, spec.params(), epoch))
     rows = [first[f"embedding{place}"] for place in range(len(spec.embedding_specs))]
     outputs = get_backend(config.backend).trace(model, first["x"], rows)
     for path, part in spec.walk():

@@ -49,10 +49,13 @@ class Place:
 
     def __str__(self) -> str:
         """Array, value, example, and channel and step where the array has these axes."""
-        axes = AXES[len(self.inner)]
-        if len(self.inner) == 1 and not self.name.startswith(("x", "embedding")):
-            axes = ("position",)
-        where = [f"{axis} {number}" for axis, number in zip(axes, self.inner, strict=True)]
+        if len(self.inner) >= len(AXES):
+            where = [f"position {self.inner}"]
+        elif len(self.inner) == 1 and not self.name.startswith(("x", "embedding")):
+            where = [f"position {self.inner[0]}"]
+        else:
+            axes = AXES[len(self.inner)]
+            where = [f"{axis} {number}" for axis, number in zip(axes, self.inner, strict=True)]
         return f"{self.name} is {self.value:g} at {', '.join([f'example {self.example}', *where])}"
 
 

@@ -1,6 +1,7 @@
 """Datapoints out of OSDB's JSON: a list of events, one event, or an event a line (NDJSON)."""
 
 import json
+import math
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -127,14 +128,22 @@ def _head(path: Path, number: int, event: Event, rate: float) -> tuple[str, int]
     for key in ("id", "type"):
         if key not in event or not (name or key != "id"):
             raise InputError(f"{str(path)!r} (entry {number}) has an event without {key!r}")
-    known = event.get("sampleFreq")
-    if isinstance(known, int | float) and known > 0 and known != rate:
-        shown_rate = shown(known) if isinstance(known, int) else f"{known:g}"
-        raise InputError(
-            f"{str(path)!r}: event {name} was sampled at {shown_rate} Hz, but sampling_rate is "
-            f"{rate:g} Hz"
-        )
+    _check_rate(event.get("sampleFreq"), rate, f"{str(path)!r}: event {name}")
     return name, TYPES.get(" ".join(str(event["type"]).lower().split()), UNKNOWN)
+
+
+def _check_rate(value: Any, rate: float, where: str) -> None:
+    """Hold the rate that an event was sampled at against the wanted one; 0 and less are unknown."""
+    if value is None:
+        return
+    try:
+        known = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        known = math.nan
+    if math.isnan(known):
+        raise InputError(f"{where}: sampleFreq must be a number of Hz, but is {shown(value)}")
+    if known > 0 and known != rate:
+        raise InputError(f"{where} was sampled at {known:g} Hz, but sampling_rate is {rate:g} Hz")
 
 
 def _datapoint(point: Any, signal: str, where: str) -> tuple[datetime | None, Array | None, str]:
