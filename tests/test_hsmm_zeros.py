@@ -231,7 +231,7 @@ def test_a_signal_beyond_the_last_state_is_refused(backend, output):
         assert_refused(InputError, sentence, tcnzoo.step, model, x[:, :, 11:], state)
 
 
-@pytest.mark.parametrize(("encoding", "off"), [("index", LEAST), ("one_hot", OFF)])
+@pytest.mark.parametrize("encoding, off", [("index", LEAST), ("one_hot", OFF)])
 def test_codes_that_a_state_never_makes(backend, encoding, off):
     spec, weights = with_zeros(
         "left-to-right", off=off, emission="categorical", codes=4, encoding=encoding

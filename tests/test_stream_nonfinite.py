@@ -116,11 +116,20 @@ def test_hold_and_reset(memory, part):
     assert np.isnan(y[1, :, 3:]).any()
     np.testing.assert_array_equal(y, again)
     start = tcnzoo.init_state(model, 2)
-    names = [name for name in state if name.startswith("memory.") and "context" not in name]
-    for name in names:
-        if part == "cumulative" or name.endswith("ssm"):
-            np.testing.assert_array_equal(to_numpy(held[name]), to_numpy(state[name]))
-            np.testing.assert_array_equal(to_numpy(fresh[name]), to_numpy(start[name]))
+    for name in state:
+        np.testing.assert_array_equal(to_numpy(held[name]), to_numpy(state[name]))
+        np.testing.assert_array_equal(to_numpy(fresh[name]), to_numpy(start[name]))
+
+
+@pytest.mark.parametrize("policy", ["hold", "reset"])
+@pytest.mark.parametrize("part", MEMORIES)
+def test_nan_at_the_end_of_a_chunk_does_not_spoil_the_next_one(memory, part, policy):
+    model, state, chunk, spoilt = memory(part)
+    with np.errstate(all="ignore"):
+        _, after = tcnzoo.step(model, spoilt[:, :, :4], state, nonfinite=policy)
+    y, _ = tcnzoo.step(model, chunk[:, :, 4:], after)
+    kept = state if policy == "hold" else tcnzoo.init_state(model, 2)
+    assert_close(y, tcnzoo.step(model, chunk[:, :, 4:], kept)[0])
 
 
 def test_a_state_that_is_spoilt_cannot_be_held(memory):
