@@ -231,6 +231,31 @@ def test_a_signal_beyond_the_last_state_is_refused(backend, output):
         assert_refused(InputError, sentence, tcnzoo.step, model, x[:, :, 11:], state)
 
 
+def test_twins_are_an_absorbing_state_for_signals_of_any_length(backend):
+    # 0 -> 1 -> (2 <-> 3); 2 and 3 have the same emissions.
+    spec = hsmm_spec(4, 3, duration="categorical", emission="none")
+    weights = {key: one.astype(np.float32) for key, one in random_weights(spec, seed=5).items()}
+    weights["initial_logits"][1:] = OFF
+    weights["transition_logits"] = np.full((4, 4), OFF, dtype=np.float32)
+    weights["transition_logits"][[0, 1, 2, 3], [1, 2, 3, 2]] = 0.0
+    x = 0.5 * np.random.default_rng(5).standard_normal((1, 4, 17)).astype(np.float32)
+    x[:, 3] = x[:, 2]
+    law = np.exp(weights["duration_logits"].astype(np.float64))
+    law /= law.sum(axis=1, keepdims=True)
+    seen = np.exp(x[0].astype(np.float64))
+    total, expected = 0.0, np.zeros((3, 17))
+    for first, second in np.ndindex(3, 3):
+        path = np.repeat([0, 1, 2], [first + 1, second + 1, 15 - first - second])
+        weight = law[0, first] * law[1, second] * seen[path, np.arange(17)].prod()
+        total += weight
+        expected[path, np.arange(17)] += weight
+    found = hsmm.posteriors(tcnzoo.create(spec, backend, weights=weights), x)
+    assert_close(found.log_likelihood[0], np.log(total), TOLERANCE)
+    posterior = found.posterior[0]
+    joined = np.stack([posterior[0], posterior[1], posterior[2] + posterior[3]])
+    assert_close(joined, expected / total, TOLERANCE)
+
+
 @pytest.mark.parametrize("encoding, off", [("index", LEAST), ("one_hot", OFF)])
 def test_codes_that_a_state_never_makes(backend, encoding, off):
     spec, weights = with_zeros(
