@@ -61,13 +61,13 @@ def test_outputs_before_nan_do_not_see_it(backend, name):
     _causal(backend, spec, noise(2, *shape), np.nan, 30)
 
 
-@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])  # of 1e30 products within overflow
 @pytest.mark.parametrize("name", LONG)
 def test_long_signals_before_a_value_that_is_not_finite(backend, name, value):
     spec, length = LONG[name]
     x = noise(2, tcnzoo.load_spec(spec).input_channels, length)
     after = _causal(backend, spec, x, value, length - 7)
-    if name.startswith("mamba2"):
+    if not np.isfinite(value) and name.startswith("mamba2"):
         assert not np.isfinite(after).any()
 
 
