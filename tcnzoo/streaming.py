@@ -197,10 +197,11 @@ def settled_state(
             f"{_named(spec, held)} held NaN or infinity before this chunk, so there is no finite "
             "state to hold; pass nonfinite='reset', or start with init_state"
         )
-    parts = {name.rpartition(".")[0] for name in bad}
+    # With the parts of these parts: a convolution within Mamba-2 would pass its NaN on.
+    parts = tuple(name[: name.rfind(".") + 1] for name in bad)
     settled = dict(after)
     for name, item in table.items():
-        if name.rpartition(".")[0] in parts:
+        if name.startswith(parts):
             settled[name] = before[name] if policy == "hold" else _fresh(item, after[name])
     return settled
 

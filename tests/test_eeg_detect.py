@@ -196,6 +196,22 @@ def test_a_model_that_gives_nan():
     assert_refused(InputError, sentence, detect, model, recording)
 
 
+def test_a_detector_that_lost_a_chunk_takes_no_more():
+    model = eeg_signals.detector()
+    right = tcnzoo.get_weights(model)
+    detector, x = Detector(model), eeg_signals.signal(2.0, bursts=())
+    with pytest.raises(InputError):
+        detector.push(x[:5])  # a wrong shape costs nothing
+    detector.push(x[:, :256])
+    tcnzoo.set_weights(model, {**right, "mean.bias": np.full_like(right["mean.bias"], np.nan)})
+    sentence = "the output of the model must be finite, but holds NaN"
+    assert_refused(InputError, sentence, detector.push, x[:, 256:])
+    tcnzoo.set_weights(model, right)
+    for call in (lambda: detector.push(x[:, 256:]), detector.finish):
+        with pytest.raises(InputError, match="^this detector lost a chunk to an error"):
+            call()
+
+
 def test_the_streaming_preset_runs():
     recording = eeg_signals.recording(4.0, bursts=())
     model = tcnzoo.create("seizure-stream", "numpy", seed=1)

@@ -137,7 +137,7 @@ def _normal(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
 
 def _codes(spec: HsmmSpec, arrays: dict[str, Any], x: Tensor) -> Tensor:
     """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
-    table = ops.log_softmax(wide(arrays["code_logits"]), axis=0)
+    table = ops.transpose(log_softmax(ops.transpose(wide(arrays["code_logits"]))))
     if spec.encoding == "one_hot":
         return ops.matmul(x, solid(table))
     codes, count = ops.cast(ops.round(x), "int32"), table.shape[0]

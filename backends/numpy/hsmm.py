@@ -5,7 +5,7 @@ import numpy as np
 from tcnzoo.errors import InputError
 from tcnzoo.hsmm import batch
 from tcnzoo.hsmm.inference import Engine
-from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
+from tcnzoo.hsmm.laws import log_softmax, log_sum_exp, possible
 from tcnzoo.hsmm.tables import Tables, tables_of
 from tcnzoo.specs.hsmm import NEVER, impossible
 from tcnzoo.streaming import Stream
@@ -37,7 +37,7 @@ class Hsmm(Block, kind="hsmm"):
 
     def _categorical(self, x: Array) -> Array:
         """Log-probability of each code."""
-        chances = log_softmax(self.arrays["code_logits"])
+        chances = log_softmax(possible(self.arrays["code_logits"])).astype(x.dtype)
         if self.spec.encoding == "one_hot":
             found = np.einsum("kc,bct->bkt", np.maximum(chances, NEVER), x)
             return np.where(found < 0.5 * NEVER, -np.inf, found)

@@ -13,7 +13,7 @@ from tcnzoo.streaming import Stream
 
 from . import hsmm_likelihood
 from .block import Block
-from .hsmm_laws import Laws, gone, laws_of, solid
+from .hsmm_laws import Laws, gone, laws_of, normalised, solid
 from .hsmm_likelihood import Pass, tables_of
 from .hsmm_scan import Counts, Ends
 from .run import full_precision
@@ -48,7 +48,7 @@ class Hsmm(Block, kind="hsmm"):
 
     def _categorical(self, x: Tensor) -> Tensor:
         """Log-probability of each code."""
-        chances = F.log_softmax(wide(self.code_logits), dim=1)
+        chances = normalised(wide(self.code_logits))
         if self.spec.encoding == "one_hot":
             found = torch.einsum("kc,bct->bkt", solid(chances), x)
             return found.masked_fill(gone(found), -torch.inf)

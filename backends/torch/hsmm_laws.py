@@ -37,11 +37,11 @@ def laws_of(spec: Any, read: Read) -> Laws:
     """
     logits = read("transition_logits")
     itself = torch.eye(spec.states, dtype=torch.bool, device=logits.device)
-    transitions = _normalised(logits.masked_fill(itself, -torch.inf))
-    durations = _normalised(_scores(spec, read))
+    transitions = normalised(logits.masked_fill(itself, -torch.inf))
+    durations = normalised(_scores(spec, read))
     survival = solid(durations).flip(1).logcumsumexp(1).flip(1)
     survival = torch.cat([torch.zeros_like(survival[:, :1]), survival[:, 1:]], dim=1)
-    first = _normalised(read("initial_logits"))
+    first = normalised(read("initial_logits"))
     if spec.start == "stationary":
         first = first - survival.logsumexp(1)
     return Laws(first, transitions, durations, survival.masked_fill(gone(survival), -torch.inf))
@@ -57,7 +57,7 @@ def gone(logs: Tensor) -> Tensor:
     return logs < 0.5 * NEVER
 
 
-def _normalised(logits: Tensor) -> Tensor:
+def normalised(logits: Tensor) -> Tensor:
     """Log probabilities over the last axis; all -inf where all logits are."""
     return F.log_softmax(solid(logits), dim=-1).masked_fill(logits <= NEVER, -torch.inf)
 

@@ -15,6 +15,7 @@ from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.online import OnlinePreprocessor
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
 from tcnzoo.eeg.recordings import Recording, arranged
+from tcnzoo.errors import InputError
 from tcnzoo.streaming import check_policy
 
 # Steps for which the shape of a model's output is asked: a minute at 256 Hz.
@@ -97,6 +98,7 @@ class Detector:
         self._before = OnlinePreprocessor(settings, sampling_rate, len(TEN_TWENTY))
         self._logits = Logits(model, nonfinite)
         self._after = PostProcessor(after, rate)
+        self._broken = False
         self.latency = Latency(
             self._before.latency, self._logits.delay / rate, *after.latency(rate)
         )
@@ -108,12 +110,19 @@ class Detector:
             chunk: (19, time) in uV, the electrodes in the order of `TEN_TWENTY`, of any number of
                 steps; NaN and infinity count as the last good sample of their channel.
         Raises:
-            InputError: another shape.
+            InputError: another shape; an output that is not finite, or a part that would keep such
+                values, under `raise`: the chunk is lost then, so this detector takes no more.
         """
-        return self._stepped(self._logits.push(self._before.push(chunk)))
+        self._check_whole()
+        x = self._before.push(chunk)
+        self._broken = True  # until the chunk has passed all stages
+        step = self._stepped(self._logits.push(x))
+        self._broken = False
+        return step
 
     def finish(self) -> Step:
         """End the signal; return what waited for more."""
+        self._check_whole()
         logits = np.concatenate([self._logits.push(self._before.finish()), self._logits.finish()])
         probabilities, events = self._stepped(logits)
         return Step(probabilities, [*events, *self._after.finish()])
@@ -122,6 +131,14 @@ class Detector:
     def ongoing(self) -> float | None:
         """Start in s of an event that is certain but may still grow, None without one."""
         return self._after.ongoing
+
+    def _check_whole(self) -> None:
+        """Raise InputError if a chunk was lost, after which all times would be too early."""
+        if self._broken:
+            raise InputError(
+                "this detector lost a chunk to an error, so that the times of later events would "
+                "be wrong; start a new one, or make it with nonfinite='hold' or 'reset'"
+            )
 
     def _stepped(self, logits: Array) -> Step:
         """Post-process what the model has given."""

@@ -5,7 +5,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.hsmm import NEVER, HsmmSpec
+
+
+def possible(logits: Array) -> Array:
+    """Logits in float64, with -inf for those that are as good as that."""
+    wide = logits.astype(np.float64)
+    return np.where(wide <= NEVER, -np.inf, wide)
 
 
 def log_sum_exp(x: Array, axis: int) -> Array:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.errors import WeightError
-from tcnzoo.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail
-from tcnzoo.specs.hsmm import NEVER, HsmmSpec
+from tcnzoo.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail, possible
+from tcnzoo.specs.hsmm import HsmmSpec
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
         WeightError: a row that cannot be normalised: a NaN or +inf in it, or nothing above NEVER
             (but of the transitions, where that is a state without a way out).
     """
-    held = {name: _possible(to_numpy(one)) for name, one in weights.items()}
+    held = {name: possible(to_numpy(one)) for name, one in weights.items()}
     transitions = held["transition_logits"]
     np.fill_diagonal(transitions, -np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -95,13 +95,6 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
         spec.start == "stationary",
         spec.end == "censored",
     )
-
-
-def _possible(logits: Array) -> Array:
-    """A copy in float64, with -inf for what is as good as that."""
-    wide = logits.astype(np.float64)
-    wide[wide <= NEVER] = -np.inf
-    return wide
 
 
 def _check(name: str, rows: Array, may_be_nothing: bool = False) -> None:

@@ -62,7 +62,8 @@ class HsmmSpec(Spec):
     A logit of -inf, or at most -1e30, is a probability of 0, which stays 0 in every step of EM and
     has a gradient of 0. A row of transitions that holds nothing else (off the diagonal) is a state
     without a way out: its segment is the last one, weighed like any last segment, so that its
-    durations must reach the end of the signal.
+    durations must reach the end of the signal. Two states that lead to each other only and have the
+    same emission are one that is never left, in signals of any length.
 
     Scores of the duration laws, with n = d - 1:
 
