@@ -42,13 +42,20 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "tanh": lambda spec, x: ops.tanh(x),
     "sigmoid": lambda spec, x: ops.sigmoid(x),
     "softplus": lambda spec, x: ops.softplus(x),
-    "softmax": lambda spec, x: reduced(_softmax, x),
-    "log_softmax": lambda spec, x: reduced(lambda x: ops.log_softmax(x, axis=-1), x),
+    "softmax": lambda spec, x: _softmax(x),
+    "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
     "gelu_tanh": lambda spec, x: 0.5 * x * (1.0 + ops.tanh(_GELU * (x + 0.044715 * x * x * x))),
     "relu6": lambda spec, x: ops.relu6(x),
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,
 }
+# What TensorFlow rounds once by itself.
+SINGLE = ("linear", "relu", "leaky_relu", "tanh", "relu6")
+
+
+def gated(x: Tensor, gate: Tensor) -> Tensor:
+    """X * sigmoid(gate)."""
+    return reduced(lambda x, gate: x * ops.sigmoid(gate), x, gate)
 
 
 class Activation(Block, kind="activation"):
@@ -56,7 +63,10 @@ class Activation(Block, kind="activation"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Apply it."""
-        return FUNCTIONS[self.spec.name](self.spec, x)
+        spec, function = self.spec, FUNCTIONS[self.spec.name]
+        if spec.name in SINGLE:
+            return function(spec, x)
+        return reduced(lambda x: function(spec, x), x)
 
 
 class Glu(Block, kind="glu"):
@@ -65,7 +75,7 @@ class Glu(Block, kind="glu"):
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, ..., 2 C) -> (batch, ..., C)."""
         value, gate = ops.split(x, 2, axis=-1)
-        return value * ops.sigmoid(gate)
+        return gated(value, gate)
 
 
 class Dropout(Block, kind="dropout"):
