@@ -12,6 +12,7 @@ from keras import ops
 
 from tcnzoo.streaming import Stream
 
+from .activation import softplus
 from .block import Block, Tensor
 from .loop import Tensors, scan
 from .types import reduced
@@ -66,7 +67,7 @@ class Mamba2(Block, kind="mamba2"):
     ) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
         spec, (batch, steps, _) = self.spec, ops.shape(xbc)
-        dt = ops.softplus(dt + dt_bias)
+        dt = softplus(dt + dt_bias)
         low, high = spec.dt_limit
         dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
         inside = spec.groups * spec.d_state
