@@ -22,6 +22,8 @@ TOLERANCES = {"float32": 1e-4, "float16": 5e-3}
 # it costs the reference itself. Sums in another order cost up to 3 times as much; a norm in one
 # pass costs hundreds.
 ROOM = 10.0
+# A limit from here on would let any output pass.
+MEANINGLESS = 1.0
 # int8 has to keep within this share of the spread of the outputs, on its representative signals.
 INT8 = 0.5
 
@@ -114,7 +116,7 @@ def compare(
         cases: label -> (batch, channels[, time]).
     Returns:
         (one comparison a case, notes); no comparison where the file cannot be run here, or where
-        float32 cannot hold what the model makes of a signal.
+        the float type does not tell what the model makes of a signal.
     Raises:
         InputError: an input that the file does not take, or outputs of other shapes.
     """
@@ -135,7 +137,9 @@ def compare(
 
     def rounded(x: Array, rows: list[Array]) -> Output:
         if options.precision == "float16":
-            return reference(x.astype(np.float16).astype(np.float64), rows)
+            y = reference(x.astype(np.float16).astype(np.float64), rows)
+            with np.errstate(over="ignore"):
+                return _each(y, lambda one: one.astype(np.float16))
         with np.errstate(over="ignore", invalid="ignore"):
             return reference_of(create(spec, "numpy", weights=weights), x, rows)
 
@@ -151,12 +155,27 @@ def compare(
             limit = _int8_limit(expected) if label == "representative" else None
         elif not one.relative <= limit:
             cost = compared(label, x, in_batches(rounded, x, rows, BATCH), expected).relative
-            if not np.isfinite(cost):
-                notes.append(f"not compared on {label!r}: float32 cannot hold what comes of it")
-                continue
             limit = max(limit, ROOM * cost)
+            reason = _not_told(options.precision, cost, one)
+            if reason is not None:
+                notes.append(f"not compared on {label!r}: {reason}")
+                continue
         found.append(replace(one, limit=limit))
     return tuple(found), tuple(notes)
+
+
+def _not_told(kind: str, cost: float, one: Comparison) -> str | None:
+    """Why a signal on which the float type costs so much tells nothing about a file; or None."""
+    if not np.isfinite(cost):
+        return f"{kind} cannot hold what comes of it"
+    if ROOM * cost >= MEANINGLESS and np.isfinite(one.relative):
+        return f"{kind} itself is off by {cost:.2g} there"
+    return None
+
+
+def _each(y: Output, change: Callable[[Array], Array]) -> Output:
+    """Change every array of an output."""
+    return {k: change(one) for k, one in y.items()} if isinstance(y, dict) else change(y)
 
 
 def _int8_limit(expected: Output) -> float:

@@ -247,6 +247,8 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
         spec.output_shape(shape[1:])
         if shape[1] != options.channels:
             raise InputError(f"the inputs have {options.channels} and {shape[1]} channels")
+    if options.streaming and options.input_length is None:
+        raise InputError("a stream is of signals, but the model shall take vectors; choose one")
     obstacle = spec.stream_obstacle() if options.streaming else None
     if obstacle:
         raise InputError(f"this model cannot stream: {obstacle}")

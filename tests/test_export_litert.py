@@ -54,6 +54,14 @@ def test_block_equals_reference(name, tmp_path):
     assert_close(*ran("litert", spec, path, options, shape))
 
 
+@pytest.mark.parametrize("name", ["activation-softplus", "mamba2-no_norm"])
+def test_softplus_of_large_values_is_finite(name, tmp_path):
+    spec, shape = BLOCKS[name]
+    report = tcnzoo.export(spec, tmp_path / "a.tflite", input_length=shape[2])
+    assert [one.input for one in report.comparisons] == ["random", "around 1000", "times 10000"]
+    assert report.passed
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: "-".join(map(str, row.values())))
 def test_tcn_equals_reference(row, tmp_path):
     path, options = written("litert", tcn(**row), SIGNAL, tmp_path, dynamic=False)

@@ -85,6 +85,33 @@ def test_command_runs_the_file(options, tmp_path):
     np.testing.assert_allclose(np.array(numbers, dtype=float), expected.ravel(), atol=1e-5)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "squeeze_excitation", "channels": 3, "reduction": 2, "pool": "cumulative"},
+        {"kind": "window_pool", "mode": "max", "channels": 3, "size": 4, "stride": 3},
+    ],
+    ids=["int64", "int32"],
+)
+def test_command_of_a_stream_starts_its_counters(spec, precision, tmp_path):
+    model, x = tcnzoo.create(spec, "numpy", seed=5), noise(1, 3, 29)
+    np.save(tmp_path / "x.npy", x)
+    report = tcnzoo.export(model, tmp_path / "a.onnx", streaming=True, precision=precision)
+    command = report.command.replace("python ", f"{sys.executable} ", 1)
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    numbers = np.array(done.stdout.replace("[", " ").replace("]", " ").split(), dtype=float)
+    expected = tcnzoo.predict(model, x)
+    # Chunks of 16 steps, one printed after the other.
+    first = tcnzoo.predict(model, x[:, :, :16]).shape[2]
+    parts = [expected[:, :, :first].ravel(), expected[:, :, first:].ravel()]
+    limit = 1e-5 if precision == "float32" else 5e-3
+    np.testing.assert_allclose(numbers, np.concatenate(parts), atol=limit)
+
+
 @pytest.mark.parametrize("kind", ["directory", "file", "model", "preset", "document"])
 def test_sources(kind, tmp_path):
     spec, weights = tcnzoo.load_spec(SPEC), weights_of(SPEC)
@@ -206,6 +233,33 @@ def test_what_overflows_in_the_reference_too_is_not_compared(fake, tmp_path):
     )
 
 
+@pytest.mark.parametrize("factor, passes", [(1.0, True), (np.nan, False)])
+def test_a_signal_of_which_float32_loses_everything_is_named(fake, factor, passes, tmp_path):
+    # The seventh power of 10000 is finite in float32, and its square in the norm is not.
+    nodes = {
+        "power": {"layer": {"kind": "merge", "mode": "multiply"}, "inputs": ["input"] * 7},
+        "norm": {"layer": {"kind": "rms_norm", "channels": 3}, "inputs": ["power"]},
+    }
+    spec = {"kind": "graph", "in_channels": 3, "nodes": nodes}
+    model = tcnzoo.create(spec, "numpy")
+    with np.errstate(over="ignore"):
+        fake.run = lambda path, x, options: (
+            tcnzoo.predict(model, x) * (factor if np.abs(x).max() > 1e4 else 1.0)
+        )
+        report = tcnzoo.export(spec, tmp_path / "a.fake", input_length=40)
+    assert report.passed is passes
+    named = "not compared on 'times 10000': float32 itself is off by 1 there"
+    assert (named in report.notes) is passes
+
+
+def test_what_overflows_float16_is_not_compared(tmp_path):
+    nodes = {"cube": {"layer": {"kind": "merge", "mode": "multiply"}, "inputs": ["input"] * 4}}
+    spec = {"kind": "graph", "in_channels": 3, "nodes": nodes}
+    report = tcnzoo.export(spec, tmp_path / "a.onnx", precision="float16", input_length=40)
+    assert report.passed
+    assert report.notes == ("not compared on 'times 10': float16 cannot hold what comes of it",)
+
+
 def test_int8_keeps_within_the_spread_of_its_outputs(fake, tmp_path):
     right = fake.run
     options = {"precision": "int8", "representative": noise(4, 3, 9), "samples": 1}
@@ -294,6 +348,10 @@ def test_options_that_do_not_fit_are_refused(options, sentence, tmp_path):
 
 
 def test_a_model_that_cannot_stream_is_refused(tmp_path):
+    sentence = "a stream is of signals, but the model shall take vectors; choose one"
+    relu = {"kind": "activation", "name": "relu"}
+    with pytest.raises(InputError, match=sentence):
+        tcnzoo.export(relu, tmp_path / "a.onnx", streaming=True, vectors=True)
     with pytest.raises(InputError, match="this model cannot stream: .* looks ahead"):
         tcnzoo.export(conv1d(padding="same"), tmp_path / "a.onnx", streaming=True)
 

@@ -10,6 +10,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
+from tests.cases import ACTIVATIONS
 from tests.compare import assert_close, assert_refused, noise, reference, stream, weights_of
 
 TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
@@ -62,6 +63,13 @@ GATED = {
         "all": {"layer": {"kind": "merge", "mode": "multiply"}, "inputs": ["gate", "input"]},
     },
 }
+
+
+def merged(mode, parts):
+    nodes = {"all": {"layer": {"kind": "merge", "mode": mode}, "inputs": ["input"] * parts}}
+    return {"kind": "graph", "in_channels": 2, "nodes": nodes}
+
+
 AVERAGE = {"kind": "window_pool", "mode": "average", "channels": 2}
 MAMBA = {"kind": "mamba2", "channels": 4, "expand": 2, "head_dim": 4, "d_state": 8}
 MAMBA |= {"dt_limit": [0.001, 0.004], "chunk_size": 32}
@@ -111,6 +119,8 @@ SUMS = {
     "interpolation": (
         {"kind": "upsample", "mode": "linear", "factor": 5}, (1, 2, 9), 500.0, 1.0, PLAIN,
     ),
+    "sum of many signals": (merged("add", 700), (1, 2, 9), 1.0, 0.1, PLAIN),
+    "product of many signals": (merged("multiply", 12), (1, 2, 9), 1.5, 0.1, PLAIN),
     "state space": (MAMBA, (1, 4, 600), 1.0, 1.0, JOINED),
     "mixture": (HDP, (1, 48, 9), 1.0, 1.0, PLAIN),
     "mixture of codes": (
@@ -161,6 +171,27 @@ def test_sums_are_rounded_once(name, dtype, native):
     expected = tcnzoo.predict(reference(spec, held), x)
     found = tcnzoo.predict(small(spec, held, native, dtype), x.astype(np.float32))
     assert_rounded(found, expected, roundings, dtype)
+
+
+# Softmax and its logarithm stand among the sums.
+POINTWISE = [name for name in ACTIVATIONS if "softmax" not in name]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_every_value_of_an_activation_is_rounded_once(dtype, native):
+    low, high = (-10.0, 3e4) if dtype == "float16" else (-10.0, 1e30)
+    grid = np.concatenate([np.linspace(low, 12.0, 1200), np.geomspace(13.0, high, 40)])
+    x = grid.astype(TYPES[dtype]).astype(np.float64).reshape(1, 1, -1)
+    for name in [*POINTWISE, "glu"]:
+        spec, fed = {"kind": "activation", "name": name}, x
+        if name == "glu":
+            spec, fed = {"kind": "glu"}, np.concatenate([x, np.minimum(x, 12.0)[..., ::-1]], axis=1)
+        expected = tcnzoo.predict(reference(spec, {}), fed)
+        found = tcnzoo.predict(small(spec, {}, native, dtype), fed.astype(np.float32))
+        # In the tail of GELU float32 itself keeps 1e-6 of x, and float16 has no digits below 6e-5.
+        size = np.maximum(np.abs(expected), 1e-3)
+        apart = np.abs(np.asarray(found).astype(np.float64) - expected) / size
+        assert apart.max() <= PLAIN * ROUNDING[dtype], (name, fed.ravel()[apart.argmax()])
 
 
 def squares(spec, held, x, backend, dtype, training=False):

@@ -15,6 +15,8 @@ from .types import reduced
 
 # Hendrycks & Gimpel 2016, arXiv:1606.08415, the form with tanh.
 _GELU = math.sqrt(2.0 / math.pi)
+# From here on softplus(x) is x to the last bit of float64.
+LINEAR = 40.0
 
 
 def _leaky_relu(x: Tensor, slope: float) -> Tensor:
@@ -22,6 +24,11 @@ def _leaky_relu(x: Tensor, slope: float) -> Tensor:
     if keras.backend.standardize_dtype(x.dtype) == "float64":
         return ops.where(x > 0.0, x, slope * x)
     return ops.leaky_relu(x, negative_slope=slope)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + e^x), x itself from 40 on, where LiteRT's e^x may overflow."""
+    return ops.where(x > LINEAR, x, ops.softplus(ops.minimum(x, LINEAR)))
 
 
 def _softmax(x: Tensor) -> Tensor:
@@ -41,14 +48,21 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "silu": lambda spec, x: ops.silu(x),
     "tanh": lambda spec, x: ops.tanh(x),
     "sigmoid": lambda spec, x: ops.sigmoid(x),
-    "softplus": lambda spec, x: ops.softplus(x),
-    "softmax": lambda spec, x: reduced(_softmax, x),
-    "log_softmax": lambda spec, x: reduced(lambda x: ops.log_softmax(x, axis=-1), x),
+    "softplus": lambda spec, x: softplus(x),
+    "softmax": lambda spec, x: _softmax(x),
+    "log_softmax": lambda spec, x: ops.log_softmax(x, axis=-1),
     "gelu_tanh": lambda spec, x: 0.5 * x * (1.0 + ops.tanh(_GELU * (x + 0.044715 * x * x * x))),
     "relu6": lambda spec, x: ops.relu6(x),
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,
 }
+# What TensorFlow rounds once by itself.
+SINGLE = ("linear", "relu", "leaky_relu", "tanh", "relu6")
+
+
+def gated(x: Tensor, gate: Tensor) -> Tensor:
+    """X * sigmoid(gate)."""
+    return reduced(lambda x, gate: x * ops.sigmoid(gate), x, gate)
 
 
 class Activation(Block, kind="activation"):
@@ -56,7 +70,10 @@ class Activation(Block, kind="activation"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Apply it."""
-        return FUNCTIONS[self.spec.name](self.spec, x)
+        spec, function = self.spec, FUNCTIONS[self.spec.name]
+        if spec.name in SINGLE:
+            return function(spec, x)
+        return reduced(lambda x: function(spec, x), x)
 
 
 class Glu(Block, kind="glu"):
@@ -65,7 +82,7 @@ class Glu(Block, kind="glu"):
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, ..., 2 C) -> (batch, ..., C)."""
         value, gate = ops.split(x, 2, axis=-1)
-        return value * ops.sigmoid(gate)
+        return gated(value, gate)
 
 
 class Dropout(Block, kind="dropout"):

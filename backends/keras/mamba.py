@@ -12,6 +12,7 @@ from keras import ops
 
 from tcnzoo.streaming import Stream
 
+from .activation import softplus
 from .block import Block, Tensor
 from .loop import Tensors, scan
 from .types import reduced
@@ -41,10 +42,10 @@ class Mamba2(Block, kind="mamba2"):
         """(batch, time, channels) -> the same shape."""
         spec = self.spec
         through, beside, z, xbc, dt = split(self.parts["in_proj"](x), spec.sections)
-        xbc = ops.silu(self.parts["conv1d"](xbc, stream=stream))
+        xbc = reduced(ops.silu, self.parts["conv1d"](xbc, stream=stream))
         tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
-        gate = ops.silu(z)
+        gate = reduced(ops.silu, z)
         if not spec.rms_norm:
             y = y * gate
         elif spec.norm_before_gate:
@@ -52,7 +53,7 @@ class Mamba2(Block, kind="mamba2"):
         else:
             y = self.parts["norm"](y * gate)
         if spec.sections[0]:
-            y = ops.concatenate([ops.silu(through) * beside, y], axis=2)
+            y = ops.concatenate([reduced(ops.silu, through) * beside, y], axis=2)
         return self.parts["out_proj"](y)
 
     def _scan(
@@ -66,7 +67,7 @@ class Mamba2(Block, kind="mamba2"):
     ) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
         spec, (batch, steps, _) = self.spec, ops.shape(xbc)
-        dt = ops.softplus(dt + dt_bias)
+        dt = softplus(dt + dt_bias)
         low, high = spec.dt_limit
         dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
         inside = spec.groups * spec.d_state

@@ -5,6 +5,7 @@ from keras import ops
 
 from tcnzoo.streaming import Stream
 
+from .activation import gated
 from .block import Block, Tensor
 from .types import reduced
 
@@ -24,7 +25,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = self._mean_so_far(x, stream)
         if "reduce" in self.parts:
             squeezed = ops.relu(self.parts["reduce"](squeezed))
-        y = reduced(ops.multiply, x, ops.sigmoid(self.parts["expand"](squeezed)))
+        y = gated(x, self.parts["expand"](squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:

@@ -1,6 +1,7 @@
 """Activations, gated linear units and dropout."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
@@ -8,7 +9,7 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .functions import erf, logsumexp, sigmoid, softmax, softplus
+from .functions import erf, logsumexp, sigmoid, silu, softmax, softplus
 from .types import reduced
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
@@ -24,27 +25,38 @@ def elu(x: mx.array, alpha: float) -> mx.array:
     return mx.where(above, x, alpha * mx.expm1(mx.where(above, 0.0, x)))
 
 
+# Each takes x and the spec; softmax acts on the last axis, the channels.
+FUNCTIONS: dict[str, Callable[[mx.array, Any], mx.array]] = {
+    "linear": lambda x, spec: x,
+    "relu": lambda x, spec: mx.maximum(x, 0.0),
+    "leaky_relu": lambda x, spec: mx.where(x > 0, x, spec.slope * x),
+    "elu": lambda x, spec: elu(x, spec.alpha),
+    "selu": lambda x, spec: SELU_SCALE * elu(x, SELU_ALPHA),
+    "gelu": lambda x, spec: 0.5 * x * (1.0 + erf(x / math.sqrt(2.0))),
+    "silu": lambda x, spec: silu(x),
+    "tanh": lambda x, spec: mx.tanh(x),
+    "sigmoid": lambda x, spec: sigmoid(x),
+    "softplus": lambda x, spec: softplus(x),
+    "softmax": lambda x, spec: softmax(x),
+    "log_softmax": lambda x, spec: x - logsumexp(x),
+    "gelu_tanh": lambda x, spec: 0.5 * x * (1.0 + mx.tanh(GELU_TANH * (x + 0.044715 * x * x * x))),
+    "relu6": lambda x, spec: mx.clip(x, 0.0, 6.0),
+    "hard_sigmoid": lambda x, spec: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "hard_swish": lambda x, spec: x * mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
+}
+# What MLX rounds once by itself.
+SINGLE = ("linear", "relu", "leaky_relu", "tanh", "softmax", "relu6")
+
+
 def activate(spec: Any, x: mx.array) -> mx.array:
-    """Apply the activation that `spec` names; softmax acts on the last axis, the channels."""
-    functions = {
-        "linear": lambda: x,
-        "relu": lambda: mx.maximum(x, 0.0),
-        "leaky_relu": lambda: mx.where(x > 0, x, spec.slope * x),
-        "elu": lambda: elu(x, spec.alpha),
-        "selu": lambda: SELU_SCALE * elu(x, SELU_ALPHA),
-        "gelu": lambda: 0.5 * x * (1.0 + erf(x / math.sqrt(2.0))),
-        "silu": lambda: x * sigmoid(x),
-        "tanh": lambda: mx.tanh(x),
-        "sigmoid": lambda: sigmoid(x),
-        "softplus": lambda: softplus(x),
-        "softmax": lambda: softmax(x),
-        "log_softmax": lambda: reduced(lambda x: x - logsumexp(x), x),
-        "gelu_tanh": lambda: 0.5 * x * (1.0 + mx.tanh(GELU_TANH * (x + 0.044715 * x * x * x))),
-        "relu6": lambda: mx.clip(x, 0.0, 6.0),
-        "hard_sigmoid": lambda: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
-        "hard_swish": lambda: x * mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
-    }
-    return functions[spec.name]()
+    """Apply the activation that `spec` names."""
+    function = FUNCTIONS[spec.name]
+    return function(x, spec) if spec.name in SINGLE else reduced(lambda x: function(x, spec), x)
+
+
+def gated(x: mx.array, gate: mx.array) -> mx.array:
+    """X * sigmoid(gate)."""
+    return reduced(lambda x, gate: x * sigmoid(gate), x, gate)
 
 
 class Activation(Block, kind="activation"):
@@ -61,7 +73,7 @@ class Glu(Block, kind="glu"):
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, ..., 2 C) -> (batch, ..., C)."""
         value, gate = mx.split(x, 2, axis=-1)
-        return value * sigmoid(gate)
+        return gated(value, gate)
 
 
 class Dropout(Block, kind="dropout"):

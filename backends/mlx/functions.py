@@ -24,13 +24,21 @@ def exp(x: mx.array) -> mx.array:
 
 def sigmoid(x: mx.array) -> mx.array:
     """1 / (1 + e^-x)."""
-    return 0.5 + 0.5 * mx.tanh(0.5 * x) if x.dtype == mx.float64 else mx.sigmoid(x)
+    if x.dtype != mx.float64:
+        # MLX's own takes e^|x| in the type, which overflows in float16 from 11.1 on.
+        return reduced(mx.sigmoid, x)
+    return 0.5 + 0.5 * mx.tanh(0.5 * x)
+
+
+def silu(x: mx.array) -> mx.array:
+    """X * sigmoid(x)."""
+    return reduced(lambda x: x * sigmoid(x), x)
 
 
 def softplus(x: mx.array) -> mx.array:
     """log(1 + e^x)."""
     if x.dtype != mx.float64:
-        return mx.logaddexp(x, 0.0)
+        return reduced(lambda x: mx.logaddexp(x, 0.0), x)
     return 0.5 * (x + mx.abs(x)) + mx.log1p(exp(-mx.abs(x)))
 
 

@@ -11,16 +11,11 @@ import mlx.core as mx
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .functions import exp, sigmoid, softplus
+from .functions import exp, silu, softplus
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
 CHUNK = 64
-
-
-def silu(x: mx.array) -> mx.array:
-    """X * sigmoid(x)."""
-    return x * sigmoid(x)
 
 
 def split(x: mx.array, widths: tuple[int, ...]) -> list[mx.array]:

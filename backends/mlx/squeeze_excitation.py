@@ -4,8 +4,8 @@ import mlx.core as mx
 
 from tcnzoo.streaming import Stream
 
+from .activation import gated
 from .block import Block
-from .functions import sigmoid
 from .types import reduced, wide
 
 STATE = ("count", "mean", "mean_low")
@@ -24,7 +24,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = self._mean_so_far(wide(x), stream).astype(x.dtype)
         if self.spec.reduction:
             squeezed = mx.maximum(self["reduce"](squeezed), 0.0)
-        y = reduced(mx.multiply, x, sigmoid(self["expand"](squeezed)))
+        y = gated(x, self["expand"](squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: mx.array, stream: Stream | None) -> mx.array:

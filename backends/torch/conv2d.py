@@ -7,7 +7,7 @@ from torch import Tensor
 from tcnzoo.streaming import Stream
 
 from .block import Block
-from .types import reduced
+from .types import convolved
 
 
 class Conv2d(Block, kind="conv2d"):
@@ -26,7 +26,7 @@ class Conv2d(Block, kind="conv2d"):
                 return x.new_zeros(x.shape[0], spec.out_channels, devices, 0)
         elif any(spec.pads):
             x = F.pad(x, spec.pads)
-        return reduced(self._convolved, x, self.weight, bias)
+        return convolved(self._convolved, x, self.weight, bias)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve an already padded signal."""

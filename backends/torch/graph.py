@@ -9,6 +9,7 @@ from tcnzoo.specs import MergeSpec
 from tcnzoo.streaming import Stream
 
 from .block import Block
+from .types import wide
 
 
 class Merge(Block, kind="merge"):
@@ -20,7 +21,9 @@ class Merge(Block, kind="merge"):
             return torch.cat(x, dim=1)
         rank = max(one.dim() for one in x)
         ready = [one.unsqueeze(2) if one.dim() < rank else one for one in x]
-        return reduce(torch.add if self.spec.mode == "add" else torch.mul, ready)
+        if len(ready) > 2:  # torch rounds two added up or multiplied once by itself
+            ready = [wide(one) for one in ready]
+        return reduce(torch.add if self.spec.mode == "add" else torch.mul, ready).to(x[0].dtype)
 
 
 class Graph(Block, kind="graph"):

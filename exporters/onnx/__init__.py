@@ -77,11 +77,11 @@ x, state = {}, {}
 for i in s.get_inputs():
     if i.name not in starts:
         x[i.name] = np.load(i.name + ".npy").astype("DTYPE")
-    elif i.shape:
-        dtype = "float16" if "float16" in i.type else "float32"
-        state[i.name] = np.full([len(x["x"]), *i.shape[1:]], starts[i.name], dtype)
     else:
-        state[i.name] = np.int32(starts[i.name])
+        shape = [len(x["x"]), *i.shape[1:]] if i.shape else []
+        kind = i.type[len("tensor(") : -1]
+        dtype = "float32" if kind == "float" else kind
+        state[i.name] = np.full(shape, starts[i.name], dtype)
 for t in range(0, x["x"].shape[2], 16):
     chunk = {k: v[:, :, t : t + 16] if v.ndim == 3 else v for k, v in x.items()}
     y, *after = s.run(None, {**chunk, **state})

@@ -37,11 +37,13 @@ def mamba2(place: Place, x: Value) -> Value:
     through, beside, z, xbc, dt = _sections(place, place.apply("in_proj", x))
     xbc = place.apply("conv1d", xbc)
     y = _scanned(place, replace(xbc, name=_silu(place, xbc)), dt)
-    gate = _silu(place, z)
+    dtype, gate = place.graph.dtype, _silu(place, z)
     if spec.rms_norm and spec.norm_before_gate:
         y = place.op("Mul", place.apply("norm", replace(z, name=y)), gate)
     else:
-        y = place.optional("norm", replace(z, name=place.op("Mul", y, gate))).name
+        y = place.op("Mul", y, place.cast(gate, EXACT, dtype))
+        named = replace(z, name=y)
+        y = place.apply("norm", named).name if spec.rms_norm else place.cast(y, dtype, EXACT)
     if through.channels:
         y = place.op("Concat", place.op("Mul", _silu(place, through), beside), y, axis=1)
     return place.apply("out_proj", replace(x, name=y, shape=(spec.inner, x.time)))
@@ -64,7 +66,10 @@ def _silu(place: Place, x: Value) -> str:
 
 
 def _scanned(place: Place, xbc: Value, dt: Value) -> str:
-    """The state space on x, B and C (batch, convolved, time) and dt (batch, heads, time)."""
+    """The state space on x, B and C (batch, convolved, time) and dt (batch, heads, time).
+
+    Its outputs stay in float32 until they are normalised.
+    """
     spec, graph, heads = place.spec, place.graph, _heads(place)
     inside = spec.groups * spec.d_state
     sizes = graph.integers(spec.width, inside, inside)
@@ -95,7 +100,7 @@ def _scanned(place: Place, xbc: Value, dt: Value) -> str:
         place.leave("ssm", last)
     skip = _exact(place, "D", heads.groups, heads.share, -1, 1)
     y = _shaped(place, place.op("Add", y, place.op("Mul", skip, x)), spec.width)
-    y = place.cast(place.op("Transpose", y, perm=[0, 2, 1]), graph.dtype, EXACT)
+    y = place.op("Transpose", y, perm=[0, 2, 1])
     return place.cut(y, 0, place.length(dt)) if dt.may_be_empty else y
 
 
