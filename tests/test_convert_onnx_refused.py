@@ -28,6 +28,10 @@ def saved(build, folder, *shape, opset=17):
 # Not supported ------------------------------------------------------------------------------------
 
 UNSUPPORTED = {
+    "rounding": (
+        lambda g: g.conv(g.node("Cast", g.node("Cast", "x", to=10), to=1), 5, 3, 3),
+        "it rounds the signal to float16",
+    ),
     "operator": (lambda g: g.node("Sin", "x"), "node 'n1' (Sin) is not supported: the operators"),
     "two axes": (
         lambda g: g.conv(g.node("Reshape", "x", [0, 3, 4, -1]), 5, 3, 3, 3),
@@ -334,6 +338,16 @@ def test_what_is_not_read_is_said(tmp_path):
     }
     assert report.used == {"c1": "conv1.weight", "c2": "conv1.bias"}
     assert report.assumed == {"output": "given as (batch, channels, time) instead of (batch, time)"}
+
+
+@pytest.mark.parametrize("given, listed", [("f4", True), ("f2", False)])
+def test_a_part_in_float16_is_listed(tmp_path, given, listed):
+    graph = Graph("n", 3, "t", dtype=given)
+    x = graph.node("Cast", "x", to=TensorProto.FLOAT16)
+    y = graph.node("Conv", x, graph.constant(values(5, 3, 3), dtype="f2"))
+    path = graph.save(tmp_path / "a.onnx", graph.node("Cast", y, to=TensorProto.FLOAT))
+    words = "float32, where the file computes in float16 from node 'n1' (Cast) on"
+    assert convert(path, tmp_path / "ours").assumed == ({"precision": words} if listed else {})
 
 
 def test_weights_keep_their_bits(tmp_path):
