@@ -11,7 +11,9 @@ from typing import Any
 
 import yaml
 
-from tcnzoo.documents import check_digits, cut
+from tcnzoo.documents import MOST_IN_YAML, check_digits, cut
+
+MERGE = "tag:yaml.org,2002:merge"
 
 
 def load(text: str) -> Any:
@@ -50,6 +52,22 @@ class _Loader(yaml.SafeLoader):
                     key.start_mark,
                 )
         return node
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Merge what `<<` names, which could multiply from mapping to mapping."""
+        entries = 0
+        for key, value in node.value:
+            if key.tag == MERGE:
+                parts = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                for part in parts:
+                    if isinstance(part, yaml.MappingNode):
+                        self.flatten_mapping(part)
+                    entries += len(part.value)
+        if entries > MOST_IN_YAML:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"it merges more than {MOST_IN_YAML:,} values", node.start_mark
+            )
+        super().flatten_mapping(node)
 
 
 def _integer(loader: _Loader, node: Any) -> int:

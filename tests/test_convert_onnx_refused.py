@@ -207,6 +207,17 @@ def test_what_is_not_supported_is_named(name, tmp_path):
     assert words in refusal(saved(build, tmp_path, "n", 3, 12 if name == "two axes" else "t"))
 
 
+@pytest.mark.parametrize(
+    "build, words",
+    [
+        (lambda g: g.node("Gelu", "x", approximate="fast"), "its approximate is 'fast'"),
+        (lambda g: g.node("Pad", "x", [1, 2, 0, 0], "", [2, -1]), "with 4 pads for 2 axes"),
+    ],
+)
+def test_what_later_operators_do_not_take_is_named(build, words, tmp_path):
+    assert words in refusal(saved(build, tmp_path, opset=20))
+
+
 def test_two_axes_of_space_are_refused(tmp_path):
     path = saved(lambda g: g.conv("x", 5, 3, 3, 3), tmp_path, "n", 3, 4, 12)
     assert "axes (None, 3, 4, 12), where batch, channels, time and one of size 1" in refusal(path)
@@ -325,6 +336,16 @@ def test_momentum_is_the_callers(tmp_path):
     report = convert(path, tmp_path / "b", hints={"momentum": "0.01"})
     assert report.spec.layers["norm1"].momentum == 0.01
     assert not report.assumed
+
+
+def test_an_attribute_that_stands_twice_is_refused(tmp_path):
+    graph = Graph("n", 3, "t")
+    model = graph.model(graph.conv("x", 5, 3, 3, dilations=[2]))
+    model.graph.node[0].attribute.append(helper.make_attribute("dilations", [1]))
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert "node 'n1' (Conv)" in refusal(path)
+    assert "is malformed: it names an attribute twice" in refusal(path)
 
 
 def test_what_is_not_read_is_said(tmp_path):

@@ -39,6 +39,16 @@ def test_words_and_numbers_are_those_of_yaml_1_2(text, value):
     assert type(found) is type(value)
 
 
+def test_merges_that_multiply_are_refused():
+    levels = "abcdefgh"
+    text = "a: &a {x: 1, y: 2}\n" + "".join(
+        f"{after}: &{after} {{<<: [{', '.join([f'*{before}'] * 10)}], {after}{after}: 1}}\n"
+        for before, after in zip(levels, levels[1:], strict=False)
+    )
+    with pytest.raises(ValueError, match="it merges more than 100,000 values in line 6"):
+        parse_yaml(text)
+
+
 def test_mappings_are_merged_and_keys_in_them_overridden():
     text = "base: &base {k: 1, j: 2}\nother: {<<: *base, k: 3}\n"
     assert parse_yaml(text)["other"] == {"k": 3, "j": 2}
