@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
@@ -13,6 +14,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.codebook import Quantized
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
+from tcnzoo.memory import check_fits
 from tcnzoo.params import Param, Weights
 from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
 from tcnzoo.specs.hsmm import impossible
@@ -130,9 +132,28 @@ class Handle:
             raise InputError(f"the input must be {self.wanted}, but has shape {shape}")
         check_something(shape)
         if shape[1:] not in self._checked:
-            self.spec.output_shape(shape[1:])
+            given = self.spec.output_shape(shape[1:])
+            self._check_memory(shape, given)
             self._checked.add(shape[1:])
         check_embeddings(self.spec, shape, embeddings)
+
+    @functools.cached_property
+    def _reach(self) -> int:
+        """Steps that one output step of a part sees, or durations that it weighs."""
+        parts = [part for _, part in self.spec.walk()]
+        steps = [part.field().size for part in parts if not part.children()]
+        durations = [p.states * p.max_duration for p in parts if isinstance(p, HsmmSpec)]
+        return max(*steps, *durations, 1, 1)
+
+    def _check_memory(self, shape: Shape, given: Shape) -> None:
+        """Raise InputError where an output, or the padding within the model, is too large."""
+        check_fits(4 * shape[0] * math.prod(given), "the output has")
+        check_fits(4 * shape[0] * self._reach, "one output step of a part sees")
+
+    def check_state(self, batch_size: int) -> None:
+        """Raise InputError where the state of a stream is larger than the memory."""
+        size = sum(math.prod(item.shape) for item in self.state.values())
+        check_fits(4 * batch_size * size, "the state of the stream has")
 
     def check_values(self, x: Array) -> None:
         """Raise InputError for a value that the model, or a part of it, has no answer to."""

@@ -221,7 +221,7 @@ def detector_config_of(
         if ignored:
             warnings.warn(
                 f"{place}: ignored, as brain-go-brr ignores it: {listed(ignored)}; literal=True "
-                "(--literal) takes the file as it stands",
+                "(--literal of describe and init) takes the file as it stands",
                 stacklevel=2,
             )
     unknown = [name for name in document if name not in (*BESIDE, "model")]

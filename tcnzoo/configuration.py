@@ -44,7 +44,7 @@ def configuration(directory: Path, metadata: Mapping[str, str]) -> dict[str, Any
         raise WeightError(f"{str(directory)!r} says that it is {label!r}, not {FORMAT!r}")
     path, written = directory / CONFIG, None
     if path.is_file():
-        written = spec_in(path.read_text("utf-8", errors="replace"), repr(str(path)))
+        written = spec_in(path.read_text("utf-8-sig", errors="replace"), repr(str(path)))
     if not is_own(metadata) or "config" not in metadata:
         if written is None:
             raise InputError(f"no checkpoint at {str(directory)!r}: {CONFIG} is not there")

@@ -21,7 +21,7 @@ from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.gradient_targets import LOSSES, target_of, targets_of
 from tcnzoo.lazy import facts_of
-from tcnzoo.params import ParamCount, Weights, check_weights, count, initial_weights
+from tcnzoo.params import ParamCount, Weights, check_memory, check_weights, count, initial_weights
 from tcnzoo.specs import Spec
 from tcnzoo.streaming import (
     State,
@@ -67,7 +67,8 @@ def create(
     Raises:
         SpecError: unknown model or field, or a dtype that the backend lacks.
         BackendMissing: unknown backend, or its framework is not installed.
-        InputError: an option that the backend lacks, or a value that it does not take.
+        InputError: an option that the backend lacks, a value that it does not take, or a model
+            that does not fit into the memory.
         WeightError: `weights` do not fit the spec.
     """
     spec = load_spec(name_or_spec)
@@ -76,6 +77,8 @@ def create(
     table = spec.params()
     if weights is not None:
         check_weights(table, weights)
+    else:
+        check_memory(table, copies=2)  # these, and the framework's
     chosen = initial_weights(table, seed) if weights is None else dict(weights)
     check_codes(spec, check_dtype(engine, dtype))
     model = engine.build(spec, dtype, device, **options)
@@ -139,6 +142,7 @@ def init_state(model: Any, batch_size: int = 1) -> State:
     handle.check_streamable()
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, but is {batch_size}")
+    handle.check_state(batch_size)
     state = initial_state(handle.state, batch_size, "float32")
     return _engine(model).init_state(model, state)
 

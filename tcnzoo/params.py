@@ -1,15 +1,15 @@
 """Param tables and the numpy initialisers that fill them with the same bits for every backend."""
 
 import math
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from tcnzoo.errors import InputError, SpecError, WeightError, number_text, suggestion
+from tcnzoo.errors import SpecError, WeightError, number_text, suggestion
 from tcnzoo.lazy import facts_of
+from tcnzoo.memory import check_fits
 
 Role = Literal["weight", "bias", "scale", "statistic"]
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -141,30 +141,21 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
     return weights
 
 
-def check_memory(table: Mapping[str, Param]) -> None:
-    """Refuse a model whose float32 weights alone are larger than the memory.
+def check_memory(table: Mapping[str, Param], copies: int = 1) -> None:
+    """Refuse a model that cannot be made within the memory.
 
+    Args:
+        table: its parameters.
+        copies: of all weights that are there at once.
     Raises:
         InputError: the sizes of both.
     """
-    values = sum(math.prod(param.shape) for param in table.values())
-    memory = _memory()
-    if memory is not None and 4 * values > memory:
-        raise InputError(
-            f"the model has {number_text(values)} values, in float32 {number_text(4 * values)} "
-            f"bytes, but there are {memory / 2**30:.3g} GiB of memory"
-        )
-
-
-def _memory() -> int | None:
-    """Bytes of memory that this process may have at most; None where the system does not say."""
-    try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        import resource
-    except (AttributeError, ImportError, OSError, ValueError):  # not on every system
-        return None
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    return found if limit == resource.RLIM_INFINITY else min(found, limit)
+    values = peak = 0
+    for param in table.values():
+        values += param.size
+        peak = max(peak, 4 * values + 8 * param.size)  # values are drawn in float64
+    what = f"the model has {number_text(values)} values, in float32 {number_text(4 * values)}"
+    check_fits(max(peak, 4 * values * copies), f"{what} bytes, and to make it takes")
 
 
 def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:

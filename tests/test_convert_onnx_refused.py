@@ -28,6 +28,10 @@ def saved(build, folder, *shape, opset=17):
 # Not supported ------------------------------------------------------------------------------------
 
 UNSUPPORTED = {
+    "rounding": (
+        lambda g: g.conv(g.node("Cast", g.node("Cast", "x", to=10), to=1), 5, 3, 3),
+        "it rounds the signal to float16",
+    ),
     "operator": (lambda g: g.node("Sin", "x"), "node 'n1' (Sin) is not supported: the operators"),
     "two axes": (
         lambda g: g.conv(g.node("Reshape", "x", [0, 3, 4, -1]), 5, 3, 3, 3),
@@ -203,6 +207,17 @@ def test_what_is_not_supported_is_named(name, tmp_path):
     assert words in refusal(saved(build, tmp_path, "n", 3, 12 if name == "two axes" else "t"))
 
 
+@pytest.mark.parametrize(
+    "build, words",
+    [
+        (lambda g: g.node("Gelu", "x", approximate="fast"), "its approximate is 'fast'"),
+        (lambda g: g.node("Pad", "x", [1, 2, 0, 0], "", [2, -1]), "with 4 pads for 2 axes"),
+    ],
+)
+def test_what_later_operators_do_not_take_is_named(build, words, tmp_path):
+    assert words in refusal(saved(build, tmp_path, opset=20))
+
+
 def test_two_axes_of_space_are_refused(tmp_path):
     path = saved(lambda g: g.conv("x", 5, 3, 3, 3), tmp_path, "n", 3, 4, 12)
     assert "axes (None, 3, 4, 12), where batch, channels, time and one of size 1" in refusal(path)
@@ -323,6 +338,16 @@ def test_momentum_is_the_callers(tmp_path):
     assert not report.assumed
 
 
+def test_an_attribute_that_stands_twice_is_refused(tmp_path):
+    graph = Graph("n", 3, "t")
+    model = graph.model(graph.conv("x", 5, 3, 3, dilations=[2]))
+    model.graph.node[0].attribute.append(helper.make_attribute("dilations", [1]))
+    path = tmp_path / "a.onnx"
+    path.write_bytes(model.SerializeToString())
+    assert "node 'n1' (Conv)" in refusal(path)
+    assert "is malformed: it names an attribute twice" in refusal(path)
+
+
 def test_what_is_not_read_is_said(tmp_path):
     graph = Graph("n", 3, "t")
     graph.constant(values(7), name="left_over")
@@ -334,6 +359,16 @@ def test_what_is_not_read_is_said(tmp_path):
     }
     assert report.used == {"c1": "conv1.weight", "c2": "conv1.bias"}
     assert report.assumed == {"output": "given as (batch, channels, time) instead of (batch, time)"}
+
+
+@pytest.mark.parametrize("given, listed", [("f4", True), ("f2", False)])
+def test_a_part_in_float16_is_listed(tmp_path, given, listed):
+    graph = Graph("n", 3, "t", dtype=given)
+    x = graph.node("Cast", "x", to=TensorProto.FLOAT16)
+    y = graph.node("Conv", x, graph.constant(values(5, 3, 3), dtype="f2"))
+    path = graph.save(tmp_path / "a.onnx", graph.node("Cast", y, to=TensorProto.FLOAT))
+    words = "float32, where the file computes in float16 from node 'n1' (Cast) on"
+    assert convert(path, tmp_path / "ours").assumed == ({"precision": words} if listed else {})
 
 
 def test_weights_keep_their_bits(tmp_path):

@@ -9,6 +9,7 @@ from safetensors.numpy import load_file, save_file
 
 import tcnzoo
 from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.formats import convert, inspect
 from tests.checkpoints import refusal
@@ -121,6 +122,22 @@ def test_configurations_that_do_not_fit_are_refused(change, kind, part, tmp_path
     config = json.loads((path / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, **change}))
     assert part in refusal(path, "transformers-mamba2", kind)
+
+
+@pytest.mark.parametrize(
+    "groups, version, asked",
+    [(2, "4.44.0.dev0", True), (1, "4.57.1", False), (2, "5.23.0", False), (2, None, False)],
+)
+def test_models_of_version_4_ask_for_the_norm(groups, version, asked, tmp_path):
+    path = written(tmp_path, stack(2, groups=groups), "transformers-mamba2")
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "transformers_version": version}))
+    if asked:
+        with pytest.raises(Undetermined, match="transformers 4.44.0.dev0, which norms all"):
+            convert(path, tmp_path / "ours")
+    hints = {"grouped_norm": "false"} if asked else {}
+    spec = convert(path, tmp_path / "ours", hints=hints).spec
+    assert spec == stack(2, groups=groups, **({"grouped_norm": False} if asked else {}))
 
 
 def test_hints_do_not_contradict_a_configuration(tmp_path):

@@ -163,7 +163,8 @@ def test_a_file_is_read_as_its_own_loader_reads_it(tmp_path):
         "ignored, as brain-go-brr ignores it: extra, model.graph, model.decoder.colour, "
         "model.tcn.dilation_base, model.tcn.channels=[4, 6] (it has [64, 128, 256, 512]), "
         "model.tcn.causal=True (it has False), model.tcn.dilation_reset=16 (it has None), "
-        "data.n_channels=21 (it has 19); literal=True (--literal) takes the file as it stands"
+        "data.n_channels=21 (it has 19); literal=True (--literal of describe and init) "
+        "takes the file as it stands"
     )
     with pytest.warns(UserWarning, match="ignored, as brain-go-brr ignores it") as caught:
         spec = tcnzoo.load_spec(path)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import tcnzoo
@@ -193,18 +194,45 @@ def test_a_model_beyond_the_memory_is_refused(document):
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to a limit")
 def test_the_limit_of_the_process_counts():
     table = tcnzoo.load_spec(
-        {"kind": "dense", "in_features": 2**15, "out_features": 2**15, "bias": False}
+        {"kind": "dense", "in_features": 2**14, "out_features": 2**14, "bias": False}
     ).params()
     check_memory(table)
     code = (
         "import resource, tcnzoo\n"
         f"resource.setrlimit(resource.RLIMIT_AS, ({2**31}, {2**31}))\n"
-        "tcnzoo.create(dict(kind='dense', in_features=2**15, out_features=2**15), 'numpy')\n"
+        "tcnzoo.create(dict(kind='dense', in_features=2**14, out_features=2**14), 'numpy')\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=os.getcwd()
     )
-    assert "InputError: the model has 1,073,774,592 values" in done.stderr
+    assert "InputError: the model has 268,451,840 values" in done.stderr
+
+
+CAUSAL = {"kind": "conv1d", "in_channels": 2, "out_channels": 2, "kernel_size": 2}
+
+
+@pytest.mark.parametrize(
+    "document, what",
+    [
+        ({"kind": "pad", "left": 10**12}, "output"),
+        ({"kind": "upsample", "factor": 10**30}, "output"),
+        ({"kind": "pool", "mode": "adaptive_max", "output_size": 10**12}, "output"),
+        (CAUSAL | {"dilation": 10**30, "padding": "causal"}, "part"),
+        (CAUSAL | {"dilation": 10**12, "padding": "same"}, "part"),
+        ({"kind": "tcn", "in_channels": 2, "channels": [2] * 60}, "part"),
+        ({"kind": "hsmm", "states": 3, "max_duration": 10**12, "channels": 2}, "part"),
+    ],
+)
+def test_signals_beyond_the_memory_are_refused(backend, document, what):
+    model = tcnzoo.create(document, backend)
+    with pytest.raises(InputError, match=rf"{what} .* bytes, but there are .* GiB of memory"):
+        tcnzoo.predict(model, np.zeros((1, 2, 8), np.float32))
+
+
+def test_states_beyond_the_memory_are_refused(backend):
+    model = tcnzoo.create(CAUSAL | {"dilation": 10**30, "padding": "causal"}, backend)
+    with pytest.raises(InputError, match="the state of the stream has .* GiB of memory"):
+        tcnzoo.init_state(model)
 
 
 def nested(depth, kind):

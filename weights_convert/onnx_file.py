@@ -32,6 +32,7 @@ TYPES: dict[int, tuple[np.dtype[Any], str]] = {
     16: (np.dtype(ml_dtypes.bfloat16), "int32_data"),
 }
 FLOATS = (1, 10, 11, 16)
+SHORT = {10: "float16", 16: "bfloat16"}
 
 # Fields of the outermost message -> their kind on the wire: a number, or so many bytes.
 # Source: onnx.proto, ModelProto.

@@ -55,6 +55,7 @@ class Graph:
     Attributes:
         opset: version of the operators.
         inputs: name -> axes: a size, or None for one that is left open.
+        types: name of an input -> element type.
         outputs: names.
         initializers: name -> array.
         nodes: each reads only from inputs, initializers and earlier nodes.
@@ -62,9 +63,14 @@ class Graph:
 
     opset: int
     inputs: Mapping[str, tuple[int | None, ...]]
+    types: Mapping[str, int]
     outputs: tuple[str, ...]
     initializers: Mapping[str, Array]
     nodes: tuple[Node, ...]
+
+    def readers(self, node: Node) -> list[Node]:
+        """The nodes that read an output of a node."""
+        return [one for one in self.nodes if set(node.outputs) & set(one.inputs)]
 
     def needed(self, output: str) -> tuple[Node, ...]:
         """The nodes that an output depends on, in order."""
@@ -100,7 +106,8 @@ def graph_of(path: Path, model: Any) -> Graph:
     for name in outputs:
         if name not in made:
             raise WeightError(f"{str(path)!r}: no node makes the output {name!r}")
-    return Graph(opset, inputs, outputs, initializers, nodes)
+    types = {text(one.name): one.type.tensor_type.elem_type for one in model.graph.input}
+    return Graph(opset, inputs, types, outputs, initializers, nodes)
 
 
 def _check_shadows(path: Path, model: Any, initializers: Mapping[str, Array]) -> None:

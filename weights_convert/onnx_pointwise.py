@@ -81,6 +81,8 @@ def _expect(given: tuple[float, ...], wanted: tuple[float, ...], what: str) -> N
 def gelu(step: Step) -> Signal:
     """Exact, or its approximation with tanh."""
     form = step.node.get("approximate", "none")
+    if form not in ("none", "tanh"):
+        raise Unfit(f"its approximate is {form!r}, where none or tanh is expected")
     return activation(step, "gelu_tanh" if form == "tanh" else "gelu")
 
 

@@ -25,7 +25,7 @@ from .onnx_nodes import Graph, Node
 from .onnx_patterns import put_together
 from .onnx_signal import BATCH, CHANNELS, INPUT, TIME, UNIT, Const, Roles, Signal
 from .onnx_spec import Named, named
-from .onnx_walk import Refused, Walk
+from .onnx_walk import PRECISION, Refused, Walk
 
 __all__ = ["HINTS", "onnx_arithmetic", "onnx_conv", "onnx_dense", "onnx_norm", "onnx_pointwise"]
 __all__ += ["onnx_pool", "onnx_reshape", "onnx_resize", "onnx_time", "read_graph"]
@@ -206,7 +206,8 @@ def _read(
     found = []
     for steps in lengths:
         channels = width if CHANNELS in roles else 1
-        x = Signal(INPUT, roles, channels, steps, sizes[BATCH] or SOME_BATCH)
+        batch, kind = sizes[BATCH] or SOME_BATCH, graph.types[name]
+        x = Signal(INPUT, roles, channels, steps, batch, type=kind)
         try:
             found.append(_named(graph, nodes, output, name, x, len(lengths) == 1, hints))
         except Refused:
@@ -251,6 +252,8 @@ def _named(
     channels = walk.assumed.get("in_channels", x.channels)
     wants_axis = y.is_vector and _extra(y.roles, x.roles) > 0
     found = named(walk.program, channels, fixed, hints.get("momentum"), wants_axis)
+    if PRECISION in walk.assumed:
+        found.assumed[PRECISION] = walk.assumed[PRECISION]
     given = _with_time(y) if found.keeps_axis else y
     if given.roles != _usual(given.roles):
         words = f"given as {_words(_usual(given.roles))} instead of {_words(given.roles)}"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from .onnx_arguments import axes_of, target_of
-from .onnx_file import FLOATS
+from .onnx_file import FLOATS, SHORT
 from .onnx_signal import (
     BATCH,
     CHANNELS,
@@ -20,7 +20,7 @@ from .onnx_signal import (
     Unfit,
     regrouped,
 )
-from .onnx_walk import Step, handles
+from .onnx_walk import PRECISION, Step, handles
 
 
 @handles("Transpose")
@@ -177,7 +177,14 @@ def identity(step: Step) -> Signal:
 
 @handles("Cast")
 def cast(step: Step) -> Signal:
-    """Nothing, between float types."""
-    if step.node.get("to") not in FLOATS:
+    """Nothing, between float types; what is computed in 16 bits from here on is listed."""
+    x, to = step.signal(), step.node.get("to")
+    if to not in FLOATS:
         raise Unfit("it turns the signal into something else than floating-point numbers")
-    return step.signal()
+    if to in SHORT and x.type not in SHORT:
+        readers = step.walk.graph.readers(step.node)
+        if readers and all(node.op == "Cast" for node in readers):
+            raise Unfit(f"it rounds the signal to {SHORT[to]}, in which nothing is computed")
+        words = f"float32, where the file computes in {SHORT[to]} from {step.node} on"
+        step.walk.assumed.setdefault(PRECISION, words)
+    return replace(x, type=to)

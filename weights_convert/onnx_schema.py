@@ -49,6 +49,8 @@ def _check(place: str, node: Any, schema: Any, opset: int) -> None:
     """Raise WeightError where a node and its operator differ."""
     op = schema.name
     given = {text(one.name): one for one in node.attribute}
+    if len(given) < len(node.attribute):
+        raise WeightError(f"{place} is malformed: it names an attribute twice")
     for name, attribute in given.items():
         if name not in schema.attributes:
             close = difflib.get_close_matches(name, schema.attributes, 1)

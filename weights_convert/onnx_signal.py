@@ -47,6 +47,7 @@ class Signal:
         batch: size of the batch axis.
         copies: size of the axis of that role.
         open: the layer, a flatten, whose length follows from what the vector is used for.
+        type: of its values in the file, as TensorProto.DataType.
     """
 
     layer: int
@@ -56,6 +57,7 @@ class Signal:
     batch: int
     copies: int = 1
     open: int | None = None
+    type: int = 1
 
     @property
     def is_vector(self) -> bool:

@@ -23,7 +23,7 @@ def pad(step: Step) -> Signal:
     axes = list(range(rank))
     if step.count > 3 and step.const(3) is not None:
         axes = [x.axis(int(one)) for one in step.needed(3).array.ravel()]
-    if mode is None or (mode == "zeros" and value) or len(given) != 2 * len(axes):
+    if mode is None or (mode == "zeros" and value) or len(given) != 2 * len(set(axes)):
         raise Unfit(
             f"its mode is {node.get('mode', 'constant')!r} and its value {value}, with "
             f"{len(given)} pads for {len(axes)} axes"

@@ -19,6 +19,8 @@ Handler = Callable[["Step"], Value | list[Value]]
 # The place of what is refused only once all nodes were read.
 LATE = 10**9
 HANDLERS: dict[str, Handler] = {}
+# The name in `assumed` for a graph that turns its signal to 16 bits.
+PRECISION = "precision"
 
 
 class Refused(WeightError):

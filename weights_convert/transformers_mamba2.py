@@ -137,7 +137,21 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         check_layers(config, layers, path)
     if mlx:
         _check_whose(path, found, given)
+    elif config is not None:
+        _check_version(path, found, config)
     return found
+
+
+def _check_version(path: Path, found: Converted, config: Mapping[str, Any]) -> None:
+    """Ask which norm is meant where the version that saved a model has another than later ones."""
+    version = str(config.get("transformers_version", ""))
+    if version.startswith("4.") and "grouped_norm" in found.assumed:
+        raise Undetermined(
+            f"{str(path)!r} was saved by transformers {version}, which norms all channels at once, "
+            "unlike version 5 and mamba_ssm; give what is meant: --set grouped_norm=... (false as "
+            "in version 4, true as in version 5)",
+            used=found.used,
+        )
 
 
 def _check_whose(path: Path, found: Converted, given: Mapping[str, Any]) -> None:
