@@ -153,13 +153,24 @@ def test_electrodes_win_over_derivations_beside_them():
     assert places(names, "'n.edf'") == tuple(range(19, 38))
 
 
+LEFT = ("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz", "Pz")
+
+
+@pytest.mark.parametrize("one, other", [("-A1", "-A2"), ("-M1", "-M2"), ("", "-REF"), ("-LE", "")])
+def test_ears_of_each_side_and_names_without_a_reference_are_read_with_a_warning(one, other):
+    names = [f"EEG {name}{one if name in LEFT else other}" for name in TEN_TWENTY]
+    first = {f"EEG Fp1{one}", f"EEG Fp2{other}"}
+    with pytest.warns(UserWarning, match="'n.edf' have several references, as in ") as caught:
+        assert places(["ECG", *names], "'n.edf'") == tuple(range(1, 20))
+    assert all(repr(name) in str(caught[0].message) for name in first)
+
+
 def test_electrodes_of_several_references():
-    left = ("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1", "Fz", "Cz", "Pz")
-    names = [f"EEG {name}-{'A1' if name in left else 'A2'}" for name in TEN_TWENTY]
     sentence = (
         "the electrodes of 'n.edf' must share one reference, but have several, as in "
-        "'EEG Fp1-A1', 'EEG Fp2-A2'; bring them to one first"
+        "'EEG Fp1-A1', 'EEG Fp2-Ref'; bring them to one first"
     )
+    names = [f"EEG {name}-{'A1' if name in LEFT else 'Ref'}" for name in TEN_TWENTY]
     assert_refused(InputError, sentence, places, names, "'n.edf'")
     names = ["Fp1", *(f"{name}-AVE" for name in TEN_TWENTY[1:])]
     with pytest.raises(InputError, match="as in 'Fp1', 'F3-AVE'; bring them to one first"):

@@ -1,6 +1,7 @@
 """The 19 electrodes that the detectors take, in their order, and the names that files give them."""
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, NoReturn
@@ -18,6 +19,8 @@ SYNONYMS = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 # What usually stands after the electrode in a referential recording: common, averaged, ears or
 # mastoids. A number is what MNE appends to a name that a file has twice.
 _REFERENCES = r"(REF|LE|RE|AR|AVG|AV|A1|A2|A1A2|M1|M2|\d+)"
+# Ears and mastoids, each the reference of the electrodes of its side.
+EARS = (("A1", "A2"), ("M1", "M2"))
 _PREFIX = re.compile(r"^((EEG|POL)[\s:_-]+)+")
 _SUFFIX = re.compile(rf"[\s_-]+{_REFERENCES}$")
 _COUNT = re.compile(r"[\s_-]+\d+$")
@@ -65,7 +68,8 @@ def places(
 
     Names may have any suffix that all the electrodes share: it is their reference. Where that is
     an electrode of the scalp itself, most electrodes of the recording must share it, which those
-    of a bipolar chain never do.
+    of a bipolar chain never do. Electrodes against the ear or mastoid of their own side, and some
+    without a reference beside others with a usual one, are read with a warning.
 
     Args:
         names: of all channels of a recording.
@@ -82,6 +86,8 @@ def places(
     references = _common_references(channels)
     sets = {one: _electrodes_against(one, channels) for one in references}
     whole = [found for found in sets.values() if all(key in found for key in wanted)]
+    if not whole:
+        whole = _of_usual_references(sets, wanted, names, where)
     if not whole:
         _refuse(names, where, electrodes, wanted, channels, sets)
     for name, key in zip(electrodes, wanted, strict=True):
@@ -117,6 +123,45 @@ def _electrodes_against(reference: str, channels: Sequence[Channel]) -> dict[str
     return found
 
 
+def _of_usual_references(
+    sets: Mapping[str, Mapping[str, Sequence[int]]],
+    wanted: Sequence[str],
+    names: Sequence[str],
+    where: str,
+) -> list[dict[str, list[int]]]:
+    """Electrodes against the ear of their own side, or of which some do not name a usual reference.
+
+    They are read as they stand, with a warning; empty where that does not give all of them.
+    """
+    usual = [one for one in sets if re.fullmatch(_REFERENCES, one)]
+    for group in (*EARS, *(("", one) for one in usual)):
+        joined: dict[str, list[int]] = {}
+        for reference in group:
+            for key, indices in sets.get(reference, {}).items():
+                joined.setdefault(key, []).extend(indices)
+        if all(key in joined for key in wanted):
+            examples = _examples({one: sets[one] for one in group}, wanted, names)
+            warnings.warn(
+                f"the electrodes of {where} have several references, as in {examples}; they are "
+                "read as they are",
+                stacklevel=4,
+            )
+            return [joined]
+    return []
+
+
+def _examples(
+    sets: Mapping[str, Mapping[str, Sequence[int]]], wanted: Sequence[str], names: Sequence[str]
+) -> str:
+    """The first electrode of each reference, by the name of its channel."""
+    found: dict[str, str] = {}
+    for key in wanted:
+        for reference, indices in sets.items():
+            if key in indices:
+                found.setdefault(reference, names[indices[key][0]])
+    return ", ".join(repr(name) for name in found.values())
+
+
 def _refuse(
     names: Sequence[str],
     where: str,
@@ -140,15 +185,9 @@ def _refuse(
             f"{', '.join(shown[key] for key in missing)}; it has {_listed(names)}"
             + "".join(hints[:1])
         )
-    examples: dict[str, str] = {}
-    for key in wanted:
-        for reference, found in sets.items():
-            if key in found:
-                examples.setdefault(reference, names[found[key][0]])
-    told = ", ".join(repr(name) for name in examples.values())
     raise InputError(
-        f"the electrodes of {where} must share one reference, but have several, as in {told}; "
-        "bring them to one first"
+        f"the electrodes of {where} must share one reference, but have several, as in "
+        f"{_examples(sets, wanted, names)}; bring them to one first"
     )
 
 
