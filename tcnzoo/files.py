@@ -332,3 +332,24 @@ def check_destination(path: Path | None, *, folder: bool = False) -> None:
         raise InputError(
             f"{str(path)!r} cannot be written: no permission to change {str(target)!r}"
         )
+
+
+def check_distinct(read: Iterable[Path | None], written: Iterable[Path | None]) -> None:
+    """Refuse a file that would be written twice, or in the place of one that is read.
+
+    Args:
+        read: files that a command reads; None stands for none.
+        written: files that it writes. Pipes may be named twice.
+    Raises:
+        InputError: the file.
+    """
+    taken = {path.resolve() for path in read if path is not None}
+    for path in written:
+        if path is None or is_stream(path):
+            continue
+        if path.resolve() in taken:
+            raise InputError(
+                f"{str(path)!r} is named twice; what is read and what is written must be files of "
+                "their own"
+            )
+        taken.add(path.resolve())

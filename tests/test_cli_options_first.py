@@ -99,6 +99,8 @@ def test_nothing_is_imported_or_written_for_what_is_refused(folder):
         ("convert net x.npy/y.npz", "'x.npy/y.npz' cannot be written: "),
         ("export net x.npy/y.onnx", "'x.npy/y.onnx' cannot be written: "),
         ("demo --output x.npy", "'x.npy' is a file; name a folder"),
+        ("segment net x.csv --output x.csv", "'x.csv' is named twice"),
+        ("segment net x.csv --figure a.png --durations ./a.png", "'a.png' is named twice"),
     ],
 )
 def test_a_place_that_cannot_be_written_is_named(folder, monkeypatch, args, sentence):

@@ -18,7 +18,7 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, check_distinct
 from tcnzoo.needs import check_figure
 from tcnzoo.signals import read_signal
 
@@ -61,6 +61,7 @@ def segment(
     check_destination(destination)
     for path in (picture, durations, transitions):
         check_figure(path, extra="train")
+    check_distinct([source], [destination, picture, durations, transitions])
     name = chosen_backend(backend)
     spec, signal = check_checkpoint(checkpoint), read_signal(source)
     shaped = segmenting.shaped(spec, signal)

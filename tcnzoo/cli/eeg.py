@@ -1,7 +1,6 @@
 """Commands on EEG recordings: detect, and stream where its input is a recording."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +33,7 @@ from tcnzoo.eeg.preprocess import MODES, Preprocessing, check_signal
 from tcnzoo.eeg.recordings import Recording, read_parts, read_recording
 from tcnzoo.eeg.scoring import Scores, check_scorer
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.files import check_destination, is_stream
+from tcnzoo.files import check_destination, check_distinct
 from tcnzoo.needs import check_figure
 from tcnzoo.signals import check_writable, write_signal
 
@@ -114,7 +113,7 @@ def detect(
     check_gaps(gaps)
     _check_outputs(destination, csv_bi, picture)
     check_writable(probabilities)
-    _check_distinct((source, truth), (destination, csv_bi, picture, probabilities))
+    check_distinct((source, truth), (destination, csv_bi, picture, probabilities))
     check_checkpoint(checkpoint)
     known = _truth(truth, seizure_labels or [])
     with console.working(f"reading {source}") as tell:
@@ -167,6 +166,7 @@ def stream_recording(
     as_signal = destination is not None and destination.suffix in (".npy", ".csv")
     check_writable(destination if as_signal else None)
     _check_outputs(None if as_signal else destination, None, None)
+    check_distinct([source], [destination])
     check_checkpoint(checkpoint)
     with console.working(f"reading {source}") as tell:
         parts, left_out = usable(_read(source, gaps))
@@ -260,20 +260,6 @@ def _check_outputs(events: Path | None, csv_bi: Path | None, picture: Path | Non
     if csv_bi is not None and csv_bi.suffix.lower() not in (".csv", ".csv_bi"):
         raise InputError(f"CSV_BI is a .csv or .csv_bi file, but got {str(csv_bi)!r}")
     check_figure(picture, extra="eeg")
-
-
-def _check_distinct(read: Sequence[Path | None], written: Sequence[Path | None]) -> None:
-    """Refuse a file that would be written twice, or in the place of one that is read."""
-    taken = {path.resolve() for path in read if path is not None}
-    for path in written:
-        if path is None or is_stream(path):
-            continue
-        if path.resolve() in taken:
-            raise InputError(
-                f"{str(path)!r} is named twice; what is read, and each of --output, --csv-bi, "
-                "--figure and --probabilities, must be a file of its own"
-            )
-        taken.add(path.resolve())
 
 
 def _write(found: Detections, *destinations: Path | None) -> None:

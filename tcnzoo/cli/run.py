@@ -27,7 +27,7 @@ from tcnzoo.cli.options import (
 )
 from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.files import check_destination
+from tcnzoo.files import check_destination, check_distinct
 from tcnzoo.streaming import check_policy
 
 # A prediction of so few values is printed, not only written.
@@ -128,6 +128,7 @@ def stream(
     if gaps != DEFAULT_GAPS:
         raise InputError(f"--gaps is for EEG recordings, but the input is {str(source)!r}")
     signals.check_writable(destination)
+    check_distinct((), (destination, state_out))
     if state_out is not None:
         state_files.check_suffix(state_out)
         check_destination(state_out)
