@@ -44,7 +44,7 @@ def parse_json(text: str | bytes, *, constants: bool = False) -> Any:
     return _parsed(
         lambda: json.loads(
             text,
-            object_pairs_hook=_without_twins,
+            object_pairs_hook=without_twins,
             parse_constant=float if constants else _refused,
             parse_int=_whole,
         ),
@@ -156,8 +156,8 @@ def _expanded(document: Any) -> int:
     return count(document, 0)
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object whose keys differ."""
+def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object whose keys differ, for `json.loads`; raises ValueError for two of one name."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

@@ -50,9 +50,12 @@ def test_json_in_any_of_its_forms(text, expected, suffix, tmp_path):
         ("[" * 100_000, "is not valid JSON"),
         (
             LINES.replace('"id": 2', '"id": 2, "id": 3'),
-            "JSON: line 2: the key 'id' is there twice$",
+            "JSON: line 2: the key 'id' stands twice in one mapping$",
         ),
-        ('[{"id": 1, "type": "NDA", "id": 1}]', "is not valid JSON: the key 'id' is there twice$"),
+        (
+            '[{"id": 1, "type": "NDA", "id": 1}]',
+            "is not valid JSON: the key 'id' stands twice in one mapping$",
+        ),
         ("null", "must hold a list of events$"),
         ("3", "must hold a list of events$"),
         ('"x"', "must hold a list of events$"),

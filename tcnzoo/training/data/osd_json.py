@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.documents import plain
+from tcnzoo.documents import plain, without_twins
 from tcnzoo.errors import InputError
 from tcnzoo.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
@@ -109,17 +109,7 @@ def _lines(path: Path, text: str, error: Exception) -> list[Any]:
 
 def _parsed(text: str) -> Any:
     """The value of a JSON text whose mappings have every key once."""
-    return json.loads(text, object_pairs_hook=_once)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A mapping; a key that is there twice is an error."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {shown(twice)} is there twice")
-    return found
+    return json.loads(text, object_pairs_hook=without_twins)
 
 
 def _head(path: Path, number: int, event: Event, rate: float) -> tuple[str, int]:
