@@ -139,7 +139,7 @@ def test_a_dense_layer_on_a_flattened_input_says_the_channels():
     spec = tcnzoo.load_spec({"kind": "sequential", "layers": layers})
     assert (spec.input_channels, spec.min_length()) == (3, 12)
     model = tcnzoo.create(spec, "numpy")
-    assert tcnzoo.predict(model, noise(0, 3, 12)).shape == (0, 2)
+    assert tcnzoo.predict(model, noise(2, 3, 12)).shape == (2, 2)
 
 
 def test_a_length_that_never_comes_out_is_refused():

@@ -161,13 +161,15 @@ def test_a_run_that_begins_again_for_lack_of_a_checkpoint_warns(tmp_path, plain)
 
 # A run whose third step waits until it is told to go on.
 SLOW = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from tcnzoo.backends import numpy as plain
 from tcnzoo.cli import main
 from tcnzoo.training import running
 from tests.runs import PlainStepper
 
+# A shell that starts the tests in the background lets them ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder = Path(sys.argv[1])
 step = PlainStepper.step
 
