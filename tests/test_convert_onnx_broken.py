@@ -14,7 +14,7 @@ from tests.compare import assert_close
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from onnx import TensorProto, helper  # noqa: E402
+from onnx import ModelProto, TensorProto, helper  # noqa: E402
 
 from tests.onnx_graphs import Graph, run, values  # noqa: E402
 
@@ -257,11 +257,35 @@ def test_values_outside_the_folder_are_refused(location, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "change, words",
+    [
+        (
+            lambda entries: setattr(entries[1], "key", "offsat"),
+            "is given by 'offsat', but",
+        ),
+        (
+            lambda entries: setattr(entries[2], "key", "lenguh"),
+            "is given by 'lenguh', but",
+        ),
+        (lambda entries: entries.add(key="offset", value="0"), "is given by a key twice"),
+        (lambda entries: entries.add(key="basepath", value="sub"), "or a base path, but"),
+        (lambda entries: setattr(entries[1], "value", "0_8"), "names no place in a file"),
+    ],
+)
+def test_places_that_are_not_understood_are_refused(change, words, tmp_path):
+    path = outside(tmp_path)
+    model = ModelProto.FromString(path.read_bytes())
+    change(model.graph.initializer[0].external_data)
+    path.write_bytes(model.SerializeToString())
+    assert words in refusal(path)
+
+
+@pytest.mark.parametrize(
     "entries, words",
     [
         ({"length": 2**40}, "claims shape (5, 3, 3)"),
         ({"offset": 9}, "which has 188"),
-        ({"offset": -1}, "claims bytes -1"),
+        ({"offset": -1}, "names no place"),
         ({"offset": "here"}, "names no place"),
         ({"location": "b.data"}, "are missing: no 'b.data'"),
     ],

@@ -33,6 +33,8 @@ TYPES: dict[int, tuple[np.dtype[Any], str]] = {
 }
 FLOATS = (1, 10, 11, 16)
 SHORT = {10: "float16", 16: "bfloat16"}
+# What says where values lie in another file. Source: onnx.proto, TensorProto.external_data.
+EXTERNAL = ("location", "offset", "length", "checksum", "basepath")
 
 # Fields of the outermost message -> their kind on the wire: a number, or so many bytes.
 # Source: onnx.proto, ModelProto.
@@ -177,14 +179,20 @@ def _external(path: Path, tensor: Any, dtype: np.dtype[Any], count: int) -> Arra
     """Values that lie in a file beside the model."""
     name = text(tensor.name)
     said = {text(entry.key): text(entry.value) for entry in tensor.external_data}
+    odd = sorted(said.keys() - EXTERNAL)
+    if odd or len(said) < len(tensor.external_data) or said.get("basepath"):
+        what = repr(odd[0]) if odd else "a key twice, or a base path"
+        raise WeightError(
+            f"the place of the values of {name!r} of {str(path)!r} is given by {what}, but "
+            f"{', '.join(EXTERNAL)} say it, once each"
+        )
     beside = _beside(path, name, said.get("location", ""))
-    try:
-        offset = int(said.get("offset", 0))
-        length = int(said.get("length", count * dtype.itemsize))
-    except ValueError:
-        raise WeightError(f"{name!r} of {str(path)!r} names no place in a file") from None
+    numbers = [said.get("offset", "0"), said.get("length", str(count * dtype.itemsize))]
+    if not all(number.isascii() and number.isdecimal() for number in numbers):
+        raise WeightError(f"{name!r} of {str(path)!r} names no place in a file")
+    offset, length = map(int, numbers)
     _check_size(path, name, tuple(tensor.dims), dtype, length)
-    if offset < 0 or offset + length > beside.stat().st_size:
+    if offset + length > beside.stat().st_size:
         raise WeightError(
             f"{name!r} of {str(path)!r} claims bytes {offset} to {offset + length} of "
             f"{beside.name!r}, which has {beside.stat().st_size}"
