@@ -270,3 +270,17 @@ def test_a_part_of_a_tensor_is_not_read_as_one(tmp_path):
     onnx.save_model(model, tmp_path / "part.onnx")
     assert "it is one part of a tensor" in refusal(tmp_path / "part.onnx")
     assert inspect(tmp_path / "net.onnx").spec == SMALL
+
+
+@pytest.mark.parametrize("place", ["layers", "_layer_checkpoint_dependencies", None])
+def test_names_of_groups_that_are_no_text_are_refused(place, tmp_path):
+    path = tmp_path / "net.weights.h5"
+    with h5py.File(path, "w") as file:
+        if place is None:
+            file.attrs["layer_names"] = ["dense"]
+        group = file if place is None else file.create_group(place)
+        group.create_group("dense/vars")["0"] = np.zeros((3, 2), np.float32)
+        group.create_group(b"tcn\xff")
+    with pytest.raises(TcnzooError) as caught:
+        convert(path, tmp_path / "ours")
+    assert "\n" not in str(caught.value)

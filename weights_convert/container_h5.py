@@ -60,7 +60,12 @@ def members(file: Any, group: str) -> list[str]:
     """Names in a group that lies in the file itself; none where there is no such group."""
     link = file.get(group, getlink=True)
     held: Any = file[group] if type(link).__name__ == "HardLink" else {}
-    return list(held) if hasattr(held, "keys") else []  # a dataset may have the name
+    return names(held) if hasattr(held, "keys") else []  # a dataset may have the name
+
+
+def names(group: Any) -> list[str]:
+    """Names in a group as text; HDF5 hands out those as bytes that are not UTF-8."""
+    return [one.decode("latin-1") if isinstance(one, bytes) else one for one in group]
 
 
 def read_h5(path: Path, file: Any) -> Weights:

@@ -20,7 +20,7 @@ from tcnzoo.errors import InputError, WeightError
 from tcnzoo.lazy import LazyTensors
 
 from .container import archive, kind_of
-from .container_h5 import h5_file, members, open_h5
+from .container_h5 import h5_file, members, names, open_h5
 
 PLACED, PLACED_OLD, NAMED = "layers", "_layer_checkpoint_dependencies", "model_weights"
 SUFFIXES = (".keras", ".weights.h5", ".h5")
@@ -231,7 +231,7 @@ def weight_groups(path: Path) -> list[str] | None:
         if "model_config" in file.attrs:
             return None
         if "layer_names" in file.attrs:
-            return list(file)
+            return names(file)
         return members(file, PLACED) or members(file, PLACED_OLD) or None
 
 

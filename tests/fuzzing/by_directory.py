@@ -26,6 +26,8 @@ def _shards(path):
 
 def config(path, choice, trap):
     file = path / CONFIG
+    if not file.is_file():  # a change before this one has put a pipe there, say
+        raise FileNotFoundError(file)
     text, how = by_json.text_of(json.loads(file.read_text()), choice)
     file.write_bytes(text)
     if choice.random() < 0.6:  # so that it is what counts
