@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import tcnzoo
 from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
@@ -377,3 +378,36 @@ def test_a_hint_against_our_own_file_is_refused(tmp_path):
     convert(tmp_path / "start", tmp_path / "net.pt", to_format=NAME)
     with pytest.raises(InputError, match=r"the hint decay=0\.5 contradicts .*, which says decay"):
         convert(tmp_path / "net.pt", tmp_path / "again", hints={"decay": 0.5})
+
+
+@pytest.mark.parametrize(
+    "name, shape, part",
+    [
+        ("_codebook.embed", (), "must start with one head, but has shape ()"),
+        ("_codebook.embed_avg", (0, 7, 5), "must start with one head, but has shape (0, 7, 5)"),
+        ("_codebook.cluster_size", (2, 7), "must start with one head, but has shape (2, 7)"),
+        ("_codebook.initted", (3,), "must be one number, but has shape (3,)"),
+    ],
+)
+def test_shapes_are_checked_in_our_own_file_too(name, shape, part, tmp_path):
+    # Its configuration names the sizes, so that they are not read from the tensors.
+    spec = tcnzoo.load_spec(SPEC)
+    write_checkpoint(tmp_path / "start", spec, weights_of(spec))
+    file = tmp_path / "net.safetensors"
+    convert(tmp_path / "start", file, to_format=NAME)
+    with safetensors.safe_open(file, "np") as stored:
+        notes = stored.metadata()
+        state = {one: stored.get_tensor(one) for one in stored.keys()}  # noqa: SIM118
+    safetensors.numpy.save_file({**state, name: np.ones(shape, np.float32)}, file, notes)
+    with pytest.raises(WeightError) as caught:
+        convert(file, tmp_path / "again")
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_level_without_its_flag_is_one_that_is_set(level, tmp_path):
+    state = trained(vqp.ResidualVQ(**LEVELS, shared_codebook=True)).state_dict()
+    del state[f"layers.{level}._codebook.initted"]
+    torch.save(state, tmp_path / "net.pt")
+    convert(tmp_path / "net.pt", tmp_path / "ours", hints={"cosine": False})
+    assert read_checkpoint(tmp_path / "ours")[0].shared

@@ -20,7 +20,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.checkpoint import write_safetensors
 from tcnzoo.codebook import unit
 from tcnzoo.converted import Converted
-from tcnzoo.errors import SpecError
+from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.params import Weights
 from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
 
@@ -91,7 +91,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         assumed: dict[str, Any] = {}
     else:
         spec, assumed = spec_of(path, codebooks, fields)
-    plain = {name: _plain(name, one) for name, one in net.tensors.items()}
+    plain = {name: _plain(path, name, one) for name, one in net.tensors.items()}
     return sorted_out(
         path, replace(net, tensors=plain), spec, assumed, _neutral, _reasons(spec), LAYOUT
     )
@@ -108,12 +108,22 @@ def _codebooks(net: Net) -> dict[int | None, dict[str, Array]]:
     return found
 
 
-def _plain(name: str, array: Array) -> Array:
-    """A tensor without the axis of heads, and the flag as a number."""
+def _plain(path: Path, name: str, array: Array) -> Array:
+    """A tensor without the axis of heads, and the flag as a number.
+
+    Raises:
+        WeightError: neither a flag of one number nor a tensor with one head.
+    """
     match = _TENSOR.match(name)
     if match is None or match[2] not in NAMES:
         return array
-    return array.reshape(1).astype(np.float32) if match[2] == "initted" else array[0]
+    flag = match[2] == "initted"
+    if (flag and array.shape not in ((), (1,))) or (not flag and array.shape[:1] != (1,)):
+        raise WeightError(
+            f"{name!r} of {str(path)!r} must {'be one number' if flag else 'start with one head'}, "
+            f"but has shape {array.shape}"
+        )
+    return array.reshape(1).astype(np.float32) if flag else array[0]
 
 
 def _neutral(name: str) -> str:

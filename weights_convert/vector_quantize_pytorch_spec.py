@@ -33,6 +33,9 @@ FIELDS = (*ONLY_OF_LEVELS, *ONLY, *DEFAULTS, "kmeans_iterations", "cosine", "sha
 ONE_LENGTH = 1e-5
 _ROUNDED = 1e-2
 
+# What every codebook holds; its flag `initted` may be missing and then says that it is set.
+_TENSORS = ("embed", "embed_avg", "cluster_size")
+
 Codebooks = Mapping[int | None, Mapping[str, Array]]
 
 
@@ -115,7 +118,7 @@ def _check_only(path: Path, only: Mapping[str, Any], hints: Mapping[str, Any]) -
 def _sizes(path: Path, level: int | None, codebook: Mapping[str, Array]) -> tuple[int, int]:
     """(codes, channels) of one codebook, all of whose tensors must agree."""
     place = "_codebook." if level is None else f"layers.{level}._codebook."
-    missing = [name for name in ("embed", "embed_avg", "cluster_size") if name not in codebook]
+    missing = [name for name in _TENSORS if name not in codebook]
     if missing:
         raise WeightError(f"{str(path)!r} must hold {place + missing[0]!r} beside the others")
     shape = codebook["embed"].shape
@@ -187,7 +190,9 @@ def _shared(path: Path, codebooks: Codebooks, hints: Mapping[str, Any]) -> bool:
         )
     first = codebooks[0]
     same = len(codebooks) > 1 and all(
-        one[name].tobytes() == first[name].tobytes() for one in codebooks.values() for name in first
+        _initialised({level: one}) == _initialised({0: first})
+        and all(one[name].tobytes() == first[name].tobytes() for name in _TENSORS)
+        for level, one in codebooks.items()
     )
     if hints.get("shared") is True and not same:
         raise InputError(
