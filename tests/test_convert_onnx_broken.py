@@ -220,6 +220,9 @@ def test_products_of_products_are_not_all_looked_into(tmp_path):
     graph = Graph("n", 3, "t")
     path = graph.save(tmp_path / "a.onnx", build(graph))
     convert(path, tmp_path / "ours")
+    # 1 stays 1 in every product; other values leave float32 at once.
+    one = np.ones((2, 3, 5), np.float32)
+    assert_close(tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), one), 0.5 * one)
 
 
 # Values in other files ----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Offsets and drifts of electrodes, tens of mV in DC-coupled amplifiers, are no signal."""
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -123,7 +124,10 @@ def test_origin_names_a_drift_that_fourier_resampling_takes_for_a_step(rate):
 
 @pytest.mark.parametrize("rate", RATES)
 def test_origin_has_nothing_to_say_of_eeg_around_0(rate):
-    prepared(eeg(rate, 30.0), rate, "origin")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert np.isfinite(prepared(eeg(rate, 30.0), rate, "origin")).all()
+    assert not [one for one in caught if "of its size" in str(one.message)]
 
 
 @pytest.mark.parametrize("rate", [256, 250])

@@ -1,14 +1,11 @@
 """A disk that is full: one OSError that names the file, and nothing left, in every format."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import NATIVE
+from tests.processes import printed_by
 
 # Writes over an old file while no file may have more than so many bytes.
 SCRIPT = """
@@ -125,16 +122,8 @@ ROOMS = [5000, 90_000]
 def outcomes(tmp_path_factory):
     """What came of each write."""
     top = tmp_path_factory.mktemp("full")
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(top), json.dumps(ROOMS), *CASES],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.split("found ")[-1])
+    printed = printed_by(SCRIPT, top, json.dumps(ROOMS), *CASES)
+    return json.loads(printed.split("found ")[-1])
 
 
 @pytest.mark.parametrize("room", ROOMS)

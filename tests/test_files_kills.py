@@ -1,24 +1,22 @@
 """Writes that are killed by SIGKILL at every step: the old files or the new, and nothing else."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from tests.conftest import NATIVE
+from tests.processes import printed_by
 
 # Kills a copy of itself before the first, second, ... step that changes the disk, and looks.
 SCRIPT = """
-import hashlib, json, os, signal, sys, warnings
+import hashlib, json, sys
 from pathlib import Path
 import numpy as np
 import tcnzoo
 from tcnzoo import state_files
 from tcnzoo.files import replacing, settle_committed
 from tcnzoo.signals import write_signal
+from tests.processes import killed_at
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [8, 8], "kernel_size": 3, "causal": True}
 NEW = TCN | {"channels": [8, 6]}
@@ -26,8 +24,6 @@ MAMBA = {"kind": "mamba2", "channels": 4, "head_dim": 2, "d_state": 3}
 CHAIN = {"kind": "sequential", "layers": {
     "a": {"kind": "dense", "in_features": 3, "out_features": 4},
     "b": {"kind": "dense", "in_features": 4, "out_features": 2}}}
-POINTS = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir"),
-          (os, "mkdir"), (os, "symlink")]
 top = Path(sys.argv[1])
 
 
@@ -82,27 +78,6 @@ def snapshot(folder):
             if one.is_file() and ".tcnzoo" not in str(one.relative_to(folder))}
 
 
-def killed_at(point, write, folder):
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = [point]
-    for owner, name in POINTS:
-        original = getattr(owner, name)
-
-        def call(*args, original=original, **options):
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*args, **options)
-
-        setattr(owner, name, call)
-    try:
-        write(folder, "new")
-    finally:
-        os._exit(0)
-
-
 def trial(name):
     global work
     work = top / name
@@ -120,7 +95,7 @@ def trial(name):
         folder = work / f"at {point}"
         folder.mkdir(parents=True)
         write(folder, "old")
-        if not killed_at(point, write, folder):
+        if not killed_at(point, lambda: write(folder, "new")):
             break
         for place in (folder, folder / "net"):
             settle_committed(place)
@@ -153,16 +128,7 @@ CASES = [*BARE, *TORCH]
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
     """What was found after each kill, by case."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("kills")), *CASES],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(printed_by(SCRIPT, tmp_path_factory.mktemp("kills"), *CASES))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
 from tcnzoo.files import exclusive, replacing, replacing_pair
 from tests.checkpoints import SPEC
 from tests.compare import assert_same_bits, weights_of
+from tests.processes import wait_until_begun
 
 # Begins to write, says so by a file, and goes on when another file is there.
 WRITER = """
@@ -64,11 +64,7 @@ def writing(what, folder):
         text=True,
     )
     try:
-        until = time.monotonic() + 120
-        while not (folder / "begun").exists():
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < until
-            time.sleep(0.01)
+        wait_until_begun(process, folder)
         yield process
         (folder / "go").touch()
         _, printed = process.communicate(timeout=120)

@@ -76,7 +76,8 @@ def test_what_is_not_observed_or_does_not_move_is_not_counted():
     x[:, ~mask] = np.nan
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        hsmm.from_data(spec, [x], masks=[mask])
+        weights = hsmm.from_data(spec, [x], masks=[mask])
+    assert all(np.isfinite(one).all() for one in weights.values())
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,18 @@ from tcnzoo.training import running, train
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.progress import Progress
 from tests.compare import assert_same_bits, weights_of
+from tests.processes import printed_by, run_script, wait_until_begun
 from tests.runs import PlainStepper, config_of, document_of
 
 TINY = tcnzoo.load_spec({"kind": "dense", "in_features": 3, "out_features": 2})
 SAVES = """
-import os, signal, sys
+import sys
 from pathlib import Path
-import numpy as np
-import tcnzoo
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.progress import Progress
 from tests.compare import weights_of
+from tests.processes import killed_at
 from tests.test_train_interrupted import TINY
-
-POINTS = [(os, "replace"), (os, "rename"), (os, "fsync"), (os, "unlink"), (os, "rmdir"),
-          (os, "mkdir"), (os, "symlink")]
 
 
 def save(folder, seed):
@@ -43,22 +39,7 @@ def save(folder, seed):
 for point in range(1, 200):
     folder = Path(sys.argv[1]) / f"at {point}"
     save(folder, 0)
-    child = os.fork()
-    if child == 0:
-        left = [point]
-        for owner, name in POINTS:
-            original = getattr(owner, name)
-
-            def call(*args, original=original, **options):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return original(*args, **options)
-
-            setattr(owner, name, call)
-        save(folder, 1)
-        os._exit(0)
-    if os.WIFEXITED(os.waitpid(child, 0)[1]):
+    if not killed_at(point, lambda: save(folder, 1)):
         break
 print("ended", point)
 """
@@ -71,21 +52,8 @@ def plain(monkeypatch):
     monkeypatch.setattr(running, "draw_curves", lambda folder: None)
 
 
-def script(text, *arguments):
-    return subprocess.run(
-        [sys.executable, "-c", text, *map(str, arguments)],
-        cwd=Path(__file__).parent.parent,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-
-
 def test_a_step_that_is_saved_again_never_leaves_last_without_a_checkpoint(tmp_path):
-    done = script(SAVES, tmp_path)
-    assert done.returncode == 0, done.stderr
-    count = int(done.stdout.split()[-1])
+    count = int(printed_by(SAVES, tmp_path).split()[-1])
     assert count > 10
     found = []
     for point in range(1, count):
@@ -200,11 +168,7 @@ def begun(folder):
         stderr=subprocess.PIPE,
         text=True,
     )
-    until = time.monotonic() + 120
-    while not (folder / "begun").exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    wait_until_begun(process, folder)
     return process
 
 
@@ -283,6 +247,6 @@ safetensors_files.pieces = ended
 sys.argv = ["tcnzoo", "init", "tcn-base", str(folder / "net")]
 main()
 """
-    done = script(text, tmp_path)
+    done = run_script(text, tmp_path)
     assert (done.returncode, done.stderr) == (143, "tcnzoo: terminated\n")
     assert not [*tmp_path.iterdir()]

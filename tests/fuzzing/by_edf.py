@@ -40,6 +40,11 @@ def _layout(data):
     return count, 256 * (1 + count), [size * width for size in samples]
 
 
+def _start(count, name):
+    """Where a field of the first signal begins."""
+    return 256 + count * sum(list(FIELDS.values())[: list(FIELDS).index(name)])
+
+
 def _put(data, place, size, text):
     """Write a field, padded."""
     data[place : place + size] = text[:size].ljust(size)
@@ -58,7 +63,7 @@ def signal(path, choice, trap):
     data = bytearray(path.read_bytes())
     count, _, _ = _layout(data)
     name = choice.choice(list(FIELDS))
-    place = 256 + count * sum(list(FIELDS.values())[: list(FIELDS).index(name)])
+    place = _start(count, name)
     text = choice.choice(TEXTS if name in ("label", "unit", "transducer") else NUMBERS)
     chosen = choice.choice(([choice.randrange(count)], [choice.randrange(count)], range(count)))
     for one in chosen:
@@ -72,7 +77,7 @@ def swap(path, choice, trap):
     data = bytearray(path.read_bytes())
     count, _, _ = _layout(data)
     name = choice.choice(list(FIELDS))
-    start, size = 256 + count * sum(list(FIELDS.values())[: list(FIELDS).index(name)]), FIELDS[name]
+    start, size = _start(count, name), FIELDS[name]
     one, other = (start + size * choice.randrange(count) for _ in range(2))
     held = bytes(data[one : one + size])
     data[one : one + size] = data[other : other + size]
