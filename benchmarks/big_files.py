@@ -19,8 +19,8 @@ import numpy as np
 
 import tcnzoo
 from benchmarks.timing import Result, interleaved
-from tcnzoo.checkpoint import open_checkpoint, write_checkpoint
-from tcnzoo.lazy import Facts, LazyTensors
+from tcnzoo.checkpoints.directory import open_checkpoint, write_checkpoint
+from tcnzoo.files.lazy import Facts, LazyTensors
 
 WIDTH, KERNEL, LAYERS = 2048, 8, 8
 SHARD = "300MB"

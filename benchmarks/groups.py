@@ -14,8 +14,8 @@ from benchmarks.nets import NETS, Net
 from benchmarks.timing import Result, interleaved
 from benchmarks.training import training_group
 from benchmarks.vq import vq_group
-from tcnzoo.backend import installed_backends
-from tcnzoo.zoo import preset
+from tcnzoo.models.backend import installed_backends
+from tcnzoo.zoo.catalog import preset
 
 CHUNKS = (1, 16, 256)
 # A chunk of one sample takes microseconds, so a round calls it often.

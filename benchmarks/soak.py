@@ -22,7 +22,7 @@ import numpy as np
 import tcnzoo
 from benchmarks.run import machine
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import get_backend
+from tcnzoo.models.backend import get_backend
 
 RESULTS = Path(__file__).parent / "results"
 CHANNELS, LEVEL = 4, 3.0

@@ -12,7 +12,7 @@ import tcnzoo
 from benchmarks import nets
 from benchmarks.nets import INPUTS, KERNEL, NETS, Net
 from benchmarks.timing import Result, interleaved
-from tcnzoo.backend import get_backend
+from tcnzoo.models.backend import get_backend
 from tcnzoo.training import load_config
 from tcnzoo.training.batches import Batches
 from tcnzoo.training.data import load

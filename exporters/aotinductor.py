@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
 from tcnzoo.errors import BackendMissing
-from tcnzoo.exports import ExportOptions
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import Output
+from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 from .calm import calm, converting
 from .rewrites import rewritten

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
-from tcnzoo.exports import ExportOptions
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import Output
+from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 from .calm import calm, converting
 from .rewrites import rewritten

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.exports import Violation
+from tcnzoo.runtimes.protocol import Violation
 
 ALLOWED = frozenset([
     "Add", "AveragePool", "BatchNormalization", "Clip", "Concat", "Constant", "Conv",

@@ -3,12 +3,11 @@
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
-from tcnzoo.backend import BackendInfo, available_backends
 from tcnzoo.errors import BackendMissing, InputError, SpecError, TcnzooError, WeightError
-from tcnzoo.exporting import export
-from tcnzoo.fold import fold
-from tcnzoo.formats import convert
-from tcnzoo.models import (
+from tcnzoo.formats.protocol import convert
+from tcnzoo.inference.quantization import initialise_codebook, quantize
+from tcnzoo.models.backend import BackendInfo, available_backends
+from tcnzoo.models.calls import (
     count_params,
     create,
     get_weights,
@@ -20,10 +19,11 @@ from tcnzoo.models import (
     set_weights,
     step,
 )
-from tcnzoo.params import ParamCount
-from tcnzoo.parity import ParityReport, parity
-from tcnzoo.quantization import initialise_codebook, quantize
-from tcnzoo.zoo import list_models, load_spec
+from tcnzoo.runtimes.export import export
+from tcnzoo.specs.folding import fold
+from tcnzoo.specs.params import ParamCount
+from tcnzoo.verification.parity import ParityReport, parity
+from tcnzoo.zoo.catalog import list_models, load_spec
 
 if TYPE_CHECKING:
     from tcnzoo.training import train

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.files import check_destination
+from tcnzoo.files.atomic import check_destination
 
 
 def needed(module: str, purpose: str, *, extra: str) -> Any:

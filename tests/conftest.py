@@ -15,7 +15,7 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tcnzoo.backend import backend_modules, get_backend, installed_backends, missing_package
+from tcnzoo.models.backend import backend_modules, get_backend, installed_backends, missing_package
 
 NAMED = [name for name in os.environ.get("TCNZOO_TEST_BACKENDS", "").split(",") if name]
 BACKENDS = NAMED or installed_backends()
@@ -24,10 +24,10 @@ VERSIONS = {}
 
 # A file of tests for one framework needs that framework.
 collect_ignore_glob = [
-    f"test_native_{name}*.py" for name in ("torch", "mlx", "keras") if name not in BACKENDS
+    f"backends/test_{name}*.py" for name in ("torch", "mlx", "keras") if name not in BACKENDS
 ]
 if importlib.util.find_spec("torch") is None:
-    collect_ignore_glob.append("test_reference_torch.py")  # torch is the oracle there
+    collect_ignore_glob.append("parity/test_reference_torch.py")  # torch is the oracle there
 
 settings.register_profile(
     "tests",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tcnzoo.documents import parse_yaml
 from tcnzoo.errors import InputError, suggestion
+from tcnzoo.files.documents import parse_yaml
 
 
 def check_hints(format_name: str, hints: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:

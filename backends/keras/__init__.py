@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import ROOT, BackendInfo, Output, first
-from tcnzoo.mamba_choice import check_native
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import ROOT, BackendInfo, Output, first
 from tcnzoo.specs import Spec
+from tcnzoo.specs.implementations import check_native
+from tcnzoo.specs.params import Weights
 
 from . import (
     activation,

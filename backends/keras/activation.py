@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .types import reduced

@@ -9,9 +9,9 @@ import keras
 
 from tcnzoo.arrays import to_numpy
 from tcnzoo.errors import WeightError
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
 from .weights import stored_shape
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from keras import ops
 
+from tcnzoo.models.streaming import Stream, strided_steps
 from tcnzoo.specs import Conv1dSpec
-from tcnzoo.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
 from .types import multiplied, reduced, wide

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block, Tensor
 from .types import multiplied

@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block, Tensor
 from .types import reduced

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tcnzoo.backend import first
+from tcnzoo.models.backend import first
 
 from .block import Tensor
 from .model import SpecModel

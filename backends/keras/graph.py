@@ -4,8 +4,8 @@ from typing import Any
 
 from keras import ops
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import MergeSpec
-from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .types import reduced

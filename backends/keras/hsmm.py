@@ -9,16 +9,16 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.hsmm.counts import Passed, check_possible, posteriors
-from tcnzoo.hsmm.tables import tables_of
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.hsmm.counts import Passed, check_possible, posteriors
+from tcnzoo.inference.hsmm.tables import tables_of
+from tcnzoo.models.streaming import Stream
 
 from . import weights
 from .block import Block, Tensor
-from .hsmm_filter import STATE, Ages, follow, nothing_yet
-from .hsmm_laws import SCORES, Laws, laws_of, replaced
-from .hsmm_path import likeliest
-from .hsmm_scan import (
+from .kernels.hsmm.filter import STATE, Ages, follow, nothing_yet
+from .kernels.hsmm.laws import SCORES, Laws, laws_of, replaced
+from .kernels.hsmm.path import likeliest
+from .kernels.hsmm.scan import (
     Expected,
     Forward,
     beside,
@@ -126,7 +126,7 @@ def _steps(x: Tensor, lengths: Rows) -> Tensor:
 
 
 def call(model: SpecModel, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
-    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays, compiled and kept on the model.
+    """Run a task of `inference.hsmm.batch` on neutral arrays, compiled and kept on the model.
 
     Raises:
         InputError: a sequence without a possible segmentation.

@@ -10,11 +10,11 @@ from functools import partial
 import numpy as np
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .activation import softplus
 from .block import Block, Tensor
-from .loop import Tensors, scan
+from .kernels.loop import Tensors, scan
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.

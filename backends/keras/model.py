@@ -8,11 +8,11 @@ from typing import Any
 
 import keras
 
-from tcnzoo.backend import Handle
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import Handle
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
 from .block import Tensor, build
 

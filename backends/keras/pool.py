@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from keras import ops
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Block, Tensor
 from .conv import padded, pads_of

@@ -6,8 +6,8 @@ from typing import Any
 from keras import ops
 
 from tcnzoo.arrays import Array
-from tcnzoo.codebook import Quantized, check_mask
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.codebook import Quantized, check_mask
+from tcnzoo.models.streaming import Stream
 
 from .block import Block, Tensor
 from .model import SpecModel

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .activation import gated
 from .block import Block, Tensor

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import LONG, Tensor
 from .model import SpecModel

@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block, StaticShape, Tensor
 from .types import reduced

@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output, handle_of
-from tcnzoo.params import permute
+from tcnzoo.models.backend import Output, handle_of
+from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import updated

@@ -6,11 +6,11 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import Quantized, kmeans
 
 from .block import Tensor
-from .callback import on_host
-from .nearest import nearest, passed
+from .kernels.callback import on_host
+from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
 from .replicas import of_all, summed
 from .types import wide
@@ -166,7 +166,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         return [placed[name].astype(values.dtype) for name in spec.own_params()]
 
     def initialise_codebook(self, x: Tensor, iterations: int = 10, mask: Any = None) -> None:
-        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+        """Set the codebook by k-means on a batch of inputs of this block; see inference.codebook.
 
         Raises:
             InputError: fewer values than codes, or NaN.

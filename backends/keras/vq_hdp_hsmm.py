@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs.vq_hdp_hsmm import OF_EVALUATION
-from tcnzoo.streaming import Stream
 
 from .block import Block, Tensor
 from .hdp import entropy

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.params import Param, Weights, permute
+from tcnzoo.specs.params import Param, Weights, permute
 
 # How each kind of neutral array is stored here: the orders of Keras's own layers.
 LAYOUT = {"OIK": "KIO", "OIHW": "HWIO", "IOK": "KOI", "OI": "IO", "C": "C"}

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
-from tcnzoo.backend import BackendInfo
 from tcnzoo.errors import InputError
-from tcnzoo.mamba_choice import check_native
+from tcnzoo.models.backend import BackendInfo
 from tcnzoo.specs import Spec
+from tcnzoo.specs.implementations import check_native
 
 from . import (
     activation,
@@ -31,7 +31,7 @@ from . import (
     vq_hdp_hsmm,
 )
 from .block import BLOCKS, Block, build_model
-from .fir import fast_products
+from .kernels.fir import fast_products
 from .quantizer import quantize
 from .run import gradients, predict, trace
 from .stream import init_state, step

@@ -6,10 +6,10 @@ from typing import Any
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .functions import erf, logsumexp, sigmoid, silu, softmax, softplus
+from .kernels.functions import erf, logsumexp, sigmoid, silu, softmax, softplus
 from .types import reduced
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.

@@ -8,9 +8,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from tcnzoo.backend import Handle
+from tcnzoo.models.backend import Handle
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
 from .weights import stored_shape
 

@@ -5,10 +5,10 @@ from functools import partial
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Block
-from .taps import convolve, scatter
+from .kernels.taps import convolve, scatter
 from .types import multiplied, reduced, wide
 
 _NUMPY_PAD = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}

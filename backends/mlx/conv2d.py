@@ -4,10 +4,10 @@ from functools import partial
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .taps import affine, grouped
+from .kernels.taps import affine, grouped
 from .types import multiplied, on_cpu
 
 

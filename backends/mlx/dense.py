@@ -2,10 +2,10 @@
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .taps import affine
+from .kernels.taps import affine
 from .types import multiplied
 
 

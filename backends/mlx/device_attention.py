@@ -4,10 +4,10 @@ import math
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .functions import softmax
+from .kernels.functions import softmax
 from .types import multiplied, reduced
 
 

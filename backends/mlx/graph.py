@@ -4,8 +4,8 @@ from functools import reduce
 
 import mlx.core as mx
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import MergeSpec
-from tcnzoo.streaming import Stream
 
 from .block import Block
 from .types import reduced

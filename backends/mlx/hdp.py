@@ -4,10 +4,10 @@ import math
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .functions import exp, logsumexp, softmax, softplus
+from .kernels.functions import exp, logsumexp, softmax, softplus
 from .types import wide
 
 # Terms of Stirling's series of log Gamma, the powers 1, 3, 5 of 1 / x.

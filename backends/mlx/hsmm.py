@@ -6,15 +6,23 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.hsmm.counts import Passed, check_possible, posteriors
-from tcnzoo.hsmm.tables import tables_of
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.hsmm.counts import Passed, check_possible, posteriors
+from tcnzoo.inference.hsmm.tables import tables_of
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .hsmm_filter import STATE, Ages, follow, nothing_yet
-from .hsmm_laws import SCORES, Laws, laws_of
-from .hsmm_path import likeliest
-from .hsmm_scan import Expected, Forward, centred, expectations, forward, live, log_likelihood
+from .kernels.hsmm.filter import STATE, Ages, follow, nothing_yet
+from .kernels.hsmm.laws import SCORES, Laws, laws_of
+from .kernels.hsmm.path import likeliest
+from .kernels.hsmm.scan import (
+    Expected,
+    Forward,
+    centred,
+    expectations,
+    forward,
+    live,
+    log_likelihood,
+)
 from .twin import evaluating
 from .weights import get_weights, to_mlx
 
@@ -110,7 +118,7 @@ def _steps(x: mx.array, lengths: Rows) -> mx.array:
 
 
 def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
-    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays.
+    """Run a task of `tcnzoo.inference.hsmm.batch` on neutral arrays.
 
     Raises:
         InputError: a sequence without a possible segmentation.

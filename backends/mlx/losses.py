@@ -8,7 +8,7 @@ import mlx.core as mx
 from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
 from tcnzoo.training.targets import TINY, class_vector, pick
 
-from .functions import logsumexp, sigmoid, softplus
+from .kernels.functions import logsumexp, sigmoid, softplus
 from .types import wide
 
 # Values of each example and step, and what each counts; None where all count the same.

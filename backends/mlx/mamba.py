@@ -8,10 +8,10 @@ from functools import partial
 
 import mlx.core as mx
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .functions import exp, silu, softplus
+from .kernels.functions import exp, silu, softplus
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import mlx.core as mx
 
 from tcnzoo.errors import InputError
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .functions import layer_norm, rms_norm
+from .kernels.functions import layer_norm, rms_norm
 from .types import reduced, wide
 
 if TYPE_CHECKING:

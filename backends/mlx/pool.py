@@ -5,7 +5,7 @@ from collections.abc import Callable
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Block
 from .types import beside, reduced

@@ -9,8 +9,8 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
-from tcnzoo.backend import handle_of
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import handle_of
 
 from .block import Block, blocks
 from .norm import BatchNorm

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import mlx.core as mx
 
 from tcnzoo.arrays import Array
-from tcnzoo.codebook import Quantized, check_mask
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.codebook import Quantized, check_mask
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
 from .run import native, to_neutral

@@ -7,11 +7,11 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import ROOT, Output, first
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import ROOT, Output, first
+from tcnzoo.specs.params import Weights
 
 from .block import Block, blocks
-from .functions import logsumexp, softplus
+from .kernels.functions import logsumexp, softplus
 from .twin import evaluating, keep_statistics, twin_of
 from .types import wide
 from .weights import neutral, to_mlx

@@ -11,10 +11,10 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
-from tcnzoo.backend import first
-from tcnzoo.fold import fold
+from tcnzoo.models.backend import first
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
-from tcnzoo.streaming import Stream
+from tcnzoo.specs.folding import fold
 
 from .block import Block, arrays, build_model
 from .run import inputs, native, to_neutral

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import mlx.core as mx
 
 from tcnzoo.errors import InputError
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
 from .types import reduced

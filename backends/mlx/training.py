@@ -9,8 +9,8 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output, handle_of
-from tcnzoo.params import permute
+from tcnzoo.models.backend import Output, handle_of
+from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import updated

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import Quantized, kmeans
 
-from .nearest import nearest, passed
+from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
 from .types import wide
 
@@ -142,7 +142,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     def initialise_codebook(
         self, x: mx.array, iterations: int = 10, mask: mx.array | None = None
     ) -> None:
-        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+        """Set the codebook by k-means on a batch of inputs of this block; see inference.codebook.
 
         Raises:
             InputError: fewer values than codes, or NaN.

@@ -4,8 +4,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs.vq_hdp_hsmm import OF_EVALUATION
-from tcnzoo.streaming import Stream
 
 from .block import Block
 from .hdp import entropy

@@ -8,7 +8,7 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.params import Param, Weights, permute
+from tcnzoo.specs.params import Param, Weights, permute
 
 # How MLX stores each labelled kind of parameter.
 LAYOUT = {"OIK": "OKI", "OIHW": "OHWI", "IOK": "OKI", "OI": "OI", "C": "C"}

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import ROOT, BackendInfo, Handle, Output, first
 from tcnzoo.errors import InputError
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import ROOT, BackendInfo, Handle, Output, first
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
+from tcnzoo.specs.params import Weights
 
 from . import (
     activation,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Array, Block
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.backend import Handle
+from tcnzoo.models.backend import Handle
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
 Array = np.ndarray[Any, np.dtype[Any]]
 BLOCKS: dict[str, type[Block]] = {}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Array, Block
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Array, Block
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import MergeSpec
-from tcnzoo.streaming import Stream
 
 from .block import Array, Block
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from tcnzoo.dirichlet import concentrations, log_gamma, log_sigmoid, log_weights
-from tcnzoo.hsmm.laws import log_sum_exp
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.dirichlet import concentrations, log_gamma, log_sigmoid, log_weights
+from tcnzoo.inference.hsmm.laws import log_sum_exp
+from tcnzoo.models.streaming import Stream
 
 from .activation import log_softmax
 from .block import Array, Block

@@ -3,12 +3,12 @@
 import numpy as np
 
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm import batch
-from tcnzoo.hsmm.inference import Engine
-from tcnzoo.hsmm.laws import log_softmax, log_sum_exp, possible
-from tcnzoo.hsmm.tables import Tables, tables_of
+from tcnzoo.inference.hsmm import batch
+from tcnzoo.inference.hsmm.inference import Engine
+from tcnzoo.inference.hsmm.laws import log_softmax, log_sum_exp, possible
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs.hsmm import NEVER, impossible
-from tcnzoo.streaming import Stream
 
 from .block import Array, Block
 
@@ -59,7 +59,7 @@ class Hsmm(Block, kind="hsmm"):
         return x
 
     def run(self, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
-        """Run a task of `tcnzoo.hsmm.batch` on (batch, channels, time)."""
+        """Run a task of `tcnzoo.inference.hsmm.batch` on (batch, channels, time)."""
         scores = np.where(mask[:, None], self.scores(x), 0.0)
         return batch.run(self.tables, task, scores, lengths, self.engine)
 
@@ -108,5 +108,5 @@ class Hsmm(Block, kind="hsmm"):
 
 
 def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
-    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays; see `Hsmm.run`."""
+    """Run a task of `tcnzoo.inference.hsmm.batch` on neutral arrays; see `Hsmm.run`."""
     return model.run(task, np.asarray(x, dtype=model.tcnzoo.dtype), lengths, mask)

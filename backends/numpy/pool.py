@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Array, Block
 

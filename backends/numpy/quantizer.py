@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
 from .block import Array, Block
 
@@ -86,7 +86,7 @@ class Quantizer(Block):
     def initialise_codebook(
         self, x: Array, iterations: int = 10, mask: Array | None = None
     ) -> None:
-        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+        """Set the codebook by k-means on a batch of inputs of this block; see inference.codebook.
 
         Raises:
             InputError: fewer values than codes, or NaN.

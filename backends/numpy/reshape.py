@@ -1,6 +1,6 @@
 """Layers that only move values: signals made vectors, and steps added or dropped at the ends."""
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Array, Block
 from .conv import padded

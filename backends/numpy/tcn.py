@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Array, Block
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcnzoo.codebook import Quantized, kmeans, nearest, unit
+from tcnzoo.inference.codebook import Quantized, kmeans, nearest, unit
 
 from .block import Array
 from .quantizer import Quantizer, spread_of

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.hsmm import batch, inference
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.hsmm import batch, inference
+from tcnzoo.models.streaming import Stream
 
 from .activation import log_softmax
 from .block import Array, Block

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tcnzoo.backend import BackendInfo, Handle
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import BackendInfo, Handle
 from tcnzoo.specs import Spec
 
 from . import (

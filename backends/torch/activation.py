@@ -6,10 +6,10 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
-from . import packed
 from .block import Block
+from .kernels import packed
 
 FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "linear": lambda x, spec: x,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tcnzoo.backend import Handle
+from tcnzoo.models.backend import Handle
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
-from . import packed
 from .hub import Pretrained
+from .kernels import packed
 from .options import Options, checkpointed, recomputed
 
 BLOCKS: dict[str, type[Block]] = {}

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tcnzoo.models.streaming import Stream, strided_steps
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream, strided_steps
 
-from . import packed
 from .activation import Activation
 from .block import Block
+from .kernels import packed
 from .types import convolved, reduced, wide
 
 # Up to this width, training on a CPU is 1.2 to 1.3 times as fast with channels last.

@@ -5,8 +5,8 @@ from functools import reduce
 import torch
 from torch import Tensor
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import MergeSpec
-from tcnzoo.streaming import Stream
 
 from .block import Block
 from .types import wide

@@ -8,14 +8,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.hsmm import batch
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.hsmm import batch
+from tcnzoo.models.streaming import Stream
 
-from . import hsmm_likelihood
 from .block import Block
-from .hsmm_laws import Laws, gone, laws_of, normalised, solid
-from .hsmm_likelihood import Pass, tables_of
-from .hsmm_scan import Counts, Ends
+from .kernels.hsmm import likelihood
+from .kernels.hsmm.laws import Laws, gone, laws_of, normalised, solid
+from .kernels.hsmm.likelihood import Pass, tables_of
+from .kernels.hsmm.scan import Counts, Ends
 from .run import full_precision
 from .types import wide
 from .weights import to_torch
@@ -87,13 +87,13 @@ class Hsmm(Block, kind="hsmm"):
         Raises:
             InputError: no segmentation of a sequence is possible.
         """
-        return hsmm_likelihood.log_likelihood(*self._given(x, lengths, mask)).to(x.device)
+        return likelihood.log_likelihood(*self._given(x, lengths, mask)).to(x.device)
 
     def posterior(
         self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         """Probability of each state at each step, (batch, states, time), in x's type."""
-        return hsmm_likelihood.posterior(*self._given(x, lengths, mask)).to(x)
+        return likelihood.posterior(*self._given(x, lengths, mask)).to(x)
 
     def expected(
         self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
@@ -107,7 +107,7 @@ class Hsmm(Block, kind="hsmm"):
         self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """States by the signal so far, (batch, K, time), and its log-likelihood (batch, time)."""
-        found, so_far = hsmm_likelihood.filtered(*self._given(x, lengths, mask))
+        found, so_far = likelihood.filtered(*self._given(x, lengths, mask))
         return found.to(x), so_far.to(x.device)
 
     def viterbi(
@@ -170,7 +170,7 @@ def _exact(x: Tensor) -> Tensor:
 
 
 def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
-    """Run a task of `tcnzoo.hsmm.batch` on neutral arrays."""
+    """Run a task of `tcnzoo.inference.hsmm.batch` on neutral arrays."""
     like = model.initial_logits
     given = (
         to_torch(x).to(like),

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from tcnzoo.checkpoint import CONFIG, INDEX, LARGEST_SHARD
+from tcnzoo.checkpoints.directory import CONFIG, INDEX, LARGEST_SHARD
 from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.models import load, save
+from tcnzoo.models.calls import load, save
 
 if TYPE_CHECKING:
-    from tcnzoo.parity import ParityReport
+    from tcnzoo.verification.parity import ParityReport
 
 # What is fetched from a repository: enough to load, whatever else lies there.
 WANTED = [CONFIG, INDEX, "model*.safetensors"]

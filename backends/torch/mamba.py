@@ -4,14 +4,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.streaming import Stream
 
-from . import blockwise, mamba_kernels, packed
 from .block import Block
-from .scan import scan
-from .screening import screened, unscreened
-from .ssd import Inputs
+from .kernels import blockwise, mamba_cuda, packed
+from .kernels.scan import scan
+from .kernels.screening import screened, unscreened
+from .kernels.ssd import Inputs
 from .types import wide
 
 
@@ -26,7 +26,7 @@ class Mamba2(Block, kind="mamba2"):
         """Note what is looked up at every step of a stream."""
         super().__init__(spec)
         self.sections = list(self.spec.sections)
-        self.implementation = mamba_kernels.settled(self.spec.implementation)
+        self.implementation = mamba_cuda.settled(self.spec.implementation)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
@@ -71,8 +71,8 @@ class Mamba2(Block, kind="mamba2"):
         b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
         inputs = Inputs(x, dt, -wide(self.A_log).exp(), b, c, self.D.view(spec.heads, -1))
         inputs, later = screened(inputs) if x.shape[1] > 1 else (inputs, None)
-        if stream is None and mamba_kernels.chosen(self.implementation, inputs):
-            return unscreened(mamba_kernels.scan(inputs, spec.chunk_size), later).flatten(2)
+        if stream is None and mamba_cuda.chosen(self.implementation, inputs):
+            return unscreened(mamba_cuda.scan(inputs, spec.chunk_size), later).flatten(2)
         state = None if stream is None else stream.read(self.path, "ssm")
         y, last = scan(inputs, state, spec.chunk_size)
         if stream is not None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from tcnzoo.streaming import Stream, strided_steps
+from tcnzoo.models.streaming import Stream, strided_steps
 
 from .block import Block
 from .types import wide

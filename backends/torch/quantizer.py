@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
-from tcnzoo.streaming import Stream
+from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
-from .nearest import traced
+from .kernels.nearest import traced
 from .types import wide
 
 

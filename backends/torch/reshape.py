@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
 from .block import Block
 from .conv import padded

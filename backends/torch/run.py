@@ -9,15 +9,15 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import ROOT, Handle, Output, first, handle_of
-from tcnzoo.codebook import Quantized
 from tcnzoo.errors import InputError
-from tcnzoo.params import Weights
+from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.backend import ROOT, Handle, Output, first, handle_of
+from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
-from tcnzoo.streaming import LazyState, State, Stream
+from tcnzoo.specs.params import Weights
 
 from .block import Block
-from .one_step import Window
+from .kernels.one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of

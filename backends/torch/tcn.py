@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tcnzoo.streaming import Stream
+from tcnzoo.models.streaming import Stream
 
-from . import one_step
 from .activation import activate_sum
 from .block import Block
 from .conv import fused
+from .kernels import one_step
 
 
 class TemporalBlock(Block, kind="temporal_block"):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import Output, handle_of
+from tcnzoo.models.backend import Output, handle_of
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import AdamW, Sgd

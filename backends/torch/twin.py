@@ -8,7 +8,7 @@ from torch import nn
 
 from tcnzoo.errors import InputError
 
-from . import packed
+from .kernels import packed
 
 
 def twin_of(model: nn.Module, training: bool, own_hooks: bool = False) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .blockwise import watched
+from .kernels.blockwise import watched
 
 HALVES = (torch.float16, torch.bfloat16)
 

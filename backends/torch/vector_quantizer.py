@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, distributed
 
-from tcnzoo.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import Quantized, kmeans
 
-from .nearest import nearest, passed
+from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
 from .types import wide
 
@@ -126,7 +126,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     def initialise_codebook(
         self, x: Tensor, iterations: int = 10, mask: Tensor | None = None
     ) -> None:
-        """Set the codebook by k-means on a batch of inputs of this block; see tcnzoo.codebook.
+        """Set the codebook by k-means on a batch of inputs of this block; see inference.codebook.
 
         Raises:
             InputError: fewer values than codes, or NaN.

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from tcnzoo.models.streaming import Stream
 from tcnzoo.specs.vq_hdp_hsmm import OF_EVALUATION
-from tcnzoo.streaming import Stream
 
 from .block import Block
 from .hdp import entropy

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import handle_of
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import handle_of
+from tcnzoo.specs.params import Weights
 
-from . import packed
+from .kernels import packed
 
 LAYOUT = {"OIK": "OIK", "OIHW": "OIHW", "IOK": "IOK", "OI": "OI", "C": "C"}
 

@@ -20,12 +20,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
 from tcnzoo.errors import InputError
-from tcnzoo.exports import ExportOptions
-from tcnzoo.fold import fold
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import Output
+from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.folding import fold
+from tcnzoo.specs.params import Weights
 
 from . import (
     activation,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.errors import SpecError
-from tcnzoo.params import Weights
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 from .builder import Graph, Value
 

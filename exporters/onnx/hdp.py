@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.dirichlet import log_weights
+from tcnzoo.inference.dirichlet import log_weights
 
 from .builder import Value
 from .emit import Place, emits
@@ -51,5 +51,5 @@ def vq_hdp_hsmm(place: Place, x: Value) -> Value:
     """Refuse: segments are found by loops that look at the whole signal."""
     raise place.refuse(
         "a vq_hdp_hsmm finds segments in the whole signal, which is not written as a graph; export "
-        "the part that scores codes (tcnzoo.code_scores) and run the rest on the host"
+        "the part that scores codes (tcnzoo.runtimes.code_scores) and run the rest on the host"
     )

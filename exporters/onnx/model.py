@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.checkpoint import config_document
+from tcnzoo.checkpoints.directory import config_document
 from tcnzoo.errors import SpecError, WeightError
-from tcnzoo.exports import ExportOptions
-from tcnzoo.params import Weights
+from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
 from .emit import Place, emit

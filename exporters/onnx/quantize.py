@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.exports import ExportOptions
+from tcnzoo.runtimes.protocol import ExportOptions
 
 
 def quantized(model: Any, signals: Array, options: ExportOptions) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.codebook import unit
+from tcnzoo.inference.codebook import unit
 
 from .builder import Value
 from .emit import Place, emits

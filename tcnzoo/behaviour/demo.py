@@ -19,8 +19,8 @@ from tcnzoo.behaviour.scores import (
     silhouette,
 )
 from tcnzoo.behaviour.segmenting import Segmentation, segment, tables_in, write_segments
-from tcnzoo.checkpoint import write_checkpoint
-from tcnzoo.models import get_weights
+from tcnzoo.checkpoints.directory import write_checkpoint
+from tcnzoo.models.calls import get_weights
 
 # Configurations that come with the package; each begins with the weights of the one before.
 STAGES = ("bouts-codes", "bouts-clusters", "bouts-states")

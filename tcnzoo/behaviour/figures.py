@@ -10,8 +10,8 @@ from tcnzoo.arrays import Array
 from tcnzoo.behaviour.scores import durations
 from tcnzoo.behaviour.segmenting import Segmentation
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm.tables import Tables
-from tcnzoo.needs import check_figure
+from tcnzoo.extras import check_figure
+from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.training.charts import GREY, plain, sheet, write_figure
 
 # Okabe & Ito's palette and Paul Tol's muted one, which colour-blind readers can tell apart.
@@ -139,7 +139,7 @@ def duration_histograms(path: Path, found: Segmentation, tables: Tables) -> None
     Args:
         path: .png.
         found: by `segment`.
-        tables: of the model's hsmm, by `tcnzoo.hsmm.tables.tables_of`.
+        tables: of the model's hsmm, by `tcnzoo.inference.hsmm.tables.tables_of`.
     Raises:
         InputError: another ending, or no segment that lies whole in the recording.
     """

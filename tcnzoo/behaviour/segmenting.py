@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tcnzoo import hsmm
 from tcnzoo.arrays import Array, to_real
-from tcnzoo.backend import handle_of
 from tcnzoo.errors import InputError
-from tcnzoo.files import replacing
-from tcnzoo.hsmm.calls import current_tables
-from tcnzoo.hsmm.tables import Tables, tables_of
-from tcnzoo.models import get_weights, predict
+from tcnzoo.files.atomic import replacing
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm.calls import current_tables
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.calls import get_weights, predict
 from tcnzoo.specs import HsmmSpec, Spec, VqHdpHsmmSpec
 
 HEADER = ("start", "stop", "state", "probability")

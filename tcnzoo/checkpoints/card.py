@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from tcnzoo.analysis import Description, describe
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
+from tcnzoo.specs.analysis import Description, describe
 
 if TYPE_CHECKING:
-    from tcnzoo.parity import ParityReport
+    from tcnzoo.verification.parity import ParityReport
 
 CARD = "README.md"
 _SECTION = re.compile(

@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.card import CARD, card_text
-from tcnzoo.configuration import CONFIG, FORMAT, HEADER, VERSION, configuration, is_own, spec_in
-from tcnzoo.files import refuse_existing, replacing, replacing_directory
-from tcnzoo.lazy import LazyTensors, picked
-from tcnzoo.params import Weights, check_weights
-from tcnzoo.safetensors_files import (
+from tcnzoo.checkpoints.card import CARD, card_text
+from tcnzoo.files.atomic import refuse_existing, replacing, replacing_directory
+from tcnzoo.files.lazy import LazyTensors, picked
+from tcnzoo.files.safetensors import (
     open_safetensors,
     read_safetensors,
     safetensors_metadata,
     write_safetensors,
 )
-from tcnzoo.shards import (
+from tcnzoo.files.shards import (
     INDEX,
     LARGEST_SHARD,
     TENSORS,
@@ -31,10 +29,12 @@ from tcnzoo.shards import (
     superseded,
 )
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.configuration import CONFIG, FORMAT, HEADER, VERSION, configuration, is_own, spec_in
 
 if TYPE_CHECKING:
-    from tcnzoo.parity import ParityReport
+    from tcnzoo.verification.parity import ParityReport
 
 __all__ = [
     "CONFIG",

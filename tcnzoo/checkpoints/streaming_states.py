@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.checkpoint import read_safetensors, write_safetensors
+from tcnzoo.checkpoints.directory import read_safetensors, write_safetensors
 from tcnzoo.errors import InputError
 
 FORMAT = "tcnzoo-state"

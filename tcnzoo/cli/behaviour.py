@@ -18,9 +18,9 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination, check_distinct
-from tcnzoo.needs import check_figure
-from tcnzoo.signals import read_signal
+from tcnzoo.extras import check_figure
+from tcnzoo.files.atomic import check_destination, check_distinct
+from tcnzoo.files.signals import read_signal
 
 Source = Annotated[
     Path, typer.Argument(help=".csv, a line a step and a column a channel, or .npy.")

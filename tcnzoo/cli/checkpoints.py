@@ -9,10 +9,10 @@ import yaml
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Hints, Json, Overwrite, assignments
-from tcnzoo.converted import ConversionReport, Inspection
-from tcnzoo.formats import convert as run_convert, inspect as run_inspect
-from tcnzoo.params import ParamCount, count
+from tcnzoo.formats.protocol import convert as run_convert, inspect as run_inspect
+from tcnzoo.formats.report import ConversionReport, Inspection
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import ParamCount, count
 
 FromFormat = Annotated[
     str | None, typer.Option("--from", metavar="FORMAT", help="Default: told from the content.")

@@ -6,8 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from tcnzoo import analysis, zoo
-from tcnzoo.bench import BenchRow, bench as run_bench
 from tcnzoo.cli import console
 from tcnzoo.cli.comparison import show_comparison
 from tcnzoo.cli.frameworks import import_backends
@@ -23,13 +21,15 @@ from tcnzoo.cli.options import (
     spec_of,
 )
 from tcnzoo.cli.training_parity import Asked, Precision, show_training
-from tcnzoo.comparing import compare as run_compare
-from tcnzoo.comparing_figure import draw_comparison
-from tcnzoo.doctor import Examination, Finding, examine
 from tcnzoo.errors import InputError
-from tcnzoo.needs import check_figure
-from tcnzoo.parity import ParityReport, parity as run_parity
-from tcnzoo.specs import Spec
+from tcnzoo.extras import check_figure
+from tcnzoo.specs import Spec, analysis
+from tcnzoo.verification.bench import BenchRow, bench as run_bench
+from tcnzoo.verification.compare import compare as run_compare
+from tcnzoo.verification.doctor import Examination, Finding, examine
+from tcnzoo.verification.figure import draw_comparison
+from tcnzoo.verification.parity import ParityReport, parity as run_parity
+from tcnzoo.zoo import catalog
 
 
 def parity(
@@ -68,7 +68,7 @@ def parity(
     one, names = _subject(subject, overrides), chosen_backends(backends)
     for source in (one, other):
         if source is not None:
-            zoo.load_spec(source)
+            catalog.load_spec(source)
     if train is not None:
         if other is not None or layers or gradients:
             raise InputError("--train stands alone: no second model, no --layers, no --gradients")
@@ -154,7 +154,7 @@ def compare(
     names = chosen_backends(backends) or ["torch"]
     check_figure(figure)
     for source in sources:
-        zoo.load_spec(source)
+        catalog.load_spec(source)
     import_backends(names)
     with console.working("starting") as tell:
         found = run_compare(
@@ -205,7 +205,7 @@ def _subject(source: str, overrides: list[str] | None) -> str | Spec:
 
 def _preset_length(source: str) -> int | None:
     """Time steps that a model is meant for, where its preset or file says it."""
-    facts = zoo.input_facts(source)
+    facts = catalog.input_facts(source)
     return facts.length if facts else None
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tcnzoo.cli import console
-from tcnzoo.comparing import ComparisonTable, Row
+from tcnzoo.verification.compare import ComparisonTable, Row
 
 # Short, so that three models fit 80 columns; a blank and two are headings of their own.
 HEADINGS = ("M", "GMAC", "kept", "fwd", "trn", "fwd s", "x", "trn s", "x ")

@@ -10,7 +10,7 @@ from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import Json
 from tcnzoo.demo import DemoReport, check_installed, demo as run_demo
 from tcnzoo.demo.recording import RATE, read
-from tcnzoo.files import check_destination
+from tcnzoo.files.atomic import check_destination
 
 
 def demo(

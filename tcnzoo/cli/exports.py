@@ -8,9 +8,9 @@ import typer
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Hints, InputLength, Json, Overwrite, Seed, assignments
 from tcnzoo.errors import InputError
-from tcnzoo.exported import Comparison, ExportReport
-from tcnzoo.exporting import export as run_export
-from tcnzoo.exports import Violation, get_check, get_exporter
+from tcnzoo.runtimes.export import export as run_export
+from tcnzoo.runtimes.protocol import Violation, get_check, get_exporter
+from tcnzoo.runtimes.report import Comparison, ExportReport
 
 Source = Annotated[
     str, typer.Argument(help="A checkpoint, preset or spec file; or an exported file to --check.")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from tcnzoo.backend import get_backend, installed_backends
+from tcnzoo.models.backend import get_backend, installed_backends
 
 
 def import_backends(names: Sequence[str] | None = None) -> None:

@@ -8,19 +8,19 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from tcnzoo import analysis, zoo
-from tcnzoo.checkpoint import write_checkpoint
+from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.cli import console
 from tcnzoo.cli.options import InputLength, Json, Literally, Overrides, Overwrite, Seed, spec_of
 from tcnzoo.errors import InputError, number_text
-from tcnzoo.params import count, initial_weights
-from tcnzoo.specs import SPEC_ADAPTER, Spec
+from tcnzoo.specs import SPEC_ADAPTER, Spec, analysis
+from tcnzoo.specs.params import count, initial_weights
+from tcnzoo.zoo import catalog
 
 
 def list_models(as_json: Json = False) -> None:
     """List the presets: what they are, how large, and for which signal."""
-    presets = [zoo.preset(name) for name in zoo.list_models()]
-    sizes = [count(zoo.load_spec(preset.spec).params()) for preset in presets]
+    presets = [catalog.preset(name) for name in catalog.list_models()]
+    sizes = [count(catalog.load_spec(preset.spec).params()) for preset in presets]
     if as_json:
         pairs = zip(presets, sizes, strict=True)
         rows = [{**one.model_dump(exclude={"spec"}), **size._asdict()} for one, size in pairs]
@@ -58,7 +58,7 @@ def describe(
         document = spec.model_dump(mode="json")
         print(json.dumps(document) if as_json else yaml.safe_dump(document, sort_keys=False))
         return
-    facts = zoo.input_facts(source)
+    facts = catalog.input_facts(source)
     description = analysis.describe(spec, input_length or (facts.length if facts else None))
     rate = facts.sampling_rate if facts else None
     if as_json:
@@ -98,7 +98,7 @@ def _size_text(trainable: int, buffers: int) -> str:
     return number_text(trainable) + (f" + {number_text(buffers)}" if buffers else "")
 
 
-def _input_text(facts: zoo.InputFacts) -> str:
+def _input_text(facts: catalog.InputFacts) -> str:
     """The signal of a preset, as `19 x 15360 at 256 Hz`."""
     rate = f" at {facts.sampling_rate:g} Hz" if facts.sampling_rate else ""
     devices = f" x {facts.devices}" if facts.devices else ""

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from tcnzoo.backend import canonical, installed_backends
-from tcnzoo.checkpoint import open_checkpoint
-from tcnzoo.documents import parse_yaml
+from tcnzoo.checkpoints.directory import open_checkpoint
 from tcnzoo.errors import InputError
+from tcnzoo.files.documents import parse_yaml
+from tcnzoo.models.backend import canonical, installed_backends
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import load_spec
+from tcnzoo.zoo.catalog import load_spec
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")]
 Overrides = Annotated[

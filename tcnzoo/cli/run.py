@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 import tcnzoo
-from tcnzoo import signals, state_files
 from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.checkpoints import streaming_states
 from tcnzoo.cli import console
 from tcnzoo.cli.eeg import DEFAULT_GAPS, Gaps, check_gaps, stream_recording
 from tcnzoo.cli.frameworks import import_backends
@@ -27,8 +27,9 @@ from tcnzoo.cli.options import (
 )
 from tcnzoo.eeg.recordings import is_recording
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.files import check_destination, check_distinct
-from tcnzoo.streaming import check_policy
+from tcnzoo.files import signals
+from tcnzoo.files.atomic import check_destination, check_distinct
+from tcnzoo.models.streaming import check_policy
 
 # A prediction of so few values is printed, not only written.
 FEW = 16
@@ -130,10 +131,10 @@ def stream(
     signals.check_writable(destination)
     check_distinct((), (destination, state_out))
     if state_out is not None:
-        state_files.check_suffix(state_out)
+        streaming_states.check_suffix(state_out)
         check_destination(state_out)
     rows = [signals.read_signal(path) for path in embeddings or ()]
-    given = None if state_in is None else state_files.read_state(state_in)
+    given = None if state_in is None else streaming_states.read_state(state_in)
     model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     state = tcnzoo.init_state(model, x.shape[0]) if given is None else given
     outputs: list[Array] = []
@@ -147,7 +148,7 @@ def stream(
     y = np.concatenate(outputs, axis=-1)
     _write(destination, y[0] if single else y)
     if state_out is not None:
-        state_files.write_state(state_out, state)
+        streaming_states.write_state(state_out, state)
     report = _report(model, x, y, seconds, destination)
     report |= {"chunks": len(outputs), "state": str(state_out) if state_out else None}
     _tell(report, as_json)

@@ -8,7 +8,7 @@ import typer
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Json, Overwrite
-from tcnzoo.files import check_destination, refuse_existing, replacing_in
+from tcnzoo.files.atomic import check_destination, refuse_existing, replacing_in
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Gets events.csv and events.json.")]
 Users = Annotated[int, typer.Option(min=1, help="Each has habits of their own.")]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tcnzoo.backend import canonical
 from tcnzoo.cli import console
 from tcnzoo.cli.frameworks import import_backends
 from tcnzoo.cli.options import Json, Overrides, assignments
+from tcnzoo.models.backend import canonical
 
 if TYPE_CHECKING:
     from tcnzoo.training import TrainConfig

@@ -10,8 +10,8 @@ from typing import Any
 from tcnzoo.arrays import Array
 from tcnzoo.demo.recording import Recording
 from tcnzoo.errors import InputError
-from tcnzoo.files import replacing
-from tcnzoo.sinks import Sink
+from tcnzoo.files.atomic import replacing
+from tcnzoo.files.sinks import Sink
 
 CHANNELS = [16, 16, 16, 16, 16, 16]
 DILATIONS = [1, 2, 4, 8, 16, 32]

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.signals import read_signal
+from tcnzoo.files.signals import read_signal
 
 RATE = 256.0
 SECONDS = 30.0

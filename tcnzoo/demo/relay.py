@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.models import init_state, step
+from tcnzoo.models.calls import init_state, step
 
 # Chunks have 1 to this many samples: up to 1.2 s at 256 Hz.
 LONGEST = 300

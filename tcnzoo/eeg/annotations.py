@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tcnzoo.documents import shortened
 from tcnzoo.eeg.labels import SEIZURE
 from tcnzoo.eeg.ticks import span_ticks, to_seconds, to_ticks
 from tcnzoo.errors import InputError
+from tcnzoo.files.documents import shortened
 
 # Spans that a sentence lists; the others are counted.
 _LISTED = 5

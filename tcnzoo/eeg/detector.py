@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import handle_of
 from tcnzoo.eeg.annotations import Event
 from tcnzoo.eeg.filters import Preprocessing
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
@@ -16,7 +15,8 @@ from tcnzoo.eeg.online import OnlinePreprocessor
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
 from tcnzoo.eeg.recordings import Recording, arranged
 from tcnzoo.errors import InputError
-from tcnzoo.streaming import check_policy
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.streaming import check_policy
 
 # Steps for which the shape of a model's output is asked: a minute at 256 Hz.
 _PROBE = 15360

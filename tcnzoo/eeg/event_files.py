@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from tcnzoo.documents import listed, parse_json, plain, shortened
 from tcnzoo.eeg.annotations import Annotations, Event, is_one_line
 from tcnzoo.eeg.event_rows import NOTHING, Row, absent, collected, number
 from tcnzoo.eeg.labels import ANY_OF_NEDC, BACKGROUND, SEIZURE, is_seizure
 from tcnzoo.errors import InputError
+from tcnzoo.files.documents import listed, parse_json, plain, shortened
 
 # In the order of epilepsy2bids, the library of SzCORE.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tcnzoo.documents import shortened
 from tcnzoo.eeg.annotations import Annotations, Event, counted_spans, ordered
 from tcnzoo.eeg.labels import is_background, is_seizure, kind_of, normal
 from tcnzoo.errors import InputError
+from tcnzoo.files.documents import shortened
 
 NOTHING = "n/a"
 # Python takes more for a number: `1_0`, digits of other scripts.

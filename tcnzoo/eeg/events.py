@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tcnzoo.checkpoint import replacing
+from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.eeg import event_files as files
 from tcnzoo.eeg.annotations import Annotations, Event
 from tcnzoo.eeg.labels import checked_names

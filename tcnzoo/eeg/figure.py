@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import replacing
+from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.eeg.annotations import Annotations
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.parts import Detections
 from tcnzoo.eeg.pipeline import Detection
-from tcnzoo.needs import check_figure
+from tcnzoo.extras import check_figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tcnzoo import needs
+from tcnzoo import extras
 
 
 def needed(module: str, purpose: str) -> Any:
-    """Import a module of the extra; see `tcnzoo.needs.needed`."""
-    return needs.needed(module, purpose, extra="eeg")
+    """Import a module of the extra; see `tcnzoo.extras.needed`."""
+    return extras.needed(module, purpose, extra="eeg")

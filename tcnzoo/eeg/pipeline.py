@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import handle_of
 from tcnzoo.eeg.annotations import Annotations, Event
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
 from tcnzoo.eeg.postprocess import PostProcessing, postprocess
@@ -15,7 +14,8 @@ from tcnzoo.eeg.preprocess import Preprocessing, prepare
 from tcnzoo.eeg.recordings import Recording, arranged
 from tcnzoo.eeg.windows import Stitcher, Windows
 from tcnzoo.errors import InputError
-from tcnzoo.models import predict
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.calls import predict
 
 # Steps that a model which can stream is given at once when all of a recording is there.
 _BLOCK = 15360

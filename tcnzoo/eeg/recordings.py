@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tcnzoo.arrays import Array
-from tcnzoo.documents import listed
 from tcnzoo.eeg.edf import EDF_SUFFIXES
 from tcnzoo.eeg.edf_data import open_edf
 from tcnzoo.eeg.fif import open_fif
@@ -15,6 +14,7 @@ from tcnzoo.eeg.montage import TEN_TWENTY, places
 from tcnzoo.eeg.scales import warn_of_size
 from tcnzoo.eeg.stretches import Contents, Stretch
 from tcnzoo.errors import InputError
+from tcnzoo.files.documents import listed
 
 _FIF_SUFFIXES = (".fif", ".fif.gz")
 SUFFIXES = (*EDF_SUFFIXES, *_FIF_SUFFIXES)

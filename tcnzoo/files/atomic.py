@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tcnzoo.errors import InputError
-from tcnzoo.stages import (
+from tcnzoo.files.stages import (
     PREFIX,
     Stage,
     flush_directory,

@@ -1,7 +1,7 @@
 """YAML and JSON of specs and configurations: read strictly, within bounds of size and depth.
 
 A key that stands twice in one mapping is refused in both languages, and so are JSON's `NaN` and
-`Infinity`, which Python takes and JSON does not have. For YAML see `tcnzoo.yaml_core`.
+`Infinity`, which Python takes and JSON does not have. For YAML see `tcnzoo.files.yaml_core`.
 
 Source: RFC 8259.
 """
@@ -27,7 +27,7 @@ def parse_yaml(text: str) -> Any:
         ValueError: not YAML, a key that stands twice, or a document beyond the bounds; one line,
             with the place.
     """
-    from tcnzoo import yaml_core  # 15 ms that `import tcnzoo` does without
+    from tcnzoo.files import yaml_core  # 15 ms that `import tcnzoo` does without
 
     _check_size(text, LARGEST_YAML, "YAML")
     return _parsed(lambda: yaml_core.load(text), MOST_IN_YAML)

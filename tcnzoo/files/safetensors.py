@@ -20,9 +20,9 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.files import replacing
-from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of
-from tcnzoo.params import Weights
+from tcnzoo.files.atomic import replacing
+from tcnzoo.files.lazy import Facts, LazyTensors, Tensors, facts_of
+from tcnzoo.specs.params import Weights
 
 CODES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),

@@ -14,9 +14,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.files import settle_committed
-from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of, picked
-from tcnzoo.safetensors_files import open_safetensors, put_safetensors
+from tcnzoo.files.atomic import settle_committed
+from tcnzoo.files.lazy import Facts, LazyTensors, Tensors, facts_of, picked
+from tcnzoo.files.safetensors import open_safetensors, put_safetensors
 
 TENSORS = "model.safetensors"
 INDEX = "model.safetensors.index.json"

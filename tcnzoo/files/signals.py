@@ -7,8 +7,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination, is_stream, replacing
-from tcnzoo.tables import Table
+from tcnzoo.files.atomic import check_destination, is_stream, replacing
+from tcnzoo.files.tables import Table
 
 SUFFIXES = (".npy", ".csv")
 LARGEST = float(np.finfo(np.float32).max)
@@ -21,7 +21,7 @@ def read_signal(path: Path) -> Array:
 
     Args:
         path: .npy of any shape, or .csv with one line a time step and one column a channel, with or
-            without a line of names; `tcnzoo.tables` says what a .csv may look like.
+            without a line of names; `tcnzoo.files.tables` says what a .csv may look like.
     Returns:
         The array of a .npy file as it is; (channels, time) of a .csv file, float32.
     Raises:

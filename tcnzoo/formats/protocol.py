@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from tcnzoo.arrays import DTYPES
-from tcnzoo.backend import ALIASES
-from tcnzoo.checkpoint import refuse_existing, write_checkpoint
-from tcnzoo.converted import ConversionReport, Converted, Inspection, TensorRow, Undetermined
+from tcnzoo.checkpoints.directory import refuse_existing, write_checkpoint
 from tcnzoo.errors import InputError, WeightError, suggestion
-from tcnzoo.files import check_destination, settle_committed
-from tcnzoo.lazy import Tensors, facts_of, picked
-from tcnzoo.params import Param, check_weights
+from tcnzoo.files.atomic import check_destination, settle_committed
+from tcnzoo.files.lazy import Tensors, facts_of, picked
+from tcnzoo.formats.report import ConversionReport, Converted, Inspection, TensorRow, Undetermined
+from tcnzoo.models.backend import ALIASES
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Param, check_weights
 
 GROUP = "tcnzoo.formats"
 

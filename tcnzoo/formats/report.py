@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tcnzoo.errors import InputError
-from tcnzoo.lazy import Tensors
+from tcnzoo.files.lazy import Tensors
 from tcnzoo.specs import Spec
 
 

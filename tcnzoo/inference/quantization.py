@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy, to_real
-from tcnzoo.backend import Backend, backend_of, dtype_of, handle_of
-from tcnzoo.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
 from tcnzoo.errors import InputError
-from tcnzoo.models import create, get_weights, set_weights
+from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.models.backend import Backend, backend_of, dtype_of, handle_of
+from tcnzoo.models.calls import create, get_weights, set_weights
 
 KINDS = ("vector_quantizer", "residual_vq", "fsq")
 
@@ -22,7 +22,7 @@ def quantize(model: Any, x: Any, mask: Any = None) -> dict[str, Array]:
         mask: bool, True where a step counts, (batch, time) or (batch,); None for everywhere.
     Returns:
         numpy in neutral layout: `output` as x, `indices` (batch, time) int64, `vq_loss`,
-        `perplexity` and `usage` (see tcnzoo.codebook.Quantized). residual_vq has `indices`
+        `perplexity` and `usage` (see codebook.Quantized). residual_vq has `indices`
         (batch, levels, time), and the last two for each level.
     Raises:
         InputError: another kind of model, an x or mask of the wrong shape, NaN, or a mask that
@@ -61,7 +61,7 @@ def initialise_codebook(model: Any, x: Any, *, iterations: int = 10) -> None:
     """Set every codebook of a model by k-means on what reaches it of a signal.
 
     The numpy backend does it for all others, in float64, so that they start from the same bits; see
-    tcnzoo.codebook.kmeans. Codebooks of residual levels are set one after the other.
+    tcnzoo.inference.codebook.kmeans. Codebooks of residual levels are set one after the other.
 
     Args:
         model: from `create` or `load`, with a vector_quantizer or residual_vq in it.

@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.codebook import Quantized
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
+from tcnzoo.inference.codebook import Quantized
 from tcnzoo.memory import check_fits
-from tcnzoo.params import Param, Weights
 from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
 from tcnzoo.specs.hsmm import impossible
+from tcnzoo.specs.params import Param, Weights
 
 GROUP = "tcnzoo.backends"
 

@@ -5,7 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tcnzoo.arrays import Array, to_numpy, to_real
-from tcnzoo.backend import (
+from tcnzoo.checkpoints.directory import LARGEST_SHARD, open_checkpoint, write_checkpoint
+from tcnzoo.errors import InputError
+from tcnzoo.files.lazy import facts_of
+from tcnzoo.models.backend import (
     Backend,
     Output,
     backend_of,
@@ -17,13 +20,8 @@ from tcnzoo.backend import (
     get_backend,
     handle_of,
 )
-from tcnzoo.checkpoint import LARGEST_SHARD, open_checkpoint, write_checkpoint
-from tcnzoo.errors import InputError
-from tcnzoo.gradient_targets import LOSSES, target_of, targets_of
-from tcnzoo.lazy import facts_of
-from tcnzoo.params import ParamCount, Weights, check_memory, check_weights, count, initial_weights
-from tcnzoo.specs import Spec
-from tcnzoo.streaming import (
+from tcnzoo.models.gradient_targets import LOSSES, target_of, targets_of
+from tcnzoo.models.streaming import (
     State,
     check_policy,
     checked_state,
@@ -31,10 +29,19 @@ from tcnzoo.streaming import (
     settled_state,
     spoilt,
 )
-from tcnzoo.zoo import load_spec
+from tcnzoo.specs import Spec
+from tcnzoo.specs.params import (
+    ParamCount,
+    Weights,
+    check_memory,
+    check_weights,
+    count,
+    initial_weights,
+)
+from tcnzoo.zoo.catalog import load_spec
 
 if TYPE_CHECKING:
-    from tcnzoo.parity import ParityReport
+    from tcnzoo.verification.parity import ParityReport
 
 
 def create(

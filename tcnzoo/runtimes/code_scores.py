@@ -10,8 +10,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import SpecError
-from tcnzoo.params import Weights, check_weights
 from tcnzoo.specs import Conv1dSpec, SequentialSpec, Spec, VectorQuantizerSpec, VqHdpHsmmSpec
+from tcnzoo.specs.params import Weights, check_weights
 
 
 def code_scores(spec: Spec, weights: Mapping[str, Array]) -> tuple[SequentialSpec, Weights]:

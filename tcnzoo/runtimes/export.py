@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo import analysis, signals
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Handle
-from tcnzoo.checkpoint import refuse_existing
+from tcnzoo.checkpoints.directory import refuse_existing
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.exported import ExportReport, compare
-from tcnzoo.exports import (
+from tcnzoo.files import signals
+from tcnzoo.files.atomic import check_destination, replacing, settle_committed
+from tcnzoo.formats.protocol import detect_format, get_format
+from tcnzoo.models.backend import Handle
+from tcnzoo.models.calls import get_weights
+from tcnzoo.runtimes.protocol import (
     Exporter,
     ExportOptions,
     check_installed,
@@ -22,13 +24,11 @@ from tcnzoo.exports import (
     exporter_for,
     get_exporter,
 )
-from tcnzoo.files import check_destination, replacing, settle_committed
-from tcnzoo.fold import fold as fold_norms
-from tcnzoo.formats import detect_format, get_format
-from tcnzoo.models import get_weights
-from tcnzoo.params import Weights, check_weights, initial_weights
-from tcnzoo.specs import Spec
-from tcnzoo.zoo import input_facts, load_spec
+from tcnzoo.runtimes.report import ExportReport, compare
+from tcnzoo.specs import Spec, analysis
+from tcnzoo.specs.folding import fold as fold_norms
+from tcnzoo.specs.params import Weights, check_weights, initial_weights
+from tcnzoo.zoo.catalog import input_facts, load_spec
 
 # Random signals on which int8 is compared: enough for a share of equal answers.
 SAMPLES = 500
@@ -239,7 +239,7 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
     if spec.output_names:
         raise SpecError(
             f"a {spec.kind} gives several outputs, of which no exporter writes those over "
-            "segments; export the part that scores codes (tcnzoo.code_scores)"
+            "segments; export the part that scores codes (tcnzoo.runtimes.code_scores)"
         )
     if options.batch_size < 1:
         raise InputError(f"batch_size must be at least 1, but is {options.batch_size}")

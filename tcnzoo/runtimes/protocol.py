@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal, Protocol, cast
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
 from tcnzoo.errors import BackendMissing, InputError, suggestion
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import Output
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 GROUP = "tcnzoo.exports"
 

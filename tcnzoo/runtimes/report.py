@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
 from tcnzoo.errors import InputError
-from tcnzoo.exports import Exporter, ExportOptions
-from tcnzoo.models import create, predict
-from tcnzoo.params import Weights
+from tcnzoo.models.backend import Output
+from tcnzoo.models.calls import create, predict
+from tcnzoo.runtimes.protocol import Exporter, ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
 # Largest difference, relative to max(1, max|reference|), that a float type explains on signals
 # around 0. int8 has none: what it loses depends on the model and on the representative signals.

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.mamba_choice import implementations
-from tcnzoo.params import count
 from tcnzoo.specs import (
     Field1d,
     GraphSpec,
@@ -18,6 +16,8 @@ from tcnzoo.specs import (
     TcnSpec,
     VqHdpHsmmSpec,
 )
+from tcnzoo.specs.implementations import implementations
+from tcnzoo.specs.params import count
 
 
 @dataclass(frozen=True)

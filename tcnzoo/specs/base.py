@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tcnzoo.arrays import Array
-from tcnzoo.documents import check_digits
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
-from tcnzoo.params import Param, prefixed
+from tcnzoo.files.documents import check_digits
+from tcnzoo.specs.params import Param, prefixed
 
 Shape = tuple[int, ...]
 

@@ -6,7 +6,6 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import OptionalActivation, activation_child
 from tcnzoo.specs.base import (
     PROBE,
@@ -21,6 +20,7 @@ from tcnzoo.specs.base import (
 )
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
+from tcnzoo.specs.params import Init, Param
 
 Padding = Literal["causal", "same", "same_upper", "valid"]
 

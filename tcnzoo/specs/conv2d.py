@@ -5,7 +5,6 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Param
 from tcnzoo.specs.activation import Activation, ActivationSpec, DropoutSpec
 from tcnzoo.specs.base import (
     MOST_PARTS,
@@ -20,6 +19,7 @@ from tcnzoo.specs.base import (
 from tcnzoo.specs.conv import window_delay, window_pads
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import BatchNormSpec, Norm, WeightNormSpec, norm_child
+from tcnzoo.specs.params import Param
 
 
 class Conv2dSpec(DeviceSpec):

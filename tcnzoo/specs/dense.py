@@ -4,11 +4,11 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from tcnzoo.params import Param
 from tcnzoo.specs.activation import OptionalActivation, activation_child
 from tcnzoo.specs.base import Positive, Rate, Shape, Spec
 from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
+from tcnzoo.specs.params import Param
 
 
 class DenseSpec(Spec):

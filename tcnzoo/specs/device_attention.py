@@ -5,11 +5,11 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import DropoutSpec
 from tcnzoo.specs.base import DeviceSpec, Positive, Rate, Shape, Spec, Whole
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
+from tcnzoo.specs.params import Init, Param
 
 _PLAIN = InitializerSpec(name="xavier_uniform", gain=1.0)
 Several = Annotated[Whole, Field(ge=2)]

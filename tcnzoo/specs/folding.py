@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.params import Weights, check_weights, weight_norm_gain
 from tcnzoo.specs import (
     BatchNormSpec,
     GraphSpec,
@@ -15,7 +14,8 @@ from tcnzoo.specs import (
     VqHdpHsmmSpec,
     WeightNormSpec,
 )
-from tcnzoo.zoo import parse_spec
+from tcnzoo.specs.params import Weights, check_weights, weight_norm_gain
+from tcnzoo.zoo.catalog import parse_spec
 
 
 def fold(

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.base import Positive, Shape, Spec, Whole, settled
+from tcnzoo.specs.params import Init, Param
 
 Concentration = Annotated[float, Field(gt=0.0)]
 

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
 from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, Whole, settled
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
+from tcnzoo.specs.params import Init, Param
 from tcnzoo.specs.sequential import SequentialSpec
 
 if TYPE_CHECKING:

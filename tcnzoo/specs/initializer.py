@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import ActivationSpec
+from tcnzoo.specs.params import Init, Param
 
 
 class InitializerSpec(BaseModel):

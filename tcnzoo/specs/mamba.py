@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.activation import DropoutSpec
 from tcnzoo.specs.base import (
     Depth,
@@ -22,6 +21,7 @@ from tcnzoo.specs.conv import Conv1dSpec
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec
+from tcnzoo.specs.params import Init, Param
 
 _PLAIN = InitializerSpec(gain=1.0)
 Step = Annotated[float, Field(gt=0.0)]

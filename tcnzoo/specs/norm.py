@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
+from tcnzoo.specs.params import Init, Param
 
 
 class _ChannelNormSpec(Spec):

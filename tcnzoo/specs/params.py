@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from tcnzoo.errors import SpecError, WeightError, number_text, suggestion
-from tcnzoo.lazy import facts_of
+from tcnzoo.files.lazy import facts_of
 from tcnzoo.memory import check_fits
 
 Role = Literal["weight", "bias", "scale", "statistic"]

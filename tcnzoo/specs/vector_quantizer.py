@@ -5,9 +5,9 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tcnzoo.params import Init, Param
 from tcnzoo.specs.base import Depth, Positive, Rate, Shape, Spec, Whole
 from tcnzoo.specs.initializer import Initializer
+from tcnzoo.specs.params import Init, Param
 
 Weight = Annotated[float, Field(ge=0.0)]
 

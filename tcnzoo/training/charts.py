@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.files import replacing
+from tcnzoo.files.atomic import replacing
 from tcnzoo.training.needs import needed
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.

@@ -12,15 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tcnzoo.arrays import Array
-from tcnzoo.card import CARD, card_text
-from tcnzoo.checkpoint import LARGEST_SHARD, put_checkpoint, read_checkpoint
+from tcnzoo.checkpoints.card import CARD, card_text
+from tcnzoo.checkpoints.directory import LARGEST_SHARD, put_checkpoint, read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.files import flush_directory, replacing, settle_committed
-from tcnzoo.params import Weights, check_weights
-from tcnzoo.safetensors_files import put_safetensors, read_safetensors
-from tcnzoo.shards import size_in_bytes
+from tcnzoo.files.atomic import flush_directory, replacing, settle_committed
+from tcnzoo.files.safetensors import put_safetensors, read_safetensors
+from tcnzoo.files.shards import size_in_bytes
+from tcnzoo.files.stages import settle, staged
 from tcnzoo.specs import Spec
-from tcnzoo.stages import settle, staged
+from tcnzoo.specs.params import Weights, check_weights
 from tcnzoo.training.progress import Progress, read_progress
 
 STATE = "training.safetensors"

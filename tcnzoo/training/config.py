@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from tcnzoo.backend import canonical
-from tcnzoo.documents import read_mapping
 from tcnzoo.errors import InputError, SpecError, suggestion
+from tcnzoo.files.documents import read_mapping
+from tcnzoo.models.backend import canonical
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import Positive
 from tcnzoo.training.data.config import AnyData
@@ -19,7 +19,7 @@ from tcnzoo.training.optimizers import AdamW, Optimizer
 from tcnzoo.training.recipes import read_recipe, recipe_names
 from tcnzoo.training.schedule import Constant, Mode, Schedule
 from tcnzoo.training.stopping import EarlyStopping
-from tcnzoo.zoo import load_spec
+from tcnzoo.zoo.catalog import load_spec
 
 CONFIG = "config.yaml"
 

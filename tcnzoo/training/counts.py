@@ -6,7 +6,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.params import Param
+from tcnzoo.specs.params import Param
 from tcnzoo.training.optimizers import (
     Adam,
     Sgd,

@@ -10,7 +10,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination, replacing
+from tcnzoo.files.atomic import check_destination, replacing
 from tcnzoo.training.data import load as load_data
 from tcnzoo.training.needs import needed
 from tcnzoo.training.run import Run

@@ -10,7 +10,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.safetensors_files import write_safetensors
+from tcnzoo.files.safetensors import write_safetensors
 from tcnzoo.training.batches import Step
 from tcnzoo.training.data.finite import first_not_finite, largest
 

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.params import Param
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Param
 from tcnzoo.training.config import Training
 from tcnzoo.training.optimizers import trained_names
 

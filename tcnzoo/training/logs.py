@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from tcnzoo.files import replacing
+from tcnzoo.files.atomic import replacing
 from tcnzoo.training.needs import needed
 
 METRICS = "metrics.jsonl"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.models import get_weights
+from tcnzoo.models.calls import get_weights
 from tcnzoo.training.batches import Batches, Step
 from tcnzoo.training.config import TrainConfig
 from tcnzoo.training.failing import check_finite, check_losses, check_tensors, not_finite

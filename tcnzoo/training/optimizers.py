@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError, suggestion
-from tcnzoo.params import Param
+from tcnzoo.specs.params import Param
 
 NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

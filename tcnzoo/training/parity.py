@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tcnzoo.backend import backend_modules, canonical, get_backend, installed_backends
 from tcnzoo.errors import InputError
-from tcnzoo.models import create, get_weights
-from tcnzoo.params import Weights
-from tcnzoo.parity import REFERENCE, relative_error
+from tcnzoo.models.backend import backend_modules, canonical, get_backend, installed_backends
+from tcnzoo.models.calls import create, get_weights
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 from tcnzoo.training.schedule import Schedule
@@ -28,6 +27,7 @@ from tcnzoo.training.trials import (
     read,
     starting_point,
 )
+from tcnzoo.verification.parity import REFERENCE, relative_error
 
 # Of losses relative to each other, and of weights and statistics relative to max(1, max|value|).
 TOLERANCE = {"32-true": 1e-4, "64-true": 1e-8}

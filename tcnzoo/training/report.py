@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.files import replacing_in
+from tcnzoo.files.atomic import replacing_in
 from tcnzoo.training.event_metrics import EventScores
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report_figures import draw_confusion, draw_thresholds

@@ -22,9 +22,9 @@ from typing import Any
 import yaml
 
 import tcnzoo
-from tcnzoo.backend import get_backend
 from tcnzoo.errors import InputError
-from tcnzoo.files import exclusive, in_folder, refuse_existing, replacing_in
+from tcnzoo.files.atomic import exclusive, in_folder, refuse_existing, replacing_in
+from tcnzoo.models.backend import get_backend
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.config import CONFIG, TrainConfig
 from tcnzoo.training.logs import METRICS, read_lines

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.backend import get_backend
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.files import check_destination
-from tcnzoo.hsmm.floors import warn_of_large_floor
-from tcnzoo.models import create, predict, set_weights
-from tcnzoo.params import Weights, check_weights, initial_weights
+from tcnzoo.files.atomic import check_destination
+from tcnzoo.inference.hsmm.floors import warn_of_large_floor
+from tcnzoo.models.backend import get_backend
+from tcnzoo.models.calls import create, predict, set_weights
 from tcnzoo.specs import BatchNormSpec, Shape
+from tcnzoo.specs.params import Weights, check_weights, initial_weights
 from tcnzoo.training.batches import Batches
 from tcnzoo.training.checkpoints import BEST, LAST
 from tcnzoo.training.config import TrainConfig, load_config

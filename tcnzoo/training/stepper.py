@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import Output
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, is_real, to_numpy, to_real
-from tcnzoo.backend import Output, check_embeddings, first
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import Output, check_embeddings, first
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.training.losses import AnyLoss, CrossEntropy, Focal, Term, loss_names, takes_classes
 

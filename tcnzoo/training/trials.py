@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tcnzoo.analysis import fitting_length
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.params import Weights, initial_weights
-from tcnzoo.parity import takes_vectors
 from tcnzoo.specs import Shape, Spec
+from tcnzoo.specs.analysis import fitting_length
+from tcnzoo.specs.params import Weights, initial_weights
 from tcnzoo.training.losses import AnyLoss, Loss, Term, takes_classes
 from tcnzoo.training.stepper import Batch
-from tcnzoo.zoo import input_facts, load_spec, parse_spec
+from tcnzoo.verification.parity import takes_vectors
+from tcnzoo.zoo.catalog import input_facts, load_spec, parse_spec
 
 Subject = str | os.PathLike[str] | Mapping[str, Any] | Spec
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.analysis import default_length
 from tcnzoo.arrays import Array
-from tcnzoo.backend import canonical, installed_backends
 from tcnzoo.errors import InputError
-from tcnzoo.models import create, init_state, predict, step
+from tcnzoo.models.backend import canonical, installed_backends
+from tcnzoo.models.calls import create, init_state, predict, step
 from tcnzoo.specs import Spec
+from tcnzoo.specs.analysis import default_length
 
 # Calls that are not counted: a backend may compile a step only once its kind has come again.
 WARM_UP = 4

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.analysis import default_length
 from tcnzoo.arrays import Array
-from tcnzoo.backend import backend_of, canonical
 from tcnzoo.errors import InputError
-from tcnzoo.models import create, gradients, predict
-from tcnzoo.params import count
+from tcnzoo.models.backend import backend_of, canonical
+from tcnzoo.models.calls import create, gradients, predict
 from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
-from tcnzoo.zoo import input_facts, load_spec, parse_spec
+from tcnzoo.specs.analysis import default_length
+from tcnzoo.specs.params import count
+from tcnzoo.zoo.catalog import input_facts, load_spec, parse_spec
 
 MAMBA = ("mamba2", "bi_mamba2", "bi_mamba2_layer")
 IDENTITY = {"kind": "activation", "name": "linear"}
@@ -259,7 +259,7 @@ def _in_child(
     """MiB that a task adds to the peak of a process of its own."""
     asked = {"spec": spec.model_dump(mode="json"), "backend": backend, "shape": shape}
     done = subprocess.run(
-        [sys.executable, "-m", "tcnzoo.comparing"],
+        [sys.executable, "-m", "tcnzoo.verification.compare"],
         input=json.dumps({**asked, "device": device, "task": task}),
         capture_output=True,
         text=True,

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.backend import BackendInfo, backend_modules, get_backend, missing_package
-from tcnzoo.files import settle_below
-from tcnzoo.models import create, predict
-from tcnzoo.parity import TOLERANCE, relative_error
+from tcnzoo.files.atomic import settle_below
+from tcnzoo.models.backend import BackendInfo, backend_modules, get_backend, missing_package
+from tcnzoo.models.calls import create, predict
 from tcnzoo.specs import TcnSpec
+from tcnzoo.verification.parity import TOLERANCE, relative_error
 
 # A model that every backend runs in a moment: causal, dilated, with weight norm.
 PROBE = TcnSpec(in_channels=3, channels=(5, 7), kernel_size=3, dropout=0.0)

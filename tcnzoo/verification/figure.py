@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import replacing
-from tcnzoo.comparing import ComparisonTable, Row
-from tcnzoo.needs import check_figure
+from tcnzoo.checkpoints.directory import replacing
+from tcnzoo.extras import check_figure
+from tcnzoo.verification.compare import ComparisonTable, Row
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ("#666666", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00")

@@ -8,13 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.analysis import fitting_length
 from tcnzoo.arrays import Array
-from tcnzoo.backend import Output, canonical, first, get_backend, handle_of, installed_backends
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.choices import array_error, outputs_error
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.models import (
+from tcnzoo.models.backend import (
+    Output,
+    canonical,
+    first,
+    get_backend,
+    handle_of,
+    installed_backends,
+)
+from tcnzoo.models.calls import (
     count_params,
     create,
     gradients as backend_gradients,
@@ -22,9 +27,11 @@ from tcnzoo.models import (
     predict,
     step,
 )
-from tcnzoo.params import Weights, varied_weights
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import input_facts, load_spec
+from tcnzoo.specs.analysis import fitting_length
+from tcnzoo.specs.params import Weights, varied_weights
+from tcnzoo.verification.choices import array_error, outputs_error
+from tcnzoo.zoo.catalog import input_facts, load_spec
 
 # float32 against float64, relative to max(1, max|reference|). Deep stacks need 1.5e-6.
 TOLERANCE = 1e-5
@@ -103,7 +110,7 @@ def relative_error(
 ) -> float:
     """max|found - reference| / max(1, max|reference|), the worst over the entries of a dictionary.
 
-    Choices are held equal as in `tcnzoo.choices`.
+    Choices are held equal as in `tcnzoo.verification.choices`.
 
     Args:
         found, reference: outputs of `predict`.

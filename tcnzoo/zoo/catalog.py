@@ -9,12 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tcnzoo.configuration import described_by
-from tcnzoo.documents import cut, parse_yaml, plain, read_mapping, shortened
 from tcnzoo.errors import SpecError, suggestion
+from tcnzoo.files.documents import cut, parse_yaml, plain, read_mapping, shortened
 from tcnzoo.specs import SPEC_ADAPTER, Spec
+from tcnzoo.zoo.configuration import described_by
 
-PRESETS = resources.files("tcnzoo") / "presets"
+PRESETS = resources.files("tcnzoo.zoo") / "presets"
 
 
 class InputFacts(BaseModel):
@@ -131,11 +131,11 @@ def _foreign(document: Mapping[str, Any], place: str, *, literal: bool) -> Any:
     if {"spec", "kind"} & document.keys():
         return None
     if "modelConfig" in document:
-        from tcnzoo.osd_config import osd_config_of  # which builds on this module
+        from tcnzoo.zoo.foreign.osd import osd_config_of  # which builds on this module
 
         return osd_config_of(document, place)
     if "model" in document:
-        from tcnzoo.brain_go_brr_config import detector_config_of, is_detector_config
+        from tcnzoo.zoo.foreign.brain_go_brr import detector_config_of, is_detector_config
 
         if is_detector_config(document):  # that module builds on this one
             return detector_config_of(document, place, literal=literal)
@@ -164,8 +164,8 @@ def load_spec(
 
     Args:
         source: where the spec is; a file may be an `nnConfig*.json` of OpenSeizureDetector or a
-            configuration of brain-go-brr-v2 too (see `tcnzoo.osd_config` and
-            `tcnzoo.brain_go_brr_config`).
+            configuration of brain-go-brr-v2 too (see `tcnzoo.zoo.foreign.osd` and
+            `tcnzoo.zoo.foreign.brain_go_brr`).
         literal: take a configuration of brain-go-brr-v2 as it stands, where the project's own code
             ignores some of it; other sources are read the same either way.
         overrides: fields to change, dotted for inner ones: `**{"layers.conv14.stride": 1}`.

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.documents import parse_json, shortened
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.files import settle_committed
-from tcnzoo.shards import has_tensors, open_tensors
+from tcnzoo.files.atomic import settle_committed
+from tcnzoo.files.documents import parse_json, shortened
+from tcnzoo.files.shards import has_tensors, open_tensors
 
 FORMAT = "tcnzoo"
 VERSION = 1

@@ -5,9 +5,16 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import BLOCKS
-from tests.compare import assert_close, assert_same_bits, noise, reference, rows_for, weights_of
-from tests.tcns import tcn
+from tests.support.cases import BLOCKS
+from tests.support.compare import (
+    assert_close,
+    assert_same_bits,
+    noise,
+    reference,
+    rows_for,
+    weights_of,
+)
+from tests.support.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, activation="gelu"),

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CASES = [
-    "tests/test_parity_blocks.py",
-    "tests/test_parity_tcn.py::test_covering_part_of_the_grid",
-    "tests/test_parity_training.py",
-    "tests/test_stream_handover.py::test_state_survives_a_file",
-    "tests/test_train_steps.py",
-    "tests/test_weights_roundtrip.py::test_set_then_get_gives_the_same_bits",
+    "tests/parity/test_blocks.py",
+    "tests/parity/test_tcn.py::test_covering_part_of_the_grid",
+    "tests/parity/test_training.py",
+    "tests/streaming/test_handover.py::test_state_survives_a_file",
+    "tests/training/test_steps.py",
+    "tests/checkpoints/test_roundtrip.py::test_set_then_get_gives_the_same_bits",
 ]
 
 

@@ -11,9 +11,9 @@ import pytest
 from mlx.utils import tree_flatten
 
 import tcnzoo
-from tests.cases import BLOCKS
-from tests.compare import assert_close, noise, reference, weights_of
-from tests.tcns import tcn
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_close, noise, reference, weights_of
+from tests.support.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, skip_connections=True, activation="gelu"),

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 import tcnzoo
-from tcnzoo.backend import get_backend
-from tests.cases import BLOCKS
-from tests.compare import assert_close, noise, reference, rows_for, weights_of
-from tests.tcns import tcn
+from tcnzoo.models.backend import get_backend
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.support.tcns import tcn
 
 SPECS = {
     "tcn": tcn(norm="weight_norm", gate=True, skip_connections=True, activation="gelu"),

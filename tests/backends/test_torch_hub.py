@@ -12,8 +12,8 @@ from torch import nn
 import tcnzoo
 from tcnzoo.backends.torch import BLOCKS, Block
 from tcnzoo.errors import BackendMissing, InputError, WeightError
-from tests.compare import assert_same_bits, noise, weights_of
-from tests.tcns import tcn
+from tests.support.compare import assert_same_bits, noise, weights_of
+from tests.support.tcns import tcn
 
 hub = pytest.importorskip("huggingface_hub")
 

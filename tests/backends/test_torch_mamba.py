@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import tcnzoo
-from tcnzoo.backends.torch import blockwise, ssd_cpu
+from tcnzoo.backends.torch.kernels import blockwise, ssd_cpu
+from tcnzoo.backends.torch.kernels.ssd import Inputs, chunked
 from tcnzoo.backends.torch.run import activation_bytes
-from tcnzoo.backends.torch.ssd import Inputs, chunked
-from tests.cases import mamba2
-from tests.compare import assert_close, noise, weights_of
+from tests.support.cases import mamba2
+from tests.support.compare import assert_close, noise, weights_of
 
 BATCH, HEADS, WIDTH, GROUPS, STATE, CHUNK = 2, 4, 3, 2, 2, 3
 
@@ -118,8 +118,8 @@ def test_16_bits_are_computed_in_32():
 def test_gradients_of_outputs_before_nan(eager, monkeypatch):
     # Of the steps before it they are those of the signal that ends there.
     if not eager:
-        monkeypatch.setattr("tcnzoo.backends.torch.scan.watched", lambda: True)
-        monkeypatch.setattr("tcnzoo.backends.torch.screening.watched", lambda: True)
+        monkeypatch.setattr("tcnzoo.backends.torch.kernels.scan.watched", lambda: True)
+        monkeypatch.setattr("tcnzoo.backends.torch.kernels.screening.watched", lambda: True)
     model, x = _model(), torch.from_numpy(noise(2, 3, 90).astype(np.float32))
     x[0, 1, 80] = torch.nan
     whole, short = (one.clone().requires_grad_() for one in (x, x[..., :80]))

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import tcnzoo
-from tcnzoo.backends.torch import mamba_kernels
-from tcnzoo.backends.torch.ssd import Inputs, chunked
+from tcnzoo.backends.torch.kernels import mamba_cuda
+from tcnzoo.backends.torch.kernels.ssd import Inputs, chunked
 from tcnzoo.cli import app
-from tcnzoo.mamba_choice import implementations
-from tests.cases import mamba2
-from tests.compare import assert_close, noise, reference, weights_of
+from tcnzoo.specs.implementations import implementations
+from tests.support.cases import mamba2
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 OPTIONS = {
     "plain": {"groups": 2},
@@ -55,7 +55,7 @@ def calls(monkeypatch):
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
         monkeypatch.setitem(sys.modules, name, module)
     module.mamba_chunk_scan_combined = mamba_chunk_scan_combined
-    monkeypatch.setattr(mamba_kernels, "DEVICE", "cpu")
+    monkeypatch.setattr(mamba_cuda, "DEVICE", "cpu")
     return seen
 
 
@@ -120,13 +120,13 @@ def test_auto_takes_the_kernels_where_tf32_is_allowed(calls, monkeypatch):
 
 
 def test_auto_leaves_other_devices_alone(calls, monkeypatch):
-    monkeypatch.setattr(mamba_kernels, "DEVICE", "cuda")
+    monkeypatch.setattr(mamba_cuda, "DEVICE", "cuda")
     tcnzoo.predict(_create(mamba2(), dtype="bfloat16"), noise(2, 3, 37))
     assert not calls
 
 
 def test_kernels_by_name_on_a_cpu(calls, monkeypatch):
-    monkeypatch.setattr(mamba_kernels, "DEVICE", "cuda")
+    monkeypatch.setattr(mamba_cuda, "DEVICE", "cuda")
     model = _create(mamba2(implementation="mamba-ssm"))
     sentence = "takes float32 or 16-bit signals on 'cuda', but a signal of float32 on 'cpu' came"
     with pytest.raises(tcnzoo.InputError, match=sentence):

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 import tcnzoo
-from tcnzoo.backend import installed_backends
 from tcnzoo.backends.torch import options
 from tcnzoo.backends.torch.run import activation_bytes
-from tests.cases import BLOCKS, mamba2
-from tests.compare import assert_close, noise, weights_of
-from tests.tcns import tcn
+from tcnzoo.models.backend import installed_backends
+from tests.support.cases import BLOCKS, mamba2
+from tests.support.compare import assert_close, noise, weights_of
+from tests.support.tcns import tcn
 
 MAMBA = {"head_dim": 2, "d_state": 5, "chunk_size": 8}
 SPECS = {

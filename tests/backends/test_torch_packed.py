@@ -10,8 +10,8 @@ from torch import nn
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import get_backend
-from tcnzoo.params import varied_weights
+from tcnzoo.models.backend import get_backend
+from tcnzoo.specs.params import varied_weights
 
 BLOCK = {
     "kind": "tcn",
@@ -225,7 +225,7 @@ def test_a_state_can_be_continued_twice():
 
 
 def test_packed_kernels_are_in_use_here():
-    packed = pytest.importorskip("tcnzoo.backends.torch.packed")
+    packed = pytest.importorskip("tcnzoo.backends.torch.kernels.packed")
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this build of torch has no oneDNN")
     model = _model()

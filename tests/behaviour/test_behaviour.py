@@ -9,14 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo import behaviour, hsmm
+from tcnzoo import behaviour
 from tcnzoo.behaviour import bouts, demo, figures, scores, segmenting
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
+from tcnzoo.inference import hsmm
 from tcnzoo.training.data import load
 from tcnzoo.training.data.config import BoutsData
-from tests.compare import weights_of
+from tests.support.compare import weights_of
 
 STATES = 3
 SPEC = {"kind": "hsmm", "states": STATES, "channels": 2, "max_duration": 12}

@@ -9,8 +9,8 @@ from tcnzoo.behaviour.demo import STAGES
 from tcnzoo.training import load_config
 from tcnzoo.training.freezing import frozen_in
 from tcnzoo.training.stepper import Plan
-from tests.compare import weights_of
-from tests.train_oracles import stepper_of, uncompiled
+from tests.support.compare import weights_of
+from tests.support.train_oracles import stepper_of, uncompiled
 
 BACKENDS = ("torch", "mlx", "keras")
 STEPS = 24

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import safetensors_files
-from tcnzoo.checkpoint import open_checkpoint, read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import open_checkpoint, read_checkpoint, write_checkpoint
 from tcnzoo.errors import WeightError
-from tcnzoo.formats import convert, inspect
-from tcnzoo.safetensors_files import open_safetensors, read_safetensors, write_safetensors
-from tests.checkpoints import FILES, SPEC, refusal, rewritten
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.files import safetensors as safetensors_files
+from tcnzoo.files.safetensors import open_safetensors, read_safetensors, write_safetensors
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import FILES, SPEC, refusal, rewritten
+from tests.support.compare import assert_same_bits, weights_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 # Lazy reading
@@ -119,8 +119,8 @@ def test_a_view_of_a_cut_file_is_refused(tmp_path):
 
 MEASURE = """
 import os, resource, sys
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.formats import convert, format_modules, get_format
+from tcnzoo.checkpoints.directory import read_checkpoint
+from tcnzoo.formats.protocol import convert, format_modules, get_format
 
 def peak():
     if os.path.exists("/proc/self/status"):
@@ -224,7 +224,7 @@ def test_a_changed_byte_far_into_an_npz_is_found_at_once(tmp_path):
 
 def test_torch_archives_are_mapped_and_packed_ones_read(tmp_path):
     torch = pytest.importorskip("torch")
-    from tcnzoo.weights_convert.container_pt import arrays_of, read_pt
+    from tcnzoo.weights_convert.containers.pt import arrays_of, read_pt
 
     state = OrderedDict(a=torch.arange(5000.0), b=torch.ones(3, dtype=torch.bfloat16))
     torch.save(state, tmp_path / "a.pt")
@@ -246,7 +246,7 @@ def test_torch_archives_are_mapped_and_packed_ones_read(tmp_path):
 @pytest.mark.parametrize("more", [1, 8, 1000])
 def test_a_torch_tensor_longer_than_its_record_is_refused(more, tmp_path):
     torch = pytest.importorskip("torch")
-    from tcnzoo.weights_convert.container_pt import read_pt
+    from tcnzoo.weights_convert.containers.pt import read_pt
 
     torch.save({"a": torch.ones(70000), "b": torch.ones(90000)}, tmp_path / "a.pt")
     old, new = (b"J" + struct.pack("<i", length) for length in (70000, 70000 + more))
@@ -263,7 +263,7 @@ def test_a_torch_tensor_longer_than_its_record_is_refused(more, tmp_path):
 
 def test_a_document_that_holds_itself_many_times_takes_no_time(tmp_path):
     torch = pytest.importorskip("torch")
-    from tcnzoo.weights_convert.container_pt import read_pt
+    from tcnzoo.weights_convert.containers.pt import read_pt
 
     document = [torch.ones(2)]
     for _ in range(60):

@@ -10,14 +10,14 @@ import yaml
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.analysis import describe
-from tcnzoo.card import card_text
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.card import card_text
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
-from tests.cases import BLOCKS
-from tests.checkpoints import SMALL, SPEC
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.specs.analysis import describe
+from tests.support.cases import BLOCKS
+from tests.support.checkpoints import SMALL, SPEC
+from tests.support.compare import assert_same_bits, weights_of
 
 
 def save(folder, seed=0, spec=SMALL, **options):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.compare import assert_refused, assert_same_bits, weights_of
-from tests.tcns import tcn
+from tcnzoo.checkpoints.directory import read_safetensors, write_safetensors
+from tests.support.compare import assert_refused, assert_same_bits, weights_of
+from tests.support.tcns import tcn
 
 SPEC = tcn(norm="batch_norm")
 

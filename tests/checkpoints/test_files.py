@@ -10,11 +10,12 @@ import pytest
 from safetensors.numpy import load, load_file, save
 
 import tcnzoo
-from tcnzoo import checkpoint, safetensors_files, stages
-from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.cases import BLOCKS
-from tests.compare import assert_same_bits, weights_of
-from tests.tcns import tcn
+from tcnzoo.checkpoints import directory
+from tcnzoo.checkpoints.directory import read_safetensors, write_safetensors
+from tcnzoo.files import safetensors as safetensors_files, stages
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_same_bits, weights_of
+from tests.support.tcns import tcn
 
 SPEC = tcn(norm="batch_norm")
 
@@ -69,7 +70,7 @@ def test_checkpoint_of_transposed_weights_reads_back_equal(tmp_path):
     weights = weights_of(SPEC)
     odd = {name: np.asfortranarray(array[..., ::-1])[..., ::-1] for name, array in weights.items()}
     assert any(not array.flags.c_contiguous for array in odd.values())
-    checkpoint.write_checkpoint(tmp_path / "saved", tcnzoo.load_spec(SPEC), odd)
+    directory.write_checkpoint(tmp_path / "saved", tcnzoo.load_spec(SPEC), odd)
     assert_same_bits(tcnzoo.get_weights(tcnzoo.load(tmp_path / "saved", "numpy")), weights)
 
 
@@ -163,7 +164,7 @@ def test_crash_before_the_description_leaves_the_old_checkpoint(tmp_path, monkey
     tcnzoo.save(_model(), folder)
     wider = tcnzoo.load_spec(SPEC, channels=[5, 7])
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "config_document", _crash)
+        patch.setattr(directory, "config_document", _crash)
         with pytest.raises(Crash):
             tcnzoo.save(tcnzoo.create(wider, "numpy"), folder, overwrite=True)
     assert tcnzoo.load(folder, "numpy").tcnzoo.spec == tcnzoo.load_spec(SPEC)
@@ -174,5 +175,5 @@ def test_weights_that_do_not_fit_are_refused_before_anything_is_written(tmp_path
     weights = weights_of(SPEC)
     del weights["blocks.0.conv1.bias"]
     with pytest.raises(tcnzoo.WeightError, match="1 are missing, the first 'blocks.0.conv1.bias'"):
-        checkpoint.write_checkpoint(tmp_path / "saved", tcnzoo.load_spec(SPEC), weights)
+        directory.write_checkpoint(tmp_path / "saved", tcnzoo.load_spec(SPEC), weights)
     assert not (tmp_path / "saved").exists()

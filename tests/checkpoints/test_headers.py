@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save as library_save
 
-from tcnzoo import safetensors_files
 from tcnzoo.errors import WeightError
-from tcnzoo.safetensors_files import (
+from tcnzoo.files import safetensors as safetensors_files
+from tcnzoo.files.safetensors import (
     CODES,
     open_safetensors,
     pieces,
     read_safetensors,
     write_safetensors,
 )
-from tests.checkpoints import SPEC
-from tests.compare import assert_same_bits, weights_of
+from tests.support.checkpoints import SPEC
+from tests.support.compare import assert_same_bits, weights_of
 
 
 def raw(path, header, data=bytes(8)):

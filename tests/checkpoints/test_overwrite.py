@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import open_checkpoint, read_checkpoint, write_checkpoint
-from tcnzoo.formats import convert
-from tcnzoo.shards import INDEX
-from tests.checkpoints import SPEC, shards_of
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.checkpoints.directory import open_checkpoint, read_checkpoint, write_checkpoint
+from tcnzoo.files.shards import INDEX
+from tcnzoo.formats.protocol import convert
+from tests.support.checkpoints import SPEC, shards_of
+from tests.support.compare import assert_same_bits, weights_of
 
 # The tensors of SPEC take about 3000 bytes.
 LAYOUTS = {"one": "5GB", "few": 900, "many": 300}

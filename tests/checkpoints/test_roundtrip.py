@@ -8,10 +8,17 @@ import pytest
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import get_backend
-from tests.cases import BLOCKS
-from tests.compare import assert_close, assert_same_bits, noise, reference, rows_for, weights_of
-from tests.tcns import tcn
+from tcnzoo.models.backend import get_backend
+from tests.support.cases import BLOCKS
+from tests.support.compare import (
+    assert_close,
+    assert_same_bits,
+    noise,
+    reference,
+    rows_for,
+    weights_of,
+)
+from tests.support.tcns import tcn
 
 SPECS = {
     "tcn-batch_norm": tcn(
@@ -154,7 +161,7 @@ def test_sixteen_bit_outputs_are_near(backend, dtype):
 def test_sixteen_bit_files_load_in_the_float32_only_backend_by_name(tmp_path):
     spec = SPECS["dense_block"]
     half = {name: array.astype(np.float16) for name, array in weights_of(spec).items()}
-    tcnzoo.checkpoint.write_checkpoint(tmp_path / "half", tcnzoo.load_spec(spec), half)
+    tcnzoo.checkpoints.directory.write_checkpoint(tmp_path / "half", tcnzoo.load_spec(spec), half)
     with pytest.raises(
         tcnzoo.SpecError, match="'numpy' computes in float32, float64, not in 'float16'"
     ):

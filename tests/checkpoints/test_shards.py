@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.checkpoint import (
+from tcnzoo.checkpoints.directory import (
     read_checkpoint,
     read_safetensors,
     write_checkpoint,
@@ -16,10 +16,10 @@ from tcnzoo.checkpoint import (
 )
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.formats import convert, inspect
-from tcnzoo.shards import INDEX, size_in_bytes
-from tests.checkpoints import SPEC, held_in, shards_of
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
+from tcnzoo.files.shards import INDEX, size_in_bytes
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import SPEC, held_in, shards_of
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 
 # The tensors of SPEC take about 3000 bytes.
 SIZE = 900

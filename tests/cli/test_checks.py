@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo import bench, doctor
 from tcnzoo.cli import app
+from tcnzoo.verification import bench, doctor
 
 SPEC = {
     "kind": "sequential",

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from tcnzoo.cli import console
 from tcnzoo.cli.comparison import show_comparison
-from tcnzoo.comparing import ComparisonTable, Row
+from tcnzoo.verification.compare import ComparisonTable, Row
 
 
 def _row(model, backend, activations):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_safetensors
+from tcnzoo.checkpoints.directory import read_checkpoint, write_safetensors
 from tcnzoo.cli import app
 
 SPEC = {"kind": "tcn", "in_channels": 3, "channels": [5, 7], "kernel_size": 2, "norm": "batch_norm"}

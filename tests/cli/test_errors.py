@@ -128,7 +128,7 @@ def test_output_that_is_not_finite_is_told(folder):
 def started(*args):
     """Start `python -m tcnzoo` in a process of its own."""
     command = [sys.executable, "-m", "tcnzoo", *map(str, args)]
-    root = str(Path(__file__).parent.parent)
+    root = str(Path(__file__).parents[2])
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=root)
 
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 import tcnzoo
 from tcnzoo.cli import app
-from tests.cases import conv1d
-from tests.compare import noise
+from tests.support.cases import conv1d
+from tests.support.compare import noise
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -128,8 +128,8 @@ def test_check_of_a_file_writes_nothing(checkpoint, tmp_path):
 
 
 def test_beyond_tolerance_is_exit_1(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setitem(tcnzoo.exported.TOLERANCES, "float32", 0.0)
-    monkeypatch.setattr(tcnzoo.exported, "ROOM", 0.0)
+    monkeypatch.setitem(tcnzoo.runtimes.report.TOLERANCES, "float32", 0.0)
+    monkeypatch.setattr(tcnzoo.runtimes.report, "ROOM", 0.0)
     result = run("export", checkpoint, tmp_path / "a.onnx")
     assert result.exit_code == 1
     assert "FAILED" in result.stdout

@@ -8,9 +8,9 @@ import yaml
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.cli import app
-from tcnzoo.params import initial_weights
+from tcnzoo.specs.params import initial_weights
 
 
 def run(*args):

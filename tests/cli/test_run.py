@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
+from tcnzoo.checkpoints.streaming_states import read_state, write_state
 from tcnzoo.cli import app
-from tcnzoo.state_files import read_state, write_state
 
 SPEC = {
     "kind": "tcn",

@@ -11,8 +11,8 @@ import tcnzoo
 from tcnzoo.cli import app, eeg as cli_eeg
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
 from tcnzoo.errors import InputError
-from tests import eeg_signals
-from tests.eeg_signals import BURSTS
+from tests.support import eeg_signals
+from tests.support.eeg_signals import BURSTS
 
 for package in ("scipy", "mne", "edfio", "timescoring"):
     pytest.importorskip(package)

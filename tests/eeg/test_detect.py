@@ -14,9 +14,9 @@ from tcnzoo.eeg.recordings import Recording, read_recording
 from tcnzoo.eeg.scoring import score
 from tcnzoo.eeg.windows import Windows
 from tcnzoo.errors import InputError
-from tests import eeg_signals
-from tests.compare import assert_refused
-from tests.eeg_signals import BURSTS
+from tests.support import eeg_signals
+from tests.support.compare import assert_refused
+from tests.support.eeg_signals import BURSTS
 
 pytest.importorskip("scipy")
 

@@ -13,9 +13,9 @@ from tcnzoo.eeg.preprocess import Preprocessing, prepare
 from tcnzoo.eeg.recordings import is_recording, read_recording
 from tcnzoo.eeg.scales import microvolts
 from tcnzoo.errors import InputError
-from tests import edf_files
-from tests.compare import assert_refused
-from tests.edf_files import annotations, electrodes, stamps, tal, write
+from tests.support import edf_files
+from tests.support.compare import assert_refused
+from tests.support.edf_files import annotations, electrodes, stamps, tal, write
 
 RATE, SECONDS = 64, 6
 # Half a step of 16 bits over 800 uV, and of 24 bits.

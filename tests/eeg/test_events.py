@@ -6,7 +6,7 @@ import pytest
 
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 START = datetime.datetime(2024, 5, 6, 9, 30)
 EVENTS = (

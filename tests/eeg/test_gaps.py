@@ -20,9 +20,9 @@ from tcnzoo.eeg.preprocess import Preprocessing
 from tcnzoo.eeg.recordings import Recording
 from tcnzoo.eeg.stretches import Marks, Stretch, cut
 from tcnzoo.errors import InputError
-from tests import edf_files, eeg_signals
-from tests.compare import assert_refused
-from tests.edf_files import annotations, electrodes, stamps, tal, write
+from tests.support import edf_files, eeg_signals
+from tests.support.compare import assert_refused
+from tests.support.edf_files import annotations, electrodes, stamps, tal, write
 
 RATE = 64
 START = datetime.datetime(2024, 1, 1, 22, tzinfo=datetime.UTC)

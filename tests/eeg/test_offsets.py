@@ -13,9 +13,9 @@ from tcnzoo.eeg.pipeline import detect
 from tcnzoo.eeg.preprocess import Preprocessing, prepare
 from tcnzoo.eeg.recordings import Recording
 from tcnzoo.eeg.resampler import Resampler
-from tests import eeg_signals
-from tests.compare import noise
-from tests.eeg_signals import BURSTS
+from tests.support import eeg_signals
+from tests.support.compare import noise
+from tests.support.eeg_signals import BURSTS
 
 pytest.importorskip("scipy")
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings, strategies as st
 from tcnzoo.eeg.events import Event
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor, postprocess
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 RATE = 10.0
 

@@ -9,7 +9,7 @@ from tcnzoo.eeg.preprocess import Preprocessing, prepare
 from tcnzoo.eeg.recordings import Recording
 from tcnzoo.eeg.resampler import Resampler
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused, noise
+from tests.support.compare import assert_refused, noise
 
 scipy_signal = pytest.importorskip("scipy.signal")
 

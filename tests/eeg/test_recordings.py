@@ -10,9 +10,9 @@ import pytest
 from tcnzoo.eeg.montage import TEN_TWENTY, electrode, places
 from tcnzoo.eeg.recordings import Recording, arranged, read_recording
 from tcnzoo.errors import BackendMissing, InputError
-from tests import eeg_signals
-from tests.compare import assert_refused
-from tests.eeg_signals import NEW_NAMES
+from tests.support import eeg_signals
+from tests.support.compare import assert_refused
+from tests.support.eeg_signals import NEW_NAMES
 
 SECONDS = 3.0
 # Half a step of 16 bits over 6000 uV, and of 24 bits for BDF.

@@ -9,7 +9,7 @@ from tcnzoo.eeg.postprocess import PostProcessing
 from tcnzoo.eeg.scoring import OperatingPoint, Score, Scored, best_within, score, sweep
 from tcnzoo.eeg.taes import Taes, taes
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 # name: (reference, prediction, hits, misses, false alarms)
 TABLE = {

@@ -7,7 +7,7 @@ import pytest
 from tcnzoo.eeg.annotations import within
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 KINDS = ["eventType", "trial_type", ".csv", ".csv_bi", ".json"]
 # SzCORE's with its refinements, all of NEDC's, and the word; any case, blanks around them.

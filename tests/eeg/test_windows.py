@@ -6,7 +6,7 @@ from hypothesis import given, strategies as st
 
 from tcnzoo.eeg.windows import Stitcher, Windows
 from tcnzoo.errors import InputError
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 METHODS = ("overlap_add", "overlap_add_weighted", "max")
 

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import tcnzoo
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
-from tcnzoo.signals import read_signal, write_signal
+from tcnzoo.files.signals import read_signal, write_signal
 from tcnzoo.training.data.config import WindowsData
 from tcnzoo.training.data.windows import window_dataset
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import NATIVE
-from tests.processes import printed_by
+from tests.support.processes import printed_by
 
 # Writes over an old file while no file may have more than so many bytes.
 SCRIPT = """
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import tcnzoo
 from tcnzoo import state_files
-from tcnzoo.signals import write_signal
+from tcnzoo.files.signals import write_signal
 
 top = Path(sys.argv[1])
 SPEC = {"kind": "sequential", "layers": {

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import NATIVE
-from tests.processes import printed_by
+from tests.support.processes import printed_by
 
 # Kills a copy of itself before the first, second, ... step that changes the disk, and looks.
 SCRIPT = """
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import tcnzoo
 from tcnzoo import state_files
-from tcnzoo.files import replacing, settle_committed
-from tcnzoo.signals import write_signal
-from tests.processes import killed_at
+from tcnzoo.files.atomic import replacing, settle_committed
+from tcnzoo.files.signals import write_signal
+from tests.support.processes import killed_at
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [8, 8], "kernel_size": 3, "causal": True}
 NEW = TCN | {"channels": [8, 6]}

@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.files import exclusive, replacing, replacing_pair
-from tests.checkpoints import SPEC
-from tests.compare import assert_same_bits, weights_of
-from tests.processes import wait_until_begun
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
+from tcnzoo.files.atomic import exclusive, replacing, replacing_pair
+from tests.support.checkpoints import SPEC
+from tests.support.compare import assert_same_bits, weights_of
+from tests.support.processes import wait_until_begun
 
 # Begins to write, says so by a file, and goes on when another file is there.
 WRITER = """
 import sys, time
 from pathlib import Path
 from tcnzoo import checkpoint, safetensors_files
-from tcnzoo.files import replacing, replacing_pair
-from tests.checkpoints import SPEC
-from tests.compare import weights_of
+from tcnzoo.files.atomic import replacing, replacing_pair
+from tests.support.checkpoints import SPEC
+from tests.support.compare import weights_of
 
 what, folder = sys.argv[1], Path(sys.argv[2])
 
@@ -59,7 +59,7 @@ def writing(what, folder):
     """Another process, in the middle of writing while the block runs; it ends well after it."""
     process = subprocess.Popen(
         [sys.executable, "-c", WRITER, what, str(folder)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import files, stages, state_files
-from tcnzoo.checkpoint import read_checkpoint, read_safetensors, write_checkpoint
-from tcnzoo.files import exclusive, refuse_existing, replacing, replacing_in, settle_below
-from tcnzoo.signals import read_signal, write_signal
-from tests.checkpoints import SPEC
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.checkpoints import streaming_states
+from tcnzoo.checkpoints.directory import read_checkpoint, read_safetensors, write_checkpoint
+from tcnzoo.files import atomic, stages
+from tcnzoo.files.atomic import exclusive, refuse_existing, replacing, replacing_in, settle_below
+from tcnzoo.files.signals import read_signal, write_signal
+from tests.support.checkpoints import SPEC
+from tests.support.compare import assert_same_bits, weights_of
 
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
 STATE = {"x": np.arange(5.0)}
@@ -141,7 +142,7 @@ def test_a_link_to_another_file_system_is_written_through(tmp_path, monkeypatch)
 def test_a_pipe_gets_the_bytes_and_stays_a_pipe(suffix, tmp_path):
     def write(path):
         if suffix == "safetensors":
-            state_files.write_state(path, STATE)
+            streaming_states.write_state(path, STATE)
         else:
             write_signal(path, VALUES)
 
@@ -159,15 +160,15 @@ def test_a_pipe_gets_the_bytes_and_stays_a_pipe(suffix, tmp_path):
 
 
 def test_a_device_stays_what_it_is(tmp_path):
-    state_files.write_state(tmp_path / "s.safetensors", STATE)
-    with replacing(files.Path("/dev/null")) as temporary:
+    streaming_states.write_state(tmp_path / "s.safetensors", STATE)
+    with replacing(atomic.Path("/dev/null")) as temporary:
         temporary.write_bytes(b"gone")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
 def test_a_pair_of_files_does_not_go_into_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "net.pt")
-    pair = files.replacing_pair(tmp_path / "net.pt", tmp_path / "net.json")
+    pair = atomic.replacing_pair(tmp_path / "net.pt", tmp_path / "net.json")
     with pytest.raises(tcnzoo.InputError, match="is a pipe or device, but 'net.json' is written"):
         pair.__enter__()
 
@@ -267,7 +268,7 @@ def test_a_failure_takes_everything_away(tmp_path):
 
 @pytest.mark.skipif(not os.path.isdir("/sys/kernel"), reason="a folder in which nobody may write")
 def test_a_folder_in_which_nobody_may_write_is_named():
-    folder = files.Path("/sys/kernel")
+    folder = atomic.Path("/sys/kernel")
     for write in (
         lambda: write_signal(folder / "y.npy", VALUES),
         lambda: write_checkpoint(folder, SPEC, weights_of(SPEC), overwrite=True),

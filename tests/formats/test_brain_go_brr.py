@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.brain_go_brr import tcn_document, unet_document
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.formats import convert, inspect
-from tcnzoo.zoo import parse_spec
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.foreign.detectors import tcn_document, unet_document
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from tests import seizure_nets as nets  # noqa: E402 - needs both
+from tests.support import seizure_nets as nets  # noqa: E402 - needs both
 
 MAMBA = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 4}}
 # The last version that does not clamp its signals.

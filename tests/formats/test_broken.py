@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tcnzoo import checkpoint
+from tcnzoo.checkpoints import directory
 from tcnzoo.errors import InputError, SpecError, TcnzooError, WeightError
-from tcnzoo.formats import convert
-from tests.checkpoints import SMALL_FILES, refusal, rewritten, write_small
+from tcnzoo.formats.protocol import convert
+from tests.support.checkpoints import SMALL_FILES, refusal, rewritten, write_small
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")
@@ -102,8 +102,8 @@ def test_what_is_no_state_dict_is_refused(document, sentence, tmp_path):
 
 def with_config(path, text):
     """Replace the configuration that a .safetensors file of ours carries."""
-    tensors, metadata = checkpoint.read_safetensors(path)
-    checkpoint.write_safetensors(path, tensors, {**metadata, "config": text})
+    tensors, metadata = directory.read_safetensors(path)
+    directory.write_safetensors(path, tensors, {**metadata, "config": text})
     return path
 
 
@@ -143,7 +143,7 @@ def test_a_keras_model_of_another_class_is_refused(good):
 
 
 def test_a_changed_tensor_name_is_refused(good):
-    tensors, metadata = checkpoint.read_safetensors(good / "torch.safetensors")
+    tensors, metadata = directory.read_safetensors(good / "torch.safetensors")
     tensors["wieght"] = tensors.pop("weight")
-    checkpoint.write_safetensors(good / "torch.safetensors", tensors, metadata)
+    directory.write_safetensors(good / "torch.safetensors", tensors, metadata)
     assert "1 are missing, the first 'weight'" in refusal(good / "torch.safetensors")

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 
 import tcnzoo
-from tcnzoo import checkpoint, formats
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints import directory
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import BackendMissing, InputError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import FILES, SPEC, held_in
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.formats import protocol as formats
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import FILES, SPEC, held_in
+from tests.support.compare import assert_same_bits, weights_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 each_file = pytest.mark.parametrize("name,to_format", FILES)
 
 
@@ -99,7 +100,7 @@ def test_a_converted_file_is_no_checkpoint_directory(start, tmp_path):
 
 def test_a_layout_is_never_guessed(start, tmp_path):
     spec, weights = read_checkpoint(start)
-    checkpoint.write_safetensors(tmp_path / "bare.safetensors", weights)
+    directory.write_safetensors(tmp_path / "bare.safetensors", weights)
     with pytest.raises(InputError, match=r"name its format \(from_format, --from\)"):
         convert(tmp_path / "bare.safetensors", tmp_path / "a.npz")
     hints = {"spec": spec}
@@ -142,7 +143,7 @@ def test_hints_that_a_format_does_not_take_are_refused(start, tmp_path):
 def test_the_neutral_files_need_no_framework(start, tmp_path):
     script = f"""
 import sys
-from tcnzoo.formats import convert, inspect
+from tcnzoo.formats.protocol import convert, inspect
 source, folder = {str(start)!r}, {str(tmp_path)!r}
 for name, to_format in [("a.safetensors", "torch"), ("b.npz", None), ("c.keras", None)]:
     convert(source, folder + "/" + name, to_format=to_format)

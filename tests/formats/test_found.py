@@ -1,4 +1,4 @@
-"""Broken files that the random search of `tests/fuzz.py` found, each with what is right for it."""
+"""Broken files that the random search of `tests/fuzzing` found, each with what is right for it."""
 
 import json
 import shutil
@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import checkpoint
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints import directory
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import TcnzooError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import SMALL, refusal, rewritten, write_small
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import SMALL, refusal, rewritten, write_small
+from tests.support.compare import assert_same_bits, weights_of
 
 torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
@@ -168,7 +168,7 @@ def test_metadata_that_are_a_list_are_refused(good):
 
 def test_a_shard_with_an_impossible_name_is_refused(tmp_path):
     write_checkpoint(tmp_path / "net", SMALL, weights_of(SMALL), max_shard_size=8)
-    index = tmp_path / "net" / checkpoint.INDEX
+    index = tmp_path / "net" / directory.INDEX
     document = json.loads(index.read_text())
     document["weight_map"] = dict.fromkeys(document["weight_map"], "x" * 300 + ".safetensors")
     index.write_text(json.dumps(document))

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from tcnzoo.errors import WeightError
-from tcnzoo.formats import convert
-from tests.fuzz import fuzz
+from tcnzoo.formats.protocol import convert
 from tests.fuzzing import judge as judging, rules
+from tests.fuzzing.__main__ import fuzz
 from tests.fuzzing.cases import STRUCTURAL, Case, cases_of
 from tests.fuzzing.inputs import READERS
 from tests.fuzzing.judge import FAILED, READ, REFUSED, judge, plan_of
@@ -140,7 +140,7 @@ def test_a_file_that_is_left_or_changed_is_a_failure(place, sample, tmp_path, mo
 
 
 def test_a_wrong_tensor_is_a_failure(sample, tmp_path, monkeypatch):
-    from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+    from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 
     def reads(path, target, **options):
         report = convert(path, target, **options)

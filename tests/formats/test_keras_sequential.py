@@ -7,12 +7,12 @@ import zipfile
 import h5py
 import pytest
 
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import SpecError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise
-from tests.keras_files import chain, filled, keras, ours, output
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise
+from tests.support.keras_files import chain, filled, keras, ours, output
 
 layers = keras.layers
 

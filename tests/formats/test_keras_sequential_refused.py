@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tcnzoo.errors import InputError, SpecError, TcnzooError
-from tcnzoo.formats import convert
-from tests.checkpoints import refusal, rewritten
-from tests.keras_files import chain, keras
+from tcnzoo.formats.protocol import convert
+from tests.support.checkpoints import refusal, rewritten
+from tests.support.keras_files import chain, keras
 
 layers = keras.layers
 

@@ -3,11 +3,11 @@
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import write_checkpoint
+from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.errors import SpecError
-from tcnzoo.formats import convert, inspect
-from tests.compare import assert_close, noise, weights_of
-from tests.keras_files import keras, ours, output
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.compare import assert_close, noise, weights_of
+from tests.support.keras_files import keras, ours, output
 
 
 def written(spec, folder, ending="keras"):

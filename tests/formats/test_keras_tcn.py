@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal, rewritten
-from tests.compare import assert_close, assert_same_bits, noise, stream
-from tests.keras_files import filled, keras, ours, output
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import refusal, rewritten
+from tests.support.compare import assert_close, assert_same_bits, noise, stream
+from tests.support.keras_files import filled, keras, ours, output
 
 TCN = pytest.importorskip("tcn").TCN
 layers = keras.layers

@@ -5,15 +5,15 @@ import json
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 
 torch = pytest.importorskip("torch")
 
-from tests.locuslab_nets import TemporalConvNet, locuslab_net, output  # noqa: E402 - need torch
+from tests.support.locuslab_nets import TemporalConvNet, locuslab_net, output  # noqa: E402 - need torch
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [4, 4, 5], "kernel_size": 2, "dropout": 0.3}
 SPEC = tcnzoo.load_spec({**TCN, "dilations": [1, 2, 4], "initializer": "kaiming_normal"})

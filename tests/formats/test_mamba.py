@@ -3,12 +3,12 @@
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_same_bits, weights_of
-from tests.mamba_files import spec_of, written
+from tcnzoo.formats.protocol import convert, inspect
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_same_bits, weights_of
+from tests.support.mamba_files import spec_of, written
 
 torch = pytest.importorskip("torch")
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.formats import convert
-from tcnzoo.parity import TOLERANCE
-from tests.compare import assert_close, assert_same_bits, noise, rows_for, weights_of
-from tests.tcns import covering
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
+from tcnzoo.formats.protocol import convert
+from tcnzoo.verification.parity import TOLERANCE
+from tests.support.compare import assert_close, assert_same_bits, noise, rows_for, weights_of
+from tests.support.tcns import covering
 
 mx = pytest.importorskip("mlx.core")
 
-from tests.mlx_tcn_nets import ACTIVATIONS, TCN, mlx_tcn_net, nn, output  # noqa: E402 - need mlx
+from tests.support.mlx_tcn_nets import ACTIVATIONS, TCN, mlx_tcn_net, nn, output  # noqa: E402 - need mlx
 
 ENDINGS = pytest.mark.parametrize("ending", ["safetensors", "npz"])
 OPTIONS = {

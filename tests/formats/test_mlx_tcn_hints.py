@@ -3,14 +3,14 @@
 import pytest
 
 import tcnzoo
-from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import refusal
 
 mx = pytest.importorskip("mlx.core")
 
-from tests.mlx_tcn_nets import mlx_tcn_net, nn  # noqa: E402 - need mlx
+from tests.support.mlx_tcn_nets import mlx_tcn_net, nn  # noqa: E402 - need mlx
 
 HINTS = {"causal": True, "activation": "relu", "output_activation": "none"}
 SQUEEZED = {"use_se": True, "se_reduction": 2}
@@ -210,7 +210,7 @@ def test_a_model_of_another_kind_is_refused(tmp_path):
 
 
 def test_a_spec_too_long_for_an_archive_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("tcnzoo.weights_convert.container_npz.LONGEST_COMMENT", 100)
+    monkeypatch.setattr("tcnzoo.weights_convert.containers.npz.LONGEST_COMMENT", 100)
     tcnzoo.save(tcnzoo.create(SPEC, "numpy"), tmp_path / "ours")
     with pytest.raises(WeightError, match="does not fit into"):
         convert(tmp_path / "ours", tmp_path / "net.npz", to_format="mlx-tcn")

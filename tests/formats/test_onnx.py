@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.formats import convert, get_format
-from tests.compare import assert_close
+from tcnzoo.formats.protocol import convert, get_format
+from tests.support.compare import assert_close
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from tests.onnx_graphs import Graph, check, given, neutral, run, values  # noqa: E402
+from tests.support.onnx_graphs import Graph, check, given, neutral, run, values  # noqa: E402
 
 CASES = {}
 

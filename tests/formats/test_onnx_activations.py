@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from tests.onnx_graphs import Graph, check, given, values  # noqa: E402
+from tests.support.onnx_graphs import Graph, check, given, values  # noqa: E402
 
 ACTIVATIONS = {
     "relu": lambda g, x: g.node("Relu", x),

@@ -7,16 +7,16 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import BackendMissing, InputError, TcnzooError
-from tcnzoo.formats import convert, detect_format
-from tests.checkpoints import refusal
-from tests.compare import assert_close
+from tcnzoo.formats.protocol import convert, detect_format
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from onnx import ModelProto, TensorProto, helper  # noqa: E402
 
-from tests.onnx_graphs import Graph, run, values  # noqa: E402
+from tests.support.onnx_graphs import Graph, run, values  # noqa: E402
 
 HUGE = 2**45
 

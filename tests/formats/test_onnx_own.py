@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import WeightError
-from tcnzoo.exporting import export
-from tcnzoo.fold import fold
-from tcnzoo.formats import convert, get_format
-from tests.checkpoints import SPEC
-from tests.compare import assert_close, assert_same_bits, noise, reference, weights_of
+from tcnzoo.formats.protocol import convert, get_format
+from tcnzoo.runtimes.export import export
+from tcnzoo.specs.folding import fold
+from tests.support.checkpoints import SPEC
+from tests.support.compare import assert_close, assert_same_bits, noise, reference, weights_of
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from tests.onnx_graphs import run  # noqa: E402
+from tests.support.onnx_graphs import run  # noqa: E402
 
 SMALL = tcnzoo.load_spec(
     {

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_close
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper  # noqa: E402
 
-from tests.onnx_graphs import Graph, run, values  # noqa: E402
+from tests.support.onnx_graphs import Graph, run, values  # noqa: E402
 
 
 def saved(build, folder, *shape, opset=17):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.formats import convert
-from tests.compare import assert_close, noise
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import assert_close, noise
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, detect_format
-from tcnzoo.osd_config import deepepi_document
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
-from tests.keras_files import chain, keras, ours, output
-from tests.osd_nets import DENSE, FILTERS, code_strides, keras_net
+from tcnzoo.formats.protocol import convert, detect_format
+from tcnzoo.zoo.foreign.osd import deepepi_document
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.support.keras_files import chain, keras, ours, output
+from tests.support.osd_nets import DENSE, FILTERS, code_strides, keras_net
 
 layers = keras.layers
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.converted import Undetermined
-from tcnzoo.formats import convert, inspect
-from tests.compare import assert_close, assert_same_bits, noise
-from tests.osd_nets import DENSE, FILTERS, checkpoint, logits, torch_net
+from tcnzoo.checkpoints.directory import read_checkpoint
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.compare import assert_close, assert_same_bits, noise
+from tests.support.osd_nets import DENSE, FILTERS, checkpoint, logits, torch_net
 
 torch = pytest.importorskip("torch")
 

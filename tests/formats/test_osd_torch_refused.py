@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import write_checkpoint
+from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.formats import convert
-from tcnzoo.osd_config import deepepi_document
-from tests.checkpoints import refusal
-from tests.compare import weights_of
-from tests.osd_nets import DENSE, FILTERS, checkpoint, torch_net
+from tcnzoo.formats.protocol import convert
+from tcnzoo.zoo.foreign.osd import deepepi_document
+from tests.support.checkpoints import refusal
+from tests.support.compare import weights_of
+from tests.support.osd_nets import DENSE, FILTERS, checkpoint, torch_net
 
 torch = pytest.importorskip("torch")
 

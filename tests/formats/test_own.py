@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import formats
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.formats import convert
-from tests.checkpoints import FILES, SPEC, held_in
-from tests.compare import assert_same_bits, weights_of
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
+from tcnzoo.formats import protocol as formats
+from tcnzoo.formats.protocol import convert
+from tests.support.checkpoints import FILES, SPEC, held_in
+from tests.support.compare import assert_same_bits, weights_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("h5py")

@@ -10,13 +10,13 @@ from hypothesis import given, settings, strategies as st
 
 import tcnzoo
 from tcnzoo.arrays import DTYPES
-from tcnzoo.checkpoint import read_safetensors, write_safetensors
+from tcnzoo.checkpoints.directory import read_safetensors, write_safetensors
 from tcnzoo.errors import SpecError
-from tcnzoo.formats import get_format
-from tcnzoo.params import permute
-from tcnzoo.weights_convert.container_npz import read_npz, write_npz
-from tcnzoo.weights_convert.own import to_neutral, to_stored
-from tests.compare import assert_same_bits
+from tcnzoo.formats.protocol import get_format
+from tcnzoo.specs.params import permute
+from tcnzoo.weights_convert.containers.npz import read_npz, write_npz
+from tcnzoo.weights_convert.containers.own import to_neutral, to_stored
+from tests.support.compare import assert_same_bits
 
 # Formats of ours, each with the places that its files hold a model in.
 OWN = {
@@ -168,7 +168,7 @@ def test_two_layouts_may_follow_each_other(model):
 
 def _h5(tensors, path):
     h5py = pytest.importorskip("h5py")
-    from tcnzoo.weights_convert.container_h5 import read_h5, write_h5
+    from tcnzoo.weights_convert.containers.h5 import read_h5, write_h5
 
     with h5py.File(io.BytesIO(), "w") as file:
         write_h5(file, tensors)
@@ -177,7 +177,7 @@ def _h5(tensors, path):
 
 def _pt(tensors, path):
     pytest.importorskip("torch")
-    from tcnzoo.weights_convert.container_pt import arrays_of, read_pt, state_dict_of, write_pt
+    from tcnzoo.weights_convert.containers.pt import arrays_of, read_pt, state_dict_of, write_pt
 
     write_pt(path, state_dict_of(tensors))
     return arrays_of(path, read_pt(path))

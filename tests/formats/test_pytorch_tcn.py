@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.formats import convert
-from tests.compare import assert_close, assert_same_bits, noise
-from tests.pytorch_tcn_nets import net, saved
+from tcnzoo.checkpoints.directory import read_checkpoint
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import assert_close, assert_same_bits, noise
+from tests.support.pytorch_tcn_nets import net, saved
 
 torch = pytest.importorskip("torch")
 pytorch_tcn = pytest.importorskip("pytorch_tcn")

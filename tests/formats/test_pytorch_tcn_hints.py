@@ -3,11 +3,11 @@
 import pytest
 
 import tcnzoo
-from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.compare import assert_close, noise
-from tests.pytorch_tcn_nets import net, saved
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.compare import assert_close, noise
+from tests.support.pytorch_tcn_nets import net, saved
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_tcn")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tcnzoo.errors import WeightError
-from tcnzoo.formats import inspect
-from tcnzoo.weights_convert.container_pt import read_pt
-from tests.checkpoints import SMALL_FILES, refusal, rewritten, write_small
+from tcnzoo.formats.protocol import inspect
+from tcnzoo.weights_convert.containers.pt import read_pt
+from tests.support.checkpoints import SMALL_FILES, refusal, rewritten, write_small
 
 torch = pytest.importorskip("torch")
 h5py = pytest.importorskip("h5py")
@@ -135,7 +135,7 @@ def test_members_that_lead_outside_are_refused(name, member, good):
 
 @ARCHIVES
 def test_a_bomb_is_refused(name, good, monkeypatch):
-    monkeypatch.setattr("tcnzoo.weights_convert.container.ALWAYS_ALLOWED", 0)
+    monkeypatch.setattr("tcnzoo.weights_convert.containers.detect.ALWAYS_ALLOWED", 0)
     with zipfile.ZipFile(good / name, "a", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("zeros.npy", bytes(2**24))
     assert "claim to hold" in refusal(good / name)

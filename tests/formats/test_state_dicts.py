@@ -4,20 +4,20 @@ import json
 
 import pytest
 
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, detect_format, format_modules, get_format, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_same_bits
+from tcnzoo.formats.protocol import convert, detect_format, format_modules, get_format, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_same_bits
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("pytorch_tcn")
 
 from safetensors.torch import save_file  # noqa: E402 - needs torch
 
-from tests.locuslab_nets import Task, filled, locuslab_net  # noqa: E402
-from tests.pytorch_tcn_nets import net  # noqa: E402
+from tests.support.locuslab_nets import Task, filled, locuslab_net  # noqa: E402
+from tests.support.pytorch_tcn_nets import net  # noqa: E402
 
 PLAIN = {"num_inputs": 3, "num_channels": [4, 5], "kernel_size": 3}
 HINTS = {"causal": True, "activation": "relu", "output_activation": "none"}

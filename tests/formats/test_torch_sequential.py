@@ -5,11 +5,11 @@ import pytest
 import yaml
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.formats import convert
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
-from tests.torch_stacks import STACKS, chain, conv, output, stack
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.support.torch_stacks import STACKS, chain, conv, output, stack
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_same_bits, weights_of
-from tests.torch_stacks import STACKS, chain, conv, dense, stack
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_same_bits, weights_of
+from tests.support.torch_stacks import STACKS, chain, conv, dense, stack
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

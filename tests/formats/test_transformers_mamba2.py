@@ -8,13 +8,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
-from tests.mamba_files import spec_of, stack, written
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.formats.report import Undetermined
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.support.mamba_files import spec_of, stack, written
 
 torch = pytest.importorskip("torch")
 
@@ -181,7 +181,7 @@ def test_graphs_of_another_kind_are_refused(tmp_path):
 
 @pytest.fixture
 def nets():
-    return pytest.importorskip("tests.mamba_nets", exc_type=ImportError)
+    return pytest.importorskip("tests.support.mamba_nets", exc_type=ImportError)
 
 
 @pytest.mark.parametrize("fields", [{}, {"n_groups": 3, "time_step_limit": (0.02, 0.06)}])

@@ -5,12 +5,12 @@ import pytest
 import safetensors.numpy
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.formats import convert, inspect
-from tcnzoo.quantization import quantize
-from tests.checkpoints import refusal
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
+from tcnzoo.formats.protocol import convert, inspect
+from tcnzoo.inference.quantization import quantize
+from tests.support.checkpoints import refusal
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 
 torch = pytest.importorskip("torch")
 vqp = pytest.importorskip("vector_quantize_pytorch")

@@ -1,7 +1,7 @@
 """Break files of every format at random, and see that each is refused in one sentence or read.
 
-    python tests/fuzz.py --count 2000
-    python tests/fuzz.py --format torch --seed 3 --case 137 --keep kept
+    python -m tests.fuzzing --count 2000
+    python -m tests.fuzzing --format torch --seed 3 --case 137 --keep kept
 
 Every mutant follows from the format, the seed and its number. It is a failure where reading one
 ends in anything but a tcnzoo error or the tensors that are in it: another error, a crash, a hang,
@@ -16,9 +16,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-if __name__ == "__main__":  # uninstalled, and so that no file of tests/ hides a package
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from tests.fuzzing.cases import cases_of
 from tests.fuzzing.judge import FAILED, READ, REFUSED, Verdict, Wrong, plan_of

@@ -1,6 +1,6 @@
 """Mutations of EDF and BDF files: fields of the header, time stamps, annotations and records."""
 
-from tests.edf_files import FIELDS
+from tests.support.edf_files import FIELDS
 
 FIXED = {
     "version": (0, 8), "patient": (8, 80), "recording": (88, 80), "date": (168, 8),

@@ -25,7 +25,7 @@ def _torch():
 
 
 def _load(path):
-    from tcnzoo.weights_convert.pickled_numbers import numbers_allowed
+    from tcnzoo.weights_convert.containers.pickled import numbers_allowed
 
     with numbers_allowed():
         return _torch().load(path, map_location="cpu", weights_only=True)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests import edf_files
-from tests.edf_files import annotations, electrodes, stamps, tal
 from tests.fuzzing.sample import Maker, Sample
-from tests.osd_files import event, write_csv, write_json
+from tests.support import edf_files
+from tests.support.edf_files import annotations, electrodes, stamps, tal
+from tests.support.osd_files import event, write_csv, write_json
 
 SPECS = {
     "a.yaml": """\

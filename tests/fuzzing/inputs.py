@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 import tcnzoo
-from tcnzoo import analysis, zoo
 from tcnzoo.eeg import read_events, read_parts, read_recording, write_events
-from tcnzoo.signals import read_signal
+from tcnzoo.files.signals import read_signal
+from tcnzoo.specs import analysis
 from tcnzoo.training.data.config import OsdData
 from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.zoo import catalog
 from tests.fuzzing.rules import Wrong, check_line, refusal
-from tests.osd_files import counts, point, starts
+from tests.support.osd_files import counts, point, starts
 
 # Characters of a sentence or a warning.
 LONGEST = 1000
@@ -86,7 +87,7 @@ def read_or_refused(kind: str, path: Path, case: str | None = None) -> tuple[lis
 def _described(path: Path, literal: bool) -> Any:
     """The spec of a file, described, and made where it is small."""
     spec = tcnzoo.load_spec(path, literal=literal)
-    facts = zoo.input_facts(path)
+    facts = catalog.input_facts(path)
     described = analysis.describe(spec, facts.length if facts else None)
     json.dumps(described.to_dict())
     if described.trainable + described.buffers <= MOST_VALUES:

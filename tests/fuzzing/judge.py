@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
-from tcnzoo.converted import ConversionReport
-from tcnzoo.formats import convert, get_format, inspect
+from tcnzoo.checkpoints.directory import read_checkpoint
+from tcnzoo.formats.protocol import convert, get_format, inspect
+from tcnzoo.formats.report import ConversionReport
 from tests.fuzzing.cases import Case, mutant
 from tests.fuzzing.inputs import READERS, read_or_refused
 from tests.fuzzing.raw import bits, raw_tensors

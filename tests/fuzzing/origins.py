@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.formats import convert
+from tcnzoo.formats.protocol import convert
 from tests.fuzzing.sample import Sample, container_of
 
 
@@ -13,7 +13,7 @@ def deepepi_in_torch(folder: Path) -> Iterator[Sample]:
     """A checkpoint as the origin saves it, and one of ours."""
     import torch
 
-    from tests.osd_nets import torch_net
+    from tests.support.osd_nets import torch_net
 
     folder.mkdir()
     (folder / "origin").mkdir()
@@ -43,7 +43,7 @@ def _saved_by_keras(
 
 def deepepi_in_keras(folder: Path) -> Iterator[Sample]:
     """The net of the origin."""
-    from tests.osd_nets import keras_net
+    from tests.support.osd_nets import keras_net
 
     net = keras_net(filters=(2, 3), dense=(4, 3), kernel_size=3)
     yield from _saved_by_keras("osd-keras", net, folder)
@@ -54,7 +54,7 @@ def keras_tcn(folder: Path) -> Iterator[Sample]:
     import keras
     from tcn import TCN
 
-    from tests.keras_files import filled
+    from tests.support.keras_files import filled
 
     for name, normed in (("net.keras", True), ("net.h5", False)):
         x = keras.Input((None, 3))
@@ -67,7 +67,7 @@ def graphs(folder: Path) -> Iterator[Sample]:
     """A graph of another exporter, with its values in it and in a file beside it."""
     import onnx
 
-    from tests.onnx_graphs import Graph, values
+    from tests.support.onnx_graphs import Graph, values
 
     graph = Graph("N", 3, "T")
     y = graph.node("Relu", graph.conv("x", 4, 3, 2, pads=[1, 0], dilations=[1], strides=[1]))

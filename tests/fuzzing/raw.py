@@ -23,7 +23,7 @@ def bits(array):
 def _pt(path):
     import torch
 
-    from tcnzoo.weights_convert.pickled_numbers import numbers_allowed
+    from tcnzoo.weights_convert.containers.pickled import numbers_allowed
 
     def walk(document, prefix="", depth=0):
         for name, value in document.items():

@@ -12,14 +12,14 @@ import ml_dtypes
 import numpy as np
 
 import tcnzoo
-from tcnzoo.brain_go_brr import tcn_document
-from tcnzoo.checkpoint import write_checkpoint, write_safetensors
-from tcnzoo.formats import convert, format_modules
-from tcnzoo.params import varied_weights
+from tcnzoo.checkpoints.directory import write_checkpoint, write_safetensors
+from tcnzoo.formats.protocol import convert, format_modules
+from tcnzoo.specs.params import varied_weights
+from tcnzoo.zoo.foreign.detectors import tcn_document
 from tests.fuzzing.input_samples import INPUTS
 from tests.fuzzing.origins import deepepi_in_keras, deepepi_in_torch, graphs, keras_tcn
 from tests.fuzzing.sample import Maker, Sample, container_of
-from tests.mamba_files import stack
+from tests.support.mamba_files import stack
 
 # Every kind of axes, and no two sizes of an array equal.
 BODY = {
@@ -93,7 +93,7 @@ def bare(format_name: str, maker: Maker, hints: Mapping[str, Any], *, nested: bo
     def make(folder: Path) -> Iterator[Sample]:
         import torch
 
-        from tcnzoo.weights_convert.container_pt import arrays_of, write_pt
+        from tcnzoo.weights_convert.containers.pt import arrays_of, write_pt
 
         for sample in maker(folder / "noted"):
             held = torch.load(sample.path, weights_only=True)

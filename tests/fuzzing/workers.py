@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from tcnzoo.formats import format_modules
+from tcnzoo.formats.protocol import format_modules
 from tests.fuzzing import memory
 from tests.fuzzing.cases import Case
 from tests.fuzzing.judge import FAILED, Plan, Verdict, judge

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import dirichlet
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.inference import dirichlet
 from tcnzoo.specs.hdp import annealed
-from tests.cases import BLOCKS
-from tests.compare import assert_close, assert_refused, noise, reference, weights_of
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_close, assert_refused, noise, reference, weights_of
 
 special = pytest.importorskip("scipy.special")
 stats = pytest.importorskip("scipy.stats")
@@ -112,7 +112,7 @@ def test_the_first_sticks_law_by_drawing_it():
     expected = [(1 / 3) * (2 / 3) ** k for k in range(4)] + [(2 / 3) ** 4]
     assert np.abs(drawn.mean(axis=0) - expected).max() < 0.005
     start = tcnzoo.load_spec({"kind": "hdp", "clusters": 5, "channels": 2, "gamma": gamma})
-    sticks = tcnzoo.params.initial_weights(start.params())["stick_logits"]
+    sticks = tcnzoo.specs.params.initial_weights(start.params())["stick_logits"]
     assert_close(_beta(sticks.astype(np.float64)), np.array(expected), 1e-6)
 
 
@@ -250,7 +250,7 @@ def test_the_closed_form_is_the_best_factor():
 @pytest.mark.parametrize("sticky", [None, 1.5], ids=["no diagonal", "sticky"])
 def test_posteriors_in_torch_are_those_of_numpy(sticky):
     torch = pytest.importorskip("torch")
-    twin = importlib.import_module("tcnzoo.backends.torch.dirichlet")
+    twin = importlib.import_module("tcnzoo.backends.torch.kernels.dirichlet")
     log_beta, counts = np.log(_beta(_sticks(8))), np.random.default_rng(2).gamma(1.0, 4.0, (6, 6))
     beta = torch.tensor(log_beta, requires_grad=True)
     prior = twin.concentrations(beta, CLUSTERS, 2.5, sticky)
@@ -326,8 +326,8 @@ def test_gradient_of_the_penalty_equals_central_differences(native):
 
 def test_variational_rows_of_a_semi_markov_model_never_lower_the_bound():
     # Forward-backward on exp E[log pi], then the closed form from its expected transitions.
-    inference = pytest.importorskip("tcnzoo.hsmm.inference")
-    tables_of = importlib.import_module("tcnzoo.hsmm.tables").tables_of
+    inference = pytest.importorskip("tcnzoo.inference.hsmm.inference")
+    tables_of = importlib.import_module("tcnzoo.inference.hsmm.tables").tables_of
     spec = tcnzoo.load_spec({
         "kind": "hsmm", "states": CLUSTERS, "max_duration": 6, "emission": "none",
     })  # fmt: skip

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
-from tcnzoo.hsmm import batch, inference
-from tcnzoo.hsmm.tables import Tables, tables_of
-from tests.hsmm_models import (
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm import batch, inference
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
+from tests.support.hsmm_models import (
     EMISSIONS,
     ENDS,
     LAWS,

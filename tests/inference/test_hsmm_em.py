@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
-from tcnzoo.hsmm.duration_step import completed, fitted_durations
-from tcnzoo.hsmm.tables import tables_of
-from tests.hsmm_models import (
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm.duration_step import completed, fitted_durations
+from tcnzoo.inference.hsmm.tables import tables_of
+from tests.support.hsmm_models import (
     ENDS,
     LAWS,
     STARTS,

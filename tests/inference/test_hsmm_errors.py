@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.backends.numpy.hsmm import Hsmm
 from tcnzoo.errors import BackendMissing, InputError, SpecError, WeightError
-from tcnzoo.hsmm import inference
-from tcnzoo.hsmm.tables import tables_of
-from tests.compare import assert_refused
-from tests.hsmm_models import hsmm_spec, random_weights, signal_for
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm.tables import tables_of
+from tests.support.compare import assert_refused
+from tests.support.hsmm_models import hsmm_spec, random_weights, signal_for
 
 PLAIN = {"kind": "hsmm", "states": 3, "max_duration": 4, "channels": 2}
 CALLS = (hsmm.log_likelihood, hsmm.posteriors, hsmm.viterbi, hsmm.filter)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.behaviour import matched
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm import hdp_em
-from tcnzoo.hsmm.em import expect
-from tcnzoo.hsmm.initial import checked_sequences
-from tests.hsmm_models import MEANS, drawn, known
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm import hdp_em
+from tcnzoo.inference.hsmm.em import expect
+from tcnzoo.inference.hsmm.initial import checked_sequences
+from tests.support.hsmm_models import MEANS, drawn, known
 
 pytest.importorskip("numba")  # thirty times slower without
 

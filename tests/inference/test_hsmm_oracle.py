@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
-from tcnzoo.hsmm import batch, inference
-from tcnzoo.hsmm.tables import tables_of
-from tests.compare import stream
-from tests.hsmm_models import (
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm import batch, inference
+from tcnzoo.inference.hsmm.tables import tables_of
+from tests.support.compare import stream
+from tests.support.hsmm_models import (
     EMISSIONS,
     ENDS,
     LAWS,
@@ -105,7 +105,7 @@ def test_windows_survive_what_underflows(engine):
 
 
 def test_sums_that_underflow_are_taken_again():
-    compiled = pytest.importorskip("tcnzoo.hsmm.compiled")
+    compiled = pytest.importorskip("tcnzoo.inference.hsmm.compiled")
     # The reference is long past: what is left of the powers holds no digit of the sum.
     logs, law = np.array([-700.0, -790.0]), np.array([-40.0, 0.0])
     value, reference = compiled._window(logs, np.exp(logs), 0.0, law, np.exp(law))

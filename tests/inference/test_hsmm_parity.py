@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.errors import InputError
-from tests.compare import assert_close, assert_gradients_close, assert_refused, reference
+from tcnzoo.inference import hsmm
 from tests.conftest import NATIVE
-from tests.hsmm_models import EMISSIONS, hsmm_spec, random_weights, signal_for
-from tests.hsmm_slopes import differences, slopes
+from tests.support.compare import assert_close, assert_gradients_close, assert_refused, reference
+from tests.support.hsmm_models import EMISSIONS, hsmm_spec, random_weights, signal_for
+from tests.support.hsmm_slopes import differences, slopes
 
 # Relative to the scale: every step rounds once, and the rounding of earlier steps is divided away
 # with their probability. Measured need on these models 2e-6.
@@ -224,7 +224,7 @@ def test_sixteen_bits_hold_the_weights_only(native):
 @pytest.mark.parametrize("where", ["forward", "durations"])
 def test_a_wrong_pass_is_seen(where, monkeypatch):
     # The comparisons above can fail: a reference with another law of durations is told apart.
-    from tcnzoo.hsmm import recursion
+    from tcnzoo.inference.hsmm import recursion
 
     spec, weights, x, lengths, mask = case("poisson-fresh-censored-gaussian")
     true, other = reference(spec, weights), reference(spec, weights)

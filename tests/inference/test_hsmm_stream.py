@@ -5,12 +5,12 @@ import pytest
 from scipy.special import logsumexp
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.arrays import to_numpy
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm.tables import tables_of
-from tests.compare import assert_close, assert_refused, reference, stream
-from tests.hsmm_models import EMISSIONS, hsmm_spec, random_weights, signal_for
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm.tables import tables_of
+from tests.support.compare import assert_close, assert_refused, reference, stream
+from tests.support.hsmm_models import EMISSIONS, hsmm_spec, random_weights, signal_for
 
 # Each law and both starts; the end means nothing to a filter.
 MODELS = {

@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.errors import InputError
-from tests.compare import assert_close, assert_gradients_close, reference, stream, weights_of
-from tests.hsmm_models import (
+from tcnzoo.inference import hsmm
+from tests.inference.test_hsmm_zeros import ZEROS, with_zeros
+from tests.support.compare import (
+    assert_close,
+    assert_gradients_close,
+    reference,
+    stream,
+    weights_of,
+)
+from tests.support.hsmm_models import (
     EMISSIONS,
     ENDS,
     LAWS,
@@ -22,11 +29,10 @@ from tests.hsmm_models import (
     random_weights,
     signal_for,
 )
-from tests.test_hsmm_zeros import ZEROS, with_zeros
 
 torch = pytest.importorskip("torch")
-hsmm_likelihood = importlib.import_module("tcnzoo.backends.torch.hsmm_likelihood")
-hsmm_scan = importlib.import_module("tcnzoo.backends.torch.hsmm_scan")
+hsmm_likelihood = importlib.import_module("tcnzoo.backends.torch.kernels.hsmm.likelihood")
+hsmm_scan = importlib.import_module("tcnzoo.backends.torch.kernels.hsmm.scan")
 
 MODES = list(itertools.product(STARTS, ENDS))
 LENGTHS = np.array([37, 20, 3])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
-from tcnzoo.hsmm.floors import warn_of_large_floor
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.hsmm.floors import warn_of_large_floor
 
 SCORED = {"kind": "hsmm", "states": 3, "max_duration": 4, "emission": "none"}
 TRUTH = np.repeat([place % 2 for place in range(16)], 50)

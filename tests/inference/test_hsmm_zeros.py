@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.errors import InputError
-from tests.compare import assert_close, assert_gradients_close, assert_refused, reference
-from tests.hsmm_models import enumerated, hsmm_spec, random_weights, signal_for
-from tests.hsmm_slopes import differences, slopes
+from tcnzoo.inference import hsmm
+from tests.support.compare import assert_close, assert_gradients_close, assert_refused, reference
+from tests.support.hsmm_models import enumerated, hsmm_spec, random_weights, signal_for
+from tests.support.hsmm_slopes import differences, slopes
 
 # float32 recursions against enumeration in float64; each step rounds once.
 TOLERANCE = 1e-5

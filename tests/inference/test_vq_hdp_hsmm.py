@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.choices import CLEAR, outputs_error
-from tcnzoo.code_scores import code_scores
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.parity import relative_error
-from tests.compare import (
+from tcnzoo.runtimes.code_scores import code_scores
+from tcnzoo.verification.choices import CLEAR, outputs_error
+from tcnzoo.verification.parity import relative_error
+from tests.support.compare import (
     assert_close,
     assert_gradients_close,
     assert_refused,
@@ -261,7 +261,7 @@ def test_no_exporter_is_asked_for_segments(tmp_path):
     pytest.importorskip("onnx")
     sentence = (
         "a vq_hdp_hsmm gives several outputs, of which no exporter writes those over segments; "
-        "export the part that scores codes (tcnzoo.code_scores)"
+        "export the part that scores codes (tcnzoo.runtimes.code_scores)"
     )
     assert_refused(SpecError, sentence, tcnzoo.export, SMALL, tmp_path / "a.onnx")
     assert not (tmp_path / "a.onnx").exists()

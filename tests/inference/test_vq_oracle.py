@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.compare import GRADIENT_TOLERANCE, assert_close, noise
-from tests.quantizers import signal, train_step
+from tests.support.compare import GRADIENT_TOLERANCE, assert_close, noise
+from tests.support.quantizers import signal, train_step
 
 torch = pytest.importorskip("torch")
 vqp = pytest.importorskip("vector_quantize_pytorch")

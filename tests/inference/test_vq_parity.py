@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.compare import GRADIENT_TOLERANCE, assert_close, noise, weights_of
-from tests.quantizers import quantizer, residual, signal, train_step
+from tests.support.compare import GRADIENT_TOLERANCE, assert_close, noise, weights_of
+from tests.support.quantizers import quantizer, residual, signal, train_step
 
 # Those with restarts have a threshold that about half of the codes fall below.
 SPECS = {

@@ -7,10 +7,17 @@ import pytest
 
 import tcnzoo
 from tcnzoo import initialise_codebook, quantize
-from tcnzoo.codebook import kmeans, nearest, spread
 from tcnzoo.errors import InputError, SpecError
-from tests.compare import assert_close, assert_same_bits, noise, reference, stream, weights_of
-from tests.quantizers import quantizer, residual, signal
+from tcnzoo.inference.codebook import kmeans, nearest, spread
+from tests.support.compare import (
+    assert_close,
+    assert_same_bits,
+    noise,
+    reference,
+    stream,
+    weights_of,
+)
+from tests.support.quantizers import quantizer, residual, signal
 
 SPECS = {
     "plain": quantizer(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FRAMEWORKS = frozenset({"torch", "mlx", "keras", "tensorflow", "jax", "onnx", "onnxruntime"})
 OWN_FRAMEWORKS = {
     "numpy": frozenset(),

@@ -16,9 +16,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import tcnzoo
-from tcnzoo import backend, exports, formats
+from tcnzoo.formats import protocol as formats
+from tcnzoo.models import backend
+from tcnzoo.runtimes import protocol as exports
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
 FRAMEWORKS = ("torch", "mlx", "keras", "tensorflow", "jax", "onnx", "onnxruntime")

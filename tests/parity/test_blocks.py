@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import ACTIVATIONS, BLOCKS
-from tests.compare import assert_close, assert_parity, noise, reference, rows_for, weights_of
+from tests.support.cases import ACTIVATIONS, BLOCKS
+from tests.support.compare import (
+    assert_close,
+    assert_parity,
+    noise,
+    reference,
+    rows_for,
+    weights_of,
+)
 
 
 @pytest.mark.parametrize("name", BLOCKS)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.compare import (
+from tests.support.compare import (
     assert_close,
     assert_gradients_close,
     noise,
@@ -12,7 +12,7 @@ from tests.compare import (
     rows_for,
     weights_of,
 )
-from tests.tcns import tcn
+from tests.support.tcns import tcn
 
 
 def _block(kind, **fields):

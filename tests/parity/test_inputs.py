@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.arrays import to_real
 from tcnzoo.errors import InputError
-from tcnzoo.quantization import quantize
+from tcnzoo.inference import hsmm
+from tcnzoo.inference.quantization import quantize
 from tcnzoo.training.data.dataset import ArrayDataset
-from tests.cases import conv1d, mamba2, vector_quantizer
-from tests.compare import assert_close, assert_refused, noise, weights_of
+from tests.support.cases import conv1d, mamba2, vector_quantizer
+from tests.support.compare import assert_close, assert_refused, noise, weights_of
 
 # Whole numbers that even bool holds.
 BITS = np.random.default_rng(0).integers(0, 2, (2, 3, 12))

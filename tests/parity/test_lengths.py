@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import hsmm
 from tcnzoo.errors import InputError, WeightError
-from tests.cases import BLOCKS, conv1d, mamba2, vector_quantizer
-from tests.compare import assert_close, assert_refused, noise, reference, weights_of
-from tests.streams import STREAMED
+from tcnzoo.inference import hsmm
+from tests.support.cases import BLOCKS, conv1d, mamba2, vector_quantizer
+from tests.support.compare import assert_close, assert_refused, noise, reference, weights_of
+from tests.support.streams import STREAMED
 
 # One of each kind of block, with its longest and shortest signals.
 KINDS = {spec["kind"]: (spec, shape) for spec, shape in reversed(BLOCKS.values())}

@@ -3,7 +3,13 @@
 import pytest
 
 import tcnzoo
-from tests.compare import assert_close, assert_gradients_close, assert_parity, noise, weights_of
+from tests.support.compare import (
+    assert_close,
+    assert_gradients_close,
+    assert_parity,
+    noise,
+    weights_of,
+)
 
 # Short signals: DeepEpi needs 125 steps, the encoders and the seizure detectors 16.
 LENGTHS = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests import oracles
-from tests.cases import MODES
-from tests.compare import assert_close, noise, reference, weights_of
+from tests.support import oracles
+from tests.support.cases import MODES
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 # Sums of a few dozen float64 products, in another order.
 EXACT = 1e-13

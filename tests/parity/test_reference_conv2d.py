@@ -7,8 +7,8 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError
-from tests.cases import BLOCKS, DEVICES, conv2d
-from tests.compare import (
+from tests.support.cases import BLOCKS, DEVICES, conv2d
+from tests.support.compare import (
     assert_close,
     assert_gradients_close,
     assert_refused,
@@ -17,7 +17,7 @@ from tests.compare import (
     stream,
     weights_of,
 )
-from tests.streams import STREAMED_DEVICES
+from tests.support.streams import STREAMED_DEVICES
 
 CONVOLUTIONS = [name for name in BLOCKS if name.startswith("conv2d-")]
 GRADIENTS = (

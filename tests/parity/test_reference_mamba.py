@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import write_checkpoint
-from tcnzoo.formats import convert
-from tests.compare import assert_close, noise, reference, weights_of
+from tcnzoo.checkpoints.directory import write_checkpoint
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 # transformers computes in float32: measured, 4e-7 of the largest output.
 PEERS = 2e-6
@@ -104,7 +104,7 @@ def test_reference_is_the_definition(options):
 
 def carried(fields, tmp_path):
     """Bring a mixer of transformers over; return (mixer, directory)."""
-    nets = pytest.importorskip("tests.mamba_nets", exc_type=ImportError)
+    nets = pytest.importorskip("tests.support.mamba_nets", exc_type=ImportError)
     import torch
 
     made = nets.mixer(**fields)
@@ -116,7 +116,7 @@ def carried(fields, tmp_path):
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 def test_reference_gives_the_output_of_transformers(fields, tmp_path):
     made, folder = carried(fields, tmp_path)
-    from tests.mamba_nets import output
+    from tests.support.mamba_nets import output
 
     ours = tcnzoo.load(folder, "numpy", dtype="float64")
     for length in LENGTHS:
@@ -127,14 +127,14 @@ def test_reference_gives_the_output_of_transformers(fields, tmp_path):
 @pytest.mark.parametrize("fields", CASES.values(), ids=CASES)
 def test_backend_gives_the_output_of_transformers(fields, native, tmp_path):
     made, folder = carried(fields, tmp_path)
-    from tests.mamba_nets import output
+    from tests.support.mamba_nets import output
 
     x = noise(2, 12, 37)
     assert_close(tcnzoo.predict(tcnzoo.load(folder, native), x), output(made, x), PEERS)
 
 
 def test_large_steps_give_the_output_of_transformers(tmp_path):
-    nets = pytest.importorskip("tests.mamba_nets", exc_type=ImportError)
+    nets = pytest.importorskip("tests.support.mamba_nets", exc_type=ImportError)
     import torch
 
     made = nets.mixer(n_groups=2)
@@ -149,7 +149,7 @@ def test_large_steps_give_the_output_of_transformers(tmp_path):
 
 def test_another_group_shows(tmp_path):
     """The comparison above can fail: with one group instead of two the outputs differ."""
-    nets = pytest.importorskip("tests.mamba_nets", exc_type=ImportError)
+    nets = pytest.importorskip("tests.support.mamba_nets", exc_type=ImportError)
     import torch
 
     made = nets.mixer(n_groups=2)

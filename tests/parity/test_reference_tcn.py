@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests import oracles
-from tests.compare import assert_close, noise, reference, rows_for, weights_of
-from tests.tcns import covering, tcn, tcn_grid
+from tests.support import oracles
+from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.support.tcns import covering, tcn, tcn_grid
 
 # A dozen float64 layers, summed in another order.
 EXACT = 1e-11

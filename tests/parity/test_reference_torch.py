@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 import tcnzoo
-from tests.cases import ACTIVATIONS, MODES
-from tests.compare import assert_close, noise, reference, weights_of
+from tests.support.cases import ACTIVATIONS, MODES
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 # float64 on both sides; erf, exp and sums in another order.
 EXACT = 1e-12

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 import tcnzoo
-from tests.cases import MODES, conv1d
-from tests.compare import assert_close, noise, reference, weights_of
+from tests.support.cases import MODES, conv1d
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 EXACT = 1e-12  # both in float64
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.backend import ROOT
-from tcnzoo.params import varied_weights
-from tests import compare
-from tests.tcns import tcn
+from tcnzoo.models.backend import ROOT
+from tcnzoo.specs.params import varied_weights
+from tests.support import compare
+from tests.support.tcns import tcn
 
 SPEC = tcn(norm="batch_norm", skip_connections=True, activation="tanh")
 

@@ -10,8 +10,8 @@ import pytest
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tests.cases import ACTIVATIONS
-from tests.compare import assert_close, assert_refused, noise, reference, stream, weights_of
+from tests.support.cases import ACTIVATIONS
+from tests.support.compare import assert_close, assert_refused, noise, reference, stream, weights_of
 
 TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
 # The relative error of one rounding.

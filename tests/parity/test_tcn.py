@@ -3,9 +3,9 @@
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from tests.cases import MODES, NORMS
-from tests.compare import assert_parity
-from tests.tcns import TCN_OPTIONS, covering, tcn, tcn_grid
+from tests.support.cases import MODES, NORMS
+from tests.support.compare import assert_parity
+from tests.support.tcns import TCN_OPTIONS, covering, tcn, tcn_grid
 
 SHAPE = (2, 3, 23)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.compare import assert_close, noise, reference, weights_of
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 # A mean over 100 float32 values near 1, five times over.
 STATISTICS = 1e-6

@@ -9,10 +9,10 @@ import pytest
 import tcnzoo
 from tcnzoo.errors import BackendMissing, SpecError
 from tcnzoo.exporters import aotinductor
-from tests.cases import conv1d
-from tests.compare import assert_close, assert_refused, noise
-from tests.exported import ran, written
-from tests.tcns import tcn
+from tests.support.cases import conv1d
+from tests.support.compare import assert_close, assert_refused, noise
+from tests.support.exported import ran, written
+from tests.support.tcns import tcn
 
 pytest.importorskip("torch")
 

@@ -9,12 +9,12 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.exports import get_exporter
-from tests.cases import BLOCKS, SIGNAL, conv1d
-from tests.compare import assert_close, assert_refused, noise, reference, weights_of
-from tests.exported import ran, written
-from tests.tcns import tcn
-from tests.test_parity_presets import LENGTHS
+from tcnzoo.runtimes.protocol import get_exporter
+from tests.parity.test_presets import LENGTHS
+from tests.support.cases import BLOCKS, SIGNAL, conv1d
+from tests.support.compare import assert_close, assert_refused, noise, reference, weights_of
+from tests.support.exported import ran, written
+from tests.support.tcns import tcn
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(find_spec("executorch") is None, reason="needs executorch")

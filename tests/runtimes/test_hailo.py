@@ -5,13 +5,13 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.exports import get_check
-from tcnzoo.fold import fold
-from tests.cases import BLOCKS, conv1d
-from tests.compare import assert_close, assert_refused, weights_of
-from tests.exported import ran, written
-from tests.tcns import tcn
-from tests.test_parity_presets import LENGTHS
+from tcnzoo.runtimes.protocol import get_check
+from tcnzoo.specs.folding import fold
+from tests.parity.test_presets import LENGTHS
+from tests.support.cases import BLOCKS, conv1d
+from tests.support.compare import assert_close, assert_refused, weights_of
+from tests.support.exported import ran, written
+from tests.support.tcns import tcn
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

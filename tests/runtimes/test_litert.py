@@ -8,13 +8,13 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import BackendMissing, InputError, SpecError
-from tcnzoo.exports import get_exporter
-from tcnzoo.fold import fold
-from tests.cases import BLOCKS, SIGNAL, conv1d
-from tests.compare import assert_close, assert_refused, noise, weights_of
-from tests.exported import options_for, ran, written
-from tests.tcns import covering, tcn, tcn_grid
-from tests.test_parity_presets import LENGTHS
+from tcnzoo.runtimes.protocol import get_exporter
+from tcnzoo.specs.folding import fold
+from tests.parity.test_presets import LENGTHS
+from tests.support.cases import BLOCKS, SIGNAL, conv1d
+from tests.support.compare import assert_close, assert_refused, noise, weights_of
+from tests.support.exported import options_for, ran, written
+from tests.support.tcns import covering, tcn, tcn_grid
 
 runtime = pytest.importorskip("ai_edge_litert.interpreter")
 keras = pytest.importorskip("keras")

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_config
+from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.exporters.onnx.builder import Graph
 from tcnzoo.exporters.onnx.emit import EMITTERS
 from tcnzoo.exporters.onnx.model import to_proto
-from tcnzoo.exports import get_exporter
-from tcnzoo.fold import fold
+from tcnzoo.runtimes.protocol import get_exporter
 from tcnzoo.specs import AnySpec
-from tests.cases import BLOCKS, SIGNAL, conv1d
-from tests.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
-from tests.exported import options_for, ran, written
-from tests.tcns import covering, tcn, tcn_grid
-from tests.test_parity_presets import LENGTHS, shallow
+from tcnzoo.specs.folding import fold
+from tests.parity.test_presets import LENGTHS, shallow
+from tests.support.cases import BLOCKS, SIGNAL, conv1d
+from tests.support.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
+from tests.support.exported import options_for, ran, written
+from tests.support.tcns import covering, tcn, tcn_grid
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -5,12 +5,12 @@ import pytest
 
 import tcnzoo
 from tcnzoo.exporters.onnx import runtime
-from tcnzoo.exports import get_exporter
-from tcnzoo.streaming import initial_state
-from tests.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
-from tests.compare import assert_close, noise, reference, weights_of
-from tests.exported import ran, written
-from tests.streams import STREAMED, STREAMED_TCNS
+from tcnzoo.models.streaming import initial_state
+from tcnzoo.runtimes.protocol import get_exporter
+from tests.support.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
+from tests.support.compare import assert_close, noise, reference, weights_of
+from tests.support.exported import ran, written
+from tests.support.streams import STREAMED, STREAMED_TCNS
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")

@@ -5,11 +5,11 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import SpecError
-from tcnzoo.exports import get_exporter
-from tests.cases import BLOCKS, SIGNAL
-from tests.compare import assert_close, assert_refused, reference, weights_of
-from tests.exported import options_for, ran, written
-from tests.quantizers import quantizer, residual, signal
+from tcnzoo.runtimes.protocol import get_exporter
+from tests.support.cases import BLOCKS, SIGNAL
+from tests.support.compare import assert_close, assert_refused, reference, weights_of
+from tests.support.exported import options_for, ran, written
+from tests.support.quantizers import quantizer, residual, signal
 
 NAMES = [name for name in BLOCKS if name.startswith(("vector_quantizer", "residual_vq", "fsq"))]
 

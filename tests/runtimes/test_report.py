@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import exports
-from tcnzoo.checkpoint import write_checkpoint
+from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.errors import BackendMissing, InputError, SpecError
-from tcnzoo.exported import compared
-from tcnzoo.exports import BUILT_IN, check_installed, exporter_for, get_exporter
-from tests.cases import conv1d
-from tests.compare import assert_refused, noise, weights_of
-from tests.tcns import tcn
+from tcnzoo.runtimes import protocol as exports
+from tcnzoo.runtimes.protocol import BUILT_IN, check_installed, exporter_for, get_exporter
+from tcnzoo.runtimes.report import compared
+from tests.support.cases import conv1d
+from tests.support.compare import assert_refused, noise, weights_of
+from tests.support.tcns import tcn
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

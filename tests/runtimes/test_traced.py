@@ -8,10 +8,17 @@ from tcnzoo.errors import InputError, SpecError
 from tcnzoo.exporters.calm import calm, converting
 from tcnzoo.exporters.rewrites import rewritten
 from tcnzoo.exporters.traced import input_names, labelled, program
-from tests.cases import BLOCKS, SIGNAL, conv1d
-from tests.compare import assert_close, assert_refused, noise, reference, rows_for, weights_of
-from tests.exported import options_for
-from tests.tcns import tcn
+from tests.support.cases import BLOCKS, SIGNAL, conv1d
+from tests.support.compare import (
+    assert_close,
+    assert_refused,
+    noise,
+    reference,
+    rows_for,
+    weights_of,
+)
+from tests.support.exported import options_for
+from tests.support.tcns import tcn
 
 torch = pytest.importorskip("torch")
 

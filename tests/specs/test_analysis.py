@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import analysis
 from tcnzoo.errors import InputError
+from tcnzoo.specs import analysis
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3, "dilation": 2}
 STRIDED = {

@@ -6,11 +6,11 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.brain_go_brr import tcn_document
-from tcnzoo.brain_go_brr_config import detector_config
 from tcnzoo.cli import app
 from tcnzoo.errors import SpecError
-from tcnzoo.zoo import input_facts, parse_spec
+from tcnzoo.zoo.catalog import input_facts, parse_spec
+from tcnzoo.zoo.foreign.brain_go_brr import detector_config
+from tcnzoo.zoo.foreign.detectors import tcn_document
 
 MAMBA = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 4}}
 FULL = """
@@ -208,5 +208,5 @@ def test_the_length_of_an_osd_file_is_used_too(tmp_path):
     path.write_text('{"modelConfig": {"framework": "pytorch", "bufferSeconds": 40}}')
     done = CliRunner().invoke(app, ["describe", str(path), "--json"])
     assert json.loads(done.stdout)["input_shape"] == [1, 1000]
-    assert input_facts("tcn-base").length == tcnzoo.zoo.preset("tcn-base").input.length
+    assert input_facts("tcn-base").length == tcnzoo.zoo.catalog.preset("tcn-base").input.length
     assert input_facts({"kind": "batch_norm", "channels": 3}) is None

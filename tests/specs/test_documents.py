@@ -10,9 +10,9 @@ from pydantic import ValidationError
 import tcnzoo
 from tcnzoo.specs import SPEC_ADAPTER
 from tcnzoo.specs.sequential import RESERVED
-from tests.cases import BLOCKS
-from tests.compare import assert_close, assert_same_bits, noise, reference, weights_of
-from tests.tcns import tcn
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_close, assert_same_bits, noise, reference, weights_of
+from tests.support.tcns import tcn
 
 DOCUMENTS = {
     **{name: spec for name, (spec, _) in BLOCKS.items()},
@@ -88,7 +88,7 @@ def test_schema_is_json_and_names_every_kind():
 
 def test_presets_say_where_they_come_from():
     for name in tcnzoo.list_models():
-        preset = tcnzoo.zoo.preset(name)
+        preset = tcnzoo.zoo.catalog.preset(name)
         assert preset.name == name
         assert all((preset.description, preset.source, preset.licence))
         facts, spec = preset.input, tcnzoo.load_spec(name)

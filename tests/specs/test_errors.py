@@ -3,8 +3,8 @@
 import pytest
 
 import tcnzoo
-from tests.compare import assert_refused
-from tests.tcns import tcn
+from tests.support.compare import assert_refused
+from tests.support.tcns import tcn
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3}
 

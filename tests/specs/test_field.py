@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.cases import NORMS
-from tests.compare import noise, reference, rows_for, weights_of
-from tests.tcns import tcn
+from tests.support.cases import NORMS
+from tests.support.compare import noise, reference, rows_for, weights_of
+from tests.support.tcns import tcn
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 3, "kernel_size": 3}
 UP = {

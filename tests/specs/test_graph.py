@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.analysis import describe, fitting_length
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
-from tests.cases import BLOCKS, conv1d, node
-from tests.compare import assert_close, assert_refused, noise, reference, weights_of
-from tests.test_spec_field import extent, influence
+from tcnzoo.specs.analysis import describe, fitting_length
+from tests.specs.test_field import extent, influence
+from tests.support.cases import BLOCKS, conv1d, node
+from tests.support.compare import assert_close, assert_refused, noise, reference, weights_of
 
 ADD = {"kind": "merge", "mode": "add"}
 SQUARE = conv1d(out_channels=3)

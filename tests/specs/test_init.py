@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.params import initial_weights, varied_weights
-from tests.cases import BLOCKS
-from tests.compare import assert_same_bits
-from tests.tcns import tcn
+from tcnzoo.specs.params import initial_weights, varied_weights
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_same_bits
+from tests.support.tcns import tcn
 
 # Deviation of 60,000 draws: within 1 % of its expectation (five sigmas of the estimate).
 NEAR = 0.01

@@ -3,7 +3,7 @@
 import pytest
 
 import tcnzoo
-from tests.tcns import tcn
+from tests.support.tcns import tcn
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.formats import convert
-from tcnzoo.osd_config import code_strides, deepepi_document, osd_config
-from tests.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
+from tcnzoo.formats.protocol import convert
+from tcnzoo.zoo.foreign.osd import code_strides, deepepi_document, osd_config
+from tests.support.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
 
 MODULE = "user_tools.nnTraining2.deepEpiCnnModel"
 TORCH_CLASS = f"{MODULE}_torch.DeepEpiCnnModelPyTorch"

@@ -3,9 +3,9 @@
 import pytest
 
 import tcnzoo
-from tcnzoo.params import count
-from tests.cases import BLOCKS
-from tests.tcns import tcn
+from tcnzoo.specs.params import count
+from tests.support.cases import BLOCKS
+from tests.support.tcns import tcn
 
 
 def _count(spec):

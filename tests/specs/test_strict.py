@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo import analysis, yaml_core
-from tcnzoo.documents import parse_json, parse_yaml
 from tcnzoo.errors import InputError, SpecError, WeightError, number_text
-from tcnzoo.params import check_memory
+from tcnzoo.files import yaml_core
+from tcnzoo.files.documents import parse_json, parse_yaml
+from tcnzoo.specs import analysis
 from tcnzoo.specs.base import MOST_PARTS
+from tcnzoo.specs.params import check_memory
 
 # Six levels of aliases: a million values once they are written out.
 BOMB = "a: &a [1, 2]\n" + "".join(

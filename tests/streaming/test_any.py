@@ -3,7 +3,7 @@
 from hypothesis import assume, given, settings, strategies as st
 
 import tcnzoo
-from tests.compare import assert_close, noise, reference, stream, weights_of
+from tests.support.compare import assert_close, noise, reference, stream, weights_of
 
 LENGTH = 27
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import tcnzoo
-from tests.compare import assert_close, noise, reference, rows_for, stream, weights_of
-from tests.streams import STREAMED, STREAMED_TCNS
+from tests.support.compare import assert_close, noise, reference, rows_for, stream, weights_of
+from tests.support.streams import STREAMED, STREAMED_TCNS
 
 LENGTH = 25
 

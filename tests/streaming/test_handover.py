@@ -5,8 +5,8 @@ import pytest
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tcnzoo.checkpoint import read_safetensors, write_safetensors
-from tests.compare import (
+from tcnzoo.checkpoints.directory import read_safetensors, write_safetensors
+from tests.support.compare import (
     assert_close,
     assert_same_bits,
     noise,
@@ -15,7 +15,7 @@ from tests.compare import (
     stream,
     weights_of,
 )
-from tests.streams import STREAMED, STREAMED_TCNS
+from tests.support.streams import STREAMED, STREAMED_TCNS
 
 MOVED = {
     **{name: STREAMED[name] for name in ("down-down-up-up", "up-down-se", "conv1d-replicate-s2")},

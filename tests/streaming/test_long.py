@@ -6,8 +6,8 @@ import pytest
 import tcnzoo
 from tcnzoo.arrays import to_numpy
 from tcnzoo.errors import InputError
-from tests.cases import BLOCKS
-from tests.compare import assert_close, noise, weights_of
+from tests.support.cases import BLOCKS
+from tests.support.compare import assert_close, noise, weights_of
 
 SPEC = {"kind": "squeeze_excitation", "channels": 4, "pool": "cumulative", "reduction": 2}
 # The mean is held to a few roundings of float32 of what it moved by, from 1 to 2.

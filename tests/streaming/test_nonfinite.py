@@ -6,11 +6,11 @@ from typer.testing import CliRunner
 
 import tcnzoo
 from tcnzoo.arrays import to_numpy
-from tcnzoo.backend import first
 from tcnzoo.cli import app
-from tests.cases import BLOCKS, mamba2
-from tests.compare import assert_close, noise, weights_of
-from tests.streams import STREAMED, STREAMED_DEVICES
+from tcnzoo.models.backend import first
+from tests.support.cases import BLOCKS, mamba2
+from tests.support.compare import assert_close, noise, weights_of
+from tests.support.streams import STREAMED, STREAMED_DEVICES
 
 # These refuse NaN, each by its own rule.
 REFUSING = ("hsmm", "vector_quantizer", "residual_vq", "fsq")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.tcns import tcn
+from tests.support.tcns import tcn
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3}
 UP = {

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.compare import assert_close, noise, weights_of
 from tests.conftest import BACKENDS
+from tests.support.compare import assert_close, noise, weights_of
 
 STREAM = {
     "kind": "tcn",

@@ -5,10 +5,10 @@ import zipfile
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import WeightError
-from tcnzoo.formats import convert
-from tests.compare import weights_of
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import weights_of
 
 # Every kind of axes, no two sizes of an array equal.
 SPEC = tcnzoo.load_spec(

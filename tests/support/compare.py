@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.params import varied_weights
-from tcnzoo.parity import TOLERANCE
+from tcnzoo.specs.params import varied_weights
+from tcnzoo.verification.parity import TOLERANCE
 
 # float32 against float64. A gradient sums one rounding for each step and layer behind it; measured
 # need on these models 8e-6. Relative to the gradient's own largest value, or to a hundredth of the

@@ -3,8 +3,8 @@
 import numpy as np
 
 import tcnzoo
-from tcnzoo.exports import ExportOptions, get_exporter
-from tests.compare import noise, reference, rows_for, weights_of
+from tcnzoo.runtimes.protocol import ExportOptions, get_exporter
+from tests.support.compare import noise, reference, rows_for, weights_of
 
 
 def options_for(shape, **options):

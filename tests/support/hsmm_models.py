@@ -5,7 +5,7 @@ from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
 import tcnzoo
-from tcnzoo import hsmm
+from tcnzoo.inference import hsmm
 
 LAWS = ("poisson", "negative_binomial", "gaussian", "categorical")
 STARTS = ("fresh", "stationary")

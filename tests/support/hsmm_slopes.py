@@ -3,8 +3,8 @@
 import numpy as np
 
 import tcnzoo
-from tcnzoo import hsmm
-from tests.compare import reference
+from tcnzoo.inference import hsmm
+from tests.support.compare import reference
 
 # Rounding of the log-likelihood (1e-13 / 1e-5) and its third derivative (1e-10) stay below 1e-7.
 STEP = 1e-5

@@ -1,9 +1,9 @@
 """Mamba-2 specs and files of them for the tests, made without transformers."""
 
 import tcnzoo
-from tcnzoo.checkpoint import write_checkpoint
-from tcnzoo.formats import convert
-from tests.compare import weights_of
+from tcnzoo.checkpoints.directory import write_checkpoint
+from tcnzoo.formats.protocol import convert
+from tests.support.compare import weights_of
 
 MAMBA = {"kind": "mamba2", "channels": 6, "expand": 2, "head_dim": 3, "d_state": 5}
 

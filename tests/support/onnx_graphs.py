@@ -5,8 +5,8 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import tcnzoo
-from tcnzoo.formats import convert, get_format
-from tests.compare import assert_close
+from tcnzoo.formats.protocol import convert, get_format
+from tests.support.compare import assert_close
 
 IR_VERSION = 10
 TYPES = {np.dtype("f4"): TensorProto.FLOAT, np.dtype("f2"): TensorProto.FLOAT16}

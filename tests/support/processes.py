@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 # What changes the disk.
 POINTS = ("replace", "rename", "fsync", "unlink", "rmdir", "mkdir", "symlink")
 

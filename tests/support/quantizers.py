@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.codebook import Quantized
+from tcnzoo.inference.codebook import Quantized
 
 
 def quantizer(**fields):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 
 import tcnzoo
-from tcnzoo.backend import handle_of
+from tcnzoo.models.backend import handle_of
 from tcnzoo.training import load_config
 from tcnzoo.training.logs import METRICS, read_lines
 

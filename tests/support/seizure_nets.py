@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from tests.mamba_nets import mixer
+from tests.support.mamba_nets import mixer
 
 WIDTH, HEADS, STATE = 8, 4, 5
 

@@ -2,8 +2,8 @@
 
 import itertools
 
-from tests.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
-from tests.tcns import tcn
+from tests.support.cases import BLOCKS, conv1d, conv_transpose1d, mamba2
+from tests.support.tcns import tcn
 
 
 def _streamed():

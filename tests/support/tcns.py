@@ -3,7 +3,7 @@
 import itertools
 import random
 
-from tests.cases import MODES, NORMS
+from tests.support.cases import MODES, NORMS
 
 _BOTH = [4, {"channels": 3, "per_step": True}]
 TCN_OPTIONS = {

@@ -6,7 +6,7 @@ from importlib import import_module
 import numpy as np
 from pydantic import TypeAdapter
 
-from tcnzoo.backend import backend_modules
+from tcnzoo.models.backend import backend_modules
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 from tcnzoo.training.stepper import Plan

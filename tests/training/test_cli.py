@@ -10,7 +10,7 @@ import tcnzoo
 from tcnzoo.backends import numpy as plain
 from tcnzoo.cli import app
 from tcnzoo.training import running
-from tests.runs import SPEC, PlainStepper, document_of, plain_lines
+from tests.support.runs import SPEC, PlainStepper, document_of, plain_lines
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,8 @@ from tcnzoo.training import load_config
 from tcnzoo.training.run import differences
 from tcnzoo.training.schedule import PlateauState, Schedule
 from tcnzoo.training.stopping import Watch
-from tests.compare import assert_refused
-from tests.runs import SPEC, config_of, document_of
+from tests.support.compare import assert_refused
+from tests.support.runs import SPEC, config_of, document_of
 
 SCHEDULE = TypeAdapter(Schedule)
 
@@ -231,7 +231,7 @@ def test_training_is_imported_when_it_is_asked_for():
     )
     found = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=True,

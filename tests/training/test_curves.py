@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
 from tcnzoo.training.comparing import Gap, draw_runs, gaps, logged, read_run
-from tests.compare import assert_refused
-from tests.runs import config_of
+from tests.support.compare import assert_refused
+from tests.support.runs import config_of
 
 LOSSES = [4.0, 2.0, 1.0, 0.5]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from tcnzoo.checkpoint import write_safetensors
+from tcnzoo.checkpoints.directory import write_safetensors
 from tcnzoo.errors import InputError
 from tcnzoo.training.data import AnyData, epoch_order, load
 from tcnzoo.training.data.config import ArraysData, WindowsData
@@ -15,7 +15,7 @@ from tcnzoo.training.data.dataset import ArrayDataset, Subset, check_labels
 from tcnzoo.training.data.files import array_dataset, open_arrays
 from tcnzoo.training.data.sampling import shares
 from tcnzoo.training.data.windows import window_dataset, zscore
-from tests.compare import assert_refused, noise
+from tests.support.compare import assert_refused, noise
 
 X = noise(6, 2, 5).astype(np.float32)
 Y = np.array([0, 1, 2, 1, 0, 2])

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.training import running, train
-from tests.processes import two_processes
-from tests.runs import SPEC, config_of, losses_of, write_data
+from tests.support.processes import two_processes
+from tests.support.runs import SPEC, config_of, losses_of, write_data
 
 pytest.importorskip("torch")
 
@@ -29,7 +29,7 @@ TWO = """
 import sys
 from pathlib import Path
 from tcnzoo.training import running, train
-from tests.test_train_distributed import told_of
+from tests.training.test_distributed import told_of
 
 running.draw_curves = lambda folder: None
 outcome = train(told_of(Path(sys.argv[1]), 4, "two"))

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.safetensors_files import read_safetensors
+from tcnzoo.files.safetensors import read_safetensors
 from tcnzoo.training import running, train
-from tests.compare import assert_close, noise, weights_of
-from tests.runs import SPEC, config_of, losses_of, write_data
-from tests.train_oracles import plan_of, stepper_of, uncompiled
+from tests.support.compare import assert_close, noise, weights_of
+from tests.support.runs import SPEC, config_of, losses_of, write_data
+from tests.support.train_oracles import plan_of, stepper_of, uncompiled
 
 keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
@@ -51,7 +51,7 @@ import tensorflow as tf
 [cpu] = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
-from tests.test_train_distributed_keras import on_two
+from tests.training.test_distributed_keras import on_two
 
 on_two(Path(sys.argv[1]))
 """
@@ -135,7 +135,7 @@ def folder(tmp_path_factory):
     environment = {
         **os.environ,
         "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     command = [sys.executable, "-W", "error::UserWarning", str(script), str(folder)]
     process = subprocess.Popen(

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.backend import get_backend
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
+from tcnzoo.models.backend import get_backend
 from tcnzoo.training import running, train
 from tcnzoo.training.losses import Mse
 from tcnzoo.training.optimizers import Sgd
 from tcnzoo.training.stepper import Alone, Plan
-from tests.quantizers import quantizer, signal
-from tests.runs import CHANNELS, config_of, losses_of, write_data
-from tests.train_oracles import uncompiled
+from tests.support.quantizers import quantizer, signal
+from tests.support.runs import CHANNELS, config_of, losses_of, write_data
+from tests.support.train_oracles import uncompiled
 
 mx = pytest.importorskip("mlx.core")
 
@@ -47,7 +47,7 @@ TOLERANCE = 1e-5
 SCRIPT = """
 import sys
 from pathlib import Path
-from tests.test_train_distributed_mlx import in_each
+from tests.training.test_distributed_mlx import in_each
 
 in_each(Path(sys.argv[1]))
 """
@@ -178,7 +178,7 @@ def start(folder, rank):
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(Path(__file__).parent.parent),
+        "PYTHONPATH": str(Path(__file__).parents[2]),
         "MLX_RANK": str(rank),
         "MLX_HOSTFILE": str(folder / "hosts.json"),
     }

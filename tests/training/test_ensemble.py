@@ -8,7 +8,7 @@ import pytest
 
 from tcnzoo.errors import InputError
 from tcnzoo.training.ensemble import combine, cross_validate, harrell_davis
-from tests.compare import assert_refused, noise
+from tests.support.compare import assert_refused, noise
 
 mstats = pytest.importorskip("scipy.stats.mstats")
 

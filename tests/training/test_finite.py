@@ -12,7 +12,7 @@ from tcnzoo.training.batches import Step
 from tcnzoo.training.data.dataset import ArrayDataset, Subset
 from tcnzoo.training.data.finite import check_finite_examples
 from tcnzoo.training.failing import check_finite
-from tests.runs import CHANNELS, SPEC, STEPS, PlainStepper, config_of, write_data
+from tests.support.runs import CHANNELS, SPEC, STEPS, PlainStepper, config_of, write_data
 
 SMALL = {
     "kind": "sequential",

@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.training import running, train
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.progress import Progress
-from tests.compare import assert_same_bits, weights_of
-from tests.processes import printed_by, run_script, wait_until_begun
-from tests.runs import PlainStepper, config_of, document_of
+from tests.support.compare import assert_same_bits, weights_of
+from tests.support.processes import printed_by, run_script, wait_until_begun
+from tests.support.runs import PlainStepper, config_of, document_of
 
 TINY = tcnzoo.load_spec({"kind": "dense", "in_features": 3, "out_features": 2})
 SAVES = """
@@ -26,9 +26,9 @@ import sys
 from pathlib import Path
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.progress import Progress
-from tests.compare import weights_of
-from tests.processes import killed_at
-from tests.test_train_interrupted import TINY
+from tests.support.compare import weights_of
+from tests.support.processes import killed_at
+from tests.training.test_interrupted import TINY
 
 
 def save(folder, seed):
@@ -134,7 +134,7 @@ from pathlib import Path
 from tcnzoo.backends import numpy as plain
 from tcnzoo.cli import main
 from tcnzoo.training import running
-from tests.runs import PlainStepper
+from tests.support.runs import PlainStepper
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -163,7 +163,7 @@ def begun(folder):
     (folder / "config.yaml").write_text(yaml.safe_dump(document_of(folder), sort_keys=False))
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, str(folder)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

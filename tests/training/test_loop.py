@@ -13,14 +13,14 @@ import pytest
 
 import tcnzoo
 from tcnzoo.backends import numpy as plain
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
-from tcnzoo.safetensors_files import read_safetensors
+from tcnzoo.files.safetensors import read_safetensors
 from tcnzoo.training import checkpoints, curves, prefetch, running, train
 from tcnzoo.training.batches import Step
 from tcnzoo.training.failing import check_finite
-from tests.compare import assert_refused, assert_same_bits
-from tests.runs import PlainStepper, config_of, losses_of, plain_lines, write_data
+from tests.support.compare import assert_refused, assert_same_bits
+from tests.support.runs import PlainStepper, config_of, losses_of, plain_lines, write_data
 
 IN_EPOCH = 6
 
@@ -372,7 +372,7 @@ from pathlib import Path
 import sklearn.metrics  # once, and not in each process
 from tcnzoo.backends import numpy as plain
 from tcnzoo.training import running, train
-from tests.runs import PlainStepper, config_of
+from tests.support.runs import PlainStepper, config_of
 
 folder = Path(sys.argv[1])
 plain.stepper = PlainStepper
@@ -420,7 +420,7 @@ def test_a_run_that_is_killed_anywhere_ends_where_it_would_have(tmp_path, steppe
     whole = train(config_of(tmp_path / "whole", training=told))
     found = subprocess.run(
         [sys.executable, "-c", KILLS, str(tmp_path / "killed")],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         timeout=120,

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.backend import backend_modules
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.models.backend import backend_modules
 from tcnzoo.training.losses import Loss, loss_names
 from tcnzoo.training.targets import Targets
-from tests.compare import assert_close, assert_refused, noise, weights_of
-from tests.train_oracles import loss_in_numpy, plan_of, read, sigmoid, stepper_of, uncompiled
+from tests.support.compare import assert_close, assert_refused, noise, weights_of
+from tests.support.train_oracles import (
+    loss_in_numpy,
+    plan_of,
+    read,
+    sigmoid,
+    stepper_of,
+    uncompiled,
+)
 
 SIZE, CHANNELS, TIME = 4, 3, 5
 PER_STEP, PER_EXAMPLE = "steps", "examples"

@@ -10,7 +10,7 @@ from tcnzoo.training.event_metrics import event_scores
 from tcnzoo.training.losses import Bce, CrossEntropy, Focal, Mse, Term
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.scores import classification, softmax, sweep
-from tests.compare import noise
+from tests.support.compare import noise
 
 LOGITS = noise(40, 2)
 LABELS = (noise(40, seed=1) + LOGITS[:, 1] > 0).astype(int)

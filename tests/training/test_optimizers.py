@@ -7,8 +7,8 @@ import tcnzoo
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.optimizers import Optimizer, updated
-from tests.compare import assert_close, assert_refused, noise, weights_of
-from tests.train_oracles import NumpyOptimizer, plan_of, read, stepper_of, uncompiled
+from tests.support.compare import assert_close, assert_refused, noise, weights_of
+from tests.support.train_oracles import NumpyOptimizer, plan_of, read, stepper_of, uncompiled
 
 CASES = {
     "sgd": {"kind": "sgd", "lr": 0.1, "weight_decay": 0.2},

@@ -10,7 +10,7 @@ from tcnzoo.training.data.dataset import ArrayDataset
 from tcnzoo.training.losses import Bce, CrossEntropy, Focal, Mse, Term
 from tcnzoo.training.metric_names import metric_names
 from tcnzoo.training.metrics import Evaluation
-from tests.runs import PlainStepper, config_of, document_of, write_data
+from tests.support.runs import PlainStepper, config_of, document_of, write_data
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from tcnzoo.training.data.config import EventsData, OsdData
 from tcnzoo.training.data.event_files import write_csv, write_json
 from tcnzoo.training.data.events import events_dataset, simulate
 from tcnzoo.training.data.osd_windows import osd_dataset
-from tests.compare import assert_refused
+from tests.support.compare import assert_refused
 
 HEAD = ["eventId", "userId", "typeStr", "type", "dataTime", "osdAlarmState"]
 HEAD += ["osdSpecPower", "osdRoiPower", "hr", "o2sat"]

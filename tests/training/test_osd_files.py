@@ -14,8 +14,17 @@ from tcnzoo.errors import InputError
 from tcnzoo.training import train
 from tcnzoo.training.data import load
 from tcnzoo.training.data.config import OsdData
-from tests.osd_files import HEADER, counts, csv_line, dataset, event, starts, write_json, written
-from tests.runs import PlainStepper
+from tests.support.osd_files import (
+    HEADER,
+    counts,
+    csv_line,
+    dataset,
+    event,
+    starts,
+    write_json,
+    written,
+)
+from tests.support.runs import PlainStepper
 
 ALL = list(range(9))
 LINES = "\n".join(json.dumps(event(4, id=number)) for number in (1, 2))

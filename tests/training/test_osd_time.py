@@ -8,7 +8,7 @@ import pytest
 from tcnzoo.errors import InputError
 from tcnzoo.training.data.instants import instant
 from tcnzoo.training.data.left_out import use_of
-from tests.osd_files import BEGIN, FORM, counts, dataset, event, point, starts, written
+from tests.support.osd_files import BEGIN, FORM, counts, dataset, event, point, starts, written
 
 LABELS = [0, 1, 1, 1, 1, 0, 0, 0, 0]
 REPEAT = "a repeat of a datapoint"

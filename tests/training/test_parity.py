@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 import tcnzoo
-from tcnzoo.backend import backend_modules
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.models.backend import backend_modules
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.parity import RATES, training_parity
 from tcnzoo.training.trials import random_batches, without_dropout
-from tests.compare import assert_refused
-from tests.train_oracles import read, uncompiled
+from tests.support.compare import assert_refused
+from tests.support.train_oracles import read, uncompiled
 
 TCN = {"kind": "tcn", "in_channels": 2, "channels": [4, 5], "kernel_size": 3,
        "dropout": 0.3, "output_projection": 3}  # fmt: skip

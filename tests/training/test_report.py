@@ -9,7 +9,7 @@ from tcnzoo.training.curves import draw_curves, read_curves
 from tcnzoo.training.losses import CrossEntropy, Mse
 from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report import write_report
-from tests.compare import noise
+from tests.support.compare import noise
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -6,8 +6,8 @@ import pytest
 import tcnzoo
 from tcnzoo.errors import InputError
 from tcnzoo.training.freezing import matching, resting
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
-from tests.train_oracles import plan_of, stepper_of
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.support.train_oracles import plan_of, stepper_of
 
 SPEC = {
     "kind": "sequential",

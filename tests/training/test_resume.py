@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.checkpoint import read_checkpoint
+from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.training import load_config, running, train
-from tests.compare import assert_same_bits
 from tests.conftest import NATIVE
-from tests.runs import SPEC, config_of, losses_of, plain_lines
+from tests.support.compare import assert_same_bits
+from tests.support.runs import SPEC, config_of, losses_of, plain_lines
 
 # 5 steps an epoch, without the last batch: each further shape is compiled for seconds.
 TOLD = {
@@ -36,8 +36,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tcnzoo.training import logs, train
-from tests.runs import config_of
-from tests.test_train_resume import FULL, TOLD
+from tests.support.runs import config_of
+from tests.training.test_resume import FULL, TOLD
 
 folder, backend, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 write = logs.JsonLines.write
@@ -63,7 +63,7 @@ def killed(folder, backend, step):
     """Train in a process that is killed as it notes a step."""
     found = subprocess.run(
         [sys.executable, "-c", KILLED, str(folder), backend, str(step)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         # As this process, which may have been given other threads by the fixtures.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -9,11 +9,11 @@ import tcnzoo
 from tcnzoo.errors import InputError
 from tcnzoo.training import running, train
 from tcnzoo.training.checkpoints import Checkpoints
-from tests.compare import assert_close, assert_refused
-from tests.processes import two_processes
-from tests.runs import CHANNELS, STEPS, config_of, losses_of, write_data
-from tests.test_train_distributed import EXAMPLES, TOLERANCE, told_of
-from tests.train_oracles import plan_of, stepper_of
+from tests.support.compare import assert_close, assert_refused
+from tests.support.processes import two_processes
+from tests.support.runs import CHANNELS, STEPS, config_of, losses_of, write_data
+from tests.support.train_oracles import plan_of, stepper_of
+from tests.training.test_distributed import EXAMPLES, TOLERANCE, told_of
 
 pytest.importorskip("torch")
 
@@ -24,8 +24,8 @@ import numpy as np
 import torch
 import tcnzoo
 from tcnzoo.training import running, train
-from tests.test_train_distributed import told_of
-from tests.test_train_sharded import steps_of_two
+from tests.training.test_distributed import told_of
+from tests.training.test_sharded import steps_of_two
 
 steps_of_two(sys.argv[1])
 running.draw_curves = lambda folder: None
@@ -108,7 +108,7 @@ def steps_by(stepper, rank=0, size=1):
 
 def steps_of_two(folder):
     """What one of two processes does: train, and put down what it then holds."""
-    from tcnzoo.backends.torch import packed
+    from tcnzoo.backends.torch.kernels import packed
 
     for name in OPTIMIZERS:
         model, stepper = stepper_by(name, "fsdp")

@@ -7,7 +7,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.training.data import SplitConfig, load, split
 from tcnzoo.training.data.config import ArraysData
 from tcnzoo.training.data.dataset import ArrayDataset
-from tests.compare import assert_refused, noise
+from tests.support.compare import assert_refused, noise
 
 # 20 groups of unequal size; those of an odd number have both labels.
 GROUPS = np.repeat([f"g{place:02d}" for place in range(20)], np.arange(20) % 4 + 2)

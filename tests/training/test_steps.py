@@ -7,8 +7,8 @@ import tcnzoo
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.training.shifts import lost_shifts
 from tcnzoo.training.targets import Targets
-from tests.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
-from tests.train_oracles import plan_of, stepper_of, uncompiled
+from tests.support.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
+from tests.support.train_oracles import plan_of, stepper_of, uncompiled
 
 NORMED = {
     "kind": "sequential",

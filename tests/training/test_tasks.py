@@ -13,9 +13,9 @@ from tcnzoo.training.config import load_config
 from tcnzoo.training.data import load
 from tcnzoo.training.data.config import AddingData, CopyMemoryData, MatData
 from tcnzoo.training.recipes import recipe_names
-from tests.compare import assert_refused, noise
+from tests.support.compare import assert_refused, noise
 
-JSB = Path(__file__).parent.parent.parent / "shared" / "data" / "JSB_Chorales.mat"
+JSB = Path(__file__).parents[3] / "shared" / "data" / "JSB_Chorales.mat"
 RECIPES = ("adding-problem", "copy-memory", "deepepi-events", "jsb-chorales")
 SMALL = {"val": 64, "test": 64, "batch_size": 16, "eval_batch_size": 64}
 ADDING = {
@@ -194,7 +194,7 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
         raise ModuleNotFoundError(name="scipy")
 
     (tmp_path / "a.mat").touch()
-    monkeypatch.setattr("tcnzoo.needs.importlib.import_module", absent)
+    monkeypatch.setattr("tcnzoo.extras.importlib.import_module", absent)
     sentence = (
         "reading a .mat file needs scipy, which is not installed; run: pip install 'tcnzoo[train]'"
     )

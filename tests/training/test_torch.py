@@ -9,8 +9,8 @@ import tcnzoo
 from tcnzoo.errors import InputError
 from tcnzoo.training import losses, optimizers, train
 from tcnzoo.training.stepper import Plan
-from tests.compare import assert_same_bits
-from tests.runs import CHANNELS, SPEC, STEPS, config_of
+from tests.support.compare import assert_same_bits
+from tests.support.runs import CHANNELS, SPEC, STEPS, config_of
 
 torch = pytest.importorskip("torch")
 
@@ -36,7 +36,7 @@ def stepper_of(spec, **fields):
     """A model and its stepper."""
     plan = {"optimizer": optimizers.AdamW(lr=0.01), "losses": (losses.CrossEntropy(),), **fields}
     model = tcnzoo.create(spec, "torch", seed=1)
-    return model, tcnzoo.backend.get_backend("torch").stepper(model, Plan(**plan))
+    return model, tcnzoo.models.backend.get_backend("torch").stepper(model, Plan(**plan))
 
 
 def by_hand(spec, make, batches, rates, clip=None):

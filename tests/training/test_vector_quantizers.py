@@ -8,9 +8,9 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError
-from tests.compare import assert_close, assert_same_bits, noise, weights_of
-from tests.quantizers import quantizer, residual, signal, train_step
-from tests.train_oracles import plan_of, stepper_of
+from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
+from tests.support.quantizers import quantizer, residual, signal, train_step
+from tests.support.train_oracles import plan_of, stepper_of
 
 CLUSTERS = 20
 

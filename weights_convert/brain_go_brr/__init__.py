@@ -18,20 +18,20 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.params import Weights
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import BiMamba2Spec, ConvBlockSpec, SequentialSpec, Spec, TcnSpec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.specs.params import Weights
+from tcnzoo.zoo.catalog import parse_spec
 
-from .brain_go_brr_facts import DEFAULTS, DEFAULTS_OF_TCN, document_of, is_tcn
-from .brain_go_brr_names import MAMBA, current_name, names_of, reason_to_drop
-from .container_pt import state_dict_of, write_pt
-from .hints import check_hints
-from .mamba_ssm import names_in
-from .own import check_mark, header, mark, to_stored
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
+from ..containers.own import check_mark, header, mark, to_stored
+from ..containers.pt import state_dict_of, write_pt
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..mamba_ssm import names_in
+from ..torch import LAYOUT
+from .facts import DEFAULTS, DEFAULTS_OF_TCN, document_of, is_tcn
+from .names import MAMBA, current_name, names_of, reason_to_drop
 
 NAME = "brain-go-brr"
 DESCRIPTION = "state_dict of a seizure detector of brain-go-brr-v2 (.pt)"
@@ -137,7 +137,7 @@ def write(path: Path, spec: Spec, weights: Weights) -> Mapping[str, str]:
     names = names_of(spec)
     if names is None or not _is_detector(path, spec, names):
         raise SpecError(
-            f"{NAME} holds the detectors that tcnzoo.brain_go_brr describes, with Bi-Mamba-2 of "
+            f"{NAME} holds the detectors that zoo.foreign.detectors describes, with Bi-Mamba-2 of "
             f"one group and no options, but this is another {spec.kind}"
         )
     stored = to_stored(spec.params(), weights, LAYOUT)

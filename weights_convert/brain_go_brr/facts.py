@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.brain_go_brr import tcn_document, unet_document
 from tcnzoo.errors import WeightError
+from tcnzoo.zoo.foreign.detectors import tcn_document, unet_document
 
-from .brain_go_brr_names import BACKBONE, MAMBA
-from .mamba_ssm_spec import Shapes, facts_of as mamba_facts
-from .pytorch_tcn_facts import current_name, facts_of as tcn_facts
+from ..mamba_ssm.spec import Shapes, facts_of as mamba_facts
+from ..pytorch_tcn.facts import current_name, facts_of as tcn_facts
+from .names import BACKBONE, MAMBA
 
 # What no tensor says. Training has these rates; a version that computes with `causal` is rare.
 DEFAULTS: Mapping[str, Any] = {"dropout": 0.1}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
 
-from .pytorch_tcn_facts import foreign_name as pytorch_tcn_name
+from ..pytorch_tcn.facts import foreign_name as pytorch_tcn_name
 
 # The origin's own backbone of the TCN, and that of pytorch-tcn.
 BACKBONE = "tcn_encoder.tcn."
@@ -78,7 +78,7 @@ def names_of(spec: Spec) -> dict[str, str] | None:
     """The origin's name of each neutral tensor, or None for a model that is none of its detectors.
 
     Args:
-        spec: as the documents of `tcnzoo.brain_go_brr` make it.
+        spec: as the documents of `tcnzoo.zoo.foreign.detectors` make it.
     """
     if isinstance(spec, GraphSpec):
         kernels = [name for name in spec.nodes if re.fullmatch(r"rescnn1_k\d+", name)]

@@ -11,7 +11,7 @@ from typing import IO, Literal
 
 from tcnzoo.errors import WeightError
 
-from .onnx_file import is_onnx
+from .onnx import is_onnx
 
 Kind = Literal["pt", "npz", "keras", "h5", "safetensors", "onnx", "pickle"]
 

@@ -9,13 +9,13 @@ import ml_dtypes
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array
-from tcnzoo.backend import missing_package
 from tcnzoo.errors import BackendMissing, WeightError
-from tcnzoo.lazy import Facts, LazyTensors, Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import Facts, LazyTensors, Tensors
+from tcnzoo.models.backend import missing_package
+from tcnzoo.specs.params import Weights
 
-from .container import reason
-from .h5_heaps import is_endless
+from .detect import reason
+from .heaps import is_endless
 
 # Bytes of an array that are laid out in order at a time.
 PIECE = 4 * 2**20

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.lazy import LazyTensors
+from tcnzoo.files.lazy import LazyTensors
 
-from .container import archive, kind_of
-from .container_h5 import h5_file, members, names, open_h5
+from .detect import archive, kind_of
+from .h5 import h5_file, members, names, open_h5
 
 PLACED, PLACED_OLD, NAMED = "layers", "_layer_checkpoint_dependencies", "model_weights"
 SUFFIXES = (".keras", ".weights.h5", ".h5")

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.lib import format as npy
 
 from tcnzoo.arrays import DTYPES, Array
-from tcnzoo.checkpoint import replacing
+from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.errors import WeightError
-from tcnzoo.lazy import Facts, LazyTensors, Tensors
-from tcnzoo.params import Weights
-from tcnzoo.safetensors_files import pieces
+from tcnzoo.files.lazy import Facts, LazyTensors, Tensors
+from tcnzoo.files.safetensors import pieces
+from tcnzoo.specs.params import Weights
 
-from .container import archive, reason
+from .detect import archive, reason
 
 # numpy has no name for bfloat16; MLX writes two raw bytes, and reads them back as bfloat16.
 BFLOAT16 = "<V2"

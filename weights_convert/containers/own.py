@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import config_document, read_config
-from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.checkpoints.directory import config_document, read_config
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.lazy import Facts, LazyTensors, Tensors, facts_of
-from tcnzoo.params import Param, check_weights, permute
+from tcnzoo.files.lazy import Facts, LazyTensors, Tensors, facts_of
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import load_spec
+from tcnzoo.specs.params import Param, check_weights, permute
+from tcnzoo.zoo.catalog import load_spec
 
-from .hints import check_hints
+from ..hints import check_hints
 
 # Stored order of each labelled kind of tensor.
 Layout = Mapping[str, str]

@@ -13,14 +13,14 @@ import ml_dtypes
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.backend import missing_package
-from tcnzoo.checkpoint import replacing
+from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.errors import BackendMissing, WeightError
-from tcnzoo.params import Weights
-from tcnzoo.sinks import Sink
+from tcnzoo.files.sinks import Sink
+from tcnzoo.models.backend import missing_package
+from tcnzoo.specs.params import Weights
 
-from .container import archive, kind_of, reason
-from .pickled_numbers import numbers_allowed
+from .detect import archive, kind_of, reason
+from .pickled import numbers_allowed
 
 # What a pickle of tensors and plain values refers to.
 PLAIN = ("torch", "collections", "numpy", "pathlib", "_codecs")

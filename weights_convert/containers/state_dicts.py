@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import read_safetensors
-from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.checkpoints.directory import read_safetensors
 from tcnzoo.errors import InputError, WeightError, suggestion
-from tcnzoo.params import Weights
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
-from .container import kind_of
-from .container_pt import arrays_of, notes_of, read_pt
+from .detect import kind_of
 from .own import Layout, to_neutral
+from .pt import arrays_of, notes_of, read_pt
 
 # The hint that says which of several nets in a file is meant.
 PREFIX = "prefix"

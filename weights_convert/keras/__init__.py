@@ -17,16 +17,16 @@ from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 
-from tcnzoo.checkpoint import replacing
-from tcnzoo.converted import Converted
+from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.errors import WeightError
-from tcnzoo.lazy import LazyTensors, Tensors, facts_of, picked
-from tcnzoo.sinks import Sink
+from tcnzoo.files.lazy import LazyTensors, Tensors, facts_of, picked
+from tcnzoo.files.sinks import Sink
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
-from .container import archive, kind_of
-from .container_h5 import h5_file, members, open_h5, write_h5
-from .own import header, mark, read_own, to_stored
+from ..containers.detect import archive, kind_of
+from ..containers.h5 import h5_file, members, open_h5, write_h5
+from ..containers.own import header, mark, read_own, to_stored
 
 NAME = "keras"
 DESCRIPTION = "model or weights of the Keras backend (.keras or .weights.h5)"

@@ -9,16 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.lazy import Tensors
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import load_spec
+from tcnzoo.zoo.catalog import load_spec
 
-from . import keras_tcn, osd_keras
-from .hints import check_hints
-from .keras import detect as is_ours
-from .keras_file import (
+from .. import keras_tcn, osd_keras
+from ..containers.keras import (
     PLACED,
     SUFFIXES as SUFFIXES,
     KerasFile,
@@ -27,9 +25,11 @@ from .keras_file import (
     read_keras,
     weight_groups,
 )
-from .keras_sequential_chain import chain_of, is_model
-from .keras_sequential_plan import Plan, converted, plan_of
-from .keras_sequential_write import planned_tensors, write_model
+from ..hints import check_hints
+from ..keras import detect as is_ours
+from .chain import chain_of, is_model
+from .plan import Plan, converted, plan_of
+from .write import planned_tensors, write_model
 
 NAME = "keras-sequential"
 DESCRIPTION = "chain of Keras layers (.keras, .h5, or .weights.h5)"

@@ -6,7 +6,7 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import ActivationSpec
 
-from .keras_sequential_chain import Layer
+from .chain import Layer
 
 Arguments = dict[str, Any]
 

@@ -28,7 +28,7 @@ from tcnzoo.specs import (
     WindowPoolSpec,
 )
 
-from .keras_sequential_activation import keras_activation
+from .activation import keras_activation
 
 # Our tensors of a block, and the layout of each, in the order of Keras's variables.
 Tensors = tuple[tuple[str, str], ...]

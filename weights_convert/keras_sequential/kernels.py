@@ -12,9 +12,9 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Shape
 
-from .keras_sequential_activation import named, number
-from .keras_sequential_chain import Layer
-from .keras_sequential_pieces import Piece, padding, stored, whole
+from .activation import named, number
+from .chain import Layer
+from .pieces import Piece, padding, stored, whole
 
 # Our names -> Keras's.
 SCALES = {"weight": "gamma", "bias": "beta"}

@@ -10,10 +10,10 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Shape
 
-from .keras_sequential_activation import CLASSES, number
-from .keras_sequential_chain import PACKAGES, Layer
-from .keras_sequential_kernels import KERNELS
-from .keras_sequential_pieces import Piece, padding, pair, whole
+from .activation import CLASSES, number
+from .chain import PACKAGES, Layer
+from .kernels import KERNELS
+from .pieces import Piece, padding, pair, whole
 
 # Options that change what a layer computes, and the one value of each that is read.
 ONLY: Mapping[str, tuple[Any, ...]] = {

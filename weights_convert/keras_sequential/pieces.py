@@ -7,8 +7,8 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs.base import PROBE
 
-from .keras_file import Variable
-from .keras_sequential_chain import Layer
+from ..containers.keras import Variable
+from .chain import Layer
 
 # Our order of the axes that a layout of Keras's holds.
 NEUTRAL = {"KIO": "OIK", "IO": "OI", "C": "C"}

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.converted import Converted
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.lazy import Facts, LazyTensors
-from tcnzoo.params import Param, check_weights, permute
+from tcnzoo.files.lazy import Facts, LazyTensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import FlattenSpec, Shape, Spec
 from tcnzoo.specs.base import PROBE
+from tcnzoo.specs.params import Param, check_weights, permute
 from tcnzoo.specs.sequential import RESERVED
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
-from .keras_file import KerasFile, dropped_reason
-from .keras_sequential_chain import Chain, Layer
-from .keras_sequential_layers import pieces_of
-from .keras_sequential_pieces import NEUTRAL, Piece, Stored
+from ..containers.keras import KerasFile, dropped_reason
+from .chain import Chain, Layer
+from .layers import pieces_of
+from .pieces import NEUTRAL, Piece, Stored
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.backend import missing_package
 from tcnzoo.errors import BackendMissing, SpecError
-from tcnzoo.files import check_room, replacing
-from tcnzoo.lazy import Tensors, facts_of
-from tcnzoo.params import permute, weight_norm_gain
+from tcnzoo.files.atomic import check_room, replacing
+from tcnzoo.files.lazy import Tensors, facts_of
+from tcnzoo.models.backend import missing_package
 from tcnzoo.specs import Conv1dSpec, Spec
+from tcnzoo.specs.params import permute, weight_norm_gain
 
-from .keras_file import Variable
-from .keras_sequential_blocks import KerasLayer, input_shape, keras_layers, parts_of
-from .keras_sequential_chain import STEMS
-from .keras_sequential_pieces import NEUTRAL, Stored
+from ..containers.keras import Variable
+from .blocks import KerasLayer, input_shape, keras_layers, parts_of
+from .chain import STEMS
+from .pieces import NEUTRAL, Stored
 
 FOLDED = "Keras has no weight norm: written as the kernel that it makes"
 

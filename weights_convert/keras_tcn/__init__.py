@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.converted import Converted
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.lazy import Tensors
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
-from .hints import check_hints
-from .keras_file import (
+from ..containers.keras import (
     SUFFIXES as SUFFIXES,
     KerasFile,
     hinted_document,
@@ -25,10 +24,11 @@ from .keras_file import (
     read_keras,
     weight_groups,
 )
-from .keras_sequential_chain import chain_of, kinds_in
-from .keras_sequential_plan import converted, plan_of
-from .keras_tcn_blocks import tcn_pieces
-from .keras_tcn_hints import HINTS, document_of
+from ..hints import check_hints
+from ..keras_sequential.chain import chain_of, kinds_in
+from ..keras_sequential.plan import converted, plan_of
+from .blocks import tcn_pieces
+from .hints import HINTS, document_of
 
 NAME = "keras-tcn"
 DESCRIPTION = "model of keras-tcn's TCN layer (.keras, .h5 or .weights.h5); read only"

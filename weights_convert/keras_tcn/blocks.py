@@ -16,11 +16,11 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Shape
 
-from .keras_file import Variable
-from .keras_sequential_activation import named, number
-from .keras_sequential_chain import Layer
-from .keras_sequential_layers import pieces_of
-from .keras_sequential_pieces import Piece, Stored, padding, whole
+from ..containers.keras import Variable
+from ..keras_sequential.activation import named, number
+from ..keras_sequential.chain import Layer
+from ..keras_sequential.layers import pieces_of
+from ..keras_sequential.pieces import Piece, Stored, padding, whole
 
 # Packages that the class is in; a legacy file does not say.
 PACKAGES = ("", "tcn")

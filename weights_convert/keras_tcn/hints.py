@@ -5,10 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, WeightError
+from tcnzoo.formats.report import Undetermined
 
-from .keras_file import PLACED, Document, KerasFile, weight_groups
+from ..containers.keras import PLACED, Document, KerasFile, weight_groups
 
 # Arguments of keras-tcn's TCN that no shape says -> an example for the command line.
 ASKED = {

@@ -15,21 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Converted
 from tcnzoo.errors import WeightError
-from tcnzoo.lazy import Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec, TcnSpec, WeightNormSpec
+from tcnzoo.specs.params import Weights
 
-from .container_pt import state_dict_of, write_pt
-from .hints import check_hints
-from .own import header
-from .pytorch_tcn_arguments import arguments_beside, kernel_size_obstacles, refuse, the_tcn
-from .pytorch_tcn_facts import current_name, facts_of, neutral_name
-from .pytorch_tcn_signs import LOCUSLAB, ROOT, projects
-from .pytorch_tcn_spec import HINTS, agreeing, completed, written_in
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
+from ..containers.own import header
+from ..containers.pt import state_dict_of, write_pt
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..pytorch_tcn.arguments import arguments_beside, kernel_size_obstacles, refuse, the_tcn
+from ..pytorch_tcn.detect import LOCUSLAB, ROOT, projects
+from ..pytorch_tcn.facts import current_name, facts_of, neutral_name
+from ..pytorch_tcn.spec import HINTS, agreeing, completed, written_in
+from ..torch import LAYOUT
 
 NAME = LOCUSLAB
 DESCRIPTION = "state_dict of locuslab/TCN's TemporalConvNet (.pt), with its arguments as .json"

@@ -10,19 +10,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import read_config, read_safetensors, write_safetensors
-from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.checkpoints.directory import read_config, read_safetensors, write_safetensors
 from tcnzoo.errors import SpecError, WeightError
-from tcnzoo.params import Weights
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Mamba2Spec, Spec
+from tcnzoo.specs.params import Weights
 
-from .container import kind_of
-from .container_pt import pickled_strings, state_dict_of, write_pt
-from .hints import check_hints
-from .mamba_ssm_spec import DEFAULTS_OF_NORM, FIELDS, agreeing, completed, facts_of, obstacles
-from .own import check_mark, header, mark, to_stored
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
+from ..containers.detect import kind_of
+from ..containers.own import check_mark, header, mark, to_stored
+from ..containers.pt import pickled_strings, state_dict_of, write_pt
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..torch import LAYOUT
+from .spec import DEFAULTS_OF_NORM, FIELDS, agreeing, completed, facts_of, obstacles
 
 NAME = "mamba-ssm"
 DESCRIPTION = "state_dict of mamba_ssm's Mamba2 (.pt or .safetensors)"

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, WeightError
+from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import Mamba2Spec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
 Shapes = Mapping[str, tuple[int, ...]]
 

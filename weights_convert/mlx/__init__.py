@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import open_safetensors, safetensors_metadata, write_safetensors
-from tcnzoo.converted import Converted
+from tcnzoo.checkpoints.directory import open_safetensors, safetensors_metadata, write_safetensors
 from tcnzoo.errors import WeightError
-from tcnzoo.lazy import LazyTensors, Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import LazyTensors, Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
-from .container import kind_of
-from .container_npz import npz_comment, open_npz, write_npz
-from .own import header, mark, read_own, to_stored
+from ..containers.detect import kind_of
+from ..containers.npz import npz_comment, open_npz, write_npz
+from ..containers.own import header, mark, read_own, to_stored
 
 NAME = "mlx"
 DESCRIPTION = "weights of the MLX backend (.safetensors or .npz, channels last)"

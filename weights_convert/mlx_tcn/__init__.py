@@ -14,21 +14,21 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.converted import Converted, Undetermined
-from tcnzoo.fold import fold
-from tcnzoo.lazy import Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec, TcnSpec, WeightNormSpec
+from tcnzoo.specs.folding import fold
+from tcnzoo.specs.params import Weights
 
-from .hints import check_hints
-from .mlx import LAYOUT, contents, store
-from .mlx_tcn_facts import mlx_name, neutral_of, reason_to_drop
-from .mlx_tcn_spec import HINTS, arguments_of, confirmed, inferred, obstacles
-from .own import header, to_stored
-from .pytorch_tcn_arguments import arguments_beside, refuse, the_tcn
-from .pytorch_tcn_signs import MLX, ROOT, projects
-from .pytorch_tcn_spec import written_in
-from .state_dicts import Net, net_in, sorted_out
+from ..containers.own import header, to_stored
+from ..containers.state_dicts import Net, net_in, sorted_out
+from ..hints import check_hints
+from ..mlx import LAYOUT, contents, store
+from ..pytorch_tcn.arguments import arguments_beside, refuse, the_tcn
+from ..pytorch_tcn.detect import MLX, ROOT, projects
+from ..pytorch_tcn.spec import written_in
+from .facts import mlx_name, neutral_of, reason_to_drop
+from .spec import HINTS, arguments_of, confirmed, inferred, obstacles
 
 NAME = MLX
 DESCRIPTION = "weights of mlx-tcn's TCN (.safetensors or .npz), with its arguments as .json"

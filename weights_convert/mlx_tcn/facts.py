@@ -14,7 +14,7 @@ from typing import Any
 
 from tcnzoo.errors import WeightError
 
-from .pytorch_tcn_facts import Shapes, facts_of, foreign_name, neutral_name
+from ..pytorch_tcn.facts import Shapes, facts_of, foreign_name, neutral_name
 
 # mlx-tcn's part of a name -> pytorch-tcn's.
 _PARTS = {

@@ -10,11 +10,11 @@ from typing import Any
 from tcnzoo.errors import InputError
 from tcnzoo.specs import SqueezeExcitationSpec, TcnSpec
 
-from .mlx_tcn_facts import facts_in, reduction_in
-from .pytorch_tcn_arguments import ACTIVATIONS, SOFTMAXES, shared_arguments, shared_obstacles
-from .pytorch_tcn_facts import Shapes
-from .pytorch_tcn_spec import FIELDS, agreeing, completed
-from .state_dicts import PREFIX
+from ..containers.state_dicts import PREFIX
+from ..pytorch_tcn.arguments import ACTIVATIONS, SOFTMAXES, shared_arguments, shared_obstacles
+from ..pytorch_tcn.facts import Shapes
+from ..pytorch_tcn.spec import FIELDS, agreeing, completed
+from .facts import facts_in, reduction_in
 
 # mlx-tcn's argument, which is the hint -> the field of squeeze_excitation.
 SQUEEZE = {"se_reduction": "reduction", "se_residual": "residual"}

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Converted
-from tcnzoo.lazy import Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import Weights
 
-from .container import kind_of
-from .hints import check_hints
-from .onnx_file import parse
-from .onnx_nodes import graph_of, initializers_of
-from .onnx_own import is_own, read_own_file, write_file
-from .onnx_read import HINTS, read_graph
+from ..containers.detect import kind_of
+from ..containers.onnx import parse
+from ..hints import check_hints
+from .nodes import graph_of, initializers_of
+from .own import is_own, read_own_file, write_file
+from .read import HINTS, read_graph
 
 NAME = "onnx"
 DESCRIPTION = "ONNX graph (.onnx) of convolutions, norms, activations, pools and dense layers"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 
-from .onnx_nodes import Node
+from .nodes import Node
 
 
 def whole(array: Array | None) -> list[int]:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 
-from .onnx_signal import CHANNELS, UNIT, Const, Roles, Signal, Unfit
-from .onnx_walk import Step, handles, is_number
+from .signal import CHANNELS, UNIT, Const, Roles, Signal, Unfit
+from .walk import Step, handles, is_number
 
 MINUS_ONE = Const(np.asarray(-1.0, np.float32))
 

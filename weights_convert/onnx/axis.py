@@ -4,8 +4,8 @@ While a graph is read, what a pool over all of time gives is a vector, whether o
 an axis of size 1. Where that axis is still there at the end, the output is (batch, channels, 1).
 """
 
-from .onnx_layers import Layer, Program
-from .onnx_signal import INPUT
+from .layers import Layer, Program
+from .signal import INPUT
 
 # Kinds that give a signal for a signal and a vector for a vector.
 _EITHER = ("activation", "affine", "batch_norm", "dropout", "glu", "layer_norm", "merge")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from tcnzoo.arrays import Array
 
-from .onnx_dense import dense
-from .onnx_signal import BATCH, CHANNELS, TIME, UNIT, Const, Signal, Unfit
-from .onnx_walk import Step, handles
-from .onnx_windows import Window, over_time, tap, windows
+from .dense import dense
+from .signal import BATCH, CHANNELS, TIME, UNIT, Const, Signal, Unfit
+from .walk import Step, handles
+from .windows import Window, over_time, tap, windows
 
 
 @handles("Conv")

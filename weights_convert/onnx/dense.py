@@ -6,9 +6,9 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 
-from .onnx_reshape import flattened
-from .onnx_signal import BATCH, CHANNELS, ROWS, TIME, Const, Signal, Unfit
-from .onnx_walk import Step, handles
+from .reshape import flattened
+from .signal import BATCH, CHANNELS, ROWS, TIME, Const, Signal, Unfit
+from .walk import Step, handles
 
 
 def dense(step: Step, x: Signal, weight: Const, bias: Const | None) -> Signal:

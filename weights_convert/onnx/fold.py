@@ -9,9 +9,9 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from .onnx_arguments import axes_of, slices_of, split_sizes, target_of, whole
-from .onnx_file import TYPES
-from .onnx_nodes import Node
+from ..containers.onnx import TYPES
+from .arguments import axes_of, slices_of, split_sizes, target_of, whole
+from .nodes import Node
 
 # Bytes that constants of a graph may come to have, beyond so many times what its file holds.
 GROWTH = 16

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from .onnx_nodes import Node
-from .onnx_signal import INPUT, Const
+from .nodes import Node
+from .signal import INPUT, Const
 
 # Steps that are no layer of their own: each must become part of one.
 PARTS = (

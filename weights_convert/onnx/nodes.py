@@ -10,8 +10,8 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from .onnx_file import array_of, text
-from .onnx_schema import check_nodes
+from ..containers.onnx import array_of, text
+from .schema import check_nodes
 
 # More than any model of these layers has; some of what follows takes a node's number of steps.
 MOST = 20_000

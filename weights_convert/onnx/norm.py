@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .onnx_signal import Signal, Unfit
-from .onnx_walk import Step, handles
+from .signal import Signal, Unfit
+from .walk import Step, handles
 
 
 @handles("BatchNormalization")

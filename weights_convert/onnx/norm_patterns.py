@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .onnx_layers import Layer
-from .onnx_match import Matcher, close
+from .layers import Layer
+from .match import Matcher, close
 
 
 def centred(look: Matcher, number: int) -> int | None:

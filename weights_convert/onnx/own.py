@@ -7,17 +7,17 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import read_config, replacing
-from tcnzoo.converted import Converted
+from tcnzoo.checkpoints.directory import read_config, replacing
 from tcnzoo.errors import WeightError
-from tcnzoo.exports import ExportOptions, get_exporter
-from tcnzoo.lazy import Tensors, facts_of
-from tcnzoo.params import check_weights
+from tcnzoo.files.lazy import Tensors, facts_of
+from tcnzoo.formats.report import Converted
+from tcnzoo.runtimes.protocol import ExportOptions, get_exporter
 from tcnzoo.specs import Spec
+from tcnzoo.specs.params import check_weights
 
-from .onnx_file import check_installed, text
-from .onnx_nodes import initializers_of
-from .own import mark
+from ..containers.onnx import check_installed, text
+from ..containers.own import mark
+from .nodes import initializers_of
 
 NAME = "onnx"
 # Channels of the input where a model takes any number; a gated linear unit wants it even.

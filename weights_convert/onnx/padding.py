@@ -2,9 +2,9 @@
 
 from tcnzoo.specs.conv import window_pads
 
-from .onnx_layers import Layer, Program
-from .onnx_simplify import named_padding
-from .onnx_walk import LATE, Refused
+from .layers import Layer, Program
+from .simplify import named_padding
+from .walk import LATE, Refused
 
 
 def settle_padding(program: Program, number: int, fixed: bool) -> None:

@@ -6,9 +6,9 @@ They are looked for once the axes are known, so transposes between the steps do 
 import math
 from collections.abc import Callable
 
-from .onnx_layers import Layer, Program
-from .onnx_match import Matcher, Product, close
-from .onnx_patterns_norm import layer_norm, spread_layer_norm
+from .layers import Layer, Program
+from .match import Matcher, Product, close
+from .norm_patterns import layer_norm, spread_layer_norm
 
 # From here on softplus is its argument to the last bit of float32.
 LINEAR = 15.0

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from .onnx_signal import Const, Signal, Unfit
-from .onnx_walk import Step, handles
+from .signal import Const, Signal, Unfit
+from .walk import Step, handles
 
 # Constants of SELU and of hard sigmoid; ONNX's defaults for the latter are Keras 2's.
 SELU = (1.6732632423543772, 1.0507009873554805)

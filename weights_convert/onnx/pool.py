@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from .onnx_arguments import axes_of
-from .onnx_signal import CHANNELS, ROWS, TIME, UNIT, Signal, Unfit
-from .onnx_walk import Step, handles
-from .onnx_windows import over_time, tap, windows
+from .arguments import axes_of
+from .signal import CHANNELS, ROWS, TIME, UNIT, Signal, Unfit
+from .walk import Step, handles
+from .windows import over_time, tap, windows
 
 
 def _pooled(step: Step, x: Signal, mode: str, keep: bool, places: set[int]) -> Signal:

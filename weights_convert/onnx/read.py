@@ -6,29 +6,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
-from tcnzoo.zoo import parse_spec
+from tcnzoo.formats.report import Converted, Undetermined
+from tcnzoo.zoo.catalog import parse_spec
 
 from . import (
-    onnx_arithmetic,
-    onnx_conv,
-    onnx_dense,
-    onnx_norm,
-    onnx_pointwise,
-    onnx_pool,
-    onnx_reshape,
-    onnx_resize,
-    onnx_time,
+    arithmetic,
+    conv,
+    dense,
+    norm,
+    pointwise,
+    pool,
+    reshape,
+    resize,
+    time,
 )
-from .onnx_nodes import Graph, Node
-from .onnx_patterns import put_together
-from .onnx_signal import BATCH, CHANNELS, INPUT, TIME, UNIT, Const, Roles, Signal
-from .onnx_spec import Named, named
-from .onnx_walk import PRECISION, Refused, Walk
+from .nodes import Graph, Node
+from .patterns import put_together
+from .signal import BATCH, CHANNELS, INPUT, TIME, UNIT, Const, Roles, Signal
+from .spec import Named, named
+from .walk import PRECISION, Refused, Walk
 
-__all__ = ["HINTS", "onnx_arithmetic", "onnx_conv", "onnx_dense", "onnx_norm", "onnx_pointwise"]
-__all__ += ["onnx_pool", "onnx_reshape", "onnx_resize", "onnx_time", "read_graph"]
+__all__ = ["HINTS", "arithmetic", "conv", "dense", "norm", "pointwise"]
+__all__ += ["pool", "reshape", "resize", "time", "read_graph"]
 
 HINTS = ("length", "channels", "layout", "output", "momentum", "squeeze")
 Axes = tuple[int | None, ...]

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .onnx_arguments import axes_of, target_of
-from .onnx_file import FLOATS, SHORT
-from .onnx_signal import (
+from ..containers.onnx import FLOATS, SHORT
+from .arguments import axes_of, target_of
+from .signal import (
     BATCH,
     CHANNELS,
     COPIES,
@@ -20,7 +20,7 @@ from .onnx_signal import (
     Unfit,
     regrouped,
 )
-from .onnx_walk import PRECISION, Step, handles
+from .walk import PRECISION, Step, handles
 
 
 @handles("Transpose")

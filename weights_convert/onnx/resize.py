@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from .onnx_signal import TIME, Signal, Unfit
-from .onnx_walk import Step, handles
+from .signal import TIME, Signal, Unfit
+from .walk import Step, handles
 
 
 @handles("Resize", "Upsample")

@@ -12,7 +12,7 @@ from typing import Any
 
 from tcnzoo.errors import WeightError
 
-from .onnx_file import text
+from ..containers.onnx import text
 
 
 def check_nodes(path: Path, model: Any, opset: int) -> None:

@@ -7,8 +7,8 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from .onnx_layers import Layer, Program
-from .onnx_signal import INPUT, Const
+from .layers import Layer, Program
+from .signal import INPUT, Const
 
 Pads = tuple[int, int]
 

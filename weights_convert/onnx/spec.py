@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import DTYPES
-from tcnzoo.params import Weights
 from tcnzoo.specs.graph import INPUT as GRAPH_INPUT
+from tcnzoo.specs.params import Weights
 
-from .onnx_axis import keep_axis
-from .onnx_layers import PARTS, Layer, Program
-from .onnx_padding import settle_padding
-from .onnx_signal import INPUT, Const
-from .onnx_simplify import simplify, spread
-from .onnx_walk import LATE, Refused
+from .axis import keep_axis
+from .layers import PARTS, Layer, Program
+from .padding import settle_padding
+from .signal import INPUT, Const
+from .simplify import simplify, spread
+from .walk import LATE, Refused
 
 # What a layer's name begins with, where that is not its kind or what the kind says of itself.
 _STEMS = {

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .onnx_arguments import axes_of, slices_of, split_sizes
-from .onnx_layers import Layer
-from .onnx_reshape import flattened
-from .onnx_signal import CHANNELS, COPIES, TIME, UNIT, Const, Signal, Unfit
-from .onnx_walk import Step, handles
+from .arguments import axes_of, slices_of, split_sizes
+from .layers import Layer
+from .reshape import flattened
+from .signal import CHANNELS, COPIES, TIME, UNIT, Const, Signal, Unfit
+from .walk import Step, handles
 
 _MODES = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 

@@ -9,10 +9,10 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from .onnx_fold import WRONG, Folder
-from .onnx_layers import Layer, Program
-from .onnx_nodes import Graph, Node
-from .onnx_signal import INPUT, Const, Signal, Unfit
+from .fold import WRONG, Folder
+from .layers import Layer, Program
+from .nodes import Graph, Node
+from .signal import INPUT, Const, Signal, Unfit
 
 Value = Const | Signal
 Handler = Callable[["Step"], Value | list[Value]]

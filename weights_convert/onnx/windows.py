@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .onnx_signal import TIME, UNIT, Signal, Unfit
-from .onnx_walk import Step
+from .signal import TIME, UNIT, Signal, Unfit
+from .walk import Step
 
 Pads = tuple[int, int]
 

@@ -11,17 +11,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Converted
 from tcnzoo.errors import InputError, SpecError, TcnzooError, WeightError
-from tcnzoo.lazy import Tensors
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import ActivationSpec, Conv1dSpec, DenseSpec, PoolSpec, Spec
 
-from .hints import check_hints
-from .keras_file import read_document, read_keras
-from .keras_sequential_blocks import parts_of
-from .keras_sequential_chain import chain_of, is_model
-from .keras_sequential_plan import Plan, converted, plan_of
-from .keras_sequential_write import write_model
+from ..containers.keras import read_document, read_keras
+from ..hints import check_hints
+from ..keras_sequential.blocks import parts_of
+from ..keras_sequential.chain import chain_of, is_model
+from ..keras_sequential.plan import Plan, converted, plan_of
+from ..keras_sequential.write import write_model
 
 NAME = "osd-keras"
 DESCRIPTION = "OpenSeizureDetector's DeepEpi net in Keras (.keras or .h5)"

@@ -16,27 +16,20 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import read_config
-from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.lazy import Tensors
-from tcnzoo.osd_config import DENSE_DROPOUT, code_strides, deepepi_document
-from tcnzoo.params import Weights, check_weights
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import SequentialSpec, Spec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.foreign.osd import DENSE_DROPOUT, code_strides, deepepi_document
 
-from .container import kind_of
-from .container_pt import arrays_of, notes_of, pickled_strings, read_pt, state_dict_of, write_pt
-from .hints import check_hints
-from .osd_torch_spec import (
-    DROPOUT_STEP,
-    PLAIN_STEP,
-    described,
-    foreign_names,
-    sizes_of,
-    step_of,
-)
-from .own import header
+from ..containers.detect import kind_of
+from ..containers.own import header
+from ..containers.pt import arrays_of, notes_of, pickled_strings, read_pt, state_dict_of, write_pt
+from ..hints import check_hints
+from .spec import DROPOUT_STEP, PLAIN_STEP, described, foreign_names, sizes_of, step_of
 
 NAME = "osd-torch"
 DESCRIPTION = "OpenSeizureDetector's DeepEpi checkpoint (.pt with model_state_dict)"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.errors import SpecError, WeightError
-from tcnzoo.osd_config import code_strides, deepepi_document
 from tcnzoo.specs import ConvBlockSpec, DenseBlockSpec, SequentialSpec, Spec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.foreign.osd import code_strides, deepepi_document
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -10,28 +10,21 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import SpecError
-from tcnzoo.lazy import Tensors
-from tcnzoo.params import Weights
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import BatchNormSpec, Spec, TcnSpec
+from tcnzoo.specs.params import Weights
 
-from .container_pt import state_dict_of, write_pt
-from .hints import check_hints
-from .own import header
-from .pytorch_tcn_arguments import arguments_beside, arguments_of, check_softmax, the_tcn
-from .pytorch_tcn_facts import (
-    OLD_BUFFER,
-    current_name,
-    facts_of,
-    foreign_name,
-    neutral_name,
-    reason_to_drop,
-)
-from .pytorch_tcn_signs import PYTORCH, ROOT, projects
-from .pytorch_tcn_spec import HINTS, agreeing, completed, written_in
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
+from ..containers.own import header
+from ..containers.pt import state_dict_of, write_pt
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..torch import LAYOUT
+from .arguments import arguments_beside, arguments_of, check_softmax, the_tcn
+from .detect import PYTORCH, ROOT, projects
+from .facts import OLD_BUFFER, current_name, facts_of, foreign_name, neutral_name, reason_to_drop
+from .spec import HINTS, agreeing, completed, written_in
 
 NAME = PYTORCH
 DESCRIPTION = "state_dict of pytorch-tcn's TCN (.pt); its arguments are written beside it as .json"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.files import replacing_pair
+from tcnzoo.files.atomic import replacing_pair
 from tcnzoo.specs import ActivationSpec, BatchNormSpec, LayerNormSpec, SequentialSpec, Spec, TcnSpec
 
 ACTIVATIONS = ("relu", "tanh", "leaky_relu", "sigmoid", "elu", "gelu", "selu")

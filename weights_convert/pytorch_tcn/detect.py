@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from tcnzoo.checkpoint import open_safetensors
+from tcnzoo.checkpoints.directory import open_safetensors
 
-from .container import archive, kind_of
-from .container_npz import npz_comment
-from .container_pt import pickled_strings
-from .mlx import beside_in
-from .own import mark
+from ..containers.detect import archive, kind_of
+from ..containers.npz import npz_comment
+from ..containers.own import mark
+from ..containers.pt import pickled_strings
+from ..mlx import beside_in
 
 LOCUSLAB, PYTORCH, MLX = "locuslab-tcn", "pytorch-tcn", "mlx-tcn"
 OURS = mark("")

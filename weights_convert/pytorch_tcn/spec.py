@@ -4,15 +4,15 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import read_config
-from tcnzoo.converted import Undetermined
+from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError
+from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import TcnSpec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
-from .own import check_mark, mark
-from .pytorch_tcn_arguments import the_tcn
-from .state_dicts import PREFIX
+from ..containers.own import check_mark, mark
+from ..containers.state_dicts import PREFIX
+from .arguments import the_tcn
 
 FIELDS = (
     "in_channels", "channels", "kernel_size", "dilations", "dilation_reset", "dropout", "causal",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import (
+from tcnzoo.checkpoints.directory import (
     INDEX,
     TENSORS,
     has_tensors,
@@ -14,13 +14,13 @@ from tcnzoo.checkpoint import (
     safetensors_metadata,
     write_checkpoint,
 )
-from tcnzoo.converted import Converted
-from tcnzoo.lazy import Tensors
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
-from .container import kind_of
-from .hints import check_hints
-from .transformers_mamba2_config import config_of
+from ..containers.detect import kind_of
+from ..hints import check_hints
+from ..transformers_mamba2.config import config_of
 
 NAME = "tcnzoo"
 DESCRIPTION = "checkpoint directory: config.json and model.safetensors, whole or in shards"

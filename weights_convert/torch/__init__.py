@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoint import open_safetensors, safetensors_metadata, write_safetensors
-from tcnzoo.converted import Converted
-from tcnzoo.lazy import Tensors
+from tcnzoo.checkpoints.directory import open_safetensors, safetensors_metadata, write_safetensors
+from tcnzoo.files.lazy import Tensors
+from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
-from .container import kind_of
-from .container_pt import arrays_of, pickled_strings, read_pt, state_dict_of, write_pt
-from .own import header, mark, read_own, to_stored
+from ..containers.detect import kind_of
+from ..containers.own import header, mark, read_own, to_stored
+from ..containers.pt import arrays_of, pickled_strings, read_pt, state_dict_of, write_pt
 
 NAME = "torch"
 DESCRIPTION = "state_dict of the torch backend (.pt under 'state_dict', or .safetensors)"

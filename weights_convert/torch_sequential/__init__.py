@@ -16,27 +16,27 @@ import numpy as np
 import yaml
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import (
+from tcnzoo.checkpoints.directory import (
     open_safetensors,
     read_config,
     safetensors_metadata,
     write_safetensors,
 )
-from tcnzoo.converted import Converted, Undetermined
 from tcnzoo.errors import InputError, WeightError
-from tcnzoo.files import replacing_pair
-from tcnzoo.lazy import Tensors, facts_of, picked
-from tcnzoo.params import check_weights
+from tcnzoo.files.atomic import replacing_pair
+from tcnzoo.files.lazy import Tensors, facts_of, picked
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import load_spec
+from tcnzoo.specs.params import check_weights
+from tcnzoo.zoo.catalog import load_spec
 
-from .container import kind_of
-from .container_pt import pickled_strings, state_dict_of, write_pt
-from .hints import check_hints
-from .own import check_mark, header, mark
-from .state_dicts import open_state_dict
-from .torch_sequential_groups import COUNTER, Group, groups_in, prefixes_in
-from .torch_sequential_modules import Module, modules_of
+from ..containers.detect import kind_of
+from ..containers.own import check_mark, header, mark
+from ..containers.pt import pickled_strings, state_dict_of, write_pt
+from ..containers.state_dicts import open_state_dict
+from ..hints import check_hints
+from .groups import COUNTER, Group, groups_in, prefixes_in
+from .modules import Module, modules_of
 
 NAME = "torch-sequential"
 DESCRIPTION = (

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.converted import Undetermined
 from tcnzoo.errors import InputError, WeightError, suggestion
+from tcnzoo.formats.report import Undetermined
 
 COUNTER = "num_batches_tracked"
 _DIRECTION = "parametrizations.weight.original1"

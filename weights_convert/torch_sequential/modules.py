@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.specs import Shape, Spec
 
-from .torch_sequential_texts import WRITERS, Unlike
+from .texts import WRITERS, Unlike
 
 # Blocks that are their parts, one after the other.
 CHAINS = ("sequential", "conv_block", "dense_block")

@@ -24,21 +24,21 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import TENSORS, read_safetensors
-from tcnzoo.converted import Converted, Undetermined
+from tcnzoo.checkpoints.directory import TENSORS, read_safetensors
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.files import replacing_directory
-from tcnzoo.params import Weights
-from tcnzoo.safetensors_files import put_safetensors
+from tcnzoo.files.atomic import replacing_directory
+from tcnzoo.files.safetensors import put_safetensors
+from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import GraphSpec, Mamba2Spec, RmsNormSpec, Spec
+from tcnzoo.specs.params import Weights
 
-from .hints import check_hints
-from .mamba_ssm import ROOT, holds_mamba, names_in, sort_mamba
-from .mamba_ssm_spec import FIELDS, completed, facts_of
-from .own import check_mark, to_stored
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
-from .transformers_mamba2_config import (
+from ..containers.own import check_mark, to_stored
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..mamba_ssm import ROOT, holds_mamba, names_in, sort_mamba
+from ..mamba_ssm.spec import FIELDS, completed, facts_of
+from ..torch import LAYOUT
+from .config import (
     CONFIG,
     check_layers,
     check_shapes,
@@ -48,7 +48,7 @@ from .transformers_mamba2_config import (
     needed_config,
     refused,
 )
-from .transformers_mamba2_stack import (
+from .stack import (
     BACKBONE,
     EMBEDDINGS,
     foreign_name,

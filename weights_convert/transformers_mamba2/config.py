@@ -12,7 +12,7 @@ from typing import Any
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.specs import Mamba2Spec
 
-from .mamba_ssm_spec import limits, obstacles
+from ..mamba_ssm.spec import limits, obstacles
 
 CONFIG = "config.json"
 MODEL_TYPE = "mamba2"

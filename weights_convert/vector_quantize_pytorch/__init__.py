@@ -17,20 +17,20 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.checkpoint import write_safetensors
-from tcnzoo.codebook import unit
-from tcnzoo.converted import Converted
+from tcnzoo.checkpoints.directory import write_safetensors
 from tcnzoo.errors import SpecError, WeightError
-from tcnzoo.params import Weights
+from tcnzoo.formats.report import Converted
+from tcnzoo.inference.codebook import unit
 from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
+from tcnzoo.specs.params import Weights
 
-from .container_pt import state_dict_of, write_pt
-from .hints import check_hints
-from .mamba_ssm import names_in
-from .own import check_mark, header, mark
-from .state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
-from .torch import LAYOUT
-from .vector_quantize_pytorch_spec import FIELDS, ONE_LENGTH, length_errors, spec_of, written_spec
+from ..containers.own import check_mark, header, mark
+from ..containers.pt import state_dict_of, write_pt
+from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out
+from ..hints import check_hints
+from ..mamba_ssm import names_in
+from ..torch import LAYOUT
+from .spec import FIELDS, ONE_LENGTH, length_errors, spec_of, written_spec
 
 NAME = "vector-quantize-pytorch"
 DESCRIPTION = "state_dict of vector-quantize-pytorch's VectorQuantize or ResidualVQ"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 
-from .block import Tensor
+from ..block import Tensor
 
 Host = Callable[..., list[Array]]
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from .block import Tensor
+from ..block import Tensor
 
 Tensors = tuple[Tensor, ...]
 Step = Callable[[Tensors, Tensors], tuple[Tensors, Tensors]]

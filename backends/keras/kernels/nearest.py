@@ -4,9 +4,9 @@ from typing import Any
 
 from keras import ops
 
-from tcnzoo.codebook import ROWS
+from tcnzoo.inference.codebook import ROWS
 
-from .block import Tensor
+from ..block import Tensor
 
 # A block holds this many scores where that is more than ROWS rows.
 SCORES = 2**20

@@ -9,7 +9,7 @@ from typing import cast
 
 import mlx.core as mx
 
-from .types import reduced
+from ..types import reduced
 
 # Erf is 1 to the last bit from here on, and up to here its series needs so many terms.
 LAST, TERMS = 6.0, 120

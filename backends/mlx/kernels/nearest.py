@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from tcnzoo.codebook import ROWS
+from tcnzoo.inference.codebook import ROWS
 
 # A block holds this many scores where that is more than ROWS rows.
 SCORES = 2**20

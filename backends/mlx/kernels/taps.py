@@ -8,8 +8,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from ..types import on_cpu
 from .fir import dilated
-from .types import on_cpu
 
 
 def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Any) -> mx.array:

@@ -1,4 +1,4 @@
-"""Rows of probabilities around shared weights; see `tcnzoo.dirichlet`. Differentiable in beta."""
+"""Rows of probabilities around shared weights; see `inference.dirichlet`; smooth in beta."""
 
 import math
 

@@ -5,9 +5,9 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from tcnzoo.backend import missing_package
 from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.mamba_choice import KERNELS
+from tcnzoo.models.backend import missing_package
+from tcnzoo.specs.implementations import KERNELS
 
 from .blockwise import watched
 from .ssd import Inputs

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcnzoo.codebook import ROWS
+from tcnzoo.inference.codebook import ROWS
 
 # On an accelerator a block holds this many scores: few launches count more than memory there.
 SCORES = 2**24

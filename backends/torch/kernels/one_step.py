@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tcnzoo.streaming import LazyState, Stream
+from tcnzoo.models.streaming import LazyState, Stream
 
 from . import packed
 
@@ -74,7 +74,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Window:
-    """A state: the contexts that end before row `end` of a log (see tcnzoo.streaming.Snapshot)."""
+    """A state: the contexts that end before row `end` of a log (see streaming.Snapshot)."""
 
     plan: "OneStep"
     log: Log

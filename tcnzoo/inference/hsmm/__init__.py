@@ -10,7 +10,7 @@ numpy arrays (batch, channels, time). Sequences of a batch may differ in length 
 Formulas, names and the meaning of start and end: `tcnzoo.specs.HsmmSpec`.
 """
 
-from tcnzoo.hsmm.calls import (
+from tcnzoo.inference.hsmm.calls import (
     Filtered,
     Path,
     Posteriors,
@@ -22,10 +22,10 @@ from tcnzoo.hsmm.calls import (
     segments,
     viterbi,
 )
-from tcnzoo.hsmm.em import Fit, fit_em
-from tcnzoo.hsmm.hdp_em import HdpFit, fit_hdp
-from tcnzoo.hsmm.initial import from_data
-from tcnzoo.hsmm.sampling import Sample, sample_posterior, sample_prior
+from tcnzoo.inference.hsmm.em import Fit, fit_em
+from tcnzoo.inference.hsmm.hdp_em import HdpFit, fit_hdp
+from tcnzoo.inference.hsmm.initial import from_data
+from tcnzoo.inference.hsmm.sampling import Sample, sample_posterior, sample_prior
 
 __all__ = [
     "Filtered",

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.hsmm import inference
-from tcnzoo.hsmm.inference import Engine
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm.inference import Engine
+from tcnzoo.inference.hsmm.tables import Tables
 
 Found = dict[str, Array]
 

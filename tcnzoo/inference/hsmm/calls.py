@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcnzoo.arrays import Array, to_real
-from tcnzoo.backend import backend_modules, dtype_of, handle_of
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm.inputs import checked
-from tcnzoo.hsmm.tables import Tables, tables_of
-from tcnzoo.models import get_weights
+from tcnzoo.inference.hsmm.inputs import checked
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
+from tcnzoo.models.backend import backend_modules, dtype_of, handle_of
+from tcnzoo.models.calls import get_weights
 from tcnzoo.specs.hsmm import HsmmSpec
 
 
@@ -104,7 +104,7 @@ def current_tables(model: Any) -> Tables:
 
 
 def _run(model: Any, task: str, x: Any, lengths: Any, mask: Any) -> dict[str, Array]:
-    """Run a task of `tcnzoo.hsmm.batch` in the model's own backend."""
+    """Run a task of `tcnzoo.inference.hsmm.batch` in the model's own backend."""
     # As wide as the recursions: of a 16-bit model, too, they take float32.
     wide = "float64" if dtype_of(model) == "float64" else "float32"
     given = checked(spec_of(model), to_real(x, wide, "x"), lengths, mask)

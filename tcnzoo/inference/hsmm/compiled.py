@@ -15,8 +15,8 @@ from typing import TypeVar, cast
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.hsmm.recursion import Expected, Forward, centred, closed, counted
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm.recursion import Expected, Forward, centred, closed, counted
+from tcnzoo.inference.hsmm.tables import Tables
 
 F = TypeVar("F", bound=Callable[..., object])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import impossible
 
 
@@ -43,7 +43,7 @@ def check_possible(log_likelihood: Array, steps: int) -> None:
 
 
 def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Array]:
-    """The task `posteriors` of `tcnzoo.hsmm.batch`.
+    """The task `posteriors` of `tcnzoo.inference.hsmm.batch`.
 
     Args:
         tables: of the model.

@@ -7,15 +7,15 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm import inference
-from tcnzoo.hsmm.duration_step import TINY, completed, fitted_durations
-from tcnzoo.hsmm.floors import warn_of_reached_floor
-from tcnzoo.hsmm.initial import checked_sequences
-from tcnzoo.hsmm.inputs import Batch
-from tcnzoo.hsmm.sampling import reference_scores
-from tcnzoo.hsmm.tables import Tables, tables_of
-from tcnzoo.params import Weights, check_weights
+from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm.duration_step import TINY, completed, fitted_durations
+from tcnzoo.inference.hsmm.floors import warn_of_reached_floor
+from tcnzoo.inference.hsmm.initial import checked_sequences
+from tcnzoo.inference.hsmm.inputs import Batch
+from tcnzoo.inference.hsmm.sampling import reference_scores
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
 from tcnzoo.specs.hsmm import NEVER, HsmmSpec
+from tcnzoo.specs.params import Weights, check_weights
 
 # Steps that a state must hold to count as one.
 HELD = 1.0

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.dirichlet import (
+from tcnzoo.errors import InputError
+from tcnzoo.inference.dirichlet import (
     concentrations,
     digamma,
     expected_log_rows,
     posterior_rows,
     rows_bound,
 )
-from tcnzoo.errors import InputError
-from tcnzoo.hsmm.duration_step import TINY
-from tcnzoo.hsmm.em import HELD, Counts, expect, maximise
-from tcnzoo.hsmm.floors import warn_of_reached_floor
-from tcnzoo.hsmm.initial import checked_sequences
-from tcnzoo.hsmm.inputs import Batch
-from tcnzoo.hsmm.tables import tables_of
-from tcnzoo.params import Weights, check_weights
+from tcnzoo.inference.hsmm.duration_step import TINY
+from tcnzoo.inference.hsmm.em import HELD, Counts, expect, maximise
+from tcnzoo.inference.hsmm.floors import warn_of_reached_floor
+from tcnzoo.inference.hsmm.initial import checked_sequences
+from tcnzoo.inference.hsmm.inputs import Batch
+from tcnzoo.inference.hsmm.tables import tables_of
 from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.params import Weights, check_weights
 
 # Logs of chances that are as good as none, and the least global weight.
 NEVER, LEAST = -1e4, 1e-12

@@ -11,10 +11,10 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import BackendMissing
-from tcnzoo.hsmm import recursion
-from tcnzoo.hsmm.laws import log_softmax, log_sum_exp
-from tcnzoo.hsmm.recursion import Expected, Forward
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm import recursion
+from tcnzoo.inference.hsmm.laws import log_softmax, log_sum_exp
+from tcnzoo.inference.hsmm.recursion import Expected, Forward
+from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import impossible
 
 Engine = Literal["auto", "reference", "compiled"]
@@ -34,7 +34,7 @@ def engine(name: Engine = "auto") -> ModuleType:
         return recursion
     if not here:
         raise BackendMissing("compiled loops need numba: pip install 'tcnzoo[hsmm]'")
-    return importlib.import_module("tcnzoo.hsmm.compiled")
+    return importlib.import_module("tcnzoo.inference.hsmm.compiled")
 
 
 def is_compiled() -> bool:

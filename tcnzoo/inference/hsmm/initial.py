@@ -7,10 +7,10 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm.floors import warn_of_large_floor
-from tcnzoo.hsmm.inputs import Batch, checked
-from tcnzoo.params import Weights, initial_weights
+from tcnzoo.inference.hsmm.floors import warn_of_large_floor
+from tcnzoo.inference.hsmm.inputs import Batch, checked
 from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.params import Weights, initial_weights
 
 SAMPLED = 5_000  # steps that are clustered, at most
 RESTARTS = 4

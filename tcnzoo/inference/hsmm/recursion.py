@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.hsmm.laws import log_sum_exp
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm.laws import log_sum_exp
+from tcnzoo.inference.hsmm.tables import Tables
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.hsmm import inference
-from tcnzoo.hsmm.calls import current_tables, spec_of
-from tcnzoo.hsmm.inputs import checked
-from tcnzoo.hsmm.laws import log_softmax
-from tcnzoo.hsmm.tables import Tables, tables_of
-from tcnzoo.models import create, get_weights
-from tcnzoo.params import Weights
+from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm.calls import current_tables, spec_of
+from tcnzoo.inference.hsmm.inputs import checked
+from tcnzoo.inference.hsmm.laws import log_softmax
+from tcnzoo.inference.hsmm.tables import Tables, tables_of
+from tcnzoo.models.calls import create, get_weights
 from tcnzoo.specs.hsmm import HsmmSpec
+from tcnzoo.specs.params import Weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.errors import WeightError
-from tcnzoo.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail, possible
+from tcnzoo.inference.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail, possible
 from tcnzoo.specs.hsmm import HsmmSpec
 
 

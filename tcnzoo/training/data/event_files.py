@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.files import replacing
+from tcnzoo.files.atomic import replacing
 from tcnzoo.training.data.events import SimulatedEvent
 from tcnzoo.training.data.movements import RATE
 from tcnzoo.training.data.osd import SAMPLES

@@ -9,8 +9,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array, is_real
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.safetensors_files import open_safetensors
-from tcnzoo.signals import read_signal
+from tcnzoo.files.safetensors import open_safetensors
+from tcnzoo.files.signals import read_signal
 from tcnzoo.training.data.augment import augmenter, refuse
 from tcnzoo.training.data.config import ArraysData
 from tcnzoo.training.data.dataset import ArrayDataset

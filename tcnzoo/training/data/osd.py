@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.documents import cut
 from tcnzoo.errors import InputError
-from tcnzoo.tables import is_missing
+from tcnzoo.files.documents import cut
+from tcnzoo.files.tables import is_missing
 from tcnzoo.training.data.instants import instant
 
 SAMPLES = 125

@@ -9,7 +9,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.tables import Table, is_missing
+from tcnzoo.files.tables import Table, is_missing
 from tcnzoo.training.data.osd import (
     LARGEST,
     NEGATIVE,

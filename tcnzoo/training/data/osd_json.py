@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.documents import plain, without_twins
 from tcnzoo.errors import InputError
-from tcnzoo.tables import text_lines
+from tcnzoo.files.documents import plain, without_twins
+from tcnzoo.files.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
 from tcnzoo.training.data.osd import (
     LARGEST,

@@ -9,7 +9,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.signals import read_signal
+from tcnzoo.files.signals import read_signal
 from tcnzoo.training.data.augment import Augment, augmenter, largest_shift, refuse, shifts
 from tcnzoo.training.data.config import RecordingConfig, WindowsData
 from tcnzoo.training.data.dataset import Batch, counts_of

@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tcnzoo.brain_go_brr import CHANNELS, ENCODER, Backbone, tcn_document, unet_document
-from tcnzoo.documents import listed, plain, read_mapping, shortened
 from tcnzoo.errors import SpecError, suggestion
+from tcnzoo.files.documents import listed, plain, read_mapping, shortened
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import Depth, Positive, Rate
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.foreign.detectors import CHANNELS, ENCODER, Backbone, tcn_document, unet_document
 
 SAMPLING_RATE = 256.0
 SECONDS = 60.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tcnzoo.documents import read_mapping, shortened
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.files.documents import read_mapping, shortened
 from tcnzoo.specs import Spec
-from tcnzoo.zoo import parse_spec
+from tcnzoo.zoo.catalog import parse_spec
 
 FILTERS = (16, *[32] * 11, 64, 64)
 KERNEL_SIZE = 5

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from keras import ops
 
-from .block import Tensor
-from .hsmm_laws import Laws, gone, never, replaced, solid, survival
-from .hsmm_scan import beside
-from .loop import Tensors, scan
+from ...block import Tensor
+from ..loop import Tensors, scan
+from .laws import Laws, gone, never, replaced, solid, survival
+from .scan import beside
 
 # The entries of the streaming state that are held in Ages, in its order.
 STATE = ("ages", "scale", "count")

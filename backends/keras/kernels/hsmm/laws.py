@@ -10,8 +10,8 @@ from keras import ops
 from tcnzoo.specs import HsmmSpec
 from tcnzoo.specs.hsmm import NEVER
 
-from .block import Tensor
-from .types import wide
+from ...block import Tensor
+from ...types import wide
 
 
 class Laws(NamedTuple):

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from keras import ops
 
-from .block import Tensor
-from .hsmm_laws import Laws, gone, never, replaced, survival
-from .hsmm_scan import beside, by_step, live
-from .loop import Tensors, scan
+from ...block import Tensor
+from ..loop import Tensors, scan
+from .laws import Laws, gone, never, replaced, survival
+from .scan import beside, by_step, live
 
 
 class Back(NamedTuple):

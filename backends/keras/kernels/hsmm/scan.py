@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from .block import Tensor
-from .hsmm_laws import Laws, gone, never, replaced, solid
-from .loop import Tensors, scan
+from ...block import Tensor
+from ..loop import Tensors, scan
+from .laws import Laws, gone, never, replaced, solid
 
 # Instead of a sum of 0, of a sequence that has no possible segmentation.
 TINY = 1e-30

@@ -6,8 +6,8 @@ import mlx.core as mx
 
 from tcnzoo.specs.hsmm import NEVER
 
-from .hsmm_laws import Laws, gone, solid, survival
-from .hsmm_scan import compiled
+from .laws import Laws, gone, solid, survival
+from .scan import compiled
 
 # The entries of the streaming state that are held in Ages, in its order.
 STATE = ("ages", "scale", "count")

@@ -6,8 +6,8 @@ import mlx.core as mx
 
 from tcnzoo.specs.hsmm import NEVER
 
-from .hsmm_laws import Laws, gone, survival
-from .hsmm_scan import centred, compiled, live
+from .laws import Laws, gone, survival
+from .scan import centred, compiled, live
 
 
 class Back(NamedTuple):

@@ -15,7 +15,7 @@ import mlx.core as mx
 
 from tcnzoo.specs.hsmm import NEVER
 
-from .hsmm_laws import Laws, gone, solid
+from .laws import Laws, gone, solid
 
 # Instead of a sum of 0, of a sequence that has no possible segmentation.
 TINY = 1e-30

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcnzoo.hsmm import inference
-from tcnzoo.hsmm.tables import Tables
+from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import NEVER, impossible
 
-from . import hsmm_scan
-from .hsmm_laws import Laws
-from .hsmm_scan import Counts, Ends
+from . import scan
+from .laws import Laws
+from .scan import Counts, Ends
 
 
 def runs_compiled(scores: Tensor) -> bool:
@@ -55,7 +55,7 @@ class Pass:
             self.log_likelihood = torch.tensor(found, dtype=scores.dtype)
             return
         self.rows = []
-        self.passed = hsmm_scan.forward(scores, laws, ends)
+        self.passed = scan.forward(scores, laws, ends)
         self.log_likelihood = self.passed.log_likelihood + self.passed.taken
         if not bool(torch.isfinite(self.log_likelihood).all()):
             raise impossible(self.steps, bool(self.log_likelihood.isnan().any()))
@@ -63,14 +63,14 @@ class Pass:
     def alive(self) -> Tensor:
         """Log weight of a segment of each state under way after each step, (batch, K, time)."""
         if not self.rows:
-            return hsmm_scan.alive(self.laws, self.passed)
+            return scan.alive(self.laws, self.passed)
         engine = inference.engine()
         return self._stacked([engine.alive(self.tables, one) for one in self.rows])
 
     def expected(self) -> Counts:
         """Posterior and expected numbers, by one backward pass."""
         if not self.rows:
-            return hsmm_scan.expected(self.laws, self.passed, self.ends)
+            return scan.expected(self.laws, self.passed, self.ends)
         found = [inference.engine().expected(self.tables, one) for one in self.rows]
         counts = (
             torch.from_numpy(np.stack([getattr(one, name) for one in found]))
@@ -132,7 +132,7 @@ def posterior(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
     if not _wants_gradient(scores, laws):
         return Pass(scores, laws, ends).expected().posterior
     scores = scores if scores.requires_grad else scores.detach().requires_grad_()
-    value = hsmm_scan.plain(scores, laws, ends)
+    value = scan.plain(scores, laws, ends)
     _check_possible(value, scores.shape[2])
     return torch.autograd.grad(value.sum(), scores, create_graph=True)[0]
 
@@ -146,8 +146,8 @@ def _check_possible(value: Tensor, steps: int) -> None:
 def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
     """States by the signal so far, (batch, K, time), and its log-likelihood, (batch, time)."""
     if _wants_gradient(scores, laws):
-        alive = hsmm_scan.plain_passes(scores, laws, ends)[0]
-        _check_possible(hsmm_scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
+        alive = scan.plain_passes(scores, laws, ends)[0]
+        _check_possible(scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
         return alive.softmax(1), alive.logsumexp(1)
     alive = Pass(scores, laws, ends._replace(censored=True)).alive()  # less each step's best score
     return alive.softmax(1), alive.logsumexp(1) + scores.amax(1).cumsum(1)

@@ -1,6 +1,6 @@
 """The recursions over a batch in torch, on any device: a loop over time, all sequences at once.
 
-As in `tcnzoo.hsmm.recursion`: `history` column s + D - 1 holds the log weight of a segment that
+As in `inference.hsmm.recursion`: `history` column s + D - 1 holds the log weight of a segment that
 starts at s, less the sum of its state's scores before s, so that a window of it is contiguous.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tcnzoo.specs.hsmm import NEVER
 
-from .hsmm_laws import Laws, solid
+from .laws import Laws, solid
 
 BLOCK = 64  # steps whose segments are counted at once
 
@@ -32,7 +32,7 @@ class Ends(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """What a forward pass leaves; see `tcnzoo.hsmm.recursion.Forward`."""
+    """What a forward pass leaves; see `tcnzoo.inference.hsmm.recursion.Forward`."""
 
     total: Tensor
     history: Tensor
@@ -42,7 +42,7 @@ class Passed(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """What is expected of each sequence; see `tcnzoo.hsmm.recursion.Expected`."""
+    """What is expected of each sequence; see `tcnzoo.inference.hsmm.recursion.Expected`."""
 
     posterior: Tensor
     transitions: Tensor
@@ -103,7 +103,7 @@ def forward(scores: Tensor, laws: Laws, ends: Ends) -> Passed:
 
 
 def finite(scores: Tensor, laws: Laws) -> tuple[Tensor, Tensor]:
-    """Scores without -inf, and the log-likelihoods that are none; as `tcnzoo.hsmm.inference`'s."""
+    """Scores without -inf, and the log-likelihoods that are none; as in `inference`."""
     never = scores == -torch.inf
     if not bool(never.any()):
         return scores, scores.new_full((len(scores),), -torch.inf)

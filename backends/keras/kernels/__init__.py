@@ -1,0 +1,1 @@
+"""Engines of Keras: loops over time, calls of numpy, recursions."""

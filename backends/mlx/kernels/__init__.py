@@ -1,0 +1,1 @@
+"""Engines of MLX: convolutions by products, exact functions, recursions."""

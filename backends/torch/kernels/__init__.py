@@ -1,0 +1,1 @@
+"""Engines of torch: packed convolutions, recurrences by chunks, recursions with own gradients."""

@@ -1,0 +1,1 @@
+"""The recursions of hidden semi-Markov models in torch."""

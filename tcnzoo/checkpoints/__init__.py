@@ -1,0 +1,1 @@
+"""Checkpoint directories, their cards, and streaming states on disk."""

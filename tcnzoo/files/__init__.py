@@ -1,0 +1,1 @@
+"""Files and documents: written whole or not at all, read within bounds."""

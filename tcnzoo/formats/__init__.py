@@ -1,0 +1,1 @@
+"""Checkpoint formats: what a converter answers, and the conversion of one file into another."""

@@ -1,0 +1,1 @@
+"""Inference on arrays, apart from the modules that hold parameters."""

@@ -1,0 +1,1 @@
+"""Models: the public calls, what a backend answers, and the streaming state."""

@@ -1,0 +1,1 @@
+"""Runtimes: what an exporter answers, exporting, and the report of it."""

@@ -1,0 +1,1 @@
+"""Proof that backends agree, and measurements of how fast they are."""

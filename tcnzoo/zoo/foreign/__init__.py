@@ -1,0 +1,1 @@
+"""Configuration files of other projects, and the specs that they ask for."""
