@@ -127,7 +127,7 @@ def preset_group(device: str | None, budget: float) -> Iterator[Result]:
         }
         note = f"{x.shape[2]} steps"
         yield measured(name, "predict", device, 0, calls, budget=budget, note=note)
-        if spec.stream_obstacle() is not None:
+        if spec.streaming_blocker() is not None:
             continue
         for chunk in CHUNKS:
             part = x[:, :, :chunk]

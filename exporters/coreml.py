@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tcnzoo.arrays import Array
-from tcnzoo.models.backend import Output
+from tcnzoo.arrays import Array, Weights
+from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from .calm import calm, converting
 from .rewrites import rewritten

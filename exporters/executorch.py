@@ -8,12 +8,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import WeightError
-from tcnzoo.models.backend import Output
+from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from .calm import calm, converting
 from .rewrites import rewritten

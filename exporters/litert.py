@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import BackendMissing, InputError, SpecError
-from tcnzoo.models.backend import Output
 from tcnzoo.models.calls import create
+from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
 from tcnzoo.specs.folding import fold
-from tcnzoo.specs.params import Weights
 
 from .calm import converting
 from .traced import OUTPUTS, input_names, input_shapes

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Output
 from tcnzoo.models.calls import create
+from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
 from tcnzoo.specs.folding import fold
-from tcnzoo.specs.params import Weights
 
 # Outputs of a model that has two: those of a temporal block by itself.
 OUTPUTS = ("output", "out")

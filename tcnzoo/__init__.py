@@ -3,6 +3,7 @@
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import BackendMissing, InputError, SpecError, TcnzooError, WeightError
 from tcnzoo.formats.protocol import convert
 from tcnzoo.inference.quantization import initialise_codebook, quantize
@@ -22,14 +23,15 @@ from tcnzoo.models.calls import (
 from tcnzoo.runtimes.export import export
 from tcnzoo.specs.folding import fold
 from tcnzoo.specs.params import ParamCount
-from tcnzoo.verification.parity import ParityReport, parity
+from tcnzoo.verification.parity import parity
+from tcnzoo.version import __version__
 from tcnzoo.zoo.catalog import list_models, load_spec
 
 if TYPE_CHECKING:
     from tcnzoo.training import train
 
-__version__ = "0.1.0"
 __all__ = [
+    "__version__",
     "BackendInfo",
     "BackendMissing",
     "InputError",

@@ -13,6 +13,8 @@ import numpy as np
 from tcnzoo.errors import InputError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+# Neutral weights: dotted name -> array in neutral layout.
+Weights = dict[str, Array]
 
 DTYPES: dict[str, np.dtype[Any]] = {
     "float64": np.dtype(np.float64),

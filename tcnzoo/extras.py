@@ -1,11 +1,20 @@
-"""Packages of the extras, imported when they are first used."""
+"""Packages that the core does without: whether they are there, imported when first used."""
 
 import importlib
-from pathlib import Path
+import importlib.util
 from typing import Any
 
-from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.files.atomic import check_destination
+from tcnzoo.errors import BackendMissing
+
+# Modules of each backend, and of what else a spec may ask for.
+NEEDS = {
+    "numpy": ("numpy",),
+    "torch": ("torch",),
+    "mlx": ("mlx.core",),
+    "keras": ("keras",),
+    "h5py": ("h5py",),
+    "mamba-ssm": ("mamba_ssm",),
+}
 
 
 def needed(module: str, purpose: str, *, extra: str) -> Any:
@@ -29,19 +38,12 @@ def needed(module: str, purpose: str, *, extra: str) -> Any:
         ) from None
 
 
-def check_figure(path: Path | None, *, extra: str = "plot") -> None:
-    """Refuse a picture that could not be drawn or written, before the work for it starts.
-
-    Args:
-        path: of the .png file. None passes.
-        extra: of tcnzoo, which installs matplotlib.
-    Raises:
-        InputError: another ending, or a place where nothing can be written.
-        BackendMissing: matplotlib is not installed.
-    """
-    if path is None:
-        return
-    if path.suffix.lower() != ".png":
-        raise InputError(f"a figure is a .png file, but got {str(path)!r}")
-    check_destination(path)
-    needed("matplotlib.backends.backend_agg", "a figure", extra=extra)
+def missing_package(name: str) -> str | None:
+    """First framework package of a backend that cannot be found, or None."""
+    for package in NEEDS.get(name, ()):
+        try:
+            if importlib.util.find_spec(package) is None:
+                return package
+        except ModuleNotFoundError:
+            return package.partition(".")[0]
+    return None

@@ -15,7 +15,8 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tcnzoo.models.backend import backend_modules, get_backend, installed_backends, missing_package
+from tcnzoo.extras import missing_package
+from tcnzoo.models.backend import backend_modules, get_backend, installed_backends
 
 NAMED = [name for name in os.environ.get("TCNZOO_TEST_BACKENDS", "").split(",") if name]
 BACKENDS = NAMED or installed_backends()

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from tcnzoo.arrays import Array
-from tcnzoo.models.backend import ROOT, BackendInfo, Output, first
+from tcnzoo.arrays import Array, Weights
+from tcnzoo.models.backend import BackendInfo
+from tcnzoo.models.outputs import ROOT, Output, first
 from tcnzoo.specs import Spec
 from tcnzoo.specs.implementations import check_native
-from tcnzoo.specs.params import Weights
 
 from . import (
     activation,

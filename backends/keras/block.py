@@ -11,7 +11,7 @@ from tcnzoo.arrays import to_numpy
 from tcnzoo.errors import WeightError
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from .weights import stored_shape
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.outputs import Quantized
 
 from .block import Tensor
 from .quantizer import Quantizer, Rows, spread_of

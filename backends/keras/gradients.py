@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tcnzoo.models.backend import first
+from tcnzoo.models.outputs import first
 
 from .block import Tensor
 from .model import SpecModel

@@ -12,7 +12,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.models.backend import Handle
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from .block import Tensor, build
 

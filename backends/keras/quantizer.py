@@ -6,7 +6,8 @@ from typing import Any
 from keras import ops
 
 from tcnzoo.arrays import Array
-from tcnzoo.inference.codebook import Quantized, check_mask
+from tcnzoo.inference.codebook import check_mask
+from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
 from .block import Block, Tensor

@@ -125,9 +125,9 @@ def _body(
             stream=stream,
             training=False,
         )
-        left = {**stream.state, **stream.after}
+        left = {**stream.state, **stream.next_state}
         after.update({name: left[name] for name in shaping})
-        after.update({name: stream.after.get(name, 0) for name in counts})
+        after.update({name: stream.next_state.get(name, 0) for name in counts})
         return channels_first(y[0] if isinstance(y, tuple) else y), {
             name: swapped(left[name]) for name in tensors
         }

@@ -8,7 +8,8 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array
-from tcnzoo.models.backend import Output, handle_of
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting

@@ -6,7 +6,8 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.inference.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import kmeans
+from tcnzoo.models.outputs import Quantized
 
 from .block import Tensor
 from .kernels.callback import on_host

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.specs.params import Param, Weights, permute
+from tcnzoo.arrays import Array, Weights, to_numpy
+from tcnzoo.specs.params import Param, permute
 
 # How each kind of neutral array is stored here: the orders of Keras's own layers.
 LAYOUT = {"OIK": "KIO", "OIHW": "HWIO", "IOK": "KOI", "OI": "IO", "C": "C"}

@@ -2,7 +2,7 @@
 
 import mlx.core as mx
 
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.outputs import Quantized
 
 from .quantizer import Quantizer, Rows, spread_of
 

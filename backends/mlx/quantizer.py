@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import mlx.core as mx
 
 from tcnzoo.arrays import Array
-from tcnzoo.inference.codebook import Quantized, check_mask
+from tcnzoo.inference.codebook import check_mask
+from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
 from .block import Block

@@ -6,9 +6,8 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.models.backend import ROOT, Output, first
-from tcnzoo.specs.params import Weights
+from tcnzoo.arrays import Array, Weights, to_numpy
+from tcnzoo.models.outputs import ROOT, Output, first
 
 from .block import Block, blocks
 from .kernels.functions import logsumexp, softplus

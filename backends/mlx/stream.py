@@ -11,7 +11,7 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
-from tcnzoo.models.backend import first
+from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.specs.folding import fold
@@ -155,9 +155,9 @@ def _advance(
 ) -> tuple[mx.array, State]:
     """Run the model on a chunk; what a layer leaves alone stays as it was."""
     stream = Stream({**arrays, **counters})
-    stream.after.update(stream.state)
+    stream.next_state.update(stream.state)
     y = first(model(x, stream, **rows))
-    after = {name: stream.after[name] for name in model.tcnzoo.state}
+    after = {name: stream.next_state[name] for name in model.tcnzoo.state}
     return y, {
         name: value if isinstance(value, mx.array) else mx.array(int(value), dtype=mx.int32)
         for name, value in after.items()

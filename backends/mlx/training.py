@@ -9,7 +9,8 @@ import numpy as np
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
-from tcnzoo.models.backend import Output, handle_of
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting

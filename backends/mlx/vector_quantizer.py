@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import mlx.core as mx
 import numpy as np
 
-from tcnzoo.inference.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import kmeans
+from tcnzoo.models.outputs import Quantized
 
 from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of

@@ -7,8 +7,8 @@ import mlx.core as mx
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
 
-from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.specs.params import Param, Weights, permute
+from tcnzoo.arrays import Array, Weights, to_numpy
+from tcnzoo.specs.params import Param, permute
 
 # How MLX stores each labelled kind of parameter.
 LAYOUT = {"OIK": "OKI", "OIHW": "OHWI", "IOK": "OKI", "OI": "OI", "C": "C"}

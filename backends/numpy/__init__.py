@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import to_numpy
+from tcnzoo.arrays import Weights, to_numpy
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import ROOT, BackendInfo, Handle, Output, first
+from tcnzoo.models.backend import BackendInfo, Handle
+from tcnzoo.models.outputs import ROOT, Output, first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from . import (
     activation,
@@ -119,7 +119,7 @@ def step(
     stream = Stream(init_state(model, {name: to_numpy(array) for name, array in state.items()}))
     x = np.asarray(chunk, dtype=model.tcnzoo.dtype)
     y = model(x, stream, **_inputs(model, embeddings))
-    return (y[0] if isinstance(y, tuple) else y), stream.after
+    return (y[0] if isinstance(y, tuple) else y), stream.next_state
 
 
 def gradients(model: Block, *args: Any) -> tuple[float, Weights]:

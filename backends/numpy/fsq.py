@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.outputs import Quantized
 
 from .block import Array
 from .quantizer import Quantizer, spread_of

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.inference.codebook import check_mask, not_finite, nothing_to_quantize
+from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tcnzoo.inference.codebook import Quantized, kmeans, nearest, unit
+from tcnzoo.inference.codebook import kmeans, nearest, unit
+from tcnzoo.models.outputs import Quantized
 
 from .block import Array
 from .quantizer import Quantizer, spread_of

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.outputs import Quantized
 
 from .quantizer import Quantizer, Rows, spread_of
 

@@ -10,14 +10,12 @@ import functools
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from tcnzoo.checkpoints.directory import CONFIG, INDEX, LARGEST_SHARD
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import BackendMissing, InputError
 from tcnzoo.models.calls import load, save
-
-if TYPE_CHECKING:
-    from tcnzoo.verification.parity import ParityReport
 
 # What is fetched from a repository: enough to load, whatever else lies there.
 WANTED = [CONFIG, INDEX, "model*.safetensors"]

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.inference.codebook import check_mask, not_finite, nothing_to_quantize
+from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
 from .block import Block

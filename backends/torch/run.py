@@ -8,13 +8,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.errors import InputError
-from tcnzoo.inference.codebook import Quantized
-from tcnzoo.models.backend import ROOT, Handle, Output, first, handle_of
+from tcnzoo.models.backend import Handle, handle_of
+from tcnzoo.models.outputs import ROOT, Output, Quantized, first
 from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
-from tcnzoo.specs.params import Weights
 
 from .block import Block
 from .kernels.one_step import Window
@@ -138,9 +137,9 @@ def step(
         rows = [_tensor(row, *place) for row in embeddings]
         y = _call(ready, _tensor(chunk, *place), stream, rows)
     output = to_numpy(y[0] if isinstance(y, tuple) else y)
-    if any(isinstance(value, Window) for value in stream.after.values()):
-        return output, TorchState(model.tcnzoo.state, len(chunk), stream.after, place)
-    return output, stream.after
+    if any(isinstance(value, Window) for value in stream.next_state.values()):
+        return output, TorchState(model.tcnzoo.state, len(chunk), stream.next_state, place)
+    return output, stream.next_state
 
 
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.models.backend import Output, handle_of
+from tcnzoo.models.backend import handle_of
+from tcnzoo.models.outputs import Output
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import AdamW, Sgd

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, distributed
 
-from tcnzoo.inference.codebook import Quantized, kmeans
+from tcnzoo.inference.codebook import kmeans
+from tcnzoo.models.outputs import Quantized
 
 from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of

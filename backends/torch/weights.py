@@ -5,9 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.models.backend import handle_of
-from tcnzoo.specs.params import Weights
 
 from .kernels import packed
 

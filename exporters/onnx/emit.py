@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.arrays import Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from .builder import Graph, Value
 

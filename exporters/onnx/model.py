@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.arrays import Weights
 from tcnzoo.checkpoints.directory import config_document
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
 from .emit import Place, emit

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
-from tcnzoo.models.backend import Output
+from tcnzoo.models.outputs import Output
 
 # Steps of the chunks that a stream is cut into, in turn.
 CHUNKS = (1, 7, 2, 16, 3)

@@ -3,7 +3,6 @@
 The models are `vq_hdp_hsmm` and `hsmm`; see `tcnzoo.specs` and `tcnzoo.hsmm`.
 """
 
-from tcnzoo.behaviour.bouts import ACTIVITIES, Recording, simulate
 from tcnzoo.behaviour.scores import (
     Match,
     active,
@@ -15,6 +14,7 @@ from tcnzoo.behaviour.scores import (
     silhouette,
 )
 from tcnzoo.behaviour.segmenting import Labelled, Segmentation, segment, write_segments
+from tcnzoo.training.data.simulator import ACTIVITIES, Recording, simulate
 
 __all__ = [
     "ACTIVITIES",

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.behaviour import figures
-from tcnzoo.behaviour.bouts import ACTIVITIES, Recording, simulate
 from tcnzoo.behaviour.scores import (
     active,
     code_usage,
@@ -21,6 +20,7 @@ from tcnzoo.behaviour.scores import (
 from tcnzoo.behaviour.segmenting import Segmentation, segment, tables_in, write_segments
 from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.models.calls import get_weights
+from tcnzoo.training.data.simulator import ACTIVITIES, Recording, simulate
 
 # Configurations that come with the package; each begins with the weights of the one before.
 STAGES = ("bouts-codes", "bouts-clusters", "bouts-states")

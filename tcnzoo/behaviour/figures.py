@@ -10,7 +10,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.behaviour.scores import durations
 from tcnzoo.behaviour.segmenting import Segmentation
 from tcnzoo.errors import InputError
-from tcnzoo.extras import check_figure
+from tcnzoo.files.figures import check_figure
 from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.training.charts import GREY, plain, sheet, write_figure
 

@@ -10,16 +10,14 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel
 
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import InputError
 from tcnzoo.specs import Spec
 from tcnzoo.specs.analysis import Description, describe
-
-if TYPE_CHECKING:
-    from tcnzoo.verification.parity import ParityReport
 
 CARD = "README.md"
 _SECTION = re.compile(
@@ -57,7 +55,7 @@ Not in this card. `tcnzoo parity FOLDER` compares all installed backends on thes
 
 
 def card_text(
-    path: Path, spec: Spec, licence: str | None = None, parity: "ParityReport | None" = None
+    path: Path, spec: Spec, licence: str | None = None, parity: ParityReport | None = None
 ) -> str | None:
     """Text of a model card, with what others have written in it.
 
@@ -131,7 +129,7 @@ def _licence_in(card: str) -> str | None:
     return found["value"].strip("\"'") or None if found else None
 
 
-def _body(path: Path, spec: Spec, licence: str | None, parity: "ParityReport | None") -> str:
+def _body(path: Path, spec: Spec, licence: str | None, parity: ParityReport | None) -> str:
     """What our section says."""
     description = describe(spec)
     sections = {
@@ -216,7 +214,7 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
 
 
-def _parity(report: "ParityReport") -> str:
+def _parity(report: ParityReport) -> str:
     """The table of a parity report."""
     rows = (
         (

@@ -4,12 +4,13 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.card import CARD, card_text
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.files.atomic import refuse_existing, replacing, replacing_directory
 from tcnzoo.files.lazy import LazyTensors, picked
 from tcnzoo.files.safetensors import (
@@ -29,12 +30,9 @@ from tcnzoo.files.shards import (
     superseded,
 )
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights, check_weights
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.specs.params import check_weights
 from tcnzoo.zoo.configuration import CONFIG, FORMAT, HEADER, VERSION, configuration, is_own, spec_in
-
-if TYPE_CHECKING:
-    from tcnzoo.verification.parity import ParityReport
+from tcnzoo.zoo.parse import parse_spec
 
 __all__ = [
     "CONFIG",
@@ -85,7 +83,7 @@ def write_checkpoint(
     *,
     overwrite: bool = False,
     licence: str | None = None,
-    parity: "ParityReport | None" = None,
+    parity: ParityReport | None = None,
     max_shard_size: int | str = LARGEST_SHARD,
 ) -> None:
     """Write a checkpoint directory.

@@ -18,8 +18,8 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.errors import InputError
-from tcnzoo.extras import check_figure
 from tcnzoo.files.atomic import check_destination, check_distinct
+from tcnzoo.files.figures import check_figure
 from tcnzoo.files.signals import read_signal
 
 Source = Annotated[

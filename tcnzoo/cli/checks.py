@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.cli import console
 from tcnzoo.cli.comparison import show_comparison
 from tcnzoo.cli.frameworks import import_backends
@@ -22,13 +23,13 @@ from tcnzoo.cli.options import (
 )
 from tcnzoo.cli.training_parity import Asked, Precision, show_training
 from tcnzoo.errors import InputError
-from tcnzoo.extras import check_figure
+from tcnzoo.files.figures import check_figure
 from tcnzoo.specs import Spec, analysis
 from tcnzoo.verification.bench import BenchRow, bench as run_bench
 from tcnzoo.verification.compare import compare as run_compare
 from tcnzoo.verification.doctor import Examination, Finding, examine
 from tcnzoo.verification.figure import draw_comparison
-from tcnzoo.verification.parity import ParityReport, parity as run_parity
+from tcnzoo.verification.parity import parity as run_parity
 from tcnzoo.zoo import catalog
 
 

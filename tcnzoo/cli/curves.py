@@ -7,8 +7,8 @@ import typer
 
 from tcnzoo.cli import console
 from tcnzoo.cli.options import Json
-from tcnzoo.extras import check_figure
 from tcnzoo.files.atomic import refuse_existing
+from tcnzoo.files.figures import check_figure
 
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN ...", help="Directories of runs.")]
 Metrics = Annotated[

@@ -33,8 +33,8 @@ from tcnzoo.eeg.preprocess import MODES, Preprocessing, check_signal
 from tcnzoo.eeg.recordings import Recording, read_parts, read_recording
 from tcnzoo.eeg.scoring import Scores, check_scorer
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.extras import check_figure
 from tcnzoo.files.atomic import check_destination, check_distinct
+from tcnzoo.files.figures import check_figure
 from tcnzoo.files.signals import check_writable, write_signal
 
 _DEFAULTS = PostProcessing()

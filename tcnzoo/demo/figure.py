@@ -7,9 +7,10 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.checkpoints.directory import replacing
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.demo.recording import Recording
 from tcnzoo.demo.relay import Relay
-from tcnzoo.verification.parity import TOLERANCE, ParityReport
+from tcnzoo.verification.parity import TOLERANCE
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 COLOURS = {"numpy": "#666666", "torch": "#D55E00", "mlx": "#009E73", "keras": "#0072B2"}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.arrays import Array
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.demo import foreign
 from tcnzoo.demo.figure import draw
 from tcnzoo.demo.recording import RATE, generate, read
@@ -13,7 +14,7 @@ from tcnzoo.demo.relay import ragged, relay
 from tcnzoo.formats.protocol import convert
 from tcnzoo.models.backend import installed_backends
 from tcnzoo.models.calls import load, predict
-from tcnzoo.verification.parity import TOLERANCE, ParityReport, parity, relative_error
+from tcnzoo.verification.parity import TOLERANCE, parity, relative_error
 
 SEED = 0
 # The state goes round all backends about this often.

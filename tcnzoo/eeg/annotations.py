@@ -8,7 +8,7 @@ from datetime import datetime
 from tcnzoo.eeg.labels import SEIZURE
 from tcnzoo.eeg.ticks import span_ticks, to_seconds, to_ticks
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import shortened
+from tcnzoo.files.bounds import shortened
 
 # Spans that a sentence lists; the others are counted.
 _LISTED = 5

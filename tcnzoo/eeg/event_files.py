@@ -11,7 +11,8 @@ from tcnzoo.eeg.annotations import Annotations, Event, is_one_line
 from tcnzoo.eeg.event_rows import NOTHING, Row, absent, collected, number
 from tcnzoo.eeg.labels import ANY_OF_NEDC, BACKGROUND, SEIZURE, is_seizure
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import listed, parse_json, plain, shortened
+from tcnzoo.files.bounds import listed, plain, shortened
+from tcnzoo.files.documents import parse_json
 
 # In the order of epilepsy2bids, the library of SzCORE.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from tcnzoo.eeg.annotations import Annotations, Event, counted_spans, ordered
 from tcnzoo.eeg.labels import is_background, is_seizure, kind_of, normal
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import shortened
+from tcnzoo.files.bounds import shortened
 
 NOTHING = "n/a"
 # Python takes more for a number: `1_0`, digits of other scripts.

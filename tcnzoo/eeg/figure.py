@@ -11,7 +11,7 @@ from tcnzoo.eeg.annotations import Annotations
 from tcnzoo.eeg.needs import needed
 from tcnzoo.eeg.parts import Detections
 from tcnzoo.eeg.pipeline import Detection
-from tcnzoo.extras import check_figure
+from tcnzoo.files.figures import check_figure
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.
 FOUND, TRUE, LINE = "#0072B2", "#E69F00", "#D55E00"

@@ -14,7 +14,7 @@ from tcnzoo.eeg.montage import TEN_TWENTY, places
 from tcnzoo.eeg.scales import warn_of_size
 from tcnzoo.eeg.stretches import Contents, Stretch
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import listed
+from tcnzoo.files.bounds import listed
 
 _FIF_SUFFIXES = (".fif", ".fif.gz")
 SUFFIXES = (*EDF_SUFFIXES, *_FIF_SUFFIXES)

@@ -18,11 +18,10 @@ from typing import Any, TypeGuard
 import ml_dtypes
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.files.atomic import replacing
 from tcnzoo.files.lazy import Facts, LazyTensors, Tensors, facts_of
-from tcnzoo.specs.params import Weights
 
 CODES: dict[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_),

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from tcnzoo.files.documents import MOST_IN_YAML, check_digits, cut
+from tcnzoo.files.bounds import MOST_IN_YAML, check_digits, cut
 
 
 def load(text: str) -> Any:

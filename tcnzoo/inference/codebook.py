@@ -1,6 +1,6 @@
 """Nearest codes, k-means and what every backend says of a batch, on numpy arrays."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -9,26 +9,6 @@ from tcnzoo.errors import InputError
 
 # Values whose distances to all codes are held at once.
 ROWS = 512
-
-
-class Quantized(NamedTuple):
-    """What a quantiser gives for one batch, in arrays of one framework.
-
-    Attributes:
-        output: the codes, shaped as the input; 0 where masked.
-        indices: of the codes, int, the shape of the input without channels; residual_vq has its
-            levels in the place of the channels; -1 where masked.
-        vq_loss: codebook and commitment loss, a scalar; of residual_vq the sum over its levels.
-        perplexity: exp of the entropy (nats) of how the batch used the codes; one value, or one for
-            each level of residual_vq.
-        usage: share of the codes that the batch used; as perplexity.
-    """
-
-    output: Any
-    indices: Any
-    vq_loss: Any
-    perplexity: Any
-    usage: Any
 
 
 def nothing_to_quantize() -> InputError:

@@ -6,9 +6,10 @@ import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy, to_real
 from tcnzoo.errors import InputError
-from tcnzoo.inference.codebook import Quantized, check_mask, not_finite, nothing_to_quantize
+from tcnzoo.inference.codebook import check_mask, not_finite, nothing_to_quantize
 from tcnzoo.models.backend import Backend, backend_of, dtype_of, handle_of
 from tcnzoo.models.calls import create, get_weights, set_weights
+from tcnzoo.models.outputs import Quantized
 
 KINDS = ("vector_quantizer", "residual_vq", "fsq")
 

@@ -2,7 +2,6 @@
 
 import functools
 import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,39 +10,20 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.extras import missing_package
 from tcnzoo.memory import check_fits
+from tcnzoo.models.outputs import Output, Quantized
 from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
 from tcnzoo.specs.hsmm import impossible
-from tcnzoo.specs.params import Param, Weights
+from tcnzoo.specs.params import Param
 
 GROUP = "tcnzoo.backends"
 
 # So that an uninstalled checkout works; entry points may add to it.
 BUILT_IN = {name: f"tcnzoo.backends.{name}" for name in ("numpy", "torch", "mlx", "keras")}
 ALIASES = {"pytorch": "torch", "tensorflow": "keras", "tf": "keras"}
-NEEDS = {
-    "numpy": ("numpy",),
-    "torch": ("torch",),
-    "mlx": ("mlx.core",),
-    "keras": ("keras",),
-    "h5py": ("h5py",),
-    "mamba-ssm": ("mamba_ssm",),
-}
-
-# The model itself among its parts in a trace; no part can have this name.
-ROOT = "(model)"
-
-Output = Array | dict[str, Array]
-
-
-def first(y: Any) -> Any:
-    """The output that the next layer would see, of a block that has several."""
-    if isinstance(y, dict):
-        return next(iter(y.values()))
-    return y[0] if isinstance(y, tuple) else y
 
 
 @dataclass(frozen=True)
@@ -104,7 +84,7 @@ class Handle:
         self.state = self.spec.state()
         self.lasting = {name: item for name, item in self.state.items() if item.lasting}
         self.kept = {name: item.dtype(self.dtype) for name, item in self.state.items()}
-        self.obstacle = self.spec.stream_obstacle()
+        self.obstacle = self.spec.streaming_blocker()
         self.rank = self.spec.signal_rank
         parts = [part for _, part in self.spec.walk()]
         self.finite = [part for part in parts if part.finite is not None]
@@ -270,17 +250,6 @@ def canonical(name: str) -> str:
     if resolved not in known:
         raise BackendMissing(f"unknown backend {name!r}{suggestion(lowered, [*known, *ALIASES])}")
     return resolved
-
-
-def missing_package(name: str) -> str | None:
-    """First framework package of a backend that cannot be found, or None."""
-    for package in NEEDS.get(name, ()):
-        try:
-            if importlib.util.find_spec(package) is None:
-                return package
-        except ModuleNotFoundError:
-            return package.partition(".")[0]
-    return None
 
 
 def get_backend(name: str) -> Backend:

@@ -2,15 +2,15 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tcnzoo.arrays import Array, to_numpy, to_real
+from tcnzoo.arrays import Array, Weights, to_numpy, to_real
 from tcnzoo.checkpoints.directory import LARGEST_SHARD, open_checkpoint, write_checkpoint
+from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import InputError
 from tcnzoo.files.lazy import facts_of
 from tcnzoo.models.backend import (
     Backend,
-    Output,
     backend_of,
     check_codes,
     check_dtype,
@@ -21,6 +21,7 @@ from tcnzoo.models.backend import (
     handle_of,
 )
 from tcnzoo.models.gradient_targets import LOSSES, target_of, targets_of
+from tcnzoo.models.outputs import Output
 from tcnzoo.models.streaming import (
     State,
     check_policy,
@@ -30,18 +31,8 @@ from tcnzoo.models.streaming import (
     spoilt,
 )
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import (
-    ParamCount,
-    Weights,
-    check_memory,
-    check_weights,
-    count,
-    initial_weights,
-)
+from tcnzoo.specs.params import ParamCount, check_memory, check_weights, count, initial_weights
 from tcnzoo.zoo.catalog import load_spec
-
-if TYPE_CHECKING:
-    from tcnzoo.verification.parity import ParityReport
 
 
 def create(
@@ -277,7 +268,7 @@ def save(
     *,
     overwrite: bool = False,
     licence: str | None = None,
-    parity: "ParityReport | None" = None,
+    parity: ParityReport | None = None,
     max_shard_size: int | str = LARGEST_SHARD,
 ) -> None:
     """Write a model as a checkpoint directory: config.json, model.safetensors, README.md.

@@ -58,7 +58,7 @@ class Stream:
     def __init__(self, state: Mapping[str, Any]) -> None:
         """Read from `state`; `after` fills up with the same names."""
         self.state = state
-        self.after: dict[str, Any] = {}
+        self.next_state: dict[str, Any] = {}
 
     def read(self, path: str, name: str) -> Any:
         """The array `name` of the block at `path`."""
@@ -66,7 +66,7 @@ class Stream:
 
     def write(self, path: str, name: str, value: Any) -> None:
         """Leave an array for the next step."""
-        self.after[f"{path}.{name}" if path else name] = value
+        self.next_state[f"{path}.{name}" if path else name] = value
 
 
 def strided_steps(skip: int, length: int, stride: int) -> tuple[int, int]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Conv1dSpec, SequentialSpec, Spec, VectorQuantizerSpec, VqHdpHsmmSpec
-from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.specs.params import check_weights
 
 
 def code_scores(spec: Spec, weights: Mapping[str, Array]) -> tuple[SequentialSpec, Weights]:

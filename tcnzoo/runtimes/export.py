@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import refuse_existing
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.files import signals
@@ -27,7 +27,7 @@ from tcnzoo.runtimes.protocol import (
 from tcnzoo.runtimes.report import ExportReport, compare
 from tcnzoo.specs import Spec, analysis
 from tcnzoo.specs.folding import fold as fold_norms
-from tcnzoo.specs.params import Weights, check_weights, initial_weights
+from tcnzoo.specs.params import check_weights, initial_weights
 from tcnzoo.zoo.catalog import input_facts, load_spec
 
 # Random signals on which int8 is compared: enough for a share of equal answers.
@@ -249,7 +249,7 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
             raise InputError(f"the inputs have {options.channels} and {shape[1]} channels")
     if options.streaming and options.input_length is None:
         raise InputError("a stream is of signals, but the model shall take vectors; choose one")
-    obstacle = spec.stream_obstacle() if options.streaming else None
+    obstacle = spec.streaming_blocker() if options.streaming else None
     if obstacle:
         raise InputError(f"this model cannot stream: {obstacle}")
 

@@ -9,11 +9,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Literal, Protocol, cast
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import BackendMissing, InputError, suggestion
-from tcnzoo.models.backend import Output
+from tcnzoo.models.outputs import Output
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 GROUP = "tcnzoo.exports"
 

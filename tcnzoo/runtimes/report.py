@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Output
 from tcnzoo.models.calls import create, predict
+from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import Exporter, ExportOptions
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 # Largest difference, relative to max(1, max|reference|), that a float type explains on signals
 # around 0. int8 has none: what it loses depends on the model and on the representative signals.

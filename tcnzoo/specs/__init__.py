@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
-from tcnzoo.specs.base import EmbeddingSpec, Field1d, Shape, Spec, StateItem
+from tcnzoo.specs.base import EmbeddingSpec, ReceptiveField, Shape, Spec, StateItem
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.conv2d import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
@@ -88,7 +88,7 @@ __all__ = [
     "DeviceSplitSpec",
     "DropoutSpec",
     "EmbeddingSpec",
-    "Field1d",
+    "ReceptiveField",
     "FlattenSpec",
     "FsqSpec",
     "GluSpec",

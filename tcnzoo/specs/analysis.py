@@ -7,9 +7,9 @@ from typing import Any
 
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs import (
-    Field1d,
     GraphSpec,
     MergeSpec,
+    ReceptiveField,
     SequentialSpec,
     Shape,
     Spec,
@@ -84,7 +84,7 @@ class _Place:
     """Where a signal has come to: its shape and its relation to the model's input."""
 
     shape: Shape
-    field: Field1d
+    field: ReceptiveField
 
     def after(self, spec: Spec) -> "_Place":
         return _Place(spec.output_shape(self.shape), self.field.then(spec.field()))
@@ -103,8 +103,8 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
     if length < 1:
         raise InputError(f"input_length must be at least 1, but is {length}")
     shape = spec.signal_shape(length)
-    layers = tuple(_rows("", spec, _Place(shape, Field1d())))
-    field, obstacle = spec.field(), spec.stream_obstacle()
+    layers = tuple(_rows("", spec, _Place(shape, ReceptiveField())))
+    field, obstacle = spec.field(), spec.streaming_blocker()
     return Description(
         input_shape=shape,
         output_shape=spec.output_shape(shape),

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
-from tcnzoo.files.documents import check_digits
+from tcnzoo.files.bounds import check_digits
 from tcnzoo.specs.params import Param, prefixed
 
 Shape = tuple[int, ...]
@@ -113,7 +113,7 @@ class Reach:
 
 
 @dataclass(frozen=True)
-class Field1d:
+class ReceptiveField:
     """How one output step relates to input steps, through a chain of layers.
 
     Attributes:
@@ -124,7 +124,9 @@ class Field1d:
     layers: tuple[Reach, ...] = ()
 
     @classmethod
-    def of(cls, span: int | Fraction, stride: int | Fraction = 1, delay: int = 0) -> "Field1d":
+    def of(
+        cls, span: int | Fraction, stride: int | Fraction = 1, delay: int = 0
+    ) -> "ReceptiveField":
         """That of a single layer; see Reach."""
         return cls((Reach(Fraction(span), Fraction(stride), delay),))
 
@@ -152,7 +154,7 @@ class Field1d:
             steps = layer.delay + math.ceil(steps * layer.stride)
         return steps
 
-    def then(self, after: "Field1d") -> "Field1d":
+    def then(self, after: "ReceptiveField") -> "ReceptiveField":
         """Compose with the field of what follows."""
         layers = list(self.layers)
         for layer in after.layers:
@@ -160,13 +162,13 @@ class Field1d:
                 layers[-1] = layers[-1].then(layer)
             else:
                 layers.append(layer)
-        return Field1d(tuple(layers))
+        return ReceptiveField(tuple(layers))
 
-    def union(self, beside: "Field1d") -> "Field1d":
+    def union(self, beside: "ReceptiveField") -> "ReceptiveField":
         """Field of an output that sees what either of two of the same stride sees."""
         delay = max(self.delay, beside.delay)
         before = max(one._span - one.delay for one in (self, beside))
-        return Field1d((Reach(before + delay, self.stride, delay),))
+        return ReceptiveField((Reach(before + delay, self.stride, delay),))
 
     @property
     def _span(self) -> Fraction:
@@ -177,7 +179,7 @@ class Field1d:
         return span
 
 
-def settled(kind: str, channels: int | None) -> int:
+def require_channels(kind: str, channels: int | None) -> int:
     """The width of a block that its owner usually knows.
 
     Raises:
@@ -365,9 +367,9 @@ class Spec(BaseModel):
         """Multiply-accumulates for one input of a shape without batch."""
         return self.macs(math.prod(input_shape[1:]) if len(input_shape) > 1 else None)
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """Receptive field, stride and delay of this block."""
-        return Field1d()
+        return ReceptiveField()
 
     def receptive_field(self) -> int:
         """Input steps that convolutions let one output step see.
@@ -390,15 +392,15 @@ class Spec(BaseModel):
         """Embeddings that the model takes beside its signal."""
         return ()
 
-    def stream_obstacle(self) -> str | None:
+    def streaming_blocker(self) -> str | None:
         """Say why this block cannot stream, or None where it can."""
         for path, part in self.walk():
-            reason = part.own_obstacle()
+            reason = part.own_streaming_blocker()
             if reason is not None:
                 return f"{path or part.kind}: {reason}"
         return None
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Say what in this block itself stands against streaming."""
         return None
 

@@ -9,10 +9,10 @@ from tcnzoo.errors import InputError
 from tcnzoo.specs.activation import OptionalActivation, activation_child
 from tcnzoo.specs.base import (
     PROBE,
-    Field1d,
     PaddingMode,
     Positive,
     Rate,
+    ReceptiveField,
     Shape,
     Spec,
     StateItem,
@@ -191,13 +191,13 @@ class Conv1dSpec(_KernelSpec):
         _, steps = self.output_shape((self.in_channels, length or 1))
         return steps * self.out_channels * self.in_channels // self.groups * self.kernel_size
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """`reach + 1` steps, of which `same` needs the right half from the future."""
-        return Field1d.of(
+        return ReceptiveField.of(
             self.reach, self.stride, window_delay(self.padding, self.reach, self.stride)
         )
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Streaming needs padding that looks at the past only."""
         if self.padding in ("same", "same_upper") and self.reach:
             return (
@@ -271,12 +271,12 @@ class ConvTranspose1dSpec(_KernelSpec):
         """Products of one forward pass over `length` input steps."""
         return (length or 1) * self.in_channels * self.out_channels * self.kernel_size
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """Input steps whose taps can meet at one output step."""
         span = Fraction(self.reach, self.stride)
-        return Field1d.of(span, Fraction(1, self.stride), -(-self.crops[0] // self.stride))
+        return ReceptiveField.of(span, Fraction(1, self.stride), -(-self.crops[0] // self.stride))
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Streaming emits `stride` steps for each input step, no more and none later."""
         if self.padding == "same" and self.overlap:
             return "padding 'same' looks ahead, so it cannot stream; use padding 'causal'"
@@ -361,6 +361,6 @@ class ConvBlockSpec(Spec):
             norm.macs(steps) for norm in norm_child(self.norm, self.out_channels).values()
         )
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """That of the convolution."""
         return self.conv.field()

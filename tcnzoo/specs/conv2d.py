@@ -9,9 +9,9 @@ from tcnzoo.specs.activation import Activation, ActivationSpec, DropoutSpec
 from tcnzoo.specs.base import (
     MOST_PARTS,
     DeviceSpec,
-    Field1d,
     Positive,
     Rate,
+    ReceptiveField,
     Shape,
     Spec,
     StateItem,
@@ -116,11 +116,11 @@ class Conv2dSpec(DeviceSpec):
         _, devices, steps = self.output_shape(input_shape)
         return self.own_params()["weight"].size * devices * steps
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """`reach` steps."""
-        return Field1d.of(self.reach, 1, window_delay(self.padding, self.reach, 1))
+        return ReceptiveField.of(self.reach, 1, window_delay(self.padding, self.reach, 1))
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Streaming needs taps in the past, and a state of known width."""
         if self.reach and self.padding != "causal":
             return f"padding {self.padding!r} does not stream in a conv2d; use 'causal'"
@@ -223,7 +223,7 @@ class TemporalBlock2dSpec(DeviceSpec):
             for name, part in self.children().items()
         )
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """Both convolutions."""
         one = self._conv(self.channels).field()
         return one.then(one)
@@ -299,9 +299,9 @@ class Tcn2dSpec(DeviceSpec):
             total, shape = total + block.macs_of(shape), block.output_shape(shape)
         return total
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """All blocks, one after the other."""
-        field = Field1d()
+        field = ReceptiveField()
         for block in self.children().values():
             field = field.then(block.field())
         return field

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.specs import (
     BatchNormSpec,
     GraphSpec,
@@ -14,8 +14,8 @@ from tcnzoo.specs import (
     VqHdpHsmmSpec,
     WeightNormSpec,
 )
-from tcnzoo.specs.params import Weights, check_weights, weight_norm_gain
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.specs.params import check_weights, weight_norm_gain
+from tcnzoo.zoo.parse import parse_spec
 
 
 def fold(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import MOST_PARTS, PROBE, Field1d, Positive, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, Positive, ReceptiveField, Shape, Spec
 from tcnzoo.specs.sequential import RESERVED, LayerName
 
 if TYPE_CHECKING:
@@ -159,9 +159,9 @@ class GraphSpec(Spec):
             for node in self.nodes.values()
         )
 
-    def fields(self) -> dict[str, Field1d]:
+    def fields(self) -> dict[str, ReceptiveField]:
         """Field of each node, and of the input, counted from the input of the graph."""
-        fields = {INPUT: Field1d()}
+        fields = {INPUT: ReceptiveField()}
         for name, node in self.nodes.items():
             found = fields[node.inputs[0]]
             for one in node.inputs[1:]:
@@ -169,11 +169,11 @@ class GraphSpec(Spec):
             fields[name] = found.then(node.layer.field())
         return fields
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """That of the last node."""
         return list(self.fields().values())[-1]
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Signals that are merged must have given out as many steps as one another, always."""
         fields = self.fields()
         for name, node in self.nodes.items():

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.specs.base import Positive, Shape, Spec, Whole, settled
+from tcnzoo.specs.base import Positive, Shape, Spec, Whole, require_channels
 from tcnzoo.specs.params import Init, Param
 
 Concentration = Annotated[float, Field(gt=0.0)]
@@ -81,7 +81,9 @@ class HdpSpec(Spec):
     @property
     def input_channels(self) -> int:
         """Channels of the input."""
-        return settled(self.kind, self.channels if self.components == "gaussian" else self.codes)
+        return require_channels(
+            self.kind, self.channels if self.components == "gaussian" else self.codes
+        )
 
     def own_params(self) -> dict[str, Param]:
         """`stick_logits`, the buffer `log_temperature`, and those of the components."""

@@ -11,7 +11,15 @@ from pydantic import Field, model_validator
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
-from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, Whole, settled
+from tcnzoo.specs.base import (
+    Positive,
+    ReceptiveField,
+    Shape,
+    Spec,
+    StateItem,
+    Whole,
+    require_channels,
+)
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.params import Init, Param
@@ -174,8 +182,10 @@ class HsmmSpec(Spec):
     def input_channels(self) -> int:
         """Channels of the input."""
         if self.emission == "categorical":
-            return settled(self.kind, self.codes) if self.encoding == "one_hot" else 1
-        return self.states if self.emission == "none" else settled(self.kind, self.channels)
+            return require_channels(self.kind, self.codes) if self.encoding == "one_hot" else 1
+        return (
+            self.states if self.emission == "none" else require_channels(self.kind, self.channels)
+        )
 
     @property
     def typical(self) -> float:
@@ -221,7 +231,7 @@ class HsmmSpec(Spec):
                 "log_variances": Param(shape, "OI", Init("constant", 0.0)),
             }
         if self.emission == "categorical":
-            shape = (self.states, settled(self.kind, self.codes))
+            shape = (self.states, require_channels(self.kind, self.codes))
             return {"code_logits": Param(shape, "OI", Init("normal", 1.0))}
         return {}
 
@@ -269,7 +279,7 @@ class HsmmSpec(Spec):
         super().check_values(x)
         if self.emission == "categorical" and self.encoding == "index":
             highest = np.rint(x).max(initial=-1.0)
-            if highest >= settled(self.kind, self.codes):
+            if highest >= require_channels(self.kind, self.codes):
                 raise InputError(
                     f"a code must be below {self.codes}, the number of codes, "
                     f"but {highest:.0f} came"
@@ -287,16 +297,16 @@ class HsmmSpec(Spec):
             part.macs(steps) for part in self.children().values()
         )
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """One step; the state remembers all of the past."""
-        return Field1d()
+        return ReceptiveField()
 
     @property
     def pools_all(self) -> bool:
         """Whether the whole signal is looked at."""
         return self.output == "posterior"
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Posteriors look back from the end."""
         if self.output == "posterior":
             return (

@@ -1,7 +1,7 @@
 """Which implementation the Mamba-2 layers of a model run in, told without a framework."""
 
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import missing_package
+from tcnzoo.extras import missing_package
 from tcnzoo.specs import Mamba2Spec, Spec
 
 # As specs and the package index call the library.

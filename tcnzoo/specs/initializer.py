@@ -25,7 +25,7 @@ class InitializerSpec(BaseModel):
     gain: Annotated[float, Field(gt=0.0)] | None = None
 
     def for_activation(self, activation: ActivationSpec | None) -> "InitializerSpec":
-        """The same with the gain settled: the given one, else that of `activation`."""
+        """The same with the gain that holds: the given one, else that of `activation`."""
         if self.gain is not None:
             return self
         gain = activation.gain() if activation is not None else 1.0

@@ -8,14 +8,14 @@ from tcnzoo.errors import InputError
 from tcnzoo.specs.activation import DropoutSpec
 from tcnzoo.specs.base import (
     Depth,
-    Field1d,
     Positive,
     Rate,
+    ReceptiveField,
     Shape,
     Spec,
     StateItem,
     described,
-    settled,
+    require_channels,
 )
 from tcnzoo.specs.conv import Conv1dSpec
 from tcnzoo.specs.dense import DenseSpec
@@ -24,7 +24,7 @@ from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec
 from tcnzoo.specs.params import Init, Param
 
 _PLAIN = InitializerSpec(gain=1.0)
-Step = Annotated[float, Field(gt=0.0)]
+PositiveFloat = Annotated[float, Field(gt=0.0)]
 
 
 class Mamba2Spec(Spec):
@@ -80,16 +80,16 @@ class Mamba2Spec(Spec):
     rms_norm: bool = True
     norm_before_gate: bool = False
     grouped_norm: bool = True
-    norm_eps: Step = 1e-5
+    norm_eps: PositiveFloat = 1e-5
     dt_limit: tuple[float, float | None] = (0.0, None)
     bias: bool = False
     conv_bias: bool = True
     chunk_size: Positive | None = None
     implementation: Literal["auto", "native", "mamba-ssm"] = "auto"
-    dt_min: Step = 1e-3
-    dt_max: Step = 0.1
-    dt_floor: Step = 1e-4
-    a_range: tuple[Step, Step] = (1.0, 16.0)
+    dt_min: PositiveFloat = 1e-3
+    dt_max: PositiveFloat = 0.1
+    dt_floor: PositiveFloat = 1e-4
+    a_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 16.0)
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> Self:
@@ -116,7 +116,7 @@ class Mamba2Spec(Spec):
             raise ValueError(f"dt_max must be at least dt_min={self.dt_min}, but is {self.dt_max}")
         return self
 
-    def sized(self, channels: int) -> "Mamba2Spec":
+    def with_channels(self, channels: int) -> "Mamba2Spec":
         """The same block for a known width."""
         return type(self).model_validate({**self.model_dump(), "channels": channels})
 
@@ -128,7 +128,7 @@ class Mamba2Spec(Spec):
     @property
     def inner(self) -> int:
         """Inner width."""
-        return self.expand * settled(self.kind, self.channels)
+        return self.expand * require_channels(self.kind, self.channels)
 
     @property
     def width(self) -> int:
@@ -164,7 +164,7 @@ class Mamba2Spec(Spec):
 
     def children(self) -> dict[str, Spec]:
         """`in_proj`, `conv1d`, `norm` (with rms_norm) and `out_proj`."""
-        channels = settled(self.kind, self.channels)
+        channels = require_channels(self.kind, self.channels)
         parts: dict[str, Spec] = {
             "in_proj": DenseSpec(
                 in_features=channels,
@@ -206,9 +206,9 @@ class Mamba2Spec(Spec):
         scan = 2 * self.width * self.d_state * steps
         return scan + sum(part.macs(steps) for part in self.children().values())
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """That of the convolution; the state remembers all of the past."""
-        return Field1d.of(self.d_conv - 1)
+        return ReceptiveField.of(self.d_conv - 1)
 
 
 class _Bidirectional(Spec):
@@ -218,7 +218,7 @@ class _Bidirectional(Spec):
     mamba: Mamba2Spec = Mamba2Spec()
     shared: bool = False
     dropout: Rate = 0.1
-    eps: Step = 1e-5
+    eps: PositiveFloat = 1e-5
 
     @property
     def input_channels(self) -> int:
@@ -227,7 +227,7 @@ class _Bidirectional(Spec):
 
     @model_validator(mode="after")
     def _mamba_fits(self) -> Self:
-        self.mamba.sized(self.channels)
+        self.mamba.with_channels(self.channels)
         return self
 
 
@@ -238,9 +238,9 @@ class BiMamba2LayerSpec(_Bidirectional):
 
     def children(self) -> dict[str, Spec]:
         """`forward_mamba`, `backward_mamba` (unless shared), `projection`, `dropout`, `norm`."""
-        parts: dict[str, Spec] = {"forward_mamba": self.mamba.sized(self.channels)}
+        parts: dict[str, Spec] = {"forward_mamba": self.mamba.with_channels(self.channels)}
         if not self.shared:
-            parts["backward_mamba"] = self.mamba.sized(self.channels)
+            parts["backward_mamba"] = self.mamba.with_channels(self.channels)
         parts["projection"] = DenseSpec(
             in_features=2 * self.channels, out_features=self.channels, initializer=_PLAIN
         )
@@ -257,19 +257,19 @@ class BiMamba2LayerSpec(_Bidirectional):
     def macs(self, length: int | None) -> int:
         """Both directions, and the projection."""
         total = sum(part.macs(length or 1) for part in self.children().values())
-        return total + self.shared * self.mamba.sized(self.channels).macs(length or 1)
+        return total + self.shared * self.mamba.with_channels(self.channels).macs(length or 1)
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """The two convolutions, one on either side."""
         reach = self.mamba.d_conv - 1
-        return Field1d.of(2 * reach, 1, reach)
+        return ReceptiveField.of(2 * reach, 1, reach)
 
     @property
     def pools_all(self) -> bool:
         """Always: the states come from both ends."""
         return True
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """One direction begins at the end of the signal."""
         return "it also runs from the end of the signal, so it cannot stream; use mamba2"
 
@@ -311,9 +311,9 @@ class BiMamba2Spec(_Bidirectional):
         """Sum over the layers."""
         return sum(part.macs(length) for part in self.children().values())
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """All layers, one after the other."""
-        field = Field1d()
+        field = ReceptiveField()
         for part in self.children().values():
             field = field.then(part.field())
         return field

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tcnzoo.specs.base import NoneWord, Positive, Spec, settled
+from tcnzoo.specs.base import NoneWord, Positive, Spec, require_channels
 from tcnzoo.specs.params import Init, Param
 
 
@@ -20,13 +20,13 @@ class _ChannelNormSpec(Spec):
         """Channels that are normalised."""
         return self.channels
 
-    def sized(self, channels: int) -> "_ChannelNormSpec":
+    def with_channels(self, channels: int) -> "_ChannelNormSpec":
         """The same normalisation for a known width."""
         return self.model_copy(update={"channels": channels})
 
     def own_params(self) -> dict[str, Param]:
         """Scale `weight` and shift `bias`, one a channel."""
-        shape = (settled(self.kind, self.channels),)
+        shape = (require_channels(self.kind, self.channels),)
         return {
             "weight": Param(shape, "C", Init("constant", 1.0), "scale"),
             "bias": Param(shape, "C", Init("constant", 0.0), "bias"),
@@ -54,7 +54,7 @@ class BatchNormSpec(_ChannelNormSpec):
 
     def own_params(self) -> dict[str, Param]:
         """Scale, shift, and the running mean and variance."""
-        shape = (settled(self.kind, self.channels),)
+        shape = (require_channels(self.kind, self.channels),)
         return {
             **super().own_params(),
             "running_mean": Param(shape, "C", Init("constant", 0.0), "statistic"),
@@ -130,5 +130,5 @@ Norm = Annotated[_AnyNorm | None, NoneWord, BeforeValidator(_named)]
 def norm_child(norm: Spec | None, channels: int) -> dict[str, Spec]:
     """The normalisation as a block's child `norm`, sized; empty for none and for weight norm."""
     if isinstance(norm, _ChannelNormSpec):
-        return {"norm": norm.sized(channels)}
+        return {"norm": norm.with_channels(channels)}
     return {}

@@ -7,13 +7,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError, WeightError, number_text, suggestion
 from tcnzoo.files.lazy import facts_of
 from tcnzoo.memory import check_fits
 
 Role = Literal["weight", "bias", "scale", "statistic"]
-Array = np.ndarray[Any, np.dtype[Any]]
-Weights = dict[str, Array]
 
 
 @dataclass(frozen=True)

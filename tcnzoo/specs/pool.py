@@ -6,7 +6,7 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from tcnzoo.errors import InputError
-from tcnzoo.specs.base import Field1d, Positive, Shape, Spec, StateItem, described
+from tcnzoo.specs.base import Positive, ReceptiveField, Shape, Spec, StateItem, described
 from tcnzoo.specs.conv import window_delay, window_pads
 
 
@@ -63,7 +63,7 @@ class PoolSpec(Spec):
         """Whether more than one step is looked at."""
         return self.mode not in ("last", "middle")
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """A pool over the whole signal never has its input complete."""
         return f"mode {self.mode!r} needs the whole signal, so it cannot stream"
 
@@ -132,12 +132,12 @@ class WindowPoolSpec(Spec):
             )
         return input_shape[0], (steps - 1) // self.step + 1
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """`size` steps."""
         delay = window_delay(self.padding, self.reach, self.step)
-        return Field1d.of(self.reach, self.step, delay)
+        return ReceptiveField.of(self.reach, self.step, delay)
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Streaming needs windows within the past, and a state of known width."""
         if self.padding != "valid" and self.reach:
             return f"padding {self.padding!r} looks ahead, so it cannot stream; use 'valid'"
@@ -163,14 +163,14 @@ class UpsampleSpec(Spec):
         """(channels, time) -> (channels, time * factor)."""
         return input_shape[0], steps_of(self, input_shape) * self.factor
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """One step, or the two that are interpolated, less than a step away on either side."""
         stride = Fraction(1, self.factor)
         if self.mode == "nearest" or self.factor == 1:
-            return Field1d.of(1 - stride, stride)
-        return Field1d.of(2 - stride * (1 + self.factor % 2), stride, 1)
+            return ReceptiveField.of(1 - stride, stride)
+        return ReceptiveField.of(2 - stride * (1 + self.factor % 2), stride, 1)
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Interpolation needs the next step."""
         if self.mode == "linear" and self.factor > 1:
             return "mode 'linear' needs the next step, so it cannot stream; use 'nearest'"

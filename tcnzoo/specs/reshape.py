@@ -3,7 +3,7 @@
 from typing import Literal
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import Field1d, PaddingMode, Positive, Shape, Spec
+from tcnzoo.specs.base import PaddingMode, Positive, ReceptiveField, Shape, Spec
 from tcnzoo.specs.conv import check_padding
 from tcnzoo.specs.pool import steps_of
 
@@ -34,7 +34,7 @@ class FlattenSpec(Spec):
         """Always."""
         return True
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """A vector of the whole signal is never complete before its end."""
         return "flatten needs the whole signal, so it cannot stream"
 
@@ -64,11 +64,11 @@ class PadSpec(Spec):
         check_padding(self.mode, max(self.left, self.right), kept)
         return input_shape[0], steps + self.left + self.right
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """One step, `left` earlier."""
-        return Field1d.of(0, 1, -self.left)
+        return ReceptiveField.of(0, 1, -self.left)
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """The ends of a stream are not known."""
         if self.left or self.right:
             return (

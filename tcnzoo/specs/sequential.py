@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.activation import GluSpec
-from tcnzoo.specs.base import MOST_PARTS, PROBE, EmbeddingSpec, Field1d, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, EmbeddingSpec, ReceptiveField, Shape, Spec
 from tcnzoo.specs.device_attention import DevicePoolSpec, DeviceSplitSpec
 from tcnzoo.specs.reshape import FlattenSpec
 
@@ -167,9 +167,9 @@ class SequentialSpec(Spec):
             for layer, shape in zip(self.layers.values(), before[:-1], strict=True)
         )
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """All layers, one after the other."""
-        field = Field1d()
+        field = ReceptiveField()
         for layer in self.layers.values():
             field = field.then(layer.field())
         return field

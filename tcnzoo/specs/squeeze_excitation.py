@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tcnzoo.specs.activation import ActivationSpec
-from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, Whole, settled
+from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, Whole, require_channels
 from tcnzoo.specs.dense import DenseSpec
 from tcnzoo.specs.initializer import InitializerSpec
 
@@ -35,13 +35,13 @@ class SqueezeExcitationSpec(Spec):
         """Channels of the input."""
         return self.channels
 
-    def sized(self, channels: int) -> "SqueezeExcitationSpec":
+    def with_channels(self, channels: int) -> "SqueezeExcitationSpec":
         """The same block for a known width."""
         return self.model_copy(update={"channels": channels})
 
     def children(self) -> dict[str, Spec]:
         """`reduce` (absent for reduction 0) and `expand`."""
-        channels = settled(self.kind, self.channels)
+        channels = require_channels(self.kind, self.channels)
         inner = max(1, channels // self.reduction) if self.reduction else channels
         expand = DenseSpec(
             in_features=inner, out_features=channels, initializer=InitializerSpec(gain=1.0)
@@ -85,7 +85,7 @@ class SqueezeExcitationSpec(Spec):
         """For the global mean."""
         return self.pool == "global"
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """The mean over all of the signal is not known while it comes in."""
         if self.pool == "global":
             return (

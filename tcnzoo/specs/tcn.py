@@ -15,11 +15,11 @@ from tcnzoo.specs.activation import (
 from tcnzoo.specs.base import (
     MOST_PARTS,
     EmbeddingSpec,
-    Field1d,
     NoneWord,
     PaddingMode,
     Positive,
     Rate,
+    ReceptiveField,
     Shape,
     Spec,
 )
@@ -148,7 +148,7 @@ class TemporalBlockSpec(_TemporalSpec):
             parts["norm2"] = norm
         parts["activation2"] = self.activation
         if self.squeeze_excitation is not None:
-            parts["se"] = self.squeeze_excitation.sized(self.channels)
+            parts["se"] = self.squeeze_excitation.with_channels(self.channels)
         if self.in_channels != self.channels:
             parts["residual"] = self.pointwise(self.in_channels, self.channels, initializer)
         parts["activation"] = self.activation
@@ -165,7 +165,7 @@ class TemporalBlockSpec(_TemporalSpec):
         """Sum over the parts, each at full length."""
         return sum(part.macs(length) for part in self.children().values())
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """Two convolutions, one after the other."""
         parts = self.children()
         return parts["conv1"].field().then(parts["conv2"].field())
@@ -289,9 +289,9 @@ class TcnSpec(_TemporalSpec):
         """Sum over the parts, each at full length."""
         return sum(part.macs(length) for part in self.children().values())
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """All blocks, one after the other."""
-        field = Field1d()
+        field = ReceptiveField()
         for level in range(len(self.channels)):
             field = field.then(self.block(level).field())
         return field

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import PROBE, Field1d, Shape, Spec
+from tcnzoo.specs.base import PROBE, ReceptiveField, Shape, Spec
 from tcnzoo.specs.hdp import HdpSpec
 from tcnzoo.specs.hsmm import HsmmSpec
 from tcnzoo.specs.vector_quantizer import FsqSpec, VectorQuantizerSpec
@@ -199,7 +199,7 @@ class VqHdpHsmmSpec(Spec):
             for name, part in self.children().items()
         )
 
-    def field(self) -> Field1d:
+    def field(self) -> ReceptiveField:
         """From the input to the reconstruction."""
         field = self.encoder.field().then(self.projection.field())
         return field.then(self.decoder.field())
@@ -209,7 +209,7 @@ class VqHdpHsmmSpec(Spec):
         """Always: the states are told from the whole signal."""
         return True
 
-    def own_obstacle(self) -> str | None:
+    def own_streaming_blocker(self) -> str | None:
         """Segments are told from the whole signal."""
         return (
             "its states are told from the whole signal, so it cannot stream; stream the encoder, "

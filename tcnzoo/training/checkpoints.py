@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.card import CARD, card_text
 from tcnzoo.checkpoints.directory import LARGEST_SHARD, put_checkpoint, read_checkpoint
 from tcnzoo.errors import InputError
@@ -20,7 +20,7 @@ from tcnzoo.files.safetensors import put_safetensors, read_safetensors
 from tcnzoo.files.shards import size_in_bytes
 from tcnzoo.files.stages import settle, staged
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.specs.params import check_weights
 from tcnzoo.training.progress import Progress, read_progress
 
 STATE = "training.safetensors"

@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Output
+from tcnzoo.models.outputs import Output
 from tcnzoo.training.data.dataset import Batch, Dataset
 from tcnzoo.training.event_metrics import EventScores, event_scores
 from tcnzoo.training.losses import AnyLoss, Bce, Focal, Term, takes_classes

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tcnzoo.arrays import Weights
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import backend_modules, canonical, get_backend, installed_backends
 from tcnzoo.models.calls import create, get_weights
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 from tcnzoo.training.schedule import Schedule

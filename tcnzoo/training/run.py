@@ -21,13 +21,13 @@ from typing import Any
 
 import yaml
 
-import tcnzoo
 from tcnzoo.errors import InputError
 from tcnzoo.files.atomic import exclusive, in_folder, refuse_existing, replacing_in
 from tcnzoo.models.backend import get_backend
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.config import CONFIG, TrainConfig
 from tcnzoo.training.logs import METRICS, read_lines
+from tcnzoo.version import __version__
 
 ENVIRONMENT = "environment.json"
 # What a run may be taken up with without a word: where, how long and what is written.
@@ -175,7 +175,7 @@ def environment(backend: str) -> dict[str, Any]:
     info = get_backend(backend).info()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "tcnzoo": tcnzoo.__version__,
+        "tcnzoo": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "backend": backend,

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.arrays import Weights
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files.atomic import check_destination
@@ -18,7 +19,7 @@ from tcnzoo.inference.hsmm.floors import warn_of_large_floor
 from tcnzoo.models.backend import get_backend
 from tcnzoo.models.calls import create, predict, set_weights
 from tcnzoo.specs import BatchNormSpec, Shape
-from tcnzoo.specs.params import Weights, check_weights, initial_weights
+from tcnzoo.specs.params import check_weights, initial_weights
 from tcnzoo.training.batches import Batches
 from tcnzoo.training.checkpoints import BEST, LAST
 from tcnzoo.training.config import TrainConfig, load_config

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Output
+from tcnzoo.models.outputs import Output
 from tcnzoo.training.losses import Loss
 from tcnzoo.training.optimizers import Optimizer
 

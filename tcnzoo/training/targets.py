@@ -7,7 +7,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array, is_real, to_numpy, to_real
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Output, check_embeddings, first
+from tcnzoo.models.backend import check_embeddings
+from tcnzoo.models.outputs import Output, first
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.training.losses import AnyLoss, CrossEntropy, Focal, Term, loss_names, takes_classes
 

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.specs.analysis import fitting_length
-from tcnzoo.specs.params import Weights, initial_weights
+from tcnzoo.specs.params import initial_weights
 from tcnzoo.training.losses import AnyLoss, Loss, Term, takes_classes
 from tcnzoo.training.stepper import Batch
 from tcnzoo.verification.parity import takes_vectors
-from tcnzoo.zoo.catalog import input_facts, load_spec, parse_spec
+from tcnzoo.zoo.catalog import input_facts, load_spec
+from tcnzoo.zoo.parse import parse_spec
 
 Subject = str | os.PathLike[str] | Mapping[str, Any] | Spec
 

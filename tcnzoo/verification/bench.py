@@ -83,7 +83,7 @@ def bench(
     )
     tasks = {name: _forward(model, signal) for name, model in models.items()}
     rows = _rounds("forward", length, tasks, rounds, say)
-    if spec.stream_obstacle() is None:
+    if spec.streaming_blocker() is None:
         for size in chunks:
             chunk = np.resize(signal, (*signal.shape[:-1], size))
             tasks = {name: _step(model, chunk) for name, model in models.items()}

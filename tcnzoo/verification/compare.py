@@ -19,7 +19,8 @@ from tcnzoo.models.calls import create, gradients, predict
 from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
 from tcnzoo.specs.analysis import default_length
 from tcnzoo.specs.params import count
-from tcnzoo.zoo.catalog import input_facts, load_spec, parse_spec
+from tcnzoo.zoo.catalog import input_facts, load_spec
+from tcnzoo.zoo.parse import parse_spec
 
 MAMBA = ("mamba2", "bi_mamba2", "bi_mamba2_layer")
 IDENTITY = {"kind": "activation", "name": "linear"}

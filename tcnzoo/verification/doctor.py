@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.extras import missing_package
 from tcnzoo.files.atomic import settle_below
-from tcnzoo.models.backend import BackendInfo, backend_modules, get_backend, missing_package
+from tcnzoo.models.backend import BackendInfo, backend_modules, get_backend
 from tcnzoo.models.calls import create, predict
 from tcnzoo.specs import TcnSpec
 from tcnzoo.verification.parity import TOLERANCE, relative_error

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.checkpoints.directory import replacing
-from tcnzoo.extras import check_figure
+from tcnzoo.files.figures import check_figure
 from tcnzoo.verification.compare import ComparisonTable, Row
 
 # Okabe & Ito's palette, which colour-blind readers can tell apart.

@@ -2,17 +2,19 @@
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tcnzoo.errors import SpecError, suggestion
-from tcnzoo.files.documents import cut, parse_yaml, plain, read_mapping, shortened
-from tcnzoo.specs import SPEC_ADAPTER, Spec
+from tcnzoo.files.bounds import cut, shortened
+from tcnzoo.files.documents import parse_yaml, read_mapping
+from tcnzoo.specs import Spec
 from tcnzoo.zoo.configuration import described_by
+from tcnzoo.zoo.parse import parse_spec
 
 PRESETS = resources.files("tcnzoo.zoo") / "presets"
 
@@ -66,24 +68,6 @@ def preset(name: str) -> Preset:
     return Preset.model_validate(parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8")))
 
 
-def parse_spec(document: Mapping[str, Any]) -> Spec:
-    """Build a spec from a dictionary with a `kind`.
-
-    Raises:
-        SpecError: one sentence that names the field, what came, and what is allowed.
-    """
-    if not isinstance(document, Mapping) or "kind" not in document:
-        raise SpecError(
-            "a spec is a mapping with a 'kind', such as "
-            "{kind: tcn, in_channels: 3, channels: [8]}, "
-            f"but got {shortened(document)}"
-        )
-    try:
-        return SPEC_ADAPTER.validate_python(dict(document))
-    except ValidationError as error:
-        raise SpecError(_sentence(error, document)) from None
-
-
 def spec_document(
     source: str | os.PathLike[str] | Mapping[str, Any] | Spec, *, literal: bool = False
 ) -> dict[str, Any]:
@@ -131,13 +115,13 @@ def _foreign(document: Mapping[str, Any], place: str, *, literal: bool) -> Any:
     if {"spec", "kind"} & document.keys():
         return None
     if "modelConfig" in document:
-        from tcnzoo.zoo.foreign.osd import osd_config_of  # which builds on this module
+        from tcnzoo.zoo.foreign.osd import osd_config_of  # when one is first met
 
         return osd_config_of(document, place)
     if "model" in document:
         from tcnzoo.zoo.foreign.brain_go_brr import detector_config_of, is_detector_config
 
-        if is_detector_config(document):  # that module builds on this one
+        if is_detector_config(document):
             return detector_config_of(document, place, literal=literal)
     return None
 
@@ -198,76 +182,3 @@ def _overridden(document: Any, path: list[str], value: Any, dotted: str) -> Any:
         raise SpecError(f"cannot set {dotted!r}: no {head!r}{suggestion(head, document)}")
     inner = _overridden(document[head], rest, value, dotted) if rest else value
     return {**document, head: inner}
-
-
-def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
-    """One sentence for the most telling problem of a validation."""
-    problems = error.errors(include_url=False)
-    order = {"union_tag_invalid": 0, "extra_forbidden": 1}
-    problem = min(problems, key=lambda one: order.get(one["type"], 2))
-    place, kind = _place(problem["loc"], document)
-    place = [plain(part) for part in place]
-    where = ".".join(place)
-    came = shortened(problem["input"])
-    if problem["type"] == "union_tag_invalid":
-        context = problem["ctx"]
-        known = [tag.strip("' ") for tag in str(context["expected_tags"]).split(",")]
-        tag = cut(str(context["tag"]))
-        return f"unknown kind {tag!r}{_at(where)}{suggestion(tag, known)}"
-    if problem["type"] == "extra_forbidden":
-        known = _fields(kind) if kind else []
-        return (
-            f"unknown field {place[-1]!r}{_at('.'.join(place[:-1]))}{suggestion(place[-1], known)}"
-        )
-    if problem["type"] == "missing":
-        return f"field {where!r} is missing"
-    if problem["type"] == "value_error":
-        return f"{where + ': ' if where else ''}{problem['ctx']['error']}"
-    return f"field {where!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}, but got {came}"
-
-
-def _place(loc: Sequence[str | int], document: Any) -> tuple[list[str], str]:
-    """Find the path of a problem, without the kinds that pydantic puts in, and the kind around it.
-
-    A kind can also be the name of a field (`dropout`, `pool`), so the document tells them apart.
-    """
-    place: list[str] = []
-    around = kind = ""
-    for part in loc:
-        if not kind and isinstance(document, Mapping) and document.get("kind") == part:
-            kind = str(part)
-            continue
-        place.append(str(part))
-        around, kind = kind, ""
-        document = _inside(document, part)
-    return place, around
-
-
-def _inside(document: Any, part: str | int) -> Any:
-    """The entry of a mapping or list, or None."""
-    if isinstance(document, Mapping):
-        return document.get(part)
-    within = isinstance(document, list | tuple) and isinstance(part, int) and part < len(document)
-    return document[part] if within else None
-
-
-def _at(where: str) -> str:
-    """` at <where>`, or nothing at the top."""
-    return f" at {where!r}" if where else ""
-
-
-def _kinds() -> dict[str, type[Spec]]:
-    """Spec class of each kind."""
-    from tcnzoo import specs
-
-    classes = [item for item in vars(specs).values() if isinstance(item, type)]
-    return {
-        item.model_fields["kind"].default: item
-        for item in classes
-        if issubclass(item, Spec) and item is not Spec
-    }
-
-
-def _fields(kind: str) -> list[str]:
-    """Fields of a kind."""
-    return [name for name in _kinds()[kind].model_fields if name != "kind"]

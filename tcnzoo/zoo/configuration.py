@@ -10,7 +10,8 @@ from typing import Any
 
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.files.atomic import settle_committed
-from tcnzoo.files.documents import parse_json, shortened
+from tcnzoo.files.bounds import shortened
+from tcnzoo.files.documents import parse_json
 from tcnzoo.files.shards import has_tensors, open_tensors
 
 FORMAT = "tcnzoo"

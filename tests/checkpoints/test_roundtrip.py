@@ -80,7 +80,7 @@ def test_new_weights_are_used_at_once(backend):
         tcn(norm="batch_norm"),
     ):
         model, x = tcnzoo.create(spec, backend), noise(2, 3, 21)
-        streams = tcnzoo.load_spec(spec).stream_obstacle() is None
+        streams = tcnzoo.load_spec(spec).streaming_blocker() is None
         for seed in range(3):
             weights = weights_of(spec, seed)
             tcnzoo.set_weights(model, weights)

@@ -10,8 +10,8 @@ from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.formats.protocol import convert, inspect
 from tcnzoo.formats.report import Undetermined
-from tcnzoo.zoo.catalog import parse_spec
 from tcnzoo.zoo.foreign.detectors import tcn_document, unet_document
+from tcnzoo.zoo.parse import parse_spec
 from tests.support.checkpoints import refusal
 from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 

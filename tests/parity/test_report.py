@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.models.backend import ROOT
+from tcnzoo.models.outputs import ROOT
 from tcnzoo.specs.params import varied_weights
 from tests.support import compare
 from tests.support.tcns import tcn

@@ -21,7 +21,7 @@ MODELS = {
     for name, (spec, shape) in BLOCKS.items()
     if len(shape) == 3
     and spec["kind"] != "hsmm"  # refused, see test_hsmm_errors
-    and not tcnzoo.load_spec(spec).stream_obstacle()
+    and not tcnzoo.load_spec(spec).streaming_blocker()
 }
 MODELS |= {name: (spec, (2, 3, 53)) for name, spec in {**STREAMED, **STREAMED_TCNS}.items()}
 

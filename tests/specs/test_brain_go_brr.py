@@ -8,9 +8,10 @@ from typer.testing import CliRunner
 import tcnzoo
 from tcnzoo.cli import app
 from tcnzoo.errors import SpecError
-from tcnzoo.zoo.catalog import input_facts, parse_spec
+from tcnzoo.zoo.catalog import input_facts
 from tcnzoo.zoo.foreign.brain_go_brr import detector_config
 from tcnzoo.zoo.foreign.detectors import tcn_document
+from tcnzoo.zoo.parse import parse_spec
 
 MAMBA = {"layers": 2, "mamba": {"d_state": 5, "head_dim": 4}}
 FULL = """

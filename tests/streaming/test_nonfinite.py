@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 import tcnzoo
 from tcnzoo.arrays import to_numpy
 from tcnzoo.cli import app
-from tcnzoo.models.backend import first
+from tcnzoo.models.outputs import first
 from tests.support.cases import BLOCKS, mamba2
 from tests.support.compare import assert_close, noise, weights_of
 from tests.support.streams import STREAMED, STREAMED_DEVICES
@@ -18,7 +18,7 @@ CAUSAL = {
     name: spec
     for name, (spec, shape) in BLOCKS.items()
     if len(shape) > 2
-    and tcnzoo.load_spec(spec).stream_obstacle() is None
+    and tcnzoo.load_spec(spec).streaming_blocker() is None
     and (tcnzoo.load_spec(spec).state() or spec["kind"] == "upsample")
     and spec["kind"] not in REFUSING
     and name != "conv1d-exactly-long-enough"  # of one step

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.inference.codebook import Quantized
+from tcnzoo.models.outputs import Quantized
 
 
 def quantizer(**fields):

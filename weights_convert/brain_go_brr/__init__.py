@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import BiMamba2Spec, ConvBlockSpec, SequentialSpec, Spec, TcnSpec
-from tcnzoo.specs.params import Weights
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from ..containers.own import check_mark, header, mark, to_stored
 from ..containers.pt import state_dict_of, write_pt

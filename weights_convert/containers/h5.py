@@ -8,11 +8,10 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
-from tcnzoo.arrays import DTYPES, Array
+from tcnzoo.arrays import DTYPES, Array, Weights
 from tcnzoo.errors import BackendMissing, WeightError
+from tcnzoo.extras import missing_package
 from tcnzoo.files.lazy import Facts, LazyTensors, Tensors
-from tcnzoo.models.backend import missing_package
-from tcnzoo.specs.params import Weights
 
 from .detect import reason
 from .heaps import is_endless

@@ -11,12 +11,11 @@ import ml_dtypes
 import numpy as np
 from numpy.lib import format as npy
 
-from tcnzoo.arrays import DTYPES, Array
+from tcnzoo.arrays import DTYPES, Array, Weights
 from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.errors import WeightError
 from tcnzoo.files.lazy import Facts, LazyTensors, Tensors
 from tcnzoo.files.safetensors import pieces
-from tcnzoo.specs.params import Weights
 
 from .detect import archive, reason
 

@@ -12,12 +12,11 @@ from zipfile import ZIP_STORED, BadZipFile, ZipInfo
 import ml_dtypes
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.checkpoints.directory import replacing
 from tcnzoo.errors import BackendMissing, WeightError
+from tcnzoo.extras import missing_package
 from tcnzoo.files.sinks import Sink
-from tcnzoo.models.backend import missing_package
-from tcnzoo.specs.params import Weights
 
 from .detect import archive, kind_of, reason
 from .pickled import numbers_allowed

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import read_safetensors
 from tcnzoo.errors import InputError, WeightError, suggestion
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from .detect import kind_of
 from .own import Layout, to_neutral

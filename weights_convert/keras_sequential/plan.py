@@ -15,7 +15,7 @@ from tcnzoo.specs import FlattenSpec, Shape, Spec
 from tcnzoo.specs.base import PROBE
 from tcnzoo.specs.params import Param, check_weights, permute
 from tcnzoo.specs.sequential import RESERVED
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from ..containers.keras import KerasFile, dropped_reason
 from .chain import Chain, Layer

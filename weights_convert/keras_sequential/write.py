@@ -10,9 +10,9 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import BackendMissing, SpecError
+from tcnzoo.extras import missing_package
 from tcnzoo.files.atomic import check_room, replacing
 from tcnzoo.files.lazy import Tensors, facts_of
-from tcnzoo.models.backend import missing_package
 from tcnzoo.specs import Conv1dSpec, Spec
 from tcnzoo.specs.params import permute, weight_norm_gain
 

@@ -15,11 +15,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tcnzoo.arrays import Weights
 from tcnzoo.errors import WeightError
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec, TcnSpec, WeightNormSpec
-from tcnzoo.specs.params import Weights
 
 from ..containers.own import header
 from ..containers.pt import state_dict_of, write_pt

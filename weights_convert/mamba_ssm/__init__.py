@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tcnzoo.arrays import Weights
 from tcnzoo.checkpoints.directory import read_config, read_safetensors, write_safetensors
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Mamba2Spec, Spec
-from tcnzoo.specs.params import Weights
 
 from ..containers.detect import kind_of
 from ..containers.own import check_mark, header, mark, to_stored

@@ -8,7 +8,7 @@ from typing import Any
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import Mamba2Spec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 Shapes = Mapping[str, tuple[int, ...]]
 

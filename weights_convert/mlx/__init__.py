@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tcnzoo.arrays import Weights
 from tcnzoo.checkpoints.directory import open_safetensors, safetensors_metadata, write_safetensors
 from tcnzoo.errors import WeightError
 from tcnzoo.files.lazy import LazyTensors, Tensors
 from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from ..containers.detect import kind_of
 from ..containers.npz import npz_comment, open_npz, write_npz

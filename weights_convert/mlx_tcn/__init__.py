@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec, TcnSpec, WeightNormSpec
 from tcnzoo.specs.folding import fold
-from tcnzoo.specs.params import Weights
 
 from ..containers.own import header, to_stored
 from ..containers.state_dicts import Net, net_in, sorted_out

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tcnzoo.arrays import Weights
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import Weights
 
 from ..containers.detect import kind_of
 from ..containers.onnx import parse

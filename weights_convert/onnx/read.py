@@ -8,7 +8,7 @@ from typing import Any
 
 from tcnzoo.errors import InputError, WeightError, suggestion
 from tcnzoo.formats.report import Converted, Undetermined
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from . import (
     arithmetic,

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import DTYPES
+from tcnzoo.arrays import DTYPES, Weights
 from tcnzoo.specs.graph import INPUT as GRAPH_INPUT
-from tcnzoo.specs.params import Weights
 
 from .axis import keep_axis
 from .layers import PARTS, Layer, Program

@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError, WeightError
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import SequentialSpec, Spec
-from tcnzoo.specs.params import Weights, check_weights
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.specs.params import check_weights
 from tcnzoo.zoo.foreign.osd import DENSE_DROPOUT, code_strides, deepepi_document
+from tcnzoo.zoo.parse import parse_spec
 
 from ..containers.detect import kind_of
 from ..containers.own import header

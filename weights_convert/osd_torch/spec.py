@@ -10,8 +10,8 @@ from typing import Any
 
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.specs import ConvBlockSpec, DenseBlockSpec, SequentialSpec, Spec
-from tcnzoo.zoo.catalog import parse_spec
 from tcnzoo.zoo.foreign.osd import code_strides, deepepi_document
+from tcnzoo.zoo.parse import parse_spec
 
 Shapes = Mapping[str, tuple[int, ...]]
 

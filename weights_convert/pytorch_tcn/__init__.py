@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import BatchNormSpec, Spec, TcnSpec
-from tcnzoo.specs.params import Weights
 
 from ..containers.own import header
 from ..containers.pt import state_dict_of, write_pt

@@ -8,7 +8,7 @@ from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError
 from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import TcnSpec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 from ..containers.own import check_mark, mark
 from ..containers.state_dicts import PREFIX

@@ -23,14 +23,13 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import TENSORS, read_safetensors
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.files.atomic import replacing_directory
 from tcnzoo.files.safetensors import put_safetensors
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import GraphSpec, Mamba2Spec, RmsNormSpec, Spec
-from tcnzoo.specs.params import Weights
 
 from ..containers.own import check_mark, to_stored
 from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict, sorted_out

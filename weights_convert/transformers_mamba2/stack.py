@@ -7,7 +7,7 @@ from typing import Any
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import GraphSpec, Mamba2Spec, Spec
 from tcnzoo.specs.graph import INPUT
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 # What stands before the names of a model within one with an output layer.
 BACKBONE = "backbone."

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import write_safetensors
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.formats.report import Converted
 from tcnzoo.inference.codebook import unit
 from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
-from tcnzoo.specs.params import Weights
 
 from ..containers.own import check_mark, header, mark
 from ..containers.pt import state_dict_of, write_pt

@@ -11,7 +11,7 @@ from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import ResidualVqSpec, Spec, VectorQuantizerSpec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 # What the file does not say, as the library has it by default.
 DEFAULTS = {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.models.backend import missing_package
+from tcnzoo.extras import missing_package
 from tcnzoo.specs.implementations import KERNELS
 
 from .blockwise import watched

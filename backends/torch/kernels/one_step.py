@@ -254,5 +254,5 @@ def one_step(tcn: Any, x: Tensor, stream: Stream) -> tuple[Tensor, list[Tensor]]
             return None
         packed.remember(tcn, plan)
     y, inner, window = plan.run(x, plan.window_of(stream.state))
-    stream.after.update(dict.fromkeys(plan.contexts, window))
+    stream.next_state.update(dict.fromkeys(plan.contexts, window))
     return y.unsqueeze(2), [out.unsqueeze(2) for out in inner]

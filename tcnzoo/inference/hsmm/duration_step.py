@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.inference.hsmm.laws import duration_scores, duration_slopes, log_softmax
 from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import NEVER, HsmmSpec
-from tcnzoo.specs.params import Weights
 
 # Beyond these nothing changes but the size of the numbers: all durations are 1, or all the same.
 BOUNDS = {"duration_log_mean": (-1.0, 15.0), "duration_log_variance": (-5.0, 15.0)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
 from tcnzoo.inference.hsmm import inference
 from tcnzoo.inference.hsmm.duration_step import TINY, completed, fitted_durations
@@ -15,7 +15,7 @@ from tcnzoo.inference.hsmm.inputs import Batch
 from tcnzoo.inference.hsmm.sampling import reference_scores
 from tcnzoo.inference.hsmm.tables import Tables, tables_of
 from tcnzoo.specs.hsmm import NEVER, HsmmSpec
-from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.specs.params import check_weights
 
 # Steps that a state must hold to count as one.
 HELD = 1.0

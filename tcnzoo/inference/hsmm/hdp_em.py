@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
 from tcnzoo.inference.dirichlet import (
     concentrations,
@@ -23,7 +23,7 @@ from tcnzoo.inference.hsmm.initial import checked_sequences
 from tcnzoo.inference.hsmm.inputs import Batch
 from tcnzoo.inference.hsmm.tables import tables_of
 from tcnzoo.specs.hsmm import HsmmSpec
-from tcnzoo.specs.params import Weights, check_weights
+from tcnzoo.specs.params import check_weights
 
 # Logs of chances that are as good as none, and the least global weight.
 NEVER, LEAST = -1e4, 1e-12

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array, to_numpy, to_real
+from tcnzoo.arrays import Array, Weights, to_numpy, to_real
 from tcnzoo.errors import InputError
 from tcnzoo.inference.hsmm.floors import warn_of_large_floor
 from tcnzoo.inference.hsmm.inputs import Batch, checked
 from tcnzoo.specs.hsmm import HsmmSpec
-from tcnzoo.specs.params import Weights, initial_weights
+from tcnzoo.specs.params import initial_weights
 
 SAMPLED = 5_000  # steps that are clustered, at most
 RESTARTS = 4

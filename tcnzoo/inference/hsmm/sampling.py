@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tcnzoo.arrays import Array
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
 from tcnzoo.inference.hsmm import inference
 from tcnzoo.inference.hsmm.calls import current_tables, spec_of
@@ -14,7 +14,6 @@ from tcnzoo.inference.hsmm.laws import log_softmax
 from tcnzoo.inference.hsmm.tables import Tables, tables_of
 from tcnzoo.models.calls import create, get_weights
 from tcnzoo.specs.hsmm import HsmmSpec
-from tcnzoo.specs.params import Weights
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from tcnzoo.behaviour.bouts import ACTIVITIES, simulate
 from tcnzoo.training.data.config import BoutsData
 from tcnzoo.training.data.dataset import ArrayDataset
+from tcnzoo.training.data.simulator import ACTIVITIES, simulate
 
 
 def bouts_dataset(config: BoutsData) -> ArrayDataset:

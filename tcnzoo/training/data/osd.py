@@ -14,7 +14,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import cut
+from tcnzoo.files.bounds import cut
 from tcnzoo.files.tables import is_missing
 from tcnzoo.training.data.instants import instant
 

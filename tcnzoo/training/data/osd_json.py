@@ -11,7 +11,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.files.documents import plain, without_twins
+from tcnzoo.files.bounds import plain
+from tcnzoo.files.documents import without_twins
 from tcnzoo.files.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
 from tcnzoo.training.data.osd import (

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tcnzoo.errors import SpecError, suggestion
-from tcnzoo.files.documents import listed, plain, read_mapping, shortened
+from tcnzoo.files.bounds import listed, plain, shortened
+from tcnzoo.files.documents import read_mapping
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import Depth, Positive, Rate
-from tcnzoo.zoo.catalog import parse_spec
 from tcnzoo.zoo.foreign.detectors import CHANNELS, ENCODER, Backbone, tcn_document, unet_document
+from tcnzoo.zoo.parse import parse_spec
 
 SAMPLING_RATE = 256.0
 SECONDS = 60.0

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.files.documents import read_mapping, shortened
+from tcnzoo.files.bounds import shortened
+from tcnzoo.files.documents import read_mapping
 from tcnzoo.specs import Spec
-from tcnzoo.zoo.catalog import parse_spec
+from tcnzoo.zoo.parse import parse_spec
 
 FILTERS = (16, *[32] * 11, 64, 64)
 KERNEL_SIZE = 5
