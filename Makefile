@@ -27,12 +27,13 @@ lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy tcnzoo backends weights_convert exporters
+	$(VENV)/bin/lint-imports
 
 bench: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks all $(BENCH_ARGS)
 
 clean:
-	rm -rf $(VENV) build dist demo_output *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist demo_output *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # keras-tcn comes without its dependencies: it asks for `tensorflow`, which tensorflow-cpu provides.
 $(INSTALLED): pyproject.toml constraints.txt
