@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -15,9 +15,11 @@ from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.extras import missing_package
 from tcnzoo.memory import check_fits
 from tcnzoo.models.outputs import Output, Quantized
-from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
+from tcnzoo.specs import Shape, Spec, StateItem
 from tcnzoo.specs.hsmm import impossible
 from tcnzoo.specs.params import Param
+
+B = TypeVar("B")  # the class that all blocks of a backend have in common
 
 GROUP = "tcnzoo.backends"
 
@@ -80,15 +82,13 @@ class Handle:
 
     def __post_init__(self) -> None:
         """Tabulate the spec once."""
-        self.params = self.spec.params()
-        self.state = self.spec.state()
+        tables = self.spec.tables()
+        self.params, self.state, self.obstacle = tables.params, tables.state, tables.blocker
         self.lasting = {name: item for name, item in self.state.items() if item.lasting}
         self.kept = {name: item.dtype(self.dtype) for name, item in self.state.items()}
-        self.obstacle = self.spec.streaming_blocker()
         self.rank = self.spec.signal_rank
-        parts = [part for _, part in self.spec.walk()]
-        self.finite = [part for part in parts if part.finite is not None]
-        self.segments = any(isinstance(part, HsmmSpec) for part in parts)
+        self.finite = [part for part in tables.parts.values() if part.finite is not None]
+        self.segments = any(part.segments for part in tables.parts.values())
 
     @property
     def wanted(self) -> str:
@@ -120,10 +120,11 @@ class Handle:
     @functools.cached_property
     def _reach(self) -> int:
         """Steps that one output step of a part sees, or durations that it weighs."""
-        parts = [part for _, part in self.spec.walk()]
-        steps = [part.field().size for part in parts if not part.children()]
-        durations = [p.states * p.max_duration for p in parts if isinstance(p, HsmmSpec)]
-        return max(*steps, *durations, 1, 1)
+        return max(
+            part.terms_per_step()
+            for _, part in self.spec.walk()
+            if part.segments or not part.children()
+        )
 
     def _check_memory(self, shape: Shape, given: Shape) -> None:
         """Raise InputError where an output, or the padding within the model, is too large."""
@@ -323,25 +324,24 @@ def check_dtype(backend: Backend, dtype: str) -> str:
     return dtype
 
 
-# 16-bit types hold the whole numbers from 0 to these.
-WHOLE = {"bfloat16": 2**8, "float16": 2**11}
+def check_device(name: str, device: str | None, known: Sequence[str]) -> None:
+    """Raise InputError unless `device` is None or one of the devices that a backend runs on."""
+    if device is not None and device not in known:
+        names = f"{known[0]!r} only" if len(known) == 1 else " or ".join(map(repr, known))
+        raise InputError(f"backend {name!r} runs on {names}, not on {device!r}")
 
 
-def check_codes(spec: Spec, dtype: str) -> None:
-    """Raise SpecError if a model would read numbers of codes that its float type does not hold."""
-    made = [path for path, part in spec.walk() if isinstance(part, VqHdpHsmmSpec)]
-    for path, part in spec.walk():
-        if not isinstance(part, HsmmSpec) or any(path.startswith(one) for one in made):
-            continue  # codes that a quantiser makes are integers
-        if part.emission != "categorical" or part.encoding != "index":
-            continue
-        last = (part.codes or 1) - 1
-        if last > WHOLE.get(dtype, last):
-            raise SpecError(
-                f"{path or part.kind}: codes up to {last} come as numbers in one channel, and "
-                f"{dtype!r} holds whole numbers up to {WHOLE[dtype]} only; use float32, or "
-                "encoding 'one_hot'"
-            )
+def block_class(blocks: Mapping[str, type[B]], spec: Spec, backend: str) -> type[B]:
+    """The class that a backend has registered for the kind of `spec`, or SpecError.
+
+    Args:
+        blocks: kind -> class.
+        spec: of the block.
+        backend: its name, for the error message.
+    """
+    if spec.kind not in blocks:
+        raise SpecError(f"backend {backend!r} has no block of kind {spec.kind!r}")
+    return blocks[spec.kind]
 
 
 def check_options(backend: Backend, options: Mapping[str, Any]) -> None:

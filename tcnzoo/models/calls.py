@@ -12,7 +12,6 @@ from tcnzoo.files.lazy import facts_of
 from tcnzoo.models.backend import (
     Backend,
     backend_of,
-    check_codes,
     check_dtype,
     check_embeddings,
     check_options,
@@ -78,7 +77,7 @@ def create(
     else:
         check_memory(table, copies=2)  # these, and the framework's
     chosen = initial_weights(table, seed) if weights is None else dict(weights)
-    check_codes(spec, check_dtype(engine, dtype))
+    spec.check_dtype(check_dtype(engine, dtype))
     model = engine.build(spec, dtype, device, **options)
     engine.set_weights(model, chosen)
     return model

@@ -1,74 +1,26 @@
 """What a model is, without any framework: one file a family of blocks."""
 
-from typing import Annotated
-
-from pydantic import Field, TypeAdapter
-
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
 from tcnzoo.specs.base import EmbeddingSpec, ReceptiveField, Shape, Spec, StateItem
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.conv2d import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.device_attention import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
+from tcnzoo.specs.fsq import FsqSpec
 from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.hdp import HdpSpec
 from tcnzoo.specs.hsmm import HsmmSpec
-from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
+from tcnzoo.specs.params import InitializerSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
-from tcnzoo.specs.vector_quantizer import FsqSpec, ResidualVqSpec, VectorQuantizerSpec
+from tcnzoo.specs.union import SPEC_ADAPTER, AnySpec, NodeLayer
+from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
-
-AnySpec = Annotated[
-    ActivationSpec
-    | BatchNormSpec
-    | BiMamba2LayerSpec
-    | BiMamba2Spec
-    | Conv1dSpec
-    | Conv2dSpec
-    | ConvBlockSpec
-    | ConvTranspose1dSpec
-    | DenseBlockSpec
-    | DenseSpec
-    | DeviceAttentionSpec
-    | DevicePoolSpec
-    | DeviceSplitSpec
-    | DropoutSpec
-    | FlattenSpec
-    | FsqSpec
-    | GluSpec
-    | GraphSpec
-    | HdpSpec
-    | HsmmSpec
-    | LayerNormSpec
-    | Mamba2Spec
-    | PadSpec
-    | PoolSpec
-    | ResidualVqSpec
-    | RmsNormSpec
-    | SequentialSpec
-    | SqueezeExcitationSpec
-    | Tcn2dSpec
-    | TcnSpec
-    | TemporalBlock2dSpec
-    | TemporalBlockSpec
-    | UpsampleSpec
-    | VectorQuantizerSpec
-    | VqHdpHsmmSpec
-    | WindowPoolSpec,
-    Field(discriminator="kind"),
-]
-
-NodeLayer = Annotated[AnySpec | MergeSpec, Field(discriminator="kind")]
-
-for _spec in (SequentialSpec, NodeSpec, GraphSpec, VqHdpHsmmSpec):
-    _spec.model_rebuild(_types_namespace={"AnySpec": AnySpec, "NodeLayer": NodeLayer})
-SPEC_ADAPTER: TypeAdapter[Spec] = TypeAdapter(AnySpec)
 
 __all__ = [
     "SPEC_ADAPTER",

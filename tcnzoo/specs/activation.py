@@ -1,12 +1,13 @@
 """Activations, gated linear units, dropout, and the initial gain that goes with an activation."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator
 
 from tcnzoo.errors import InputError
 from tcnzoo.specs.base import NoneWord, Rate, Shape, Spec
+from tcnzoo.specs.params import by_name
 
 ActivationName = Literal[
     "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
@@ -26,7 +27,7 @@ class ActivationSpec(Spec):
         alpha: of `elu` below zero.
     """
 
-    any_rank = True
+    any_rank: ClassVar[bool] = True
     kind: Literal["activation"] = "activation"
     name: ActivationName
     slope: float = 0.01
@@ -46,14 +47,7 @@ class ActivationSpec(Spec):
         }.get(self.name, math.sqrt(2.0))
 
 
-def _named(value: Any) -> Any:
-    """Let a bare name stand for an activation with its default constants."""
-    if isinstance(value, str):
-        return {"name": value}
-    return value
-
-
-Activation = Annotated[ActivationSpec, BeforeValidator(_named)]
+Activation = Annotated[ActivationSpec, BeforeValidator(by_name)]
 OptionalActivation = Annotated[Activation | None, NoneWord]
 
 
@@ -63,8 +57,21 @@ class GluSpec(Spec):
     Source: Dauphin et al. 2017, arXiv:1612.08083.
     """
 
-    any_rank = True
+    any_rank: ClassVar[bool] = True
     kind: Literal["glu"] = "glu"
+
+    @property
+    def channel_multiple(self) -> int:
+        """Two halves."""
+        return 2
+
+    def channels_before(self, channels: int) -> int:
+        """Twice as many."""
+        return 2 * channels
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Half as many."""
+        return None if channels is None else channels // 2
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(2 C, ...) -> (C, ...)."""
@@ -80,7 +87,7 @@ class DropoutSpec(Spec):
         rate: probability that a value is set to zero; the others grow by 1 / (1 - rate).
     """
 
-    any_rank = True
+    any_rank: ClassVar[bool] = True
     kind: Literal["dropout"] = "dropout"
     rate: Rate
 

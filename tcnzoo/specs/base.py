@@ -1,10 +1,10 @@
 """What every spec answers: its parameters, shapes, streaming state, receptive field and cost."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.files.bounds import check_digits
-from tcnzoo.specs.params import Param, prefixed
+from tcnzoo.specs.params import Param
 
 Shape = tuple[int, ...]
 
@@ -42,6 +42,10 @@ NoneWord = BeforeValidator(none_or)
 
 # Steps, and channels where any will do, that every layer takes: only how they change matters.
 PROBE = 2**20
+
+
+# Where a block may stand: anywhere, as a node of a graph only, or only in a field of some blocks.
+Usage = Literal["model", "node", "field"]
 
 
 def described(input_shape: Shape) -> str:
@@ -167,7 +171,7 @@ class ReceptiveField:
     def union(self, beside: "ReceptiveField") -> "ReceptiveField":
         """Field of an output that sees what either of two of the same stride sees."""
         delay = max(self.delay, beside.delay)
-        before = max(one._span - one.delay for one in (self, beside))
+        before = max(field._span - field.delay for field in (self, beside))
         return ReceptiveField((Reach(before + delay, self.stride, delay),))
 
     @property
@@ -206,6 +210,26 @@ class EmbeddingSpec(BaseModel):
     per_step: bool = False
 
 
+@dataclass(frozen=True)
+class Tables:
+    """What one walk over a model finds.
+
+    Attributes:
+        parts: dotted path -> block, the model itself first.
+        params, state: dotted name -> row, in order.
+        blocker: why the model cannot stream, or None.
+    """
+
+    parts: dict[str, "Spec"]
+    params: dict[str, Param]
+    state: dict[str, StateItem]
+    blocker: str | None
+
+
+# Class of each kind, registered as classes are made.
+KINDS: dict[str, type["Spec"]] = {}
+
+
 class Spec(BaseModel):
     """Base of every model description: frozen, with unknown fields refused.
 
@@ -214,12 +238,31 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    # Where the block may stand.
+    usage: ClassVar[Usage] = "model"
     # Whether a block acts on single values or on channels, so that it takes signals of any rank.
     any_rank: ClassVar[bool] = False
+    # Whether the output has no devices although the input has.
+    ends_devices: ClassVar[bool] = False
+    # Whether the block is a linear map with a kernel and nothing else.
+    is_kernel: ClassVar[bool] = False
+    # Whether the block normalises channels, such as those that a kernel before it gives.
+    is_norm: ClassVar[bool] = False
     # What a block that has no answer to NaN and infinity is called in the error message; else None.
     finite: ClassVar[str | None] = None
+    # Whether the block cuts signals into segments, which may be impossible.
+    segments: ClassVar[bool] = False
+    # Whether the gradient handed on is another than that of what the block computes, which is flat.
+    surrogate_gradient: ClassVar[bool] = False
 
     kind: str
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Register the class for its kind, where it names one."""
+        kind = cls.model_fields["kind"].default
+        if isinstance(kind, str):
+            KINDS[kind] = cls
 
     def children(self) -> dict[str, "Spec"]:
         """Parts of this block by attribute name, in order of computation."""
@@ -233,19 +276,9 @@ class Spec(BaseModel):
         """Streaming state that belongs to this block itself."""
         return {}
 
-    def params(self) -> dict[str, Param]:
-        """Ordered table of all parameters: dotted name -> Param."""
-        table = dict(self.own_params())
-        for name, child in self.children().items():
-            table.update(prefixed(child.params(), name))
-        return table
-
-    def state(self) -> dict[str, StateItem]:
-        """Ordered table of all streaming state: dotted name -> StateItem."""
-        table = dict(self.own_state())
-        for name, child in self.children().items():
-            table.update(prefixed(child.state(), name))
-        return table
+    def own_streaming_blocker(self) -> str | None:
+        """Say what in this block itself stands against streaming."""
+        return None
 
     def walk(self, path: str = "") -> Iterator[tuple[str, "Spec"]]:
         """Yield (dotted path, spec) for this block and every part below it."""
@@ -253,10 +286,67 @@ class Spec(BaseModel):
         for name, child in self.children().items():
             yield from child.walk(f"{path}.{name}" if path else name)
 
+    def tables(self) -> Tables:
+        """Collect the parts, their parameters and state, and what stands against streaming."""
+        parts: dict[str, Spec] = {}
+        params: dict[str, Param] = {}
+        state: dict[str, StateItem] = {}
+        blocker = None
+        for path, part in self.walk():
+            prefix = f"{path}." if path else ""
+            parts[path] = part
+            params.update({prefix + name: row for name, row in part.own_params().items()})
+            state.update({prefix + name: item for name, item in part.own_state().items()})
+            if blocker is None and (reason := part.own_streaming_blocker()) is not None:
+                blocker = f"{path or part.kind}: {reason}"
+        return Tables(parts, params, state, blocker)
+
+    def params(self) -> dict[str, Param]:
+        """Ordered table of all parameters: dotted name -> Param."""
+        return self.tables().params
+
+    def state(self) -> dict[str, StateItem]:
+        """Ordered table of all streaming state: dotted name -> StateItem."""
+        return self.tables().state
+
+    def streaming_blocker(self) -> str | None:
+        """Say why this block cannot stream, or None where it can."""
+        return self.tables().blocker
+
+    def map(self, change: Callable[["Spec"], "Spec"]) -> "Spec":
+        """The model with every layer of a composition replaced by what `change` makes of it.
+
+        Layers are changed before what they stand in. Parts that follow from a block's own fields,
+        such as the convolution of a conv_block, are no layers.
+        """
+        return change(self)
+
+    def normed_kernels(self) -> dict[str, str]:
+        """Parts that are kernels -> the norm of this block that alone reads what they give."""
+        return {}
+
     @property
     def input_channels(self) -> int | None:
         """Channels that the input must have, or None where any number will do."""
         return None
+
+    @property
+    def channel_multiple(self) -> int:
+        """What the channels of the input must be a multiple of, where any number will do else."""
+        return 1
+
+    def channels_before(self, channels: int) -> int:
+        """Channels of the input that give so many, of a block that takes any number."""
+        return channels
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Channels of the output; None where those of the input would have to be known."""
+        return self.input_channels or channels
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether the block is made for (batch, features)."""
+        return False
 
     @property
     def signal_rank(self) -> int:
@@ -273,9 +363,13 @@ class Spec(BaseModel):
 
         Args:
             length: time steps.
-            channels: where the model takes any number; None for 2.
+            channels: where the model takes any number; None for 2. If the number must be a
+                multiple of another, the next one that is.
         """
-        width = self.input_channels or channels or 2
+        width = self.input_channels
+        if width is None:
+            multiple = self.channel_multiple
+            width = -(-(channels or 2) // multiple) * multiple
         if self.signal_rank == 4:
             return width, self.input_devices or 2, length
         return width, length
@@ -299,11 +393,21 @@ class Spec(BaseModel):
         """
         if self.finite is None or np.isfinite(x).all():
             return
-        place = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise InputError(
-            f"{self.finite} takes finite values only, but the input holds {x[place]} at "
-            f"{list(place)}"
+            f"{self.finite} takes finite values only, but the input holds {x[index]} at "
+            f"{list(index)}"
         )
+
+    def check_dtype(self, dtype: str, path: str = "") -> None:
+        """Raise SpecError where a float type does not hold the numbers that a part reads.
+
+        Args:
+            dtype: of the model.
+            path: of this block in the model, for the error message.
+        """
+        for name, child in self.children().items():
+            child.check_dtype(dtype, f"{path}.{name}" if path else name)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -361,11 +465,11 @@ class Spec(BaseModel):
 
     def macs(self, length: int | None) -> int:
         """Multiply-accumulates for one input of `length` steps (None: a vector)."""
-        return 0
+        return self.macs_of(self.signal_shape(length or 1))
 
     def macs_of(self, input_shape: Shape) -> int:
         """Multiply-accumulates for one input of a shape without batch."""
-        return self.macs(math.prod(input_shape[1:]) if len(input_shape) > 1 else None)
+        return 0
 
     def field(self) -> ReceptiveField:
         """Receptive field, stride and delay of this block."""
@@ -376,6 +480,10 @@ class Spec(BaseModel):
 
         Blocks that pool over the whole signal are not counted; `whole_signal()` names them.
         """
+        return self.field().size
+
+    def terms_per_step(self) -> int:
+        """Steps that one output step of this block sees, or durations that it weighs."""
         return self.field().size
 
     @property
@@ -392,18 +500,6 @@ class Spec(BaseModel):
         """Embeddings that the model takes beside its signal."""
         return ()
 
-    def streaming_blocker(self) -> str | None:
-        """Say why this block cannot stream, or None where it can."""
-        for path, part in self.walk():
-            reason = part.own_streaming_blocker()
-            if reason is not None:
-                return f"{path or part.kind}: {reason}"
-        return None
-
-    def own_streaming_blocker(self) -> str | None:
-        """Say what in this block itself stands against streaming."""
-        return None
-
 
 class DeviceSpec(Spec):
     """Base of blocks that take a signal of several devices, (batch, channels, devices, time)."""
@@ -416,8 +512,8 @@ class DeviceSpec(Spec):
     @property
     def input_devices(self) -> int | None:
         """The field `devices`, where there is one."""
-        found: int | None = getattr(self, "devices", None)
-        return found
+        devices: int | None = getattr(self, "devices", None)
+        return devices
 
     def device_shape(self, input_shape: Shape) -> tuple[int, int]:
         """Devices and time steps of an input.
@@ -435,10 +531,8 @@ class DeviceSpec(Spec):
             )
         return input_shape[1], input_shape[2]
 
-    def macs(self, length: int | None) -> int:
-        """Those for a signal of so many steps."""
-        return self.macs_of(self.signal_shape(length or 1))
 
-    def macs_of(self, input_shape: Shape) -> int:
-        """None, unless the block says otherwise."""
-        return 0
+if TYPE_CHECKING:
+    # Any spec by its kind: the unions of `union`, which know all classes, in fields of their own.
+    AnySpec: TypeAlias = Spec
+    NodeLayer: TypeAlias = Spec

@@ -1,7 +1,7 @@
 """Convolutions over time, plain and transposed, and the block with norm, activation, dropout."""
 
 from fractions import Fraction
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
@@ -18,9 +18,8 @@ from tcnzoo.specs.base import (
     StateItem,
     described,
 )
-from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
-from tcnzoo.specs.params import Init, Param
+from tcnzoo.specs.params import Initializer, InitializerSpec, Param, kernel_rows
 
 Padding = Literal["causal", "same", "same_upper", "valid"]
 
@@ -65,6 +64,8 @@ def check_padding(mode: PaddingMode, steps: int, length: int) -> None:
 class _KernelSpec(Spec):
     """What plain and transposed convolutions share."""
 
+    is_kernel: ClassVar[bool] = True
+
     in_channels: Positive
     out_channels: Positive
     kernel_size: Positive
@@ -84,23 +85,20 @@ class _KernelSpec(Spec):
         """Steps between the first and the last tap: (kernel_size - 1) * dilation."""
         return (self.kernel_size - 1) * self.dilation
 
-    def kernel_params(self, shape: Shape, axes: str, fan_in: int, fan_out: int) -> dict[str, Param]:
-        """Rows of the kernel (or of its weight-norm direction and gain) and of the bias."""
-        init = self.initializer.init(fan_in, fan_out)
-        table: dict[str, Param] = {}
-        if self.weight_norm:
-            gain_shape = tuple(
-                size if letter == "O" else 1 for size, letter in zip(shape, axes, strict=True)
-            )
-            table["weight_v"] = Param(shape, axes, init)
-            table["weight_g"] = Param(
-                gain_shape, axes, Init("norm_of", sibling="weight_v"), "scale"
-            )
-        else:
-            table["weight"] = Param(shape, axes, init)
-        if self.bias:
-            table["bias"] = bias_param(self.out_channels, fan_in)
-        return table
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.out_channels
+
+    def kernel_rows(self, shape: Shape, axes: str, fan_in: int, fan_out: int) -> dict[str, Param]:
+        """Rows of the kernel, with weight norm or without, and of the bias."""
+        return kernel_rows(
+            self.initializer,
+            shape,
+            axes,
+            (fan_in, fan_out),
+            bias=self.bias,
+            weight_norm=self.weight_norm,
+        )
 
     def step_shape(self, input_shape: Shape) -> int:
         """Length of a (channels, time) input, or InputError for a vector."""
@@ -158,7 +156,7 @@ class Conv1dSpec(_KernelSpec):
         inside = self.in_channels // self.groups
         shape = (self.out_channels, inside, self.kernel_size)
         fan_out = self.out_channels // self.groups * self.kernel_size
-        return self.kernel_params(shape, "OIK", inside * self.kernel_size, fan_out)
+        return self.kernel_rows(shape, "OIK", inside * self.kernel_size, fan_out)
 
     def own_state(self) -> dict[str, StateItem]:
         """The last `reach` input steps; counters where stride, `valid` or `replicate` need them."""
@@ -186,9 +184,9 @@ class Conv1dSpec(_KernelSpec):
             )
         return self.out_channels, (steps - 1) // self.stride + 1
 
-    def macs(self, length: int | None) -> int:
-        """Products of one forward pass over `length` input steps."""
-        _, steps = self.output_shape((self.in_channels, length or 1))
+    def macs_of(self, input_shape: Shape) -> int:
+        """Products of one forward pass."""
+        _, steps = self.output_shape(input_shape)
         return steps * self.out_channels * self.in_channels // self.groups * self.kernel_size
 
     def field(self) -> ReceptiveField:
@@ -253,7 +251,7 @@ class ConvTranspose1dSpec(_KernelSpec):
         """`weight` (I, O, K) or `weight_v`, `weight_g` (1, O, 1); `bias` (O,)."""
         shape = (self.in_channels, self.out_channels, self.kernel_size)
         fan_in = self.in_channels * max(1, self.kernel_size // self.stride)
-        return self.kernel_params(shape, "IOK", fan_in, self.out_channels * self.kernel_size)
+        return self.kernel_rows(shape, "IOK", fan_in, self.out_channels * self.kernel_size)
 
     def own_state(self) -> dict[str, StateItem]:
         """What past input steps still add to output steps to come."""
@@ -267,9 +265,9 @@ class ConvTranspose1dSpec(_KernelSpec):
         full = (length - 1) * self.stride + self.reach + 1
         return self.out_channels, full - sum(self.crops)
 
-    def macs(self, length: int | None) -> int:
-        """Products of one forward pass over `length` input steps."""
-        return (length or 1) * self.in_channels * self.out_channels * self.kernel_size
+    def macs_of(self, input_shape: Shape) -> int:
+        """Products of one forward pass."""
+        return input_shape[1] * self.in_channels * self.out_channels * self.kernel_size
 
     def field(self) -> ReceptiveField:
         """Input steps whose taps can meet at one output step."""
@@ -339,7 +337,7 @@ class ConvBlockSpec(Spec):
 
     @model_validator(mode="after")
     def _conv_is_valid(self) -> Self:
-        assert self.conv.kind == "conv1d"
+        self.children()  # whose convolution is validated
         return self
 
     def children(self) -> dict[str, Spec]:
@@ -354,12 +352,19 @@ class ConvBlockSpec(Spec):
         """Shape after the convolution."""
         return self.conv.output_shape(input_shape)
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.out_channels
+
+    def normed_kernels(self) -> dict[str, str]:
+        """The convolution before the norm."""
+        return {"conv": "norm"} if norm_child(self.norm, self.out_channels) else {}
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Those of the convolution and the norm."""
-        _, steps = self.output_shape((self.in_channels, length or 1))
-        return self.conv.macs(length) + sum(
-            norm.macs(steps) for norm in norm_child(self.norm, self.out_channels).values()
-        )
+        shape = self.output_shape(input_shape)
+        norms = norm_child(self.norm, self.out_channels).values()
+        return self.conv.macs_of(input_shape) + sum(norm.macs_of(shape) for norm in norms)
 
     def field(self) -> ReceptiveField:
         """That of the convolution."""

@@ -1,6 +1,6 @@
 """Convolutions of signals of several devices, (batch, channels, devices, time), and stacks."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,9 +17,8 @@ from tcnzoo.specs.base import (
     StateItem,
 )
 from tcnzoo.specs.conv import window_delay, window_pads
-from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import BatchNormSpec, Norm, WeightNormSpec, norm_child
-from tcnzoo.specs.params import Param
+from tcnzoo.specs.params import Initializer, InitializerSpec, Param, kernel_rows
 
 
 class Conv2dSpec(DeviceSpec):
@@ -36,6 +35,8 @@ class Conv2dSpec(DeviceSpec):
         padding: `causal`, `same` or `valid`, as in Conv1dSpec.
         devices: of the input; needed to stream, and where the kernel spans several.
     """
+
+    is_kernel: ClassVar[bool] = True
 
     kind: Literal["conv2d"] = "conv2d"
     in_channels: Positive
@@ -87,12 +88,13 @@ class Conv2dSpec(DeviceSpec):
         """`weight` (O, I/groups, devices, taps) and `bias` (O,)."""
         rows, taps = self.kernel_size
         inside = self.in_channels // self.groups
-        fan_in, fan_out = inside * rows * taps, self.out_channels // self.groups * rows * taps
+        fans = inside * rows * taps, self.out_channels // self.groups * rows * taps
         shape = (self.out_channels, inside, rows, taps)
-        table = {"weight": Param(shape, "OIHW", self.initializer.init(fan_in, fan_out))}
-        if self.bias:
-            table["bias"] = bias_param(self.out_channels, fan_in)
-        return table
+        return kernel_rows(self.initializer, shape, "OIHW", fans, bias=self.bias)
+
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.out_channels
 
     def own_state(self) -> dict[str, StateItem]:
         """`context`, the last `reach` input steps of every device."""
@@ -127,17 +129,6 @@ class Conv2dSpec(DeviceSpec):
         if self.reach and self.devices is None:
             return "conv2d must name its devices to stream"
         return None
-
-
-def _pointwise(owner: Spec, inside: int, outside: int, initializer: InitializerSpec) -> Conv2dSpec:
-    """A 1 x 1 convolution between two widths."""
-    return Conv2dSpec(
-        in_channels=inside,
-        out_channels=outside,
-        kernel_size=(1, 1),
-        devices=getattr(owner, "devices", None),
-        initializer=initializer,
-    )
 
 
 class TemporalBlock2dSpec(DeviceSpec):
@@ -197,16 +188,21 @@ class TemporalBlock2dSpec(DeviceSpec):
     def children(self) -> dict[str, Spec]:
         """`conv1`, `norm1`, `activation1`, ... in order; `dropout` is used twice."""
         parts: dict[str, Spec] = {}
-        for place, inside in ((1, self.in_channels), (2, self.channels)):
-            parts[f"conv{place}"] = self._conv(inside)
+        for number, inside in ((1, self.in_channels), (2, self.channels)):
+            parts[f"conv{number}"] = self._conv(inside)
             norm = norm_child(self.norm, self.channels)
-            parts |= {f"{name}{place}": spec for name, spec in norm.items()}
-            parts[f"activation{place}"] = self.activation
-            if place == 1 and self.dropout > 0.0:
+            parts |= {f"{name}{number}": spec for name, spec in norm.items()}
+            parts[f"activation{number}"] = self.activation
+            if number == 1 and self.dropout > 0.0:
                 parts["dropout"] = DropoutSpec(rate=self.dropout)
         if self.in_channels != self.channels:
-            plain = self.initializer.for_activation(None)
-            parts["residual"] = _pointwise(self, self.in_channels, self.channels, plain)
+            parts["residual"] = Conv2dSpec(
+                in_channels=self.in_channels,
+                out_channels=self.channels,
+                kernel_size=(1, 1),
+                devices=self.devices,
+                initializer=self.initializer.for_activation(None),
+            )
         parts["activation"] = self.activation
         return parts
 
@@ -214,6 +210,14 @@ class TemporalBlock2dSpec(DeviceSpec):
         """(in, devices, time) -> (channels, devices, time)."""
         devices, length = self.device_shape(input_shape)
         return self.channels, devices, length
+
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.channels
+
+    def normed_kernels(self) -> dict[str, str]:
+        """Both convolutions before their norms."""
+        return {"conv1": "norm1", "conv2": "norm2"} if self.norm else {}
 
     def macs_of(self, input_shape: Shape) -> int:
         """Those of the convolutions and norms."""
@@ -291,6 +295,10 @@ class Tcn2dSpec(DeviceSpec):
         """(in, devices, time) -> (channels[-1], devices, time)."""
         devices, length = self.device_shape(input_shape)
         return self.channels[-1], devices, length
+
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.channels[-1]
 
     def macs_of(self, input_shape: Shape) -> int:
         """Sum over the blocks."""

@@ -1,24 +1,30 @@
 """Dense layers: on a vector, or on the channels of every time step."""
 
-from typing import Literal, Self
+import math
+from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from tcnzoo.specs.activation import OptionalActivation, activation_child
 from tcnzoo.specs.base import Positive, Rate, Shape, Spec
-from tcnzoo.specs.initializer import Initializer, InitializerSpec, bias_param
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
-from tcnzoo.specs.params import Param
+from tcnzoo.specs.params import Initializer, InitializerSpec, Param, kernel_rows
 
 
 class DenseSpec(Spec):
     """An affine map of channels, y = W x + b, of (batch, in) or each step of (batch, in, time)."""
 
+    is_kernel: ClassVar[bool] = True
     kind: Literal["dense"] = "dense"
     in_features: Positive
     out_features: Positive
     bias: bool = True
     initializer: Initializer = InitializerSpec()
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def input_channels(self) -> int:
@@ -27,20 +33,21 @@ class DenseSpec(Spec):
 
     def own_params(self) -> dict[str, Param]:
         """`weight` (O, I) and `bias` (O,)."""
-        init = self.initializer.init(self.in_features, self.out_features)
-        table = {"weight": Param((self.out_features, self.in_features), "OI", init)}
-        if self.bias:
-            table["bias"] = bias_param(self.out_features, self.in_features)
-        return table
+        shape, fans = (self.out_features, self.in_features), (self.in_features, self.out_features)
+        return kernel_rows(self.initializer, shape, "OI", fans, bias=self.bias)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(in, ...) -> (out, ...)."""
         self.check_channels(input_shape)
         return (self.out_features, *input_shape[1:])
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """Features of the output."""
+        return self.out_features
+
+    def macs_of(self, input_shape: Shape) -> int:
         """in * out for each step."""
-        return self.in_features * self.out_features * (length or 1)
+        return self.in_features * self.out_features * math.prod(input_shape[1:])
 
 
 class DenseBlockSpec(Spec):
@@ -60,6 +67,11 @@ class DenseBlockSpec(Spec):
     activation: OptionalActivation = None
     dropout: Rate = 0.0
     initializer: Initializer = InitializerSpec()
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Always."""
+        return True
 
     @property
     def input_channels(self) -> int:
@@ -96,6 +108,14 @@ class DenseBlockSpec(Spec):
         """Shape after the dense layer."""
         return self.dense.output_shape(input_shape)
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """Features of the output."""
+        return self.out_features
+
+    def normed_kernels(self) -> dict[str, str]:
+        """The dense layer before the norm."""
+        return {"dense": "norm"} if self.norm else {}
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Those of the dense layer and the norm."""
-        return sum(part.macs(length) for part in self.children().values())
+        return sum(part.macs_of(input_shape) for part in self.children().values())

@@ -1,6 +1,6 @@
 """Layers between devices: attention, and signals of several devices made one and the reverse."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,8 +8,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.specs.activation import DropoutSpec
 from tcnzoo.specs.base import DeviceSpec, Positive, Rate, Shape, Spec, Whole
 from tcnzoo.specs.dense import DenseSpec
-from tcnzoo.specs.initializer import InitializerSpec
-from tcnzoo.specs.params import Init, Param
+from tcnzoo.specs.params import Init, InitializerSpec, Param
 
 _PLAIN = InitializerSpec(name="xavier_uniform", gain=1.0)
 Several = Annotated[Whole, Field(ge=2)]
@@ -91,6 +90,8 @@ class DevicePoolSpec(DeviceSpec):
         devices: how many there are; needed for `concat`.
     """
 
+    ends_devices: ClassVar[bool] = True
+
     kind: Literal["device_pool"] = "device_pool"
     mode: Literal["average", "max", "concat"] = "average"
     devices: Positive | None = None
@@ -111,6 +112,14 @@ class DevicePoolSpec(DeviceSpec):
         _, length = self.device_shape(input_shape)
         return input_shape[0] * self.factor, length
 
+    def channels_before(self, channels: int) -> int:
+        """Those of one device, of `concat`."""
+        return channels // self.factor
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Those of all devices, of `concat`."""
+        return None if channels is None else channels * self.factor
+
 
 class DeviceSplitSpec(Spec):
     """Channels dealt out to devices, (batch, devices * channels, time) -> (batch, channels, ...).
@@ -124,6 +133,19 @@ class DeviceSplitSpec(Spec):
 
     kind: Literal["device_split"] = "device_split"
     devices: Several = 2
+
+    @property
+    def channel_multiple(self) -> int:
+        """As many for each device."""
+        return self.devices
+
+    def channels_before(self, channels: int) -> int:
+        """Those of all devices."""
+        return channels * self.devices
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Those of one device."""
+        return None if channels is None else channels // self.devices
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(devices * channels, time) -> (channels, devices, time)."""

@@ -1,21 +1,13 @@
 """Fold weight norm and batch norm into the kernels before them, for inference."""
 
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from tcnzoo.arrays import Array, Weights
-from tcnzoo.specs import (
-    BatchNormSpec,
-    GraphSpec,
-    SequentialSpec,
-    Spec,
-    VqHdpHsmmSpec,
-    WeightNormSpec,
-)
+from tcnzoo.specs import BatchNormSpec, Spec, WeightNormSpec
 from tcnzoo.specs.params import check_weights, weight_norm_gain
-from tcnzoo.zoo.parse import parse_spec
 
 
 def fold(
@@ -34,7 +26,7 @@ def fold(
         WeightError: the weights do not fit the spec.
     """
     check_weights(spec.params(), weights)
-    folded = parse_spec(_folded_document(spec, batch_norm))
+    folded = spec.map(partial(_without_norm, batch_norm=batch_norm))
     effective = {name: np.asarray(array) for name, array in weights.items()}
     for path, part in spec.walk():
         _fold_weight_norm(path, part, effective)
@@ -45,28 +37,18 @@ def fold(
     return folded, {name: effective[name] for name in table}
 
 
-def _folded_document(spec: Spec, batch_norm: bool) -> dict[str, Any]:
-    """The spec as a dictionary, without the norms that can be folded."""
-    document = spec.model_dump(mode="json")
-    if isinstance(spec, SequentialSpec):
-        document["layers"] = {
-            name: _folded_document(one, batch_norm) for name, one in spec.layers.items()
-        }
-    if isinstance(spec, VqHdpHsmmSpec):
-        document |= {
-            name: _folded_document(one, batch_norm) for name, one in spec.children().items()
-        }
-    if isinstance(spec, GraphSpec):
-        for name, node in spec.nodes.items():
-            document["nodes"][name]["layer"] = _folded_document(node.layer, batch_norm)
-    folded = BatchNormSpec | WeightNormSpec if batch_norm else WeightNormSpec
-    if isinstance(getattr(spec, "norm", None), folded):
-        if isinstance(spec.norm, BatchNormSpec) and "bias" in document:  # type: ignore[attr-defined]
-            document["bias"] = True
-        document["norm"] = None
-    if document.get("weight_norm"):
-        document["weight_norm"] = False
-    return document
+def _without_norm(part: Spec, batch_norm: bool) -> Spec:
+    """The same block without the norm of its own fields, where it can be folded."""
+    fields = dict(part)
+    norm = fields.get("norm")
+    changes: dict[str, object] = {}
+    if isinstance(norm, WeightNormSpec) or (batch_norm and isinstance(norm, BatchNormSpec)):
+        changes["norm"] = None
+        if isinstance(norm, BatchNormSpec) and "bias" in fields:
+            changes["bias"] = True
+    if fields.get("weight_norm"):
+        changes["weight_norm"] = False
+    return type(part).model_validate({**fields, **changes}) if changes else part
 
 
 def _join(path: str, name: str) -> str:
@@ -87,18 +69,11 @@ def _fold_weight_norm(path: str, part: Spec, weights: Weights) -> None:
 
 def _fold_batch_norms(path: str, part: Spec, weights: Weights) -> None:
     """Scale the kernel, and shift the bias, of each kernel that a batch norm follows."""
-    parts = part.children()
-    for kernel, norm in (
-        ("conv", "norm"),
-        ("dense", "norm"),
-        ("conv1", "norm1"),
-        ("conv2", "norm2"),
-    ):
-        batch_norm = parts.get(norm)
-        # A sequential may name its layers so, too, and keeps them.
-        own = isinstance(getattr(part, "norm", None), BatchNormSpec)
-        if own and isinstance(batch_norm, BatchNormSpec) and kernel in parts:
-            _fold_one(_join(path, kernel), _join(path, norm), batch_norm.eps, weights)
+    # The norm of a block's own field only: one that is a layer stays.
+    own = dict(part).get("norm")
+    if isinstance(own, BatchNormSpec):
+        for kernel, norm in part.normed_kernels().items():
+            _fold_one(_join(path, kernel), _join(path, norm), own.eps, weights)
 
 
 def _fold_one(kernel: str, norm: str, eps: float, weights: Weights) -> None:

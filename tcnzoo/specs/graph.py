@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import MOST_PARTS, PROBE, Positive, ReceptiveField, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, Positive, ReceptiveField, Shape, Spec, Usage
 from tcnzoo.specs.sequential import RESERVED, LayerName
 
 if TYPE_CHECKING:
-    from tcnzoo.specs import NodeLayer
+    from tcnzoo.specs.base import NodeLayer
 
 # What nodes call the input of the graph.
 INPUT = "input"
@@ -24,6 +25,8 @@ class MergeSpec(Spec):
         mode: `add` and `multiply` take signals of one shape, or vectors (batch, channels) that act
             on every step of them; `concat` puts channels side by side.
     """
+
+    usage: ClassVar[Usage] = "node"
 
     kind: Literal["merge"] = "merge"
     mode: Literal["add", "multiply", "concat"]
@@ -91,7 +94,7 @@ class GraphSpec(Spec):
         for name, node in self.nodes.items():
             if name in RESERVED or name == INPUT:
                 raise ValueError(f"node name {name!r} is reserved; choose another")
-            unknown = [one for one in node.inputs if one not in known]
+            unknown = [source for source in node.inputs if source not in known]
             if unknown:
                 raise ValueError(f"node {name!r} reads {unknown[0]!r}, which is no earlier node")
             known.add(name)
@@ -116,6 +119,28 @@ class GraphSpec(Spec):
         """The layers of the nodes."""
         return {name: node.layer for name, node in self.nodes.items()}
 
+    def map(self, change: Callable[[Spec], Spec]) -> Spec:
+        """The layer of each node, then the whole."""
+        nodes = {
+            name: NodeSpec(layer=node.layer.map(change), inputs=node.inputs)
+            for name, node in self.nodes.items()
+        }
+        return change(GraphSpec(in_channels=self.in_channels, nodes=nodes))
+
+    def normed_kernels(self) -> dict[str, str]:
+        """Nodes that only a norm reads."""
+        readers: dict[str, list[str]] = {name: [] for name in (INPUT, *self.nodes)}
+        for name, node in self.nodes.items():
+            for source in node.inputs:
+                readers[source].append(name)
+        return {
+            name: readers[name][0]
+            for name, node in self.nodes.items()
+            if node.layer.is_kernel
+            and len(readers[name]) == 1
+            and self.nodes[readers[name][0]].layer.is_norm
+        }
+
     @property
     def input_channels(self) -> int:
         """Channels of the input."""
@@ -130,12 +155,16 @@ class GraphSpec(Spec):
         except SignalTooLong:
             return self.output_shape((self.in_channels, self.min_length()))[0]
 
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.out_channels
+
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Shape after each node."""
         self.check_channels(input_shape)
         shapes = {INPUT: input_shape}
         for name, node in self.nodes.items():
-            before = [shapes[one] for one in node.inputs]
+            before = [shapes[source] for source in node.inputs]
             try:
                 if isinstance(node.layer, MergeSpec):
                     shapes[name] = node.layer.merged_shape(before)
@@ -150,23 +179,19 @@ class GraphSpec(Spec):
         """Shape after the last node."""
         return list(self.shapes(input_shape).values())[-1]
 
-    def macs(self, length: int | None) -> int:
-        """Sum over the nodes, each at the length that reaches it."""
-        shape: Shape = (self.in_channels,) if length is None else (self.in_channels, length)
-        before = {INPUT: shape, **self.shapes(shape)}
-        return sum(
-            node.layer.macs(before[node.inputs[0]][1] if len(before[node.inputs[0]]) == 2 else None)
-            for node in self.nodes.values()
-        )
+    def macs_of(self, input_shape: Shape) -> int:
+        """Sum over the nodes, each at the shape that reaches it."""
+        shapes = {INPUT: input_shape, **self.shapes(input_shape)}
+        return sum(node.layer.macs_of(shapes[node.inputs[0]]) for node in self.nodes.values())
 
     def fields(self) -> dict[str, ReceptiveField]:
         """Field of each node, and of the input, counted from the input of the graph."""
         fields = {INPUT: ReceptiveField()}
         for name, node in self.nodes.items():
-            found = fields[node.inputs[0]]
-            for one in node.inputs[1:]:
-                found = found.union(fields[one])
-            fields[name] = found.then(node.layer.field())
+            field = fields[node.inputs[0]]
+            for source in node.inputs[1:]:
+                field = field.union(fields[source])
+            fields[name] = field.then(node.layer.field())
         return fields
 
     def field(self) -> ReceptiveField:
@@ -174,12 +199,12 @@ class GraphSpec(Spec):
         return list(self.fields().values())[-1]
 
     def own_streaming_blocker(self) -> str | None:
-        """Signals that are merged must have given out as many steps as one another, always."""
+        """Signals that are merged must lag equally."""
         fields = self.fields()
         for name, node in self.nodes.items():
-            waits = {one: fields[one].delay for one in node.inputs}
-            if len(set(waits.values())) > 1:
-                text = ", ".join(f"{one} by {steps}" for one, steps in waits.items())
+            delays = {source: fields[source].delay for source in node.inputs}
+            if len(set(delays.values())) > 1:
+                text = ", ".join(f"{source} by {steps}" for source, steps in delays.items())
                 return (
                     f"node {name!r} merges signals that lag differently ({text} steps), so it "
                     "cannot stream; use padding 'causal'"

@@ -112,10 +112,14 @@ class HdpSpec(Spec):
             )
         return self.clusters, input_shape[1]
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """One for each cluster."""
+        return self.clusters
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Two for each cluster and channel of a step; one with codes."""
         factor = 2 if self.components == "gaussian" else 1
-        return factor * self.clusters * self.input_channels * (length or 1)
+        return factor * self.clusters * self.input_channels * input_shape[-1]
 
 
 def annealed(step: int, steps: int, start: float, end: float) -> float:

@@ -1,15 +1,13 @@
 """Hidden semi-Markov model: states that last, with a law of their own for how long."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from tcnzoo.arrays import Array
-from tcnzoo.errors import InputError, WeightError
+from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
 from tcnzoo.specs.base import (
     Positive,
@@ -21,12 +19,8 @@ from tcnzoo.specs.base import (
     require_channels,
 )
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
-from tcnzoo.specs.initializer import InitializerSpec
-from tcnzoo.specs.params import Init, Param
+from tcnzoo.specs.params import Init, InitializerSpec, Param
 from tcnzoo.specs.sequential import SequentialSpec
-
-if TYPE_CHECKING:
-    from tcnzoo.specs import AnySpec
 
 DurationLaw = Literal["poisson", "negative_binomial", "gaussian", "categorical"]
 Emission = Literal["gaussian", "categorical", "neural", "none"]
@@ -36,6 +30,8 @@ SIZE = 2.0
 # A logit at or below this is a probability of 0, as -inf is: so that masks of the least float do
 # the same in every float type.
 NEVER = -1e30
+# 16-bit floats hold the whole numbers from 0 to these.
+WHOLE = {"bfloat16": 2**8, "float16": 2**11}
 
 
 def impossible(steps: int | None, is_nan: bool = False) -> InputError | WeightError:
@@ -145,6 +141,7 @@ class HsmmSpec(Spec):
     """
 
     finite: ClassVar[str | None] = "an hsmm"
+    segments: ClassVar[bool] = True
 
     kind: Literal["hsmm"] = "hsmm"
     states: Annotated[Whole, Field(ge=2)]
@@ -239,10 +236,10 @@ class HsmmSpec(Spec):
         """`network`, of neural emissions: (batch, channels, time) -> (batch, states, time)."""
         if self.emission != "neural":
             return {}
-        layers: dict[str, AnySpec] = {}
+        layers: dict[str, Spec] = {}
         width = self.input_channels
-        for place, wider in enumerate(self.hidden):
-            layers[f"hidden_{place}"] = DenseBlockSpec(
+        for depth, wider in enumerate(self.hidden):
+            layers[f"hidden_{depth}"] = DenseBlockSpec(
                 in_features=width,
                 out_features=wider,
                 activation=ActivationSpec(name=self.activation),
@@ -285,9 +282,27 @@ class HsmmSpec(Spec):
                     f"but {highest:.0f} came"
                 )
 
-    def macs(self, length: int | None) -> int:
+    def check_dtype(self, dtype: str, path: str = "") -> None:
+        """Numbers of codes come as floats."""
+        last = (self.codes or 1) - 1 if self.encoding == "index" else 0
+        if last > WHOLE.get(dtype, last):
+            raise SpecError(
+                f"{path or self.kind}: codes up to {last} come as numbers in one channel, and "
+                f"{dtype!r} holds whole numbers up to {WHOLE[dtype]} only; use float32, or "
+                "encoding 'one_hot'"
+            )
+
+    def channels_after(self, channels: int | None) -> int:
+        """One for each state."""
+        return self.states
+
+    def terms_per_step(self) -> int:
+        """Durations of all states."""
+        return self.states * self.max_duration
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Those of the emission, and of the windows and the transitions in both directions."""
-        steps, k = length or 1, self.states
+        steps, k = input_shape[-1], self.states
         ways = 2 if self.output == "posterior" else 1
         emission = {"gaussian": 2 * k * self.input_channels, "categorical": 0}.get(self.emission, 0)
         if self.encoding == "one_hot" and self.emission == "categorical":

@@ -1,6 +1,6 @@
 """Mamba-2: a selective state-space block, and the bidirectional layer built of two of them."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
@@ -19,12 +19,29 @@ from tcnzoo.specs.base import (
 )
 from tcnzoo.specs.conv import Conv1dSpec
 from tcnzoo.specs.dense import DenseSpec
-from tcnzoo.specs.initializer import InitializerSpec
 from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec
-from tcnzoo.specs.params import Init, Param
+from tcnzoo.specs.params import Init, InitializerSpec, Param
 
 _PLAIN = InitializerSpec(gain=1.0)
 PositiveFloat = Annotated[float, Field(gt=0.0)]
+
+
+class Mamba2Sizes(NamedTuple):
+    """Widths within a Mamba-2 block.
+
+    Attributes:
+        inner: expand * channels.
+        width: channels of the state space.
+        heads: their number.
+        convolved: channels of x, B and C together.
+        sections: widths of what `in_proj` gives: z0 and x0 (often none), z, xBC, dt.
+    """
+
+    inner: int
+    width: int
+    heads: int
+    convolved: int
+    sections: tuple[int, int, int, int, int]
 
 
 class Mamba2Spec(Spec):
@@ -92,22 +109,20 @@ class Mamba2Spec(Spec):
     a_range: tuple[PositiveFloat, PositiveFloat] = (1.0, 16.0)
 
     @model_validator(mode="after")
-    def _sizes_divide(self) -> Self:
-        if self.channels is None:
-            return self
-        if self.width > self.inner:
-            raise ValueError(f"d_ssm must be at most {self.inner}, but is {self.width}")
-        if self.width % self.head_dim:
-            raise ValueError(
-                f"head_dim must divide the {self.width} channels of the state space, "
-                f"but is {self.head_dim}"
-            )
-        if self.heads % self.groups:
-            raise ValueError(f"groups must divide the {self.heads} heads, but is {self.groups}")
-        return self
-
-    @model_validator(mode="after")
-    def _ranges_rise(self) -> Self:
+    def _sizes_and_ranges_fit(self) -> Self:
+        if self.channels is not None:
+            sizes = self.sizes
+            if sizes.width > sizes.inner:
+                raise ValueError(f"d_ssm must be at most {sizes.inner}, but is {sizes.width}")
+            if sizes.width % self.head_dim:
+                raise ValueError(
+                    f"head_dim must divide the {sizes.width} channels of the state space, "
+                    f"but is {self.head_dim}"
+                )
+            if sizes.heads % self.groups:
+                raise ValueError(
+                    f"groups must divide the {sizes.heads} heads, but is {self.groups}"
+                )
         for name in ("dt_limit", "a_range"):
             low, high = getattr(self, name)
             if low < 0.0 or (high is not None and high < low):
@@ -126,36 +141,47 @@ class Mamba2Spec(Spec):
         return self.channels
 
     @property
+    def sizes(self) -> Mamba2Sizes:
+        """Widths within the block."""
+        inner = self.expand * require_channels(self.kind, self.channels)
+        width = self.d_ssm or inner
+        heads, convolved = width // self.head_dim, width + 2 * self.groups * self.d_state
+        passing = inner - width
+        return Mamba2Sizes(
+            inner, width, heads, convolved, (passing, passing, width, convolved, heads)
+        )
+
+    @property
     def inner(self) -> int:
         """Inner width."""
-        return self.expand * require_channels(self.kind, self.channels)
+        return self.sizes.inner
 
     @property
     def width(self) -> int:
         """Channels of the state space."""
-        return self.d_ssm or self.inner
+        return self.sizes.width
 
     @property
     def heads(self) -> int:
         """Number of heads."""
-        return self.width // self.head_dim
+        return self.sizes.heads
 
     @property
     def convolved(self) -> int:
         """Channels of x, B and C together."""
-        return self.width + 2 * self.groups * self.d_state
+        return self.sizes.convolved
 
     @property
     def sections(self) -> tuple[int, int, int, int, int]:
         """Widths of what `in_proj` gives: z0 and x0 (often none), z, xBC, dt."""
-        passing = self.inner - self.width
-        return passing, passing, self.width, self.convolved, self.heads
+        return self.sizes.sections
 
     def own_params(self) -> dict[str, Param]:
         """`dt_bias` and `A_log`, one a head; `D`, one a head or one a channel."""
-        heads = (self.heads,)
+        sizes = self.sizes
+        heads = (sizes.heads,)
         steps = Init("softplus_inverse", bounds=(self.dt_min, self.dt_max), floor=self.dt_floor)
-        skip = (self.width,) if self.d_per_channel else heads
+        skip = (sizes.width,) if self.d_per_channel else heads
         return {
             "dt_bias": Param(heads, "C", steps, "bias"),
             "A_log": Param(heads, "C", Init("log_uniform", bounds=self.a_range), "scale"),
@@ -164,46 +190,45 @@ class Mamba2Spec(Spec):
 
     def children(self) -> dict[str, Spec]:
         """`in_proj`, `conv1d`, `norm` (with rms_norm) and `out_proj`."""
-        channels = require_channels(self.kind, self.channels)
+        sizes, channels = self.sizes, require_channels(self.kind, self.channels)
         parts: dict[str, Spec] = {
             "in_proj": DenseSpec(
                 in_features=channels,
-                out_features=sum(self.sections),
+                out_features=sum(sizes.sections),
                 bias=self.bias,
                 initializer=_PLAIN,
             ),
             "conv1d": Conv1dSpec(
-                in_channels=self.convolved,
-                out_channels=self.convolved,
+                in_channels=sizes.convolved,
+                out_channels=sizes.convolved,
                 kernel_size=self.d_conv,
-                groups=self.convolved,
+                groups=sizes.convolved,
                 bias=self.conv_bias,
                 initializer=_PLAIN,
             ),
         }
         if self.rms_norm:
             groups = self.groups if self.grouped_norm else 1
-            parts["norm"] = RmsNormSpec(channels=self.width, groups=groups, eps=self.norm_eps)
+            parts["norm"] = RmsNormSpec(channels=sizes.width, groups=groups, eps=self.norm_eps)
         parts["out_proj"] = DenseSpec(
-            in_features=self.inner, out_features=channels, bias=self.bias, initializer=_PLAIN
+            in_features=sizes.inner, out_features=channels, bias=self.bias, initializer=_PLAIN
         )
         return parts
 
     def own_state(self) -> dict[str, StateItem]:
         """`ssm`, the state of every head."""
-        return {
-            "ssm": StateItem((self.heads, self.head_dim, self.d_state), summed=True, lasting=True)
-        }
+        shape = (self.sizes.heads, self.head_dim, self.d_state)
+        return {"ssm": StateItem(shape, summed=True, lasting=True)}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(channels, time) -> the same."""
         self.check_channels(input_shape)
         return _signal(self, input_shape)
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """The linear maps, the convolution, and the state's update and reading at each step."""
-        steps = length or 1
-        scan = 2 * self.width * self.d_state * steps
+        steps = input_shape[-1]
+        scan = 2 * self.sizes.width * self.d_state * steps
         return scan + sum(part.macs(steps) for part in self.children().values())
 
     def field(self) -> ReceptiveField:
@@ -212,7 +237,7 @@ class Mamba2Spec(Spec):
 
 
 class _Bidirectional(Spec):
-    """What one layer and a stack of them are told."""
+    """The fields of one layer and of a stack of them."""
 
     channels: Positive
     mamba: Mamba2Spec = Mamba2Spec()
@@ -254,10 +279,11 @@ class BiMamba2LayerSpec(_Bidirectional):
         self.check_channels(input_shape)
         return _signal(self, input_shape)
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """Both directions, and the projection."""
-        total = sum(part.macs(length or 1) for part in self.children().values())
-        return total + self.shared * self.mamba.with_channels(self.channels).macs(length or 1)
+        parts = self.children()
+        total = sum(part.macs(input_shape[-1]) for part in parts.values())
+        return total + self.shared * parts["forward_mamba"].macs_of(input_shape)
 
     def field(self) -> ReceptiveField:
         """The two convolutions, one on either side."""
@@ -300,16 +326,16 @@ class BiMamba2Spec(_Bidirectional):
             name: getattr(self, name) for name in ("channels", "mamba", "shared", "dropout", "eps")
         }
         layer = BiMamba2LayerSpec(**shared)
-        return {f"layers.{place}": layer for place in range(self.layers)}
+        return {f"layers.{level}": layer for level in range(self.layers)}
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """(channels, time) -> the same."""
         self.check_channels(input_shape)
         return _signal(self, input_shape)
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """Sum over the layers."""
-        return sum(part.macs(length) for part in self.children().values())
+        return sum(part.macs_of(input_shape) for part in self.children().values())
 
     def field(self) -> ReceptiveField:
         """All layers, one after the other."""

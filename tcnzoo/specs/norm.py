@@ -1,17 +1,20 @@
 """Normalisations: batch norm, layer norm over channels, and the mark for weight norm."""
 
-from typing import Annotated, Any, Literal, Self
+import math
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from tcnzoo.specs.base import NoneWord, Positive, Spec, require_channels
+from tcnzoo.specs.base import NoneWord, Positive, Shape, Spec, Usage, require_channels
 from tcnzoo.specs.params import Init, Param
 
 
 class _ChannelNormSpec(Spec):
     """A normalisation with a scale and a shift for each channel; a block fills in `channels`."""
 
-    any_rank = True
+    any_rank: ClassVar[bool] = True
+    is_norm: ClassVar[bool] = True
+
     channels: Positive | None = None
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
 
@@ -32,9 +35,9 @@ class _ChannelNormSpec(Spec):
             "bias": Param(shape, "C", Init("constant", 0.0), "bias"),
         }
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """One multiply-add a value."""
-        return (self.channels or 0) * (length or 1)
+        return (self.channels or 0) * math.prod(input_shape[1:])
 
 
 class BatchNormSpec(_ChannelNormSpec):
@@ -104,9 +107,9 @@ class RmsNormSpec(Spec):
         """Scale `weight`, one a channel."""
         return {"weight": Param((self.channels,), "C", Init("constant", 1.0), "scale")}
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """One multiply-add a value."""
-        return self.channels * (length or 1)
+        return self.channels * math.prod(input_shape[1:])
 
 
 class WeightNormSpec(Spec):
@@ -114,6 +117,8 @@ class WeightNormSpec(Spec):
 
     Source: Salimans & Kingma 2016, arXiv:1602.07868.
     """
+
+    usage: ClassVar[Usage] = "field"
 
     kind: Literal["weight_norm"] = "weight_norm"
 

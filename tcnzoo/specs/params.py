@@ -1,11 +1,12 @@
-"""Param tables and the numpy initialisers that fill them with the same bits for every backend."""
+"""Param tables, how their rows start, and the numpy code that fills them for every backend."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError, WeightError, number_text, suggestion
@@ -71,6 +72,85 @@ class Param:
         return math.prod(self.shape)
 
 
+class HasGain(Protocol):
+    """An activation, as far as an initialiser asks."""
+
+    def gain(self) -> float:
+        """Initial gain that keeps variance through it."""
+
+
+class InitializerSpec(BaseModel):
+    """An initialiser of kernels.
+
+    Attributes:
+        name: torch.nn.init's names; `normal` is N(0, gain^2) and `uniform` is U(-gain, gain).
+        gain: factor on deviation or bound; None takes the gain of the activation that follows.
+            It is applied for every name, and under weight norm too (v is drawn, g = ||v||).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: Literal[
+        "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "normal", "uniform"
+    ] = "kaiming_uniform"
+    gain: Annotated[float, Field(gt=0.0)] | None = None
+
+    def for_activation(self, activation: HasGain | None) -> "InitializerSpec":
+        """The same with the gain that holds: the given one, else that of `activation`."""
+        if self.gain is not None:
+            return self
+        gain = activation.gain() if activation is not None else 1.0
+        return self.model_copy(update={"gain": gain})
+
+    def init(self, fan_in: int, fan_out: int) -> Init:
+        """The initialiser for a kernel of known fans."""
+        return Init(self.name, 1.0 if self.gain is None else self.gain, fan_in, fan_out)
+
+
+def by_name(value: Any) -> Any:
+    """Let a bare name stand for what it names, with default constants."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+Initializer = Annotated[InitializerSpec, BeforeValidator(by_name)]
+
+
+def kernel_rows(
+    initializer: InitializerSpec,
+    shape: tuple[int, ...],
+    axes: str,
+    fans: tuple[int, int],
+    *,
+    bias: bool,
+    weight_norm: bool = False,
+) -> dict[str, Param]:
+    """Rows of a kernel, or of its weight-norm direction and gain, and of its bias.
+
+    A bias starts from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in torch's own layers.
+
+    Args:
+        initializer: of the kernel.
+        shape, axes: of the kernel; see Param.
+        fans: inputs that one output sums over, and outputs that one input feeds.
+        bias: whether there is one.
+        weight_norm: whether the kernel is g * v / ||v||.
+    """
+    init = initializer.init(*fans)
+    if weight_norm:
+        gain = tuple(size if axis == "O" else 1 for size, axis in zip(shape, axes, strict=True))
+        rows = {
+            "weight_v": Param(shape, axes, init),
+            "weight_g": Param(gain, axes, Init("norm_of", sibling="weight_v"), "scale"),
+        }
+    else:
+        rows = {"weight": Param(shape, axes, init)}
+    if bias:
+        channels = shape[axes.index("O")]
+        start = Init("kaiming_uniform", 3.0**-0.5, fans[0], channels)
+        rows["bias"] = Param((channels,), "C", start, "bias")
+    return rows
+
+
 class ParamCount(NamedTuple):
     """How many values a model holds: those that are trained, and its running statistics."""
 
@@ -114,18 +194,19 @@ def weight_norm_gain(direction: Array, axes: str) -> Array:
     return np.sqrt(squares)
 
 
-def initial_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
+def initial_weights(table: Mapping[str, Param], seed: int = 0, copies: int = 1) -> Weights:
     """Fill a param table from `PCG64(seed)`, row by row: every backend starts from the same bits.
 
     Args:
         table: ordered rows, as `spec.params()` gives them.
         seed: any integer >= 0.
+        copies: of all weights that will be there at once, these among them.
     Returns:
         float32 arrays in neutral layout, in table order.
     Raises:
         InputError: they do not fit into the memory of this machine.
     """
-    check_memory(table)
+    check_memory(table, copies)
     generator = np.random.Generator(np.random.PCG64(seed))
     weights: Weights = {}
     for name, param in table.items():
@@ -223,9 +304,3 @@ def permute(array: Array, axes: str, stored: str) -> Array:
     if axes == stored:
         return array
     return array.transpose([axes.index(letter) for letter in stored])
-
-
-def prefixed(rows: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """Yield the rows of a child's table under the child's name."""
-    for name, row in rows.items():
-        yield f"{prefix}.{name}", row

@@ -29,6 +29,14 @@ class FlattenSpec(Spec):
             raise error(f"flatten expects {self.length} time steps, but {steps} came")
         return (input_shape[0] * self.length,)
 
+    def channels_before(self, channels: int) -> int:
+        """Those of one step."""
+        return channels // self.length
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Those of all steps."""
+        return None if channels is None else channels * self.length
+
     @property
     def pools_all(self) -> bool:
         """Always."""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.activation import GluSpec
 from tcnzoo.specs.base import MOST_PARTS, PROBE, EmbeddingSpec, ReceptiveField, Shape, Spec
-from tcnzoo.specs.device_attention import DevicePoolSpec, DeviceSplitSpec
-from tcnzoo.specs.reshape import FlattenSpec
 
 if TYPE_CHECKING:
-    from tcnzoo.specs import AnySpec
+    from tcnzoo.specs.base import AnySpec
 
 LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -58,7 +58,7 @@ class SequentialSpec(Spec):
                     f"layer {name!r} expects {wanted} channels, "
                     f"but the layer before it gives {width}"
                 )
-            width = _output_width(layer, width)
+            width = layer.channels_after(width)
         for name, layer in self.layers.items():
             if layer.output_names:
                 raise ValueError(f"layer {name!r} gives several outputs, so it must stand alone")
@@ -96,48 +96,80 @@ class SequentialSpec(Spec):
         """The layers."""
         return dict(self.layers)
 
+    def map(self, change: Callable[[Spec], Spec]) -> Spec:
+        """Each layer, then the whole."""
+        layers = {name: layer.map(change) for name, layer in self.layers.items()}
+        return change(SequentialSpec(layers=layers))
+
+    def normed_kernels(self) -> dict[str, str]:
+        """Layers before a norm."""
+        names = list(self.layers)
+        return {
+            name: after
+            for name, after in zip(names, names[1:], strict=False)
+            if self.layers[name].is_kernel and self.layers[after].is_norm
+        }
+
     @property
     def input_channels(self) -> int | None:
-        """Channels that the first layer which minds expects."""
-        halvings = steps = 1
-        for layer in self.layers.values():
-            wanted = layer.input_channels  # asked once: stacks within stacks would double the work
-            if wanted is not None:
-                return max(1, wanted * halvings // steps)
-            if isinstance(layer, GluSpec):
-                halvings *= 2
-            if isinstance(layer, FlattenSpec):
-                steps = layer.length
-            if isinstance(layer, DevicePoolSpec):
-                steps *= layer.factor
-            if isinstance(layer, DeviceSplitSpec):
-                halvings *= layer.devices
+        """Channels that give the first layer which expects a number what it expects."""
+        layers = list(self.layers.values())
+        for index, layer in enumerate(layers):
+            channels = layer.input_channels  # asked once: stacks in stacks would double the work
+            if channels is not None:
+                for before in reversed(layers[:index]):
+                    channels = before.channels_before(channels)
+                return max(1, channels)
         return None
 
     @property
+    def channel_multiple(self) -> int:
+        """The least that every layer can divide, one after the other."""
+        multiple, factor = 1, Fraction(1)
+        for layer in self.layers.values():
+            needed = layer.channel_multiple
+            multiple = math.lcm(multiple, (factor / needed).denominator)
+            factor *= Fraction(layer.channels_after(needed) or needed, needed)
+        return multiple
+
+    def channels_before(self, channels: int) -> int:
+        """Through all layers, from the last."""
+        for layer in reversed(self.layers.values()):
+            channels = layer.channels_before(channels)
+        return channels
+
+    def channels_after(self, channels: int | None) -> int | None:
+        """Through all layers."""
+        for layer in self.layers.values():
+            channels = layer.channels_after(channels)
+        return channels
+
+    @property
+    def takes_vectors(self) -> bool:
+        """Whether the first layer does."""
+        return next(iter(self.layers.values())).takes_vectors
+
+    @property
     def signal_rank(self) -> int:
-        """That of the first layer which minds."""
+        """That of the first layer which does not take any."""
         ranks = (layer.signal_rank for layer in self.layers.values() if not layer.any_rank)
         return next(ranks, 3)
 
     @property
     def input_devices(self) -> int | None:
-        """Devices that the first layer which minds expects, while they are all there."""
+        """Devices that the first layer which expects a number expects, while there are devices."""
         for layer in self.layers.values():
-            wanted = layer.input_devices
-            if wanted is not None:
-                return wanted
-            if isinstance(layer, DevicePoolSpec):
-                break
+            devices = layer.input_devices
+            if devices is not None or layer.ends_devices:
+                return devices
         return None
 
     @property
     def embedding_specs(self) -> tuple[EmbeddingSpec, ...]:
         """Those of the one layer that takes some."""
         for layer in self.layers.values():
-            wanted = layer.embedding_specs
-            if wanted:
-                return wanted
+            if layer.embedding_specs:
+                return layer.embedding_specs
         return ()
 
     def output_shape(self, input_shape: Shape) -> Shape:
@@ -154,11 +186,6 @@ class SequentialSpec(Spec):
                 raise type(error)(f"layer {name!r}: {error}") from None
         return shapes[1:]
 
-    def macs(self, length: int | None) -> int:
-        """Sum over the layers, each at the length that reaches it."""
-        shape = (self.input_channels or 2,) if length is None else self.signal_shape(length)
-        return self.macs_of(shape)
-
     def macs_of(self, input_shape: Shape) -> int:
         """Sum over the layers, each at the shape that reaches it."""
         before = [input_shape, *self.shapes(input_shape)]
@@ -173,25 +200,3 @@ class SequentialSpec(Spec):
         for layer in self.layers.values():
             field = field.then(layer.field())
         return field
-
-
-def _output_width(layer: Spec, width: int | None) -> int | None:
-    """Channels after a layer, as far as they are known without a signal."""
-    for name in ("out_channels", "out_features"):
-        if hasattr(layer, name):
-            found: int = getattr(layer, name)
-            return found
-    if isinstance(layer, SequentialSpec):
-        for inner in layer.layers.values():
-            width = _output_width(inner, width)
-        return width
-    if isinstance(layer, GluSpec):
-        return None if width is None else width // 2
-    if isinstance(layer, FlattenSpec):
-        return None if width is None else width * layer.length
-    if isinstance(layer, DevicePoolSpec):
-        return None if width is None else width * layer.factor
-    if isinstance(layer, DeviceSplitSpec):
-        return None if width is None else width // layer.devices
-    channels: Any = getattr(layer, "channels", None)
-    return channels if isinstance(channels, int) else width

@@ -1,5 +1,6 @@
 """Squeeze-and-excitation: channels weighted by what the signal holds."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -7,7 +8,7 @@ from pydantic import Field
 from tcnzoo.specs.activation import ActivationSpec
 from tcnzoo.specs.base import Positive, Shape, Spec, StateItem, Whole, require_channels
 from tcnzoo.specs.dense import DenseSpec
-from tcnzoo.specs.initializer import InitializerSpec
+from tcnzoo.specs.params import InitializerSpec
 
 
 class SqueezeExcitationSpec(Spec):
@@ -74,11 +75,12 @@ class SqueezeExcitationSpec(Spec):
         self.check_channels(input_shape)
         return input_shape
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """The dense layers, once or at every step, and one product a value."""
-        steps = (length or 1) if self.pool == "cumulative" else 1
-        dense = sum(child.macs(steps) for child in self.children().values())
-        return dense + (self.channels or 0) * (length or 1)
+        steps = math.prod(input_shape[1:])
+        times = steps if self.pool == "cumulative" else 1
+        dense = sum(child.macs(times) for child in self.children().values())
+        return dense + (self.channels or 0) * steps
 
     @property
     def pools_all(self) -> bool:

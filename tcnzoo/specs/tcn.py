@@ -24,8 +24,8 @@ from tcnzoo.specs.base import (
     Spec,
 )
 from tcnzoo.specs.conv import Conv1dSpec
-from tcnzoo.specs.initializer import Initializer, InitializerSpec
 from tcnzoo.specs.norm import Norm, WeightNormSpec, norm_child
+from tcnzoo.specs.params import Initializer, InitializerSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 
 
@@ -161,9 +161,17 @@ class TemporalBlockSpec(_TemporalSpec):
         _, steps = parts["conv1"].output_shape(input_shape)
         return parts["conv2"].output_shape((self.channels, steps))
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.channels
+
+    def normed_kernels(self) -> dict[str, str]:
+        """Both convolutions before their norms."""
+        return {"conv1": "norm1", "conv2": "norm2"} if norm_child(self.norm, self.channels) else {}
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Sum over the parts, each at full length."""
-        return sum(part.macs(length) for part in self.children().values())
+        return sum(part.macs(input_shape[-1]) for part in self.children().values())
 
     def field(self) -> ReceptiveField:
         """Two convolutions, one after the other."""
@@ -285,9 +293,13 @@ class TcnSpec(_TemporalSpec):
             shape = self.block(level).output_shape(shape)
         return self.out_channels, shape[1]
 
-    def macs(self, length: int | None) -> int:
+    def channels_after(self, channels: int | None) -> int:
+        """Channels of the output."""
+        return self.out_channels
+
+    def macs_of(self, input_shape: Shape) -> int:
         """Sum over the parts, each at full length."""
-        return sum(part.macs(length) for part in self.children().values())
+        return sum(part.macs(input_shape[-1]) for part in self.children().values())
 
     def field(self) -> ReceptiveField:
         """All blocks, one after the other."""

@@ -1,4 +1,4 @@
-"""Vector quantisers: nearest code of a codebook, residual levels of them, and rounded scalars."""
+"""Vector quantisers: the nearest code of a codebook, and residual levels of them."""
 
 import math
 from typing import Annotated, ClassVar, Literal, Self
@@ -6,8 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tcnzoo.specs.base import Depth, Positive, Rate, Shape, Spec, Whole
-from tcnzoo.specs.initializer import Initializer
-from tcnzoo.specs.params import Init, Param
+from tcnzoo.specs.params import Init, Initializer, Param
 
 Weight = Annotated[float, Field(ge=0.0)]
 
@@ -41,6 +40,7 @@ class VectorQuantizerSpec(Spec):
     """
 
     finite: ClassVar[str | None] = "a quantiser"
+    surrogate_gradient: ClassVar[bool] = True
 
     kind: Literal["vector_quantizer"] = "vector_quantizer"
     channels: Positive
@@ -90,9 +90,9 @@ class VectorQuantizerSpec(Spec):
             table["initialised"] = Param((1,), "C", Init("constant", 0.0), "statistic")
         return table
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """One product with each code."""
-        return self.channels * self.codes * (length or 1)
+        return self.channels * self.codes * math.prod(input_shape[1:])
 
 
 class ResidualVqSpec(Spec):
@@ -112,6 +112,7 @@ class ResidualVqSpec(Spec):
     """
 
     finite: ClassVar[str | None] = "a quantiser"
+    surrogate_gradient: ClassVar[bool] = True
 
     kind: Literal["residual_vq"] = "residual_vq"
     quantizer: VectorQuantizerSpec
@@ -133,55 +134,6 @@ class ResidualVqSpec(Spec):
         count = 1 if self.shared else self.levels
         return {f"levels.{level}": self.quantizer for level in range(count)}
 
-    def macs(self, length: int | None) -> int:
+    def macs_of(self, input_shape: Shape) -> int:
         """Sum over the levels."""
-        return self.levels * self.quantizer.macs(length)
-
-
-class FsqSpec(Spec):
-    """Finite scalar quantisation: each channel is bounded and rounded to one of a few levels.
-
-    y = round(tanh(x + shift) h - o) / (L // 2), h = (L - 1) 1.001 / 2, o = 1/2 for an even L, else
-    0, shift = atanh(o / h); rounding passes the gradient on. There is no codebook, no loss, and
-    the index is sum_i (y_i (L_i // 2) + L_i // 2) prod_{j<i} L_j.
-
-    Attributes:
-        levels: L of each channel, at least 3.
-    Source:
-        Mentzer et al. 2023, arXiv:2309.15505.
-    """
-
-    finite: ClassVar[str | None] = "a quantiser"
-
-    kind: Literal["fsq"] = "fsq"
-    levels: Annotated[tuple[Annotated[Whole, Field(ge=3)], ...], Field(min_length=1)]
-
-    @property
-    def channels(self) -> int:
-        """One for each entry of `levels`."""
-        return len(self.levels)
-
-    @property
-    def codes(self) -> int:
-        """How many combinations there are."""
-        return math.prod(self.levels)
-
-    @property
-    def input_channels(self) -> int:
-        """Channels of the input."""
-        return self.channels
-
-    @property
-    def bounds(self) -> tuple[tuple[float, float, float, int, int], ...]:
-        """(h, o, shift, L // 2, stride of the index) of each channel."""
-        rows, stride = [], 1
-        for level in self.levels:
-            half, offset = (level - 1) * 1.001 / 2.0, 0.0 if level % 2 else 0.5
-            rows.append((half, offset, math.atanh(offset / half), level // 2, stride))
-            stride *= level
-        return tuple(rows)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """The shape of the input."""
-        self.check_channels(input_shape)
-        return input_shape
+        return self.levels * self.quantizer.macs_of(input_shape)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.base import PROBE, ReceptiveField, Shape, Spec
+from tcnzoo.specs.fsq import FsqSpec
 from tcnzoo.specs.hdp import HdpSpec
 from tcnzoo.specs.hsmm import HsmmSpec
-from tcnzoo.specs.vector_quantizer import FsqSpec, VectorQuantizerSpec
+from tcnzoo.specs.vector_quantizer import VectorQuantizerSpec
 
 if TYPE_CHECKING:
-    from tcnzoo.specs import AnySpec
+    from tcnzoo.specs.base import AnySpec
 
 # Those that training, which needs none of them, leaves out.
 OF_EVALUATION = ("state_posterior", "state_path", "expected_duration")
@@ -109,6 +111,19 @@ class VqHdpHsmmSpec(Spec):
         names = ("encoder", "projection", "vq", "decoder", "hdp", "hsmm", "classifier")
         return {name: getattr(self, name) for name in names}
 
+    def map(self, change: Callable[[Spec], Spec]) -> Spec:
+        """Each part, then the whole."""
+        parts = {name: part.map(change) for name, part in self.children().items()}
+        return change(VqHdpHsmmSpec.model_validate({**parts, "detach": self.detach}))
+
+    def check_dtype(self, dtype: str, path: str = "") -> None:
+        """Its codes are integers of any size."""
+
+    @property
+    def channel_multiple(self) -> int:
+        """That of the encoder."""
+        return self.encoder.channel_multiple
+
     @property
     def input_channels(self) -> int | None:
         """Those of the encoder."""
@@ -131,28 +146,28 @@ class VqHdpHsmmSpec(Spec):
             InputError: a part that does not take what comes, or a decoder that does not give the
                 shape of the input.
         """
-        found: dict[str, Shape] = {}
+        shapes: dict[str, Shape] = {}
         for name, part in self.children().items():
-            before = {"encoder": input_shape, "projection": found.get("encoder", ())}
-            shape = before.get(name, found.get("projection", ()))
+            before = {"encoder": input_shape, "projection": shapes.get("encoder", ())}
+            shape = before.get(name, shapes.get("projection", ()))
             if name in ("hdp", "hsmm"):
-                found[name] = (self.hdp.clusters, shape[1])
+                shapes[name] = (self.hdp.clusters, shape[1])
                 continue
             try:
-                found[name] = part.output_shape(shape)
+                shapes[name] = part.output_shape(shape)
             except InputError as error:
                 raise type(error)(f"{name}: {error}") from None
-            if name == "projection" and found[name] != (self.vq.channels, input_shape[-1]):
+            if name == "projection" and shapes[name] != (self.vq.channels, input_shape[-1]):
                 raise InputError(
                     f"encoder and projection must give (batch, {self.vq.channels}, "
-                    f"{input_shape[-1]}), one vector a step, but give {('batch', *found[name])}"
+                    f"{input_shape[-1]}), one vector a step, but give {('batch', *shapes[name])}"
                 )
-        if found["decoder"] != input_shape:
+        if shapes["decoder"] != input_shape:
             raise InputError(
                 f"the decoder must give the shape of the input {input_shape}, "
-                f"but gives {found['decoder']}"
+                f"but gives {shapes['decoder']}"
             )
-        return found
+        return shapes
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -174,28 +189,24 @@ class VqHdpHsmmSpec(Spec):
 
     def output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """Of every output that is not a scalar."""
-        found, steps = self.shapes(input_shape), input_shape[-1:]
+        shapes, steps = self.shapes(input_shape), input_shape[-1:]
         return {
-            "reconstructed": found["decoder"],
+            "reconstructed": shapes["decoder"],
             "codes": steps,
-            "cluster_posterior": found["hdp"],
-            "state_posterior": found["hsmm"],
+            "cluster_posterior": shapes["hdp"],
+            "state_posterior": shapes["hsmm"],
             "state_path": steps,
             "expected_duration": steps,
             "log_likelihood": (),
-            "behavior_logits": found["classifier"],
+            "behavior_logits": shapes["classifier"],
         }
-
-    def macs(self, length: int | None) -> int:
-        """Those for a signal of so many steps."""
-        return self.macs_of(self.signal_shape(length or 1))
 
     def macs_of(self, input_shape: Shape) -> int:
         """Sum over the parts."""
-        found = self.shapes(input_shape)
-        before = {"encoder": input_shape, "projection": found["encoder"], "hsmm": found["hsmm"]}
+        shapes = self.shapes(input_shape)
+        before = {"encoder": input_shape, "projection": shapes["encoder"], "hsmm": shapes["hsmm"]}
         return sum(
-            part.macs_of(before.get(name, found["projection"]))
+            part.macs_of(before.get(name, shapes["projection"]))
             for name, part in self.children().items()
         )
 

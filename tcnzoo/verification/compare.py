@@ -16,14 +16,14 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import backend_of, canonical
 from tcnzoo.models.calls import create, gradients, predict
-from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
+from tcnzoo.specs import ActivationSpec, Spec
 from tcnzoo.specs.analysis import default_length
 from tcnzoo.specs.params import count
 from tcnzoo.zoo.catalog import input_facts, load_spec
 from tcnzoo.zoo.parse import parse_spec
 
 MAMBA = ("mamba2", "bi_mamba2", "bi_mamba2_layer")
-IDENTITY = {"kind": "activation", "name": "linear"}
+IDENTITY = ActivationSpec(name="linear")
 WHOLE, WITHOUT = "whole", "without Mamba"
 # Where Linux tells the peak of a process, and takes the order to forget it.
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -87,20 +87,7 @@ class ComparisonTable:
 
 def without_mamba(spec: Spec) -> Spec:
     """The same model with its Mamba layers handing on what they are given."""
-    return parse_spec(_without(spec))
-
-
-def _without(spec: Spec) -> dict[str, Any]:
-    """The document of a spec, Mamba layers replaced."""
-    if spec.kind in MAMBA:
-        return IDENTITY
-    document = spec.model_dump(mode="json")
-    if isinstance(spec, SequentialSpec):
-        document["layers"] = {name: _without(layer) for name, layer in spec.layers.items()}
-    if isinstance(spec, GraphSpec):
-        for name, node in spec.nodes.items():
-            document["nodes"][name]["layer"] = _without(node.layer)
-    return document
+    return spec.map(lambda layer: IDENTITY if layer.kind in MAMBA else layer)
 
 
 def compare(

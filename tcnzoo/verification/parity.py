@@ -33,9 +33,6 @@ TOLERANCE = 1e-5
 # A gradient sums many more roundings than an output; deep stacks need about 1e-5.
 GRADIENT_TOLERANCE = 1e-4
 REFERENCE = "numpy"
-# Blocks that hand on another gradient than that of what they compute, which is flat: differences do
-# not show it, so with one of them in a model gradients are not checked.
-SURROGATES = ("vector_quantizer", "residual_vq", "fsq")
 
 Subject = str | os.PathLike[str] | Mapping[str, Any] | Spec
 Progress = Callable[[str], None]
@@ -181,7 +178,7 @@ def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
     """Seeded noise (signal, embeddings): two signals side by side, or one where two take long."""
     generator = np.random.Generator(np.random.PCG64([seed, 2]))
     shape = spec.signal_shape(length, 3)
-    if takes_vectors(spec):
+    if spec.takes_vectors:
         shape = shape[:1]
     spec.output_shape(shape)
     batch = 2 if spec.macs(length) < 1_000_000_000 else 1
@@ -193,11 +190,8 @@ def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
 
 
 def takes_vectors(spec: Spec) -> bool:
-    """Whether a model is made for (batch, features): its first layer is dense, or its only one."""
-    first = spec
-    while first.kind == "sequential":
-        first = next(iter(first.children().values()))
-    return first.kind in ("dense", "dense_block")
+    """Whether a model is made for (batch, features)."""
+    return spec.takes_vectors
 
 
 def _row(label: str, model: Any, case: _Case, say: Progress) -> ParityRow:
@@ -210,7 +204,8 @@ def _row(label: str, model: Any, case: _Case, say: Progress) -> ParityRow:
         say(f"{label}: streaming")
         streamed = relative_error(_stream(model, case.x, case.rows), _main(case.expected))
     gradient = None
-    if case.gradients and not any(part.kind in SURROGATES for _, part in case.spec.walk()):
+    # Differences do not show a gradient that is not that of what a part computes.
+    if case.gradients and not any(part.surrogate_gradient for _, part in case.spec.walk()):
         say(f"{label}: gradients")
         gradient = gradient_error(model, case.weights, case.x, case.rows)
     passed = (

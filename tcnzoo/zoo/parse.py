@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.files.bounds import cut, plain, shortened
 from tcnzoo.specs import SPEC_ADAPTER, Spec
+from tcnzoo.specs.base import KINDS
 
 
 def parse_spec(document: Mapping[str, Any]) -> Spec:
@@ -84,18 +85,6 @@ def _at(where: str) -> str:
     return f" at {where!r}" if where else ""
 
 
-def _kinds() -> dict[str, type[Spec]]:
-    """Spec class of each kind."""
-    from tcnzoo import specs
-
-    classes = [item for item in vars(specs).values() if isinstance(item, type)]
-    return {
-        item.model_fields["kind"].default: item
-        for item in classes
-        if issubclass(item, Spec) and item is not Spec
-    }
-
-
 def _fields(kind: str) -> list[str]:
     """Fields of a kind."""
-    return [name for name in _kinds()[kind].model_fields if name != "kind"]
+    return [name for name in KINDS[kind].model_fields if name != "kind"]

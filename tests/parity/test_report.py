@@ -96,7 +96,7 @@ def test_wrong_activation_slope_is_found(native):
 
 
 def test_wrong_gradients_are_found(native, monkeypatch):
-    module = sys.modules["tcnzoo.parity"]  # the name in the package is the function
+    module = sys.modules["tcnzoo.verification.parity"]  # the name in the package is the function
     true = module.backend_gradients
 
     def doubled(*args, **options):
