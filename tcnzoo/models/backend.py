@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from tcnzoo.models.outputs import Output, Quantized
 from tcnzoo.specs import HsmmSpec, Shape, Spec, StateItem, VqHdpHsmmSpec
 from tcnzoo.specs.hsmm import impossible
 from tcnzoo.specs.params import Param
+
+B = TypeVar("B")  # the class that all blocks of a backend have in common
 
 GROUP = "tcnzoo.backends"
 
@@ -321,6 +323,26 @@ def check_dtype(backend: Backend, dtype: str) -> str:
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
     return dtype
+
+
+def check_device(name: str, device: str | None, known: Sequence[str]) -> None:
+    """Raise InputError unless `device` is None or one of the devices that a backend runs on."""
+    if device is not None and device not in known:
+        names = f"{known[0]!r} only" if len(known) == 1 else " or ".join(map(repr, known))
+        raise InputError(f"backend {name!r} runs on {names}, not on {device!r}")
+
+
+def block_class(blocks: Mapping[str, type[B]], spec: Spec, backend: str) -> type[B]:
+    """The class that a backend has registered for the kind of `spec`, or SpecError.
+
+    Args:
+        blocks: kind -> class.
+        spec: of the block.
+        backend: its name, for the error message.
+    """
+    if spec.kind not in blocks:
+        raise SpecError(f"backend {backend!r} has no block of kind {spec.kind!r}")
+    return blocks[spec.kind]
 
 
 # 16-bit types hold the whole numbers from 0 to these.
