@@ -1,16 +1,20 @@
 """Layers in order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SequentialSpec
 
 from .block import Block
 
 
-class Sequential(Block, kind="sequential"):
-    """Layers in order, each an attribute of its name."""
+class Sequential(Block[SequentialSpec], kind="sequential"):
+    """Layers in order, each by its name in `_modules`."""
+
+    parts_by_user = True
 
     def forward(
         self,
@@ -19,9 +23,8 @@ class Sequential(Block, kind="sequential"):
         embeddings: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Run every layer on the output of the one before."""
-        for name in self.spec.layers:
-            layer = self._modules[name]
-            taking = isinstance(layer, Block) and layer.spec.embedding_specs
-            y = layer(x, stream, embeddings) if taking else layer(x, stream)  # type: ignore[misc]
+        for name, spec in self.spec.layers.items():
+            layer: Any = self._modules[name]
+            y = layer(x, stream, embeddings) if spec.embedding_specs else layer(x, stream)
             x = y[0] if isinstance(y, tuple) else y
         return x
