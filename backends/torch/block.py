@@ -24,13 +24,22 @@ S = TypeVar("S", bound=Spec)
 BLOCKS: dict[str, type[Block[Any]]] = {}
 
 
+def _of_type(hints: dict[str, Any], wanted: type) -> Iterator[str]:
+    """Names of the annotations that stand for a type, or for a type or None."""
+    for name, hint in hints.items():
+        choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        first = get_origin(choices[0]) or choices[0]
+        if inspect.isclass(first) and issubclass(first, wanted):
+            yield name
+
+
 class Block(Pretrained, nn.Module, Generic[S]):
     """A block whose state_dict has the neutral names and layout; signals are channels first.
 
     A subclass declares as annotations what it computes with: its parts (`conv1: Conv1d`,
     `norm1: Block[Any] | None` for one that a spec may lack), groups of parts (`blocks:
     nn.ModuleDict` for `blocks.0`, `blocks.1` and so on) and its tensors (`bias: Tensor | None`).
-    What a spec lacks is None. A class with `parts_by_user` has parts of any name, in `_modules`.
+    What a spec lacks is None.
 
     Attributes:
         path: dotted place in the model, empty for the model itself.
@@ -39,7 +48,7 @@ class Block(Pretrained, nn.Module, Generic[S]):
         recomputes: whether the backward pass computes this part once more.
     """
 
-    parts_by_user: ClassVar[bool] = False
+    names_parts: ClassVar[bool] = True  # else the user names them
     declared_parts: ClassVar[frozenset[str]] = frozenset()
     declared_tensors: ClassVar[frozenset[str]] = frozenset()
 
@@ -73,9 +82,8 @@ class Block(Pretrained, nn.Module, Generic[S]):
         for name, child in spec.children().items():
             part = build(child, f"{path}.{name}" if path else name)
             group, _, index = name.rpartition(".")
-            if not self.parts_by_user and (group or name) not in self.declared_parts:
+            if self.names_parts and (group or name) not in self.declared_parts:
                 raise TypeError(f"{type(self).__name__} declares no part {group or name!r}")
-            # Not by attribute, so that a layer may be called as a method of torch is.
             if group:
                 parts = self._modules.setdefault(group, nn.ModuleDict().eval())
                 parts._modules[index] = part  # type: ignore[union-attr]
@@ -118,15 +126,6 @@ class Block(Pretrained, nn.Module, Generic[S]):
         return self.options.run(forward, *args, **inputs)
 
 
-def _of_type(hints: dict[str, Any], wanted: type) -> Iterator[str]:
-    """Names of the annotations that stand for a type, or for a type or None."""
-    for name, hint in hints.items():
-        choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        first = get_origin(choices[0]) or choices[0]
-        if inspect.isclass(first) and issubclass(first, wanted):
-            yield name
-
-
 def build(spec: Spec, path: str = "") -> Block[Any]:
     """Build the block for a spec.
 
@@ -144,3 +143,31 @@ def maybe(part: Block[Any] | None, x: Tensor, stream: Stream | None = None) -> T
         return x
     y: Tensor = part(x, stream)
     return y
+
+
+class UserNamed(Block[S], Generic[S]):
+    """A block whose parts are named by the user, as they like: `float` and `training`, too.
+
+    The parts are in `_modules`, in the spec's order, and also in attributes where torch has none of
+    that name. torch.export, torch.jit and torch.func know parts by attribute alone: see
+    `rename_parts`.
+    """
+
+    names_parts = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Keep a value that is no module beside a part of the same name."""
+        if name in self.__dict__.get("_modules", ()) and not isinstance(value, nn.Module | None):
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+def rename_parts(model: nn.Module) -> None:
+    """Give all parts that a user has named names that no attribute has, in place, for torch.export.
+
+    The model computes what it did, but its state_dict has other names.
+    """
+    for part in list(model.modules()):
+        if isinstance(part, UserNamed):
+            part._modules = {f"{name}_": inner for name, inner in part._modules.items()}

@@ -9,7 +9,7 @@ from torch import Tensor
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import GraphSpec, MergeSpec
 
-from .block import Block
+from .block import Block, UserNamed
 from .types import wide
 
 
@@ -28,17 +28,15 @@ class Merge(Block[MergeSpec], kind="merge"):
         return reduce(combine, aligned).to(x[0].dtype)
 
 
-class Graph(Block[GraphSpec], kind="graph"):
-    """Nodes in order of computation, each by its name in `_modules`; the last is the output."""
-
-    parts_by_user = True
+class Graph(UserNamed[GraphSpec], kind="graph"):
+    """Nodes in order of computation, by name; the last is the output."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Run every node on the outputs that it reads."""
         outputs = {"input": x}
-        for name, node in self.spec.nodes.items():
+        layers: list[Any] = list(self._modules.values())
+        for layer, (name, node) in zip(layers, self.spec.nodes.items(), strict=False):
             inputs = [outputs[source] for source in node.inputs]
-            layer: Any = self._modules[name]
             y = layer(inputs if isinstance(node.layer, MergeSpec) else inputs[0], stream)
             outputs[name] = y[0] if isinstance(y, tuple) else y
         return outputs[name]

@@ -8,13 +8,11 @@ from torch import Tensor
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import SequentialSpec
 
-from .block import Block
+from .block import UserNamed
 
 
-class Sequential(Block[SequentialSpec], kind="sequential"):
-    """Layers in order, each by its name in `_modules`."""
-
-    parts_by_user = True
+class Sequential(UserNamed[SequentialSpec], kind="sequential"):
+    """Layers in order, by name."""
 
     def forward(
         self,
@@ -23,8 +21,8 @@ class Sequential(Block[SequentialSpec], kind="sequential"):
         embeddings: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Run every layer on the output of the one before."""
-        for name, spec in self.spec.layers.items():
-            layer: Any = self._modules[name]
+        layers: list[Any] = list(self._modules.values())
+        for layer, spec in zip(layers, self.spec.layers.values(), strict=False):
             y = layer(x, stream, embeddings) if spec.embedding_specs else layer(x, stream)
             x = y[0] if isinstance(y, tuple) else y
         return x
