@@ -7,27 +7,8 @@ import torch
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import BackendInfo, Handle
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import import_families
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    fsq,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-    vq_hdp_hsmm,
-)
 from .block import BLOCKS, Block, build as build_block
 from .options import Options
 from .run import (
@@ -53,39 +34,23 @@ __all__ = [
     "NAME",
     "OPTIONS",
     "Block",
-    "activation",
     "activation_bytes",
     "build",
-    "conv",
-    "conv2d",
-    "dense",
-    "device_attention",
     "device_peak",
     "dtype_of",
-    "fsq",
     "get_weights",
     "gradients",
-    "graph",
-    "hdp",
-    "hsmm",
     "info",
     "init_state",
-    "mamba",
-    "norm",
-    "pool",
     "predict",
     "quantize",
-    "reshape",
-    "sequential",
     "set_weights",
-    "squeeze_excitation",
     "step",
     "stepper",
-    "tcn",
     "trace",
-    "vector_quantizer",
-    "vq_hdp_hsmm",
 ]
+
+import_families(__name__)
 
 NAME = "torch"
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -94,15 +59,15 @@ OPTIONS = ("checkpointing", "tf32", "autocast")
 
 def _devices() -> tuple[str, ...]:
     """Devices that can be used here."""
-    found = ["cpu"]
+    devices = ["cpu"]
     if torch.cuda.is_available():
-        found += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+        devices += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return tuple(found)
+        devices.append("mps")
+    return tuple(devices)
 
 
-def stepper(model: Block, plan: "Plan") -> "Stepper":
+def stepper(model: Block[Any], plan: "Plan") -> "Stepper":
     """Make a model ready for training; see `training`."""
     from .training import stepper as make  # which imports what only training needs
 
@@ -114,7 +79,7 @@ def info() -> BackendInfo:
     return BackendInfo(NAME, True, {"torch": torch.__version__}, _devices(), DTYPES)
 
 
-def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block:
+def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block[Any]:
     """Make the module in evaluation mode, with a Handle as `tcnzoo`.
 
     Args:
@@ -123,7 +88,7 @@ def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block:
     Raises:
         InputError: the device is not there, or options that do not fit.
     """
-    chosen = Options(**options)
+    chosen = Options(**options) if options else Block.options
     if chosen.autocast is not None and dtype != "float32":
         raise InputError(f"autocast takes a model of float32 weights, but dtype is {dtype!r}")
     if device is not None and device.partition(":")[0] not in {
@@ -133,9 +98,7 @@ def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block:
             f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"
         )
     model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
-    for path, part in model.named_modules():
-        if isinstance(part, Block):
-            part.path = path
     model.tcnzoo = Handle(spec, NAME, dtype, device)
-    model.set_options(chosen)
-    return model.eval()
+    if options:
+        model.set_options(chosen)
+    return model

@@ -1,4 +1,4 @@
-"""Activations, gated linear units and dropout."""
+"""Pointwise blocks, and dropout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from tcnzoo.models.pointwise import POINTWISE, Formula
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs.activation import ActivationSpec, DropoutSpec
 
-from .block import Block
-from .kernels import packed
+from .block import BLOCKS, Block
 
 FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "linear": lambda x, spec: x,
@@ -31,31 +32,44 @@ FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
 }
 
 
-class Activation(Block, kind="activation"):
-    """A pointwise activation, or a softmax over channels."""
+class TorchFunctions:
+    """What pointwise blocks are made of; see `tcnzoo.models.pointwise.Functions`."""
+
+    channels = 1
+
+    def activate(self, x: Tensor, spec: ActivationSpec) -> Tensor:
+        """Apply the activation that `spec` names."""
+        return FUNCTIONS[spec.name](x, spec)
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The first and the second half of the channels."""
+        first, second = x.chunk(2, dim=1)
+        return first, second
+
+    def per_channel(self, vector: Tensor, x: Tensor) -> Tensor:
+        """A vector (channels,) shaped so that it meets the channels of x, of any rank."""
+        return vector.reshape(-1, *[1] * (x.ndim - 2))
+
+
+# Torch's own operation keeps less for the backward pass than the formula written out.
+NATIVE: dict[str, Formula] = {"glu": lambda xp, x, spec, weights: F.glu(x, dim=1)}
+FORMULAS = POINTWISE | NATIVE
+ARRAY_FUNCTIONS = TorchFunctions()
+
+
+class Pointwise(Block[Any]):
+    """A block of `tcnzoo.models.pointwise`; every kind of them is of this class."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Apply it."""
-        return FUNCTIONS[self.spec.name](x, self.spec)
+        """(batch, channels, ...) -> the same, or half the channels with `glu`."""
+        y: Tensor = FORMULAS[self.spec.kind](ARRAY_FUNCTIONS, x, self.spec, self._parameters)
+        return y
 
 
-def activate_sum(activation: Block, total: Tensor) -> Tensor:
-    """Apply an activation to a fresh sum that nobody else holds: a ReLU then works in place."""
-    if activation.spec.name == "relu" and not packed.hooked(activation):
-        return F.relu_(total)
-    y: Tensor = activation(total)
-    return y
+BLOCKS.update(dict.fromkeys(POINTWISE, Pointwise))
 
 
-class Glu(Block, kind="glu"):
-    """First half of the channels * sigmoid(second half)."""
-
-    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """(batch, 2 C, ...) -> (batch, C, ...)."""
-        return F.glu(x, dim=1)
-
-
-class Dropout(Block, kind="dropout"):
+class Dropout(Block[DropoutSpec], kind="dropout"):
     """Dropout of single values in training."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

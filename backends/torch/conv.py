@@ -8,15 +8,14 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream, strided_steps
-from tcnzoo.specs import Spec
+from tcnzoo.specs import ActivationSpec, Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 
-from .activation import Activation
-from .block import Block
+from .activation import Dropout
+from .block import Block, maybe
 from .kernels import packed
+from .kernels.engine import Engine, engine_for
 from .types import convolved, reduced, wide
 
-# Up to this width, training on a CPU is 1.2 to 1.3 times as fast with channels last.
-NARROW = 128
 _PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 
@@ -25,87 +24,71 @@ def padded(x: Tensor, pads: tuple[int, int], mode: str) -> Tensor:
     return F.pad(x, pads, mode=_PAD[mode]) if any(pads) else x
 
 
-class _Kernel(Block):
-    """What plain and transposed convolutions share: the effective kernel."""
+class Conv1d(Block[Conv1dSpec], kind="conv1d"):
+    """Dilated, strided, grouped convolution; (batch, in, time) -> (batch, out, time')."""
 
-    out_axis = 0
+    weight: Tensor
+    weight_g: Tensor
+    weight_v: Tensor
+    bias: Tensor | None
 
     def kernel(self) -> Tensor:
         """`weight`, or g * v / ||v|| with the norm over every axis but the output channels'."""
         if not self.spec.weight_norm:
-            weight: Tensor = self.weight
-            return weight
-        return torch._weight_norm(self.weight_v, self.weight_g, self.out_axis)
-
-    def bias_or_none(self) -> Tensor | None:
-        """The bias, where the spec has one."""
-        return self.bias if self.spec.bias else None
-
-
-class Conv1d(_Kernel, kind="conv1d"):
-    """Dilated, strided, grouped convolution; (batch, in, time) -> (batch, out, time')."""
-
-    def __init__(self, spec: Spec) -> None:
-        """Note what is looked up at every step of a stream."""
-        super().__init__(spec)
-        self.reach, self.keeps = self.spec.reach, spec.own_state()
+            return self.weight
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Pad and convolve; with a `stream`, continue what came before."""
-        if packed.usable(x):
-            return self.run_packed(x, stream)
-        if stream is not None:
-            x = self._continue(x, stream)
-            if x.shape[2] <= self.reach:
-                return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
-        else:
-            x = self._pad(x)
-        return self._plain(x)
+        return self.run(engine_for(self, x), x, stream)
 
-    def _pad(self, x: Tensor) -> Tensor:
-        """Add the steps that the padding and its mode ask for."""
-        pads, mode = self.spec.pads(x.shape[2]), self.spec.padding_mode
-        if mode == "zeros" and self._channels_last(x):
-            return F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
-        return padded(x, pads, mode)
-
-    def run_packed(
-        self, x: Tensor, stream: Stream | None = None, norm: Any = None, activation: Any = None
+    def run(
+        self,
+        engine: Engine,
+        x: Tensor,
+        stream: Stream | None = None,
+        norm: Block[Any] | None = None,
+        activation: Block[Any] | None = None,
     ) -> Tensor:
-        """Pad and convolve with the kernels of `packed`, which must be usable.
+        """Compute with an engine that serves the call; PACKED may include what follows.
 
         Args:
+            engine: see `engine_for`.
             x: (batch, in, time).
             stream: continue what came before.
-            norm: the batch norm that follows, to be folded in.
-            activation: spec of the activation that follows, one that `packed` fuses.
+            norm: the batch norm that follows.
+            activation: the activation that follows, one of `packed.FUSED`.
         """
+        spec = self.spec
         if stream is not None:
             x = self._continue(x, stream)
-            if x.shape[2] <= self.reach:
-                return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
+            if x.shape[2] <= spec.reach:
+                return x.new_zeros(x.shape[0], spec.out_channels, 0)
         else:
-            pads = self.spec.pads(x.shape[2])
-            zeros = self.spec.padding_mode == "zeros" and any(pads)
-            x = packed.lead(x, *pads) if zeros else padded(x, pads, self.spec.padding_mode)
-        return packed.convolve(self, x, norm, activation)
-
-    def _channels_last(self, x: Tensor) -> bool:
-        """Whether the plain convolution runs channels last: where that is faster in training."""
-        narrow = max(self.spec.in_channels, self.spec.out_channels) <= NARROW
-        return narrow and x.device.type == "cpu" and not torch.compiler.is_compiling()
-
-    def _plain(self, x: Tensor) -> Tensor:
-        """Convolve an already padded signal."""
+            pads = spec.pads(x.shape[2])
+            if spec.padding_mode != "zeros" or not any(pads):
+                x = padded(x, pads, spec.padding_mode)
+            elif engine is Engine.PACKED:
+                x = packed.lead(x, *pads)
+            elif engine is Engine.CHANNELS_LAST:
+                x = F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
+            else:
+                x = F.pad(x, pads)
+        if engine is Engine.PACKED:
+            return packed.convolve(self, x, norm, activation)
         if x.shape[2] == 0:  # an empty chunk
-            return x.new_zeros(x.shape[0], self.spec.out_channels, 0)
-        return convolved(self._convolved, x, self.kernel(), self.bias_or_none())
+            return x.new_zeros(x.shape[0], spec.out_channels, 0)
+        form = self._channels_last if engine is Engine.CHANNELS_LAST else self._plain
+        return convolved(form, x, self.kernel(), self.bias)
 
-    def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve, channels last where that is faster."""
+    def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Convolve an already padded signal."""
         spec = self.spec
-        if not self._channels_last(x):
-            return F.conv1d(x, weight, bias, spec.stride, 0, spec.dilation, spec.groups)
+        return F.conv1d(x, weight, bias, spec.stride, 0, spec.dilation, spec.groups)
+
+    def _channels_last(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The same on memory with channels last, as a convolution of images of height 1."""
+        spec = self.spec
         x = x.transpose(1, 2).contiguous().transpose(1, 2)
         stride, dilation = (1, spec.stride), (1, spec.dilation)
         weight = weight.unsqueeze(2)
@@ -114,10 +97,10 @@ class Conv1d(_Kernel, kind="conv1d"):
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk, and drop what lies before the first due output."""
-        length, reach = x.shape[2], self.reach
-        if "context" in self.keeps:
+        length, reach = x.shape[2], self.spec.reach
+        if "context" in self.state_items:
             context = stream.read(self.path, "context")
-            if "started" in self.keeps:
+            if "started" in self.state_items:
                 started = int(stream.read(self.path, "started"))
                 if length and not started:
                     context = x[:, :, :1].expand(-1, -1, reach)
@@ -127,7 +110,7 @@ class Conv1d(_Kernel, kind="conv1d"):
             after = x[:, :, x.shape[2] - reach :]
             # A view keeps the whole chunk in memory, so a chunk longer than the context is let go.
             stream.write(self.path, "context", after.clone() if length > reach else after)
-        if "skip" not in self.keeps:
+        if "skip" not in self.state_items:
             return x
         skip = int(stream.read(self.path, "skip"))
         steps, left = strided_steps(skip, length, self.spec.stride)
@@ -135,15 +118,24 @@ class Conv1d(_Kernel, kind="conv1d"):
         return x[:, :, skip:] if steps else x[:, :, :0]
 
 
-class ConvTranspose1d(_Kernel, kind="conv_transpose1d"):
+class ConvTranspose1d(Block[ConvTranspose1dSpec], kind="conv_transpose1d"):
     """Transposed convolution; (batch, in, time) -> (batch, out, time * stride) when causal."""
 
-    out_axis = 1
+    weight: Tensor
+    weight_g: Tensor
+    weight_v: Tensor
+    bias: Tensor | None
+
+    def kernel(self) -> Tensor:
+        """`weight`, or g * v / ||v|| with the norm over every axis but the output channels'."""
+        if not self.spec.weight_norm:
+            return self.weight
+        return torch._weight_norm(self.weight_v, self.weight_g, 1)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Scatter the taps and crop; with a `stream`, add to what earlier chunks left."""
         compute = partial(self._scattered, stream=stream)
-        return reduced(compute, x, self.kernel(), self.bias_or_none())
+        return reduced(compute, x, self.kernel(), self.bias)
 
     def _scattered(
         self, x: Tensor, weight: Tensor, bias: Tensor | None, stream: Stream | None
@@ -162,7 +154,7 @@ class ConvTranspose1d(_Kernel, kind="conv_transpose1d"):
         return y if bias is None else y + bias[:, None]
 
     def _emit(self, full: Tensor, steps: int, stream: Stream) -> Tensor:
-        """Add the tail of earlier chunks, give out the finished steps, and keep the rest."""
+        """Add the tail of earlier chunks, return the finished steps, and keep the rest."""
         overlap = max(0, self.spec.overlap)
         y = F.pad(full, (0, steps + overlap - full.shape[2]))
         if overlap:
@@ -172,29 +164,31 @@ class ConvTranspose1d(_Kernel, kind="conv_transpose1d"):
 
 
 def fused(
-    conv: Conv1d, norm: Block | None, activation: Block | None, x: Tensor, stream: Stream | None
+    conv: Conv1d,
+    norm: Block[Any] | None,
+    activation: Block[Any] | None,
+    x: Tensor,
+    stream: Stream | None,
 ) -> Tensor:
-    """Apply convolution, norm and activation, in one kernel where that is possible."""
-    batch_norm = norm is not None and norm.spec.kind == "batch_norm" and not norm.training
-    one_kernel = (
-        packed.usable(x)
-        and (norm is None or batch_norm)
-        and not packed.hooked(conv, norm, activation)
-    )
-    if not one_kernel:
-        x = conv(x, stream)
-        x = x if norm is None else norm(x)
-        return x if activation is None else activation(x)
-    if isinstance(activation, Activation) and activation.spec.name in packed.FUSED:
-        return conv.run_packed(x, stream, norm, activation.spec)
-    x = conv.run_packed(x, stream, norm)
-    return x if activation is None else activation(x)
+    """conv -> norm -> activation, in one kernel where the engine has one."""
+    engine = engine_for(conv, x)
+    norm_fits = norm is None or (norm.spec.kind == "batch_norm" and not norm.training)
+    if engine is not Engine.PACKED or not norm_fits or packed.hooked(conv, norm, activation):
+        return maybe(activation, maybe(norm, conv(x, stream)))
+    spec = None if activation is None else activation.spec
+    if isinstance(spec, ActivationSpec) and spec.name in packed.FUSED:
+        return conv.run(engine, x, stream, norm, activation)
+    return maybe(activation, conv.run(engine, x, stream, norm))
 
 
-class ConvBlock(Block, kind="conv_block"):
+class ConvBlock(Block[ConvBlockSpec], kind="conv_block"):
     """Convolution -> norm -> activation -> dropout."""
+
+    conv: Conv1d
+    norm: Block[Any] | None
+    activation: Block[Any] | None
+    dropout: Dropout | None
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, in, time) -> (batch, out, time')."""
-        x = fused(self.conv, self.part("norm"), self.part("activation"), x, stream)
-        return self.optional("dropout", x)
+        return maybe(self.dropout, fused(self.conv, self.norm, self.activation, x, stream))

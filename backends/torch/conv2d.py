@@ -1,24 +1,28 @@
 """Convolutions of signals of several devices, offline and streaming."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 
-from .block import Block
+from .activation import Dropout
+from .block import Block, maybe
 from .types import convolved
 
 
-class Conv2d(Block, kind="conv2d"):
+class Conv2d(Block[Conv2dSpec], kind="conv2d"):
     """Dilated, grouped convolution; (batch, in, devices, time) -> (batch, out, devices', time')."""
 
     weight: Tensor
+    bias: Tensor | None
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Pad and convolve; with a `stream`, continue what came before."""
         spec = self.spec
-        bias = self.bias if spec.bias else None
         if stream is not None:
             x = self._continue(x, stream)
             if x.shape[3] <= spec.reach:
@@ -26,7 +30,7 @@ class Conv2d(Block, kind="conv2d"):
                 return x.new_zeros(x.shape[0], spec.out_channels, devices, 0)
         elif any(spec.pads):
             x = F.pad(x, spec.pads)
-        return convolved(self._convolved, x, self.weight, bias)
+        return convolved(self._convolved, x, self.weight, self.bias)
 
     def _convolved(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Convolve an already padded signal."""
@@ -42,21 +46,33 @@ class Conv2d(Block, kind="conv2d"):
         return x
 
 
-class TemporalBlock2d(Block, kind="temporal_block_2d"):
+class TemporalBlock2d(Block[TemporalBlock2dSpec], kind="temporal_block_2d"):
     """Two dilated 1 x k convolutions with norms and activations, and a residual."""
+
+    conv1: Conv2d
+    norm1: Block[Any] | None
+    activation1: Block[Any]
+    conv2: Conv2d
+    norm2: Block[Any] | None
+    activation2: Block[Any]
+    dropout: Dropout | None
+    residual: Conv2d | None
+    activation: Block[Any]
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, in, devices, time) -> (batch, channels, devices, time)."""
-        out = self.optional("norm1", self.conv1(x, stream))
-        out = self.optional("dropout", self.activation1(out))
-        out = self.optional("norm2", self.conv2(out, stream))
-        out = self.optional("dropout", self.activation2(out))
-        y: Tensor = self.activation(self.optional("residual", x, stream) + out)
+        out = maybe(self.norm1, self.conv1(x, stream))
+        out = maybe(self.dropout, self.activation1(out))
+        out = maybe(self.norm2, self.conv2(out, stream))
+        out = maybe(self.dropout, self.activation2(out))
+        y: Tensor = self.activation(maybe(self.residual, x, stream) + out)
         return y
 
 
-class Tcn2d(Block, kind="tcn_2d"):
+class Tcn2d(Block[Tcn2dSpec], kind="tcn_2d"):
     """Temporal blocks, one after the other."""
+
+    blocks: nn.ModuleDict
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, in, devices, time) -> (batch, channels[-1], devices, time)."""

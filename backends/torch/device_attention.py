@@ -5,14 +5,20 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
 
-from .block import Block
+from .activation import Dropout
+from .block import Block, maybe
+from .dense import Dense
 
 
-class DeviceAttention(Block, kind="device_attention"):
+class DeviceAttention(Block[DeviceAttentionSpec], kind="device_attention"):
     """Every device at a step attends to all devices at that step."""
 
     embedding: Tensor
+    projection_in: Dense
+    projection_out: Dense
+    dropout: Dropout | None
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, devices, time) -> the same shape."""
@@ -24,11 +30,11 @@ class DeviceAttention(Block, kind="device_attention"):
         seen = F.scaled_dot_product_attention(query, key, value).transpose(2, 3).flatten(3)
         projection = self.projection_out
         y = F.linear(seen, projection.weight, projection.bias).permute(0, 3, 2, 1)
-        y = self.optional("dropout", y)
+        y = maybe(self.dropout, y)
         return x + y if self.spec.residual else y
 
 
-class DevicePool(Block, kind="device_pool"):
+class DevicePool(Block[DevicePoolSpec], kind="device_pool"):
     """Mean or maximum over devices, or their channels side by side."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -38,7 +44,7 @@ class DevicePool(Block, kind="device_pool"):
         return x.mean(dim=2) if self.spec.mode == "average" else x.amax(dim=2)
 
 
-class DeviceSplit(Block, kind="device_split"):
+class DeviceSplit(Block[DeviceSplitSpec], kind="device_split"):
     """Channels dealt out to devices."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -4,11 +4,12 @@ import torch
 from torch import Tensor
 
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import FsqSpec
 
 from .quantizer import Quantizer, Rows, spread_of
 
 
-class Fsq(Quantizer, kind="fsq"):
+class Fsq(Quantizer[FsqSpec], kind="fsq"):
     """Bounded and rounded channels."""
 
     def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
@@ -26,4 +27,5 @@ class Fsq(Quantizer, kind="fsq"):
         half, offset, shift, width, _ = values.new_tensor(self.spec.bounds).T
         bounded = torch.tanh(values + shift) * half - offset
         rounded = bounded.detach().round()
-        return (rounded + (bounded - bounded.detach())) / width
+        scaled: Tensor = (rounded + (bounded - bounded.detach())) / width
+        return scaled

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HdpSpec
 
 from .block import Block
 from .types import wide
@@ -35,26 +36,29 @@ def row_penalty(log_rows: Tensor, log_beta: Tensor, alpha: float, sticky: float 
             have no clusters of their own.
     """
     log_a = (log_beta + math.log(alpha)).expand_as(log_rows)
-    held = torch.ones_like(log_rows, dtype=torch.bool)
+    counted = torch.ones_like(log_rows, dtype=torch.bool)
     if len(log_rows) == len(log_beta):
         own = torch.eye(len(log_beta), dtype=torch.bool, device=log_beta.device)
         if sticky is None:
-            held = ~own
+            counted = ~own
         elif sticky > 0.0:
             extra = torch.full_like(log_a, math.log(sticky))
             log_a = torch.where(own, torch.logaddexp(log_a, extra), log_a)
     a = log_a.exp()
-    inner = a * log_rows.where(held, log_rows.new_zeros(())) - torch.lgamma(1.0 + a) + log_a
-    log_sum = log_a.masked_fill(~held, -math.inf).logsumexp(dim=1)
+    inner = a * log_rows.where(counted, log_rows.new_zeros(())) - torch.lgamma(1.0 + a) + log_a
+    log_sum = log_a.masked_fill(~counted, -math.inf).logsumexp(dim=1)
     outer = torch.lgamma(1.0 + log_sum.exp()) - log_sum
-    return -(inner * held).sum() - outer.sum()
+    return -(inner * counted).sum() - outer.sum()
 
 
-class Hdp(Block, kind="hdp"):
+class Hdp(Block[HdpSpec], kind="hdp"):
     """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     stick_logits: Tensor
     log_temperature: Tensor
+    means: Tensor
+    log_variances: Tensor
+    code_logits: Tensor
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, clusters, time)."""

@@ -10,18 +10,20 @@ from torch import Tensor
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.inference.hsmm import batch
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HsmmSpec
 
-from .block import Block
+from .block import Block, maybe
 from .kernels.hsmm import likelihood
 from .kernels.hsmm.laws import Laws, gone, laws_of, normalised, solid
 from .kernels.hsmm.likelihood import Pass, tables_of
 from .kernels.hsmm.scan import Counts, Ends
 from .run import full_precision
+from .sequential import Sequential
 from .types import wide
 from .weights import to_torch
 
 
-class Hsmm(Block, kind="hsmm"):
+class Hsmm(Block[HsmmSpec], kind="hsmm"):
     """Recursions over whole signals run in float64, whatever the type of the parameters.
 
     Where a device has no float64 (MPS) they run on the CPU. Scores and steps of a stream are of the
@@ -29,40 +31,36 @@ class Hsmm(Block, kind="hsmm"):
     integers, and `mask` of booleans, (batch, time), true where a step is observed.
     """
 
+    initial_logits: Tensor
+    means: Tensor
+    log_variances: Tensor
+    code_logits: Tensor
+    network: Sequential | None
+
     def laws(self) -> Laws:
         """The normalised tables in float64, with gradients."""
         return laws_of(self.spec, lambda name: _exact(getattr(self, name)))
 
     def scores(self, x: Tensor) -> Tensor:
         """Log-likelihood of each step by state, (batch, channels, time) -> (batch, K, time)."""
-        x = self.network(x) if self.spec.emission == "neural" else x
-        found: Tensor = getattr(self, f"_{self.spec.emission}")(wide(x))
-        return found
-
-    def _gaussian(self, x: Tensor) -> Tensor:
-        """Log density, the variance diagonal."""
-        variance = self.spec.variance_floor + wide(self.log_variances).exp()
-        apart = x[:, None] - wide(self.means)[:, :, None]
-        constant = torch.log(variance).sum(1) + self.spec.channels * math.log(2.0 * math.pi)
-        return -0.5 * ((apart**2 / variance[:, :, None]).sum(2) + constant[:, None])
-
-    def _categorical(self, x: Tensor) -> Tensor:
-        """Log-probability of each code."""
-        chances = normalised(wide(self.code_logits))
-        if self.spec.encoding == "one_hot":
-            found = torch.einsum("kc,bct->bkt", solid(chances), x)
-            return found.masked_fill(gone(found), -torch.inf)
+        spec = self.spec
+        if spec.emission == "neural":
+            return F.log_softmax(wide(maybe(self.network, x)), dim=1)
+        x = wide(x)
+        if spec.emission == "gaussian":  # the log density, the variance diagonal
+            variance = spec.variance_floor + wide(self.log_variances).exp()
+            apart = x[:, None] - wide(self.means)[:, :, None]
+            constant = torch.log(variance).sum(1) + self.means.shape[1] * math.log(2.0 * math.pi)
+            return -0.5 * ((apart**2 / variance[:, :, None]).sum(2) + constant[:, None])
+        if spec.emission == "none":
+            return x
+        log_chances = normalised(wide(self.code_logits))
+        if spec.encoding == "one_hot":
+            scores = torch.einsum("kc,bct->bkt", solid(log_chances), x)
+            return scores.masked_fill(gone(scores), -torch.inf)
         codes = x[:, 0].detach().round().long()
-        found = chances[:, codes.clamp(min=0)].movedim(0, 1)
-        return torch.where(codes[:, None] < 0, 0.0, found)
-
-    def _neural(self, x: Tensor) -> Tensor:
-        """Log-probability that the network gives each state."""
-        return F.log_softmax(x, dim=1)
-
-    def _none(self, x: Tensor) -> Tensor:
-        """The input."""
-        return x
+        scores = log_chances[:, codes.clamp(min=0)].movedim(0, 1)
+        return torch.where(codes[:, None] < 0, 0.0, scores)
 
     def _given(
         self, x: Tensor, lengths: Tensor | None, mask: Tensor | None

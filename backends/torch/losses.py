@@ -34,7 +34,7 @@ def total(
 
 def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
     """One loss, without its weight in the sum."""
-    y = pick(outputs, loss.output)
+    y: Tensor = pick(outputs, loss.output)
     y = y.to(torch.promote_types(y.dtype, torch.float32))
     if isinstance(loss, Term):
         return y

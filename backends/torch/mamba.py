@@ -2,29 +2,37 @@
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor
+from torch import Tensor, nn
 
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import Spec
+from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
-from .block import Block
+from .activation import Dropout
+from .block import Block, maybe
+from .conv import Conv1d
+from .dense import Dense
 from .kernels import blockwise, mamba_cuda, packed
 from .kernels.scan import scan
 from .kernels.screening import screened, unscreened
 from .kernels.ssd import Inputs
+from .norm import LayerNorm, RmsNorm
 from .types import wide
 
 
-class Mamba2(Block, kind="mamba2"):
+class Mamba2(Block[Mamba2Spec], kind="mamba2"):
     """A selective state space between two linear maps."""
 
+    in_proj: Dense
+    conv1d: Conv1d
+    norm: RmsNorm | None
+    out_proj: Dense
     dt_bias: Tensor
     A_log: Tensor
     D: Tensor
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: Mamba2Spec, path: str = "") -> None:
         """Note what is looked up at every step of a stream."""
-        super().__init__(spec)
+        super().__init__(spec, path)
         self.sections = list(self.spec.sections)
         self.implementation = mamba_cuda.settled(self.spec.implementation)
 
@@ -46,21 +54,22 @@ class Mamba2(Block, kind="mamba2"):
         if stream is not None or not blockwise.usable(x, conv.weight):
             y: Tensor = conv(x.transpose(1, 2), stream).transpose(1, 2)
             return F.silu(y)
-        bias = conv.bias_or_none()
-        return blockwise.convolve(x, conv.weight, x.new_zeros(x.shape[2]) if bias is None else bias)
+        return blockwise.convolve(
+            x, conv.weight, x.new_zeros(x.shape[2]) if conv.bias is None else conv.bias
+        )
 
     def _gate(self, y: Tensor, z: Tensor, stream: Stream | None) -> Tensor:
         """Gate (batch, time, width) by z, and normalise."""
-        norm = self.part("norm")
+        norm = self.norm
         if norm is None:
             return y * F.silu(z)
         if self.spec.norm_before_gate:
             y = y.to(norm.weight.dtype)
-            return norm(y.transpose(1, 2)).transpose(1, 2) * F.silu(z)
+            return maybe(norm, y.transpose(1, 2)).transpose(1, 2) * F.silu(z)
         if stream is None and blockwise.usable(y, z, norm.weight) and not packed.hooked(norm):
             return blockwise.gated_norm(y, z, norm.weight, norm.spec.groups, norm.spec.eps)
         y = (y * F.silu(z)).to(norm.weight.dtype)
-        return norm(y.transpose(1, 2)).transpose(1, 2)
+        return maybe(norm, y.transpose(1, 2)).transpose(1, 2)
 
     def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
@@ -81,19 +90,27 @@ class Mamba2(Block, kind="mamba2"):
         return unscreened(y, later).flatten(2)
 
 
-class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
+class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):
     """norm(x + dropout(projection([forward, backward])))."""
+
+    forward_mamba: Mamba2
+    backward_mamba: Mamba2 | None
+    projection: Dense
+    dropout: Dropout | None
+    norm: LayerNorm
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
-        backward = self.part("backward_mamba") or self.forward_mamba
+        backward = self.backward_mamba or self.forward_mamba
         both = torch.cat([self.forward_mamba(x), backward(x.flip(2)).flip(2)], dim=1)
-        y: Tensor = self.norm(x + self.optional("dropout", self.projection(both)))
+        y: Tensor = self.norm(x + maybe(self.dropout, self.projection(both)))
         return y
 
 
-class BiMamba2(Block, kind="bi_mamba2"):
+class BiMamba2(Block[BiMamba2Spec], kind="bi_mamba2"):
     """Layers, one after the other."""
+
+    layers: nn.ModuleDict
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, distributed
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block
 from .types import reduced
@@ -32,7 +33,7 @@ def _over_processes(x: Tensor) -> Tensor:
     return total
 
 
-class BatchNorm(Block, kind="batch_norm"):
+class BatchNorm(Block[BatchNormSpec], kind="batch_norm"):
     """Batch norm over batch and time; running statistics without torch's batch counter.
 
     Attributes:
@@ -78,7 +79,7 @@ class BatchNorm(Block, kind="batch_norm"):
         return (values * scale.reshape(wide) + self.bias.reshape(wide)).to(x.dtype)
 
 
-class LayerNorm(Block, kind="layer_norm"):
+class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
     """Layer norm over the channels of each step."""
 
     weight: Tensor
@@ -94,7 +95,7 @@ class LayerNorm(Block, kind="layer_norm"):
         return y.movedim(-1, 1)
 
 
-class RmsNorm(Block, kind="rms_norm"):
+class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):
     """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
 
     weight: Tensor

@@ -7,6 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream, strided_steps
+from tcnzoo.specs import PoolSpec, UpsampleSpec, WindowPoolSpec
 
 from .block import Block
 from .types import wide
@@ -19,19 +20,20 @@ WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Pool(Block, kind="pool"):
+class Pool(Block[PoolSpec], kind="pool"):
     """Mean over time, or mean or maximum over equal parts of the time."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> (batch, channels) or (batch, channels, output_size)."""
         if self.spec.mode in WHOLE:
             return WHOLE[self.spec.mode](x)
+        size = self.spec.output_size or 1  # an adaptive pool has one
         if self.spec.mode == "adaptive_average":
-            return F.adaptive_avg_pool1d(x, self.spec.output_size)
-        return F.adaptive_max_pool1d(x, self.spec.output_size)
+            return F.adaptive_avg_pool1d(x, size)
+        return F.adaptive_max_pool1d(x, size)
 
 
-class WindowPool(Block, kind="window_pool"):
+class WindowPool(Block[WindowPoolSpec], kind="window_pool"):
     """Mean or maximum over a window that moves along the signal."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -70,7 +72,7 @@ class WindowPool(Block, kind="window_pool"):
         return x[:, :, skip:]
 
 
-class Upsample(Block, kind="upsample"):
+class Upsample(Block[UpsampleSpec], kind="upsample"):
     """Repeat every step, or interpolate between step centres."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

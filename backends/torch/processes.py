@@ -13,7 +13,7 @@ from tcnzoo.training.stepper import Plan
 from .block import Block
 
 
-def fabric_for(model: Block, plan: Plan) -> Any:
+def fabric_for(model: Block[Any], plan: Plan) -> Any:
     """Fabric for the model's device, over the processes that torchrun has started, if any.
 
     With the strategy `fsdp` the model is sharded over several processes from here on.
@@ -51,7 +51,7 @@ def _shards(plan: Plan, size: int) -> bool:
     return plan.strategy == "fsdp" and size > 1
 
 
-def _strategy(model: Block, plan: Plan, size: int) -> Any:
+def _strategy(model: Block[Any], plan: Plan, size: int) -> Any:
     """Fabric's strategy for one process or several."""
     strategies = needed("lightning_fabric.strategies", "training in torch")
     if size == 1:
@@ -76,7 +76,7 @@ class Processes:
         sharded: whether each of them holds a part of every parameter.
     """
 
-    def __init__(self, fabric: Any, model: Block, plan: Plan) -> None:
+    def __init__(self, fabric: Any, model: Block[Any], plan: Plan) -> None:
         """Ask Fabric."""
         self.fabric, self.model = fabric, model
         self.rank: int = fabric.global_rank

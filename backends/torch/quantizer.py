@@ -1,5 +1,7 @@
 """What all quantisers share: steps as rows, masks, and the measures of how codes are used."""
 
+from typing import Generic
+
 import torch
 from torch import Tensor
 
@@ -7,7 +9,7 @@ from tcnzoo.inference.codebook import check_mask, not_finite, nothing_to_quantiz
 from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
-from .block import Block
+from .block import Block, S
 from .kernels.nearest import traced
 from .types import wide
 
@@ -67,7 +69,7 @@ def spread_of(counts: Tensor) -> tuple[Tensor, Tensor]:
     return torch.special.entr(share).sum(-1).exp(), (counts > 0).to(share.dtype).mean(-1)
 
 
-class Quantizer(Block):
+class Quantizer(Block[S], Generic[S]):
     """What all quantisers share: forward is the output of `quantize`."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

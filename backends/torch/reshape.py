@@ -3,12 +3,13 @@
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import FlattenSpec, PadSpec
 
 from .block import Block
 from .conv import padded
 
 
-class Flatten(Block, kind="flatten"):
+class Flatten(Block[FlattenSpec], kind="flatten"):
     """A signal as one vector."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -16,7 +17,7 @@ class Flatten(Block, kind="flatten"):
         return (x.transpose(1, 2) if self.spec.order == "time" else x).flatten(1)
 
 
-class Pad(Block, kind="pad"):
+class Pad(Block[PadSpec], kind="pad"):
     """Steps added or dropped at the two ends."""
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import Handle, handle_of
-from tcnzoo.models.outputs import ROOT, Output, Quantized, first
+from tcnzoo.models.outputs import Output, Quantized, Trace, first, named_outputs
 from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
 
@@ -24,12 +24,12 @@ from .types import wide
 from .weights import to_torch
 
 
-def full_precision(model: Block | None = None) -> contextlib.AbstractContextManager[None]:
+def full_precision(model: Block[Any] | None = None) -> contextlib.AbstractContextManager[None]:
     """Keep TF32 off on CUDA for a while, whatever the flags say, unless the model asks for it."""
     return tf32(model is not None and model.options.tf32)
 
 
-def _place(model: Block) -> tuple[torch.dtype, torch.device]:
+def _place(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
     """Float type and device of a model's parameters (of its Handle, where it has none)."""
     for part in model.modules():
         for tensor in part._parameters.values():
@@ -39,7 +39,7 @@ def _place(model: Block) -> tuple[torch.dtype, torch.device]:
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
 
 
-def dtype_of(model: Block) -> str:
+def dtype_of(model: Block[Any]) -> str:
     """Float type of a model's parameters."""
     return str(_place(model)[0]).removeprefix("torch.")
 
@@ -54,7 +54,7 @@ def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
     return tensor.to(device=device, dtype=dtype)
 
 
-def _call(model: Block, x: Tensor, stream: Stream | None, embeddings: Sequence[Tensor]) -> Any:
+def _call(model: Block[Any], x: Tensor, stream: Stream | None, embeddings: Sequence[Tensor]) -> Any:
     """Run a block of any kind."""
     if handle_of(model).spec.embedding_specs:
         return model(x, stream, embeddings)
@@ -62,7 +62,7 @@ def _call(model: Block, x: Tensor, stream: Stream | None, embeddings: Sequence[T
 
 
 @contextlib.contextmanager
-def _evaluating(model: Block) -> Iterator[Any]:
+def _evaluating(model: Block[Any]) -> Iterator[Any]:
     """The model in evaluation mode (itself, or a twin while it is in training), without gradients.
 
     Raises:
@@ -79,19 +79,18 @@ def _evaluating(model: Block) -> Iterator[Any]:
         )
 
 
-def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
+def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
     place = _place(model)
     with _evaluating(model) as ready:
         y = _call(ready, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
-    if isinstance(y, tuple):
-        y = {"output": y[0], "out": y[1]}
+    y = named_outputs(y)
     if isinstance(y, dict):
-        return {name: to_numpy(one) for name, one in y.items()}
+        return {name: to_numpy(output) for name, output in y.items()}
     return to_numpy(y)
 
 
-def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
+def quantize(model: Quantizer[Any], x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser in evaluation mode."""
     place = _place(model)
     kept = None if mask is None else torch.from_numpy(mask)
@@ -115,7 +114,7 @@ class TorchState(LazyState):
         self.place = place
 
 
-def init_state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
+def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
     dtype, device = _place(model)
     table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
@@ -126,7 +125,7 @@ def init_state(model: Block, state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def step(
-    model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+    model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, State]:
     """Run one streaming step."""
     place = _place(model)
@@ -136,7 +135,7 @@ def step(
         stream = Stream(state)
         rows = [_tensor(row, *place) for row in embeddings]
         y = _call(ready, _tensor(chunk, *place), stream, rows)
-    output = to_numpy(y[0] if isinstance(y, tuple) else y)
+    output = to_numpy(first(y))
     if any(isinstance(value, Window) for value in stream.next_state.values()):
         return output, TorchState(model.tcnzoo.state, len(chunk), stream.next_state, place)
     return output, stream.next_state
@@ -165,7 +164,7 @@ def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Te
 
 
 def gradients(
-    model: Block,
+    model: Block[Any],
     x: Array,
     target: Any,
     loss: str | Mapping[str, str],
@@ -187,25 +186,18 @@ def gradients(
     return float(value.detach()), table
 
 
-def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
+def trace(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
     """Run in evaluation mode; return every part's output by dotted path, in order."""
-    seen: dict[str, Array] = {}
-
-    def observe(part: torch.nn.Module, _: Any, y: Any) -> None:
-        path = getattr(part, "path", "") or ROOT
-        seen.pop(path, None)  # a part that is used twice counts where it ends for good
-        seen[path] = to_numpy(first(y))
-
+    trace = Trace(to_numpy)
     with _evaluating(model) as ready:
-        watched = twin_of(ready, training=False, own_hooks=True)
-        for part in watched.modules():
-            if isinstance(part, Block):
-                part.register_forward_hook(observe)
-        predict(watched, x, embeddings)
-    return seen
+        observed = twin_of(ready, training=False, own_hooks=True)
+        for path, part in observed.walk():
+            part.register_forward_hook(lambda _, inputs, y, path=path: trace(path, y))
+        predict(observed, x, embeddings)
+    return trace.outputs
 
 
-def activation_bytes(model: Block, x: Array) -> int:
+def activation_bytes(model: Block[Any], x: Array) -> int:
     """Bytes that a forward pass in training keeps for the backward pass.
 
     Counted are distinct storages that autograd saves, the model's own parameters left out.
@@ -232,7 +224,7 @@ def activation_bytes(model: Block, x: Array) -> int:
     return sum(one.untyped_storage().nbytes() for one in kept.values())
 
 
-def device_peak(model: Block) -> int | None:
+def device_peak(model: Block[Any]) -> int | None:
     """Largest amount of memory that CUDA tensors have taken, in bytes; None on another device."""
     device = _place(model)[1]
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -1,16 +1,18 @@
 """Layers in order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SequentialSpec
 
-from .block import Block
+from .block import UserNamed
 
 
-class Sequential(Block, kind="sequential"):
-    """Layers in order, each an attribute of its name."""
+class Sequential(UserNamed[SequentialSpec], kind="sequential"):
+    """Layers in order, by name."""
 
     def forward(
         self,
@@ -19,9 +21,8 @@ class Sequential(Block, kind="sequential"):
         embeddings: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Run every layer on the output of the one before."""
-        for name in self.spec.layers:
-            layer = self._modules[name]
-            taking = isinstance(layer, Block) and layer.spec.embedding_specs
-            y = layer(x, stream, embeddings) if taking else layer(x, stream)  # type: ignore[misc]
+        layers: list[Any] = list(self._modules.values())
+        for layer, spec in zip(layers, self.spec.layers.values(), strict=False):
+            y = layer(x, stream, embeddings) if spec.embedding_specs else layer(x, stream)
             x = y[0] if isinstance(y, tuple) else y
         return x

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh
@@ -23,7 +24,7 @@ CHAINS = ("sequential", "graph")
 VIEWS = "FSDP2-wrapped module .* returned a view tensor"
 
 
-def check_shardable(model: Block, precision: str) -> None:
+def check_shardable(model: Block[Any], precision: str) -> None:
     """Hold a model and a precision against what sharding can do.
 
     Raises:
@@ -40,7 +41,7 @@ def check_shardable(model: Block, precision: str) -> None:
         )
 
 
-def shard(model: Block, mesh: DeviceMesh) -> None:
+def shard(model: Block[Any], mesh: DeviceMesh) -> None:
     """Leave each process its rows of every parameter; a part is whole while it computes.
 
     Args:
@@ -56,12 +57,12 @@ def shard(model: Block, mesh: DeviceMesh) -> None:
         one.reshard()
 
 
-def groups(model: Block) -> Iterator[Block]:
+def groups(model: Block[Any]) -> Iterator[Block[Any]]:
     """What is gathered and let go by itself, inner parts first; the rest goes with the model.
 
     These are the parts that checkpointing computes once more, and the layers of a chain.
     """
-    inner: list[Block] = []
+    inner: list[Block[Any]] = []
     for path, part in model.named_modules():
         within = any(path.startswith(f"{one.path}.") for one in inner)
         if isinstance(part, Block) and path and part.spec.kind in BLOCKS and not within:
@@ -73,7 +74,7 @@ def groups(model: Block) -> Iterator[Block]:
             yield part
 
 
-def made_whole(model: Block, device: torch.device) -> None:
+def made_whole(model: Block[Any], device: torch.device) -> None:
     """Make a sharded model a plain one again, in place; every process must do so at once.
 
     torch has no way back from `fully_shard`, so the model takes over the inside of a new one.

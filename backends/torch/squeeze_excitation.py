@@ -5,15 +5,20 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SqueezeExcitationSpec
 
 from .block import Block
+from .dense import Dense
 
 # Steps that are summed one after the other.
 BLOCK = 32
 
 
-class SqueezeExcitation(Block, kind="squeeze_excitation"):
+class SqueezeExcitation(Block[SqueezeExcitationSpec], kind="squeeze_excitation"):
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
+
+    reduce: Dense | None
+    expand: Dense
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
@@ -21,9 +26,9 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = x.mean(dim=2, keepdim=True)
         else:
             squeezed = self._mean_so_far(x, stream)
-        if self.spec.reduction:
+        if self.reduce is not None:
             squeezed = self.reduce(squeezed).relu()
-        y = x * self.expand(squeezed).sigmoid()
+        y: Tensor = x * self.expand(squeezed).sigmoid()
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:
@@ -51,9 +56,10 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             moved = running_sums(apart) / steps + low.unsqueeze(2)
         last = moved[:, :, -1]
         after = high + last
+        mean: Tensor = high.unsqueeze(2) + moved
         stream.write(self.path, "mean", after)
         stream.write(self.path, "mean_low", last - (after - high))
-        return (high.unsqueeze(2) + moved).to(x.dtype)
+        return mean.to(x.dtype)
 
 
 def running_sums(x: Tensor) -> Tensor:
@@ -73,6 +79,6 @@ def by_blocks(x: Tensor) -> Tensor:
     length = x.shape[2]
     if length <= BLOCK:
         return x.cumsum(dim=2)
-    blocks = F.pad(x, (0, -length % BLOCK)).unflatten(2, (-1, BLOCK)).cumsum(dim=3)
+    blocks: Tensor = F.pad(x, (0, -length % BLOCK)).unflatten(2, (-1, BLOCK)).cumsum(dim=3)
     before = F.pad(by_blocks(blocks[:, :, :-1, -1]), (1, 0))
     return (blocks + before.unsqueeze(3)).flatten(2)[:, :, :length]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.models.backend import handle_of
-from tcnzoo.models.outputs import Output
+from tcnzoo.models.outputs import Output, named_outputs
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import AdamW, Sgd
@@ -29,7 +29,7 @@ SLOTS = {"momentum": "momentum_buffer"}
 PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 
 
-def stepper(model: Block, plan: Plan) -> "TorchStepper":
+def stepper(model: Block[Any], plan: Plan) -> "TorchStepper":
     """Make a model ready for training, by itself or, under torchrun, with other processes.
 
     Raises:
@@ -42,7 +42,7 @@ def stepper(model: Block, plan: Plan) -> "TorchStepper":
 class TorchStepper:
     """One torch model in training."""
 
-    def __init__(self, model: Block, plan: Plan) -> None:
+    def __init__(self, model: Block[Any], plan: Plan) -> None:
         """Move the model to its device, and make its optimiser."""
         handle = handle_of(model)
         plan.check("torch", handle.dtype, PRECISIONS, "torchrun", ("ddp", "fsdp"))
@@ -69,7 +69,7 @@ class TorchStepper:
         self._settle()
         self.counts.freeze(names)
         paths = resting(self.model.spec, names)
-        self.resting = [one for one in _blocks(self.model) if one.path in paths]
+        self.resting = [part for path, part in self.model.walk() if path in paths]
         for name, parameter in self.named.items():
             parameter.requires_grad_(name not in names)
             parameter.grad = None
@@ -204,17 +204,11 @@ class TorchStepper:
             yield
 
 
-def _blocks(model: Block) -> list[Block]:
-    """A model and all parts of it."""
-    return [one for one in model.modules() if isinstance(one, Block)]
-
-
 def _neutral(outputs: Any) -> Output:
     """Outputs as numpy, in float32 at least."""
-    if isinstance(outputs, tuple):
-        outputs = {"output": outputs[0], "out": outputs[1]}
+    outputs = named_outputs(outputs)
     if isinstance(outputs, Mapping):
-        return {name: _array(one) for name, one in outputs.items()}
+        return {name: _array(output) for name, output in outputs.items()}
     return _array(outputs)
 
 

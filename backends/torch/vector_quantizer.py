@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from tcnzoo.inference.codebook import kmeans
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import ResidualVqSpec, VectorQuantizerSpec
 
 from .kernels.nearest import nearest, passed
 from .quantizer import Quantizer, Rows, spread_of
@@ -28,7 +29,7 @@ def _shared_among_processes() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
-class VectorQuantizer(Quantizer, kind="vector_quantizer"):
+class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     """One codebook; see VectorQuantizerSpec."""
 
     codebook: Tensor
@@ -69,9 +70,8 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         """Choose codes for rows; in training, move the averages, and with `refresh` the codes."""
         self.start(values)
         codes = self.codes()
-        held = codes.detach()
-        chosen = nearest(values.detach(), held)
-        output, square = passed(self.spec.gradient, values, held, chosen)
+        chosen = nearest(values.detach(), codes.detach())
+        output, square = passed(self.spec.gradient, values, codes.detach(), chosen)
         loss = self.spec.commitment * square
         if self.spec.update == "gradient":
             loss = loss + F.mse_loss(F.embedding(chosen, codes), values.detach())
@@ -108,9 +108,9 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         threshold, count = self.spec.dead_code_threshold, len(values)
         dead = self.cluster_size < threshold
         rank, most = dead.cumsum(0) - 1, dead.sum().clamp(1, max(1, count))
-        place = ((2 * rank + 1) * count // (2 * most)).clamp(0, count - 1)
+        index = ((2 * rank + 1) * count // (2 * most)).clamp(0, count - 1)
         dead &= rank < most
-        fresh = values[place].to(self.codebook.dtype)
+        fresh = values[index].to(self.codebook.dtype)
         if _shared_among_processes():
             distributed.broadcast(dead, 0)
             distributed.broadcast(fresh, 0)
@@ -140,7 +140,7 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         centres, counts = kmeans(
             values.detach().cpu().numpy(), self.spec.codes, iterations, self.spec.cosine
         )
-        codes, weight = (torch.from_numpy(one).to(self.codebook) for one in (centres, counts))
+        codes, weight = (torch.from_numpy(array).to(self.codebook) for array in (centres, counts))
         if _shared_among_processes():
             distributed.broadcast(codes, 0)
             distributed.broadcast(weight, 0)
@@ -152,29 +152,30 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             self.initialised.fill_(1.0)
 
 
-class ResidualVq(Quantizer, kind="residual_vq"):
+class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
     """Levels of codebooks, each for what the ones before have left."""
+
+    levels: nn.ModuleDict
 
     def level(self, index: int) -> VectorQuantizer:
         """The quantiser of a level; with a shared codebook, always the same."""
-        found = self.part("levels.0" if self.spec.shared else f"levels.{index}")
-        assert isinstance(found, VectorQuantizer)
-        return found
+        level: VectorQuantizer = self.levels["0" if self.spec.shared else str(index)]  # type: ignore[assignment]
+        return level
 
     def quantize(self, x: Tensor, mask: Tensor | None = None) -> Quantized:
         """Quantise level by level; in training, move the codebooks. See Quantizer."""
         rows = Rows(x, mask)
-        residual, found, seen = rows.values, [], []
+        residual, picked, scaled = rows.values, [], []
         for index in range(self.spec.levels):
             level = self.level(index)
-            seen.append(level.scaled(residual))
-            found.append(level.pick(seen[-1], refresh=not self.spec.shared))
-            residual = residual - found[-1].output.detach()
+            scaled.append(level.scaled(residual))
+            picked.append(level.pick(scaled[-1], refresh=not self.spec.shared))
+            residual = residual - picked[-1].output.detach()
         if self.spec.shared and self.level(0).moves:
-            self.level(0).refresh(torch.stack(seen, 1).detach().flatten(0, 1))
-        outputs, chosen, losses, counts = zip(*found, strict=True)
+            self.level(0).refresh(torch.stack(scaled, 1).detach().flatten(0, 1))
+        outputs, chosen, losses, counts = zip(*picked, strict=True)
         loss = torch.stack(losses).sum()
-        indices = torch.stack([rows.indices(one) for one in chosen], 1)
+        indices = torch.stack([rows.indices(codes) for codes in chosen], 1)
         spread = spread_of(torch.stack(counts).to(loss.dtype))
         return Quantized(rows.signal(sum(outputs)), indices, loss, *spread)
 

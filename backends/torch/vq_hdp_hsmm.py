@@ -1,18 +1,31 @@
 """Codes, clusters and lasting states of sensor signals; see VqHdpHsmmSpec."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import VqHdpHsmmSpec
 from tcnzoo.specs.vq_hdp_hsmm import OF_EVALUATION
 
 from .block import Block
-from .hdp import entropy
+from .hdp import Hdp, entropy
+from .hsmm import Hsmm
+from .quantizer import Quantizer
 from .types import wide
 
 
-class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
+class VqHdpHsmm(Block[VqHdpHsmmSpec], kind="vq_hdp_hsmm"):
     """encoder -> projection -> vq -> decoder, classifier, hdp -> hsmm."""
+
+    encoder: Block[Any]
+    projection: Block[Any]
+    vq: Quantizer[Any]
+    decoder: Block[Any]
+    hdp: Hdp
+    hsmm: Hsmm
+    classifier: Block[Any]
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> dict[str, Tensor]:
         """(batch, channels[, devices], time) -> the outputs by name."""
@@ -21,7 +34,7 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
         seen_by_states = output.detach() if self.spec.detach else output
         evidence = self._evidence(codes, seen_by_states)
         clusters = self.hdp.posterior(evidence)
-        found = {
+        outputs = {
             "reconstructed": self.decoder(output),
             "codes": codes.int(),
             "vq_loss": quantized.vq_loss,
@@ -33,16 +46,15 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
             "hdp_loss": self.hdp.loss(evidence),
             "entropy": entropy(clusters),
         }
-        found["hsmm_loss"] = -found["log_likelihood"].mean() / x.shape[-1]
+        outputs["hsmm_loss"] = -outputs["log_likelihood"].mean() / x.shape[-1]
         left_out = OF_EVALUATION if self.training else ()
-        return {name: found[name] for name in self.spec.output_names if name not in left_out}
+        return {name: outputs[name] for name in self.spec.output_names if name not in left_out}
 
     def _evidence(self, codes: Tensor, output: Tensor) -> Tensor:
         """What each cluster thinks of each step, (batch, clusters, time)."""
         if self.spec.hdp.components == "codes":
             return wide(self.hdp.code_logits).log_softmax(dim=1)[:, codes].transpose(0, 1)
-        found: Tensor = self.hdp.evidence(output)
-        return found
+        return self.hdp.evidence(output)
 
     def _seen(self, codes: Tensor, output: Tensor, evidence: Tensor) -> Tensor:
         """What the hsmm takes."""
@@ -55,18 +67,17 @@ class VqHdpHsmm(Block, kind="vq_hdp_hsmm"):
         """MAP penalty of the sticks, the transition rows and the initial probabilities."""
         initial = wide(self.hsmm.initial_logits).log_softmax(dim=0)
         rows = self.hsmm.laws().transitions.to(initial)
-        found: Tensor = self.hdp.penalty(rows, initial)
-        return found
+        return self.hdp.penalty(rows, initial)
 
     def _states(self, seen: Tensor) -> dict[str, Tensor]:
         """Likelihood of the hsmm; in evaluation also posteriors, path and durations."""
-        found = {"log_likelihood": self.hsmm.log_likelihood(seen).to(wide(seen).dtype)}
+        likelihood = {"log_likelihood": self.hsmm.log_likelihood(seen).to(wide(seen).dtype)}
         if self.training:
-            return found
+            return likelihood
         with torch.no_grad():
             posterior = self.hsmm.posterior(seen)
             means = self.hsmm.laws().survival.exp().sum(dim=1).to(posterior)
-            return found | {
+            return likelihood | {
                 "state_posterior": posterior,
                 "state_path": self.hsmm.viterbi(seen)[0].int(),
                 "expected_duration": torch.einsum("nkt,k->nt", posterior, means),

@@ -21,40 +21,38 @@ def to_torch(array: Array) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer by dotted name."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
 def whole(tensor: Tensor) -> Tensor:
     """A tensor in one piece. Of one that is sharded, every process must ask at once."""
     gather = getattr(tensor.detach(), "full_tensor", None)
     return tensor if gather is None else gather()
 
 
-def laid_out_as(tensor: Tensor, held: Tensor) -> Tensor:
+def laid_out_as(tensor: Tensor, target: Tensor) -> Tensor:
     """A whole tensor as the one that it goes into: this process's part of it, where that is one."""
-    mesh = getattr(held, "device_mesh", None)
+    mesh = getattr(target, "device_mesh", None)
     if mesh is None:
         return tensor
     from torch.distributed.tensor import distribute_tensor  # slow to import, and seldom needed
 
-    places = held.placements  # type: ignore[attr-defined]
-    return distribute_tensor(tensor.to(held.device), mesh, places, src_data_rank=None)
+    placements = target.placements  # type: ignore[attr-defined]
+    return distribute_tensor(tensor.to(target.device), mesh, placements, src_data_rank=None)
 
 
 def get_weights(model: nn.Module) -> Weights:
     """Copy the weights, in table order. Of a sharded model, every process must ask at once."""
-    held = _tensors(model)
-    return {name: to_numpy(whole(held[name])).copy() for name in handle_of(model).params}
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: to_numpy(whole(tensors[name])).copy() for name in handle_of(model).params}
 
 
 def set_weights(model: nn.Module, weights: Weights) -> None:
     """Write checked neutral weights in place, cast to the model's float type."""
-    held = _tensors(model)
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    sharded = any(hasattr(tensor, "device_mesh") for tensor in tensors.values())
     with torch.no_grad():
         for name, array in weights.items():
-            held[name].copy_(laid_out_as(to_torch(array), held[name]))
-    for part in model.modules():
+            value, target = to_torch(array), tensors[name]
+            target.copy_(laid_out_as(value, target) if sharded else value)
+    if sharded:
         # What is gathered from shards looks unchanged, so kernels made from it have to be let go.
-        packed.forget(part)
+        for part in model.modules():
+            packed.forget(part)

@@ -29,22 +29,6 @@ def _product(bias: Tensor, rows: Tensor, weight: Tensor, out: Tensor | None = No
     return torch._addmm_activation(bias, rows, weight, out=out)
 
 
-def eligible(tcn: Any, x: Tensor) -> bool:
-    """Whether this form serves a call: one sample, plain ReLU blocks, inference on a CPU."""
-    spec = tcn.spec
-    return (
-        x.shape[2] == 1
-        and AVAILABLE
-        and packed.usable(x)
-        and not tcn.training
-        and spec.activation.name == "relu"
-        and not (spec.gate or spec.embeddings or spec.squeeze_excitation)
-        and (spec.norm is None or spec.norm.kind != "layer_norm")
-        and spec.padding_mode == "zeros"
-        and min(spec.kernel_sizes) > 1
-    )
-
-
 @dataclass(frozen=True)
 class Context:
     """Where the log holds a convolution's input: `steps` rows back, `channels` columns."""
@@ -101,28 +85,25 @@ class OneStep:
 
     def __init__(self, tcn: Any) -> None:
         """Fold weight norm and batch norm, and lay out the log."""
-        parts = list(tcn.blocks.modules())
         self.origin = packed.Origin([tcn.blocks])
-        self.listeners = packed.listeners(parts)
+        self.listeners = packed.listeners(tcn.blocks.modules())
         self.contexts: dict[str, Context] = {}
         self.biases: list[Tensor] = []
         self.residuals: list[tuple[Tensor, Tensor] | None] = []
         self.scratches: list[Scratch] = []
         kernels, dilations, self.columns = [], [], 0
-        for level, block in enumerate(tcn.blocks.values()):
-            for name in ("conv1", "conv2"):
-                conv = getattr(block, name)
-                weight, bias = packed.effective(conv, block.part(name.replace("conv", "norm")))
+        for block in tcn.blocks.values():
+            for conv, norm in ((block.conv1, block.norm1), (block.conv2, block.norm2)):
+                weight, bias = packed.effective(conv, norm)
                 kernels.append(weight.permute(0, 2, 1).flatten(1))
                 self.biases.append(
                     torch.zeros(len(weight)) if bias is None else bias.detach().clone()
                 )
-                path = ".".join([part for part in (tcn.path, "blocks", str(level), name) if part])
                 context = Context(conv.spec.in_channels, conv.spec.reach, self.columns)
-                self.contexts[f"{path}.context"] = context
+                self.contexts[f"{conv.path}.context"] = context
                 self.columns += context.channels
                 dilations.append(conv.spec.dilation)
-            self.residuals.append(_pointwise(block.part("residual")))
+            self.residuals.append(_pointwise(block.residual))
         self.reach = max(context.steps for context in self.contexts.values())
         self._index(dilations)
         self.kernels = _one_buffer(kernels)
@@ -140,10 +121,6 @@ class OneStep:
             place += context.channels
         self.taps, self.slots = torch.cat(pieces), torch.cat(slots)
         self.sizes = [len(piece) for piece in pieces]
-
-    def serves(self) -> bool:
-        """Whether the weights are still those that were folded, and nobody listens to a part."""
-        return self.origin.unchanged() and not any(self.listeners)
 
     def run(self, x: Tensor, window: Window) -> tuple[Tensor, list[Tensor], Window]:
         """Feed one sample.
@@ -240,19 +217,34 @@ def _one_buffer(kernels: list[Tensor]) -> list[Tensor]:
     return [part.view(kernel.shape).t() for part, kernel in zip(parts, kernels, strict=True)]
 
 
-def one_step(tcn: Any, x: Tensor, stream: Stream) -> tuple[Tensor, list[Tensor]] | None:
-    """Run the blocks of a `tcn` on one sample.
+def serves(tcn: Any) -> bool:
+    """Whether this form serves a `tcn`: plain ReLU blocks in evaluation, with no hook on a part."""
+    if not AVAILABLE or tcn.training:
+        return False
+    plan = packed.cached(tcn)
+    if not isinstance(plan, OneStep) or not plan.origin.unchanged():
+        spec = tcn.spec
+        plain = (
+            spec.activation.name == "relu"
+            and not (spec.gate or spec.embeddings or spec.squeeze_excitation)
+            and (spec.norm is None or spec.norm.kind != "layer_norm")
+            and spec.padding_mode == "zeros"
+            and min(spec.kernel_sizes) > 1
+        )
+        if not plain:
+            return False
+        plan = OneStep(tcn)
+        packed.remember(tcn, plan)
+    return plan.origin.counted and not any(plan.listeners)
+
+
+def run(tcn: Any, x: Tensor, stream: Stream) -> tuple[Tensor, list[Tensor]]:
+    """Run the blocks of a `tcn` that is served on one sample.
 
     Returns:
-        (last block's output, inner outputs of all blocks), or None where someone listens to a part,
-        which must then really be called.
+        (last block's output, inner outputs of all blocks).
     """
-    plan = packed.cached(tcn)
-    if not isinstance(plan, OneStep) or not plan.serves():
-        plan = OneStep(tcn)
-        if not plan.serves():
-            return None
-        packed.remember(tcn, plan)
+    plan = packed.cached(tcn) or OneStep(tcn)  # another thread may just have dropped it
     y, inner, window = plan.run(x, plan.window_of(stream.state))
     stream.next_state.update(dict.fromkeys(plan.contexts, window))
     return y.unsqueeze(2), [out.unsqueeze(2) for out in inner]

@@ -142,21 +142,6 @@ def _run(
 AVAILABLE = _probe()
 
 
-def usable(x: Tensor) -> bool:
-    """Whether packed kernels may serve a call: float32 inference on a CPU, nothing traced."""
-    return (
-        AVAILABLE
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and not torch.is_grad_enabled()
-        and bool(torch.backends.mkldnn.enabled)
-        and not torch.compiler.is_compiling()
-        and not torch._C._get_tracing_state()
-        and not torch.is_autocast_enabled("cpu")
-        and x.numel() > 0
-    )
-
-
 def listeners(modules: Iterable[nn.Module | None]) -> list[Any]:
     """The tables of forward hooks of some modules; a table is empty while nobody listens."""
     return [
@@ -174,7 +159,7 @@ def hooked(*modules: nn.Module | None) -> bool:
 
 def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
     """Kernel (out, in, K) and bias of a convolution, with weight and batch norm folded in."""
-    weight, bias = conv.kernel().detach(), conv.bias_or_none()
+    weight, bias = conv.kernel().detach(), conv.bias
     if norm is None:
         return weight, bias
     scale = norm.weight.double() / (norm.running_var.double() + norm.spec.eps).sqrt()
@@ -190,44 +175,38 @@ def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
         conv: a Conv1d block.
         x: (batch, in, time), fastest with channel stride 1.
         norm: the batch norm that follows, or None.
-        activation: a spec whose name is in FUSED, or None.
+        activation: the block that follows, of a name in FUSED, or None.
     Returns:
         (batch, out, time'), channel stride 1.
     """
-    spec = conv.spec
-    kept = cached(conv)
-    if not isinstance(kept, Packed) or kept.norm is not norm or not kept.origin.unchanged():
+    spec, kernel = conv.spec, _CACHE.get(conv)
+    if not isinstance(kernel, Packed) or kernel.norm is not norm or not kernel.origin.unchanged():
         origin = Origin((conv,) if norm is None else (conv, norm))
-        kept = Packed(norm, origin, *effective(conv, norm))
-        remember(conv, kept)
-    name, fields = FUSED[activation.name] if activation is not None else ("none", [])
-    scalars = [getattr(activation, field) for field in fields]
+        kernel = _CACHE[conv] = Packed(norm, origin, *effective(conv, norm))
+    name, fields = FUSED[activation.spec.name] if activation is not None else ("none", [])
+    scalars = [getattr(activation.spec, field) for field in fields]
     steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
-    if steps <= SHORT and spec.groups == 1:
-        y = _gathered(x, kept, spec, steps)
-        return y if activation is None else _in_place(y, name, scalars)
-    if kept.blocked is None:
-        kept.blocked = _pack(kept.weight, spec.stride, spec.dilation, spec.groups)
-    return _run(x, kept.blocked, kept.bias, spec.stride, spec.dilation, spec.groups, name, scalars)
-
-
-def _gathered(x: Tensor, kept: Packed, spec: Any, steps: int) -> Tensor:
-    """Convolve by gathering taps for one matrix product: best for few steps."""
-    rows = x.transpose(1, 2).contiguous()
-    batch, length, channels = rows.shape
-    if kept.matrix is None:
-        kept.matrix = kept.weight.permute(2, 1, 0).reshape(-1, spec.out_channels).contiguous()
-    taps = rows.as_strided(
+    if steps > SHORT or spec.groups > 1:
+        if kernel.blocked is None:
+            kernel.blocked = _pack(kernel.weight, spec.stride, spec.dilation, spec.groups)
+        weights = kernel.blocked, kernel.bias
+        return _run(x, *weights, spec.stride, spec.dilation, spec.groups, name, scalars)
+    # Few steps: gather the taps for one matrix product.
+    signal = x.transpose(1, 2).contiguous()
+    batch, length, channels = signal.shape
+    if kernel.matrix is None:
+        kernel.matrix = kernel.weight.permute(2, 1, 0).reshape(-1, spec.out_channels).contiguous()
+    taps = signal.as_strided(
         (batch, steps, spec.kernel_size, channels),
         (length * channels, spec.stride * channels, spec.dilation * channels, 1),
     ).reshape(batch * steps, -1)
-    y = taps @ kept.matrix if kept.bias is None else torch.addmm(kept.bias, taps, kept.matrix)
+    bias, matrix = kernel.bias, kernel.matrix
+    y = taps @ matrix if bias is None else torch.addmm(bias, taps, matrix)
+    if name == "relu":
+        y.relu_()
+    elif name != "none":
+        torch.nn.functional.leaky_relu_(y, *scalars)
     return y.view(batch, steps, -1).transpose(1, 2)
-
-
-def _in_place(y: Tensor, name: str, scalars: list[float]) -> Tensor:
-    """Apply one of the FUSED activations to a fresh array."""
-    return y.relu_() if name == "relu" else torch.nn.functional.leaky_relu_(y, *scalars)
 
 
 def lead(x: Tensor, left: int, right: int) -> Tensor:

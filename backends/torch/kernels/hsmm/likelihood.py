@@ -92,8 +92,8 @@ class LogLikelihood(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, ends: Ends, *laws: Tensor) -> Tensor:
         """Scores (batch, K, time) -> (batch,)."""
-        ctx.passed = Pass(scores, Laws(*laws), ends)
-        return ctx.passed.log_likelihood
+        passed = ctx.passed = Pass(scores, Laws(*laws), ends)
+        return passed.log_likelihood
 
     @staticmethod
     @once_differentiable
