@@ -10,7 +10,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
-from tcnzoo.models.outputs import Output
+from tcnzoo.models.outputs import Output, named_outputs
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
@@ -19,8 +19,9 @@ from tcnzoo.training.shifts import lost_shifts
 from tcnzoo.training.stepper import Alone, Batch, Plan, World
 from tcnzoo.training.targets import Targets
 
-from .block import Block, blocks
+from .block import Block
 from .losses import total
+from .norm import BatchNorm
 from .processes import processes
 from .run import predict, to_neutral
 from .vector_quantizer import VectorQuantizer
@@ -33,8 +34,8 @@ Arrays = dict[str, mx.array]
 Signals = tuple[mx.array, ...]
 
 
-def stepper(model: Block, plan: Plan) -> "MlxStepper":
-    """Make a model ready for training, by itself or, under mlx.launch, with other processes.
+def stepper(model: Block[Any], plan: Plan) -> "MlxStepper":
+    """Make a model ready for training, alone or, under mlx.launch, with other processes.
 
     Raises:
         InputError: a model, a precision or a strategy that cannot be trained, several devices, or
@@ -47,10 +48,10 @@ class MlxStepper:
     """One MLX model in training; between steps it is in evaluation mode.
 
     Running statistics, moments and the generator of dropout are state that the compiled functions
-    capture; which parameters move is fixed in them, so that freezing compiles them anew.
+    capture; which parameters move is fixed in them, so that freezing compiles them again.
     """
 
-    def __init__(self, model: Block, plan: Plan) -> None:
+    def __init__(self, model: Block[Any], plan: Plan) -> None:
         """Make room for the moments."""
         handle = handle_of(model)
         plan.check("mlx", handle.dtype, PRECISIONS, "mlx.launch")
@@ -66,8 +67,9 @@ class MlxStepper:
         self.last: Any = []
         self.processes = processes()
         self.world: World = self.processes or Alone()
-        if self.processes is not None:
-            self.processes.join(model)
+        for _, part in model.walk():
+            if isinstance(part, BatchNorm | VectorQuantizer):
+                part._processes = self.processes
         self._rest(plan.frozen)
         self._compile()
 
@@ -84,11 +86,11 @@ class MlxStepper:
     def _rest(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
         paths = resting(self.model.spec, names)
-        self.resting = [part for part in blocks(self.model) if part._path in paths]
+        self.resting = [part for path, part in self.model.walk() if path in paths]
         self.codebooks = [
             part
-            for part in blocks(self.model)
-            if isinstance(part, VectorQuantizer) and part._path not in paths
+            for path, part in self.model.walk()
+            if isinstance(part, VectorQuantizer) and path not in paths
         ]
         for part in self.codebooks:
             part._started = False
@@ -111,7 +113,10 @@ class MlxStepper:
             if len(batches) > 1:
                 values, slopes = self._accumulated(values, slopes, inputs, sizes)
             if self.processes is not None:
-                values, slopes = self.processes.together(self.model, sum(sizes), values, slopes)
+                (values, slopes), codebooks = self.processes.together(
+                    sum(sizes), [values, slopes], self._running_codebooks()
+                )
+                self.model.update(tree_unflatten(list(codebooks.items())))
             factors = to_mlx(self.counts.advance(rate, self.plan.dtype), self.plan.dtype)
             values["gradient_norm"] = self._apply(slopes, factors)
             # The step before is waited for, so that at most two are under way.
@@ -119,6 +124,13 @@ class MlxStepper:
             mx.async_eval(values, self.model, self.moments)  # type: ignore[no-untyped-call]
         self.last = list(values.values())
         return values
+
+    def _running_codebooks(self) -> Arrays:
+        """What steps move without a gradient, batch norms left out: restarts differ by process."""
+        norms = {path for path, part in self.model.walk() if isinstance(part, BatchNorm)}
+        table, arrays = handle_of(self.model).params, _flat(self.model)
+        names = [name for name, param in table.items() if not param.trainable]
+        return {name: arrays[name] for name in names if name.rpartition(".")[0] not in norms}
 
     def _accumulated(
         self, values: Arrays, slopes: Arrays, inputs: Sequence[Any], sizes: Sequence[int]
@@ -256,9 +268,9 @@ class MlxStepper:
 
 
 @contextmanager
-def _evaluating(model: Block) -> Iterator[None]:
+def _evaluating(model: Block[Any]) -> Iterator[None]:
     """Evaluation mode inside; afterwards each part of a model in training is as it was."""
-    parts = [part for part in blocks(model) if part.training] if model.training else []
+    parts = [part for _, part in model.walk() if part.training] if model.training else []
     for part in parts:
         part._training = False
     try:
@@ -278,7 +290,7 @@ def _wide(y: mx.array) -> mx.array:
     return y.astype(mx.float32) if y.dtype == mx.bfloat16 else y
 
 
-def _flat(model: Block) -> Arrays:
+def _flat(model: Block[Any]) -> Arrays:
     """Arrays of a model by dotted name."""
     return dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
 
@@ -290,8 +302,7 @@ def _norm(slopes: Arrays) -> mx.array:
 
 def _neutral(outputs: Any) -> Output:
     """Outputs as neutral numpy."""
-    if isinstance(outputs, tuple):
-        outputs = {"output": outputs[0], "out": outputs[1]}
+    outputs = named_outputs(outputs)
     if isinstance(outputs, Mapping):
-        return {name: to_neutral(one) for name, one in outputs.items()}
+        return {name: to_neutral(output) for name, output in outputs.items()}
     return to_neutral(outputs)
