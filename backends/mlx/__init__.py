@@ -48,7 +48,7 @@ def info() -> BackendInfo:
 def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Make the module in evaluation mode, with a Handle as `tcnzoo`.
 
-    With a `device`, every call runs there, whatever MLX's default device is at the time. In
+    With a `device`, every call runs there, not on MLX's default device. In
     float64, which MLX has on CPUs only, that device is the CPU.
     """
     check_native(spec, NAME)

@@ -131,5 +131,6 @@ class Quantizer(Block[S]):
 def quantize(model: Quantizer[Any], x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser on a neutral signal, in evaluation mode."""
     with evaluating(model) as ready:
-        quantized = ready.quantize(native(model, x), None if mask is None else mx.array(mask))
+        signal, _ = native(model, x)
+        quantized = ready.quantize(signal, None if mask is None else mx.array(mask))
         return Quantized(*map(to_neutral, quantized))

@@ -14,16 +14,13 @@ from .twin import evaluating, keep_statistics, twin_of
 from .weights import neutral, to_mlx
 
 
-def native(model: Block[Any], x: Array) -> mx.array:
-    """Neutral numpy to MLX: channels last, in the model's float type."""
-    return to_mlx(np.moveaxis(x, 1, -1), model.tcnzoo.dtype)
-
-
-def embedded(model: Block[Any], embeddings: Sequence[Array]) -> dict[str, Any]:
-    """Keyword inputs of the root block."""
-    if not model.spec.embedding_specs:
-        return {}
-    return {"embeddings": tuple(native(model, embedding) for embedding in embeddings)}
+def native(
+    model: Block[Any], x: Array, embeddings: Sequence[Array] = ()
+) -> tuple[mx.array, dict[str, Any]]:
+    """The arguments of a model's call: neutral numpy to MLX, channels last, in its float type."""
+    dtype = model.tcnzoo.dtype
+    signal, *others = (to_mlx(np.moveaxis(array, 1, -1), dtype) for array in (x, *embeddings))
+    return signal, {"embeddings": tuple(others)} if model.spec.embedding_specs else {}
 
 
 def to_neutral(y: mx.array) -> Array:
@@ -35,7 +32,8 @@ def to_neutral(y: mx.array) -> Array:
 def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
     with evaluating(model) as ready:
-        y = named_outputs(ready(native(model, x), **embedded(model, embeddings)))
+        signal, inputs = native(model, x, embeddings)
+        y = named_outputs(ready(signal, **inputs))
         if isinstance(y, dict):
             return {name: to_neutral(output) for name, output in y.items()}
         return to_neutral(y)
@@ -63,7 +61,8 @@ def gradients(
     """Differentiate a loss by every parameter that is not frozen, and by `input`."""
     from .losses import plain, total  # which imports what only training needs
 
-    inputs, (losses, targets) = embedded(model, embeddings), plain(loss, target)
+    signal, inputs = native(model, x, embeddings)
+    losses, targets = plain(loss, target)
     parameters = model.trainable_parameters()  # type: ignore[no-untyped-call]
     ready = twin_of(model, training)
 
@@ -71,9 +70,7 @@ def gradients(
         ready.update(tree)
         return total(losses, ready(signal, **inputs), targets)[0]
 
-    value, (slopes, slope) = mx.value_and_grad(objective, argnums=(0, 1))(
-        parameters, native(model, x)
-    )
+    value, (slopes, slope) = mx.value_and_grad(objective, argnums=(0, 1))(parameters, signal)
     if training:
         keep_statistics(model, ready)
     mx.eval(value, slopes, slope, model)

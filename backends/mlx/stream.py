@@ -17,7 +17,7 @@ from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.specs.folding import fold
 
 from .block import Block, arrays, build_model
-from .run import embedded, native, to_neutral
+from .run import native, to_neutral
 from .twin import evaluating
 from .weights import get_weights, set_weights, to_mlx
 
@@ -54,7 +54,7 @@ def step(
     if model._steps is None or not model._steps.is_current(model):
         model._steps = Steps(model)
     with evaluating(model) as ready:
-        x, inputs = native(model, chunk), embedded(model, embeddings)
+        x, inputs = native(model, chunk, embeddings)
         y, after = model._steps.run(ready, x, inputs, before)
         mx.eval(y, after)
     return (to_neutral(y) if y.shape[-2] else _nothing(model, chunk)), after

@@ -57,7 +57,7 @@ class MlxStepper:
         plan.check("mlx", handle.dtype, PRECISIONS, "mlx.launch")
         self.model, self.plan = model, plan
         self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
-        self.targets = Targets(handle.spec, plan.losses, lambda x, rows: predict(model, x, rows))
+        self.targets = Targets(handle.spec, plan.losses, lambda *inputs: predict(model, *inputs))
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
         self.lost = lost_shifts(handle.spec)
         self.moments: dict[str, Arrays] = {
@@ -74,7 +74,6 @@ class MlxStepper:
         self._compile()
 
     def _zeros(self, name: str) -> mx.array:
-        """A moment before its first step."""
         return to_mlx(np.zeros(stored_shape(handle_of(self.model).params[name])), self.plan.dtype)
 
     def freeze(self, names: frozenset[str]) -> None:
@@ -152,18 +151,18 @@ class MlxStepper:
             part._started = not part.unstarted
         if all(part._started for part in self.codebooks):
             self.codebooks = []
-            found: tuple[Arrays, Arrays] = self._gradients(signals, wanted)
-            return found
+            return self._gradients(signals, wanted)
         return self._differentiate(signals, wanted)
 
     def _differentiate(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
         """Losses of a batch in training mode, and the gradient of their sum."""
-        held = _flat(self.model)
-        weights = {name: held[name] for name in self.counts.moving if name not in self.lost}
-        aims = {name: _last(one) for name, one in wanted.items()}
+        before = _flat(self.model)
+        trained = {name: before[name] for name in self.counts.counts}
+        weights = {name: before[name] for name in self.counts.moving if name not in self.lost}
+        aims = {name: _last(array) for name, array in wanted.items()}
 
         def objective(weights: Arrays) -> tuple[mx.array, Arrays]:
-            self._set({**{name: held[name] for name in self.counts.counts}, **weights}, self.type)
+            self._set({**trained, **weights}, self.type)
             return total(self.targets.losses, self._outputs(signals), aims)
 
         differentiated: Any = mx.value_and_grad(objective)
@@ -176,33 +175,33 @@ class MlxStepper:
             (loss, parts), slopes = differentiated(weights)
         finally:
             self.model.eval()
-            self._set({name: held[name] for name in self.counts.counts}, self.kept_type)
-        noughts = {name: mx.zeros_like(held[name]) for name in self.counts.moving}
-        return {"loss": loss, **parts}, {**noughts, **slopes}
+            self._set(trained, self.kept_type)
+        zeros = {name: mx.zeros_like(before[name]) for name in self.counts.moving}
+        return {"loss": loss, **parts}, {**zeros, **slopes}
 
     def _outputs(self, signals: Signals) -> Any:
         """The native outputs, computed in the type of the plan's precision."""
-        x, *embeddings = (_last(one).astype(self.type) for one in signals)
+        x, *embeddings = (_last(signal).astype(self.type) for signal in signals)
         return self.model(x, embeddings=embeddings) if embeddings else self.model(x)
 
     def _set(self, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
-        """Put arrays, cast, in the place of parameters."""
-        rows = [(name, array.astype(dtype)) for name, array in weights.items()]
-        self.model.update(tree_unflatten(rows))
+        """Replace parameters by arrays, cast."""
+        cast = [(name, array.astype(dtype)) for name, array in weights.items()]
+        self.model.update(tree_unflatten(cast))
 
     def _move(self, slopes: Arrays, factors: mx.array) -> mx.array:
         """Clip the gradients and take the optimiser's step; returns their norm before that."""
         norm, slopes = self._clipped(slopes)
-        held, optimizer = _flat(self.model), self.plan.optimizer
+        weights, optimizer = _flat(self.model), self.plan.optimizer
         for name, slope in slopes.items():
             slots = {slot: self.moments[slot][name] for slot in optimizer.slots}
-            row = tuple(factors[self.counts.groups[name]])
-            held[name], slots = updated(
-                optimizer, optimizer.decays(name), held[name], slope, slots, row, mx.sqrt
+            rates = tuple(factors[self.counts.groups[name]])
+            weights[name], slots = updated(
+                optimizer, optimizer.decays(name), weights[name], slope, slots, rates, mx.sqrt
             )
             for slot, array in slots.items():
                 self.moments[slot][name] = array
-        self.model.update(tree_unflatten([(name, held[name]) for name in slopes]))
+        self.model.update(tree_unflatten([(name, weights[name]) for name in slopes]))
         return norm
 
     def _clipped(self, slopes: Arrays) -> tuple[mx.array, Arrays]:
@@ -222,44 +221,44 @@ class MlxStepper:
         with self._on_device(), _evaluating(self.model):
             values, outputs = self._evaluate(*self._inputs(batch))
             mx.eval(values, outputs)
-        found = {name: float(value) for name, value in values.items()}
-        return found, _neutral(outputs)
+        return {name: float(value) for name, value in values.items()}, _neutral(outputs)
 
     def _compute(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Any]:
         """Losses and outputs of a batch in evaluation mode."""
-        held = {name: _flat(self.model)[name] for name in self.counts.counts}
+        arrays = _flat(self.model)
+        trained = {name: arrays[name] for name in self.counts.counts}
         try:
-            self._set(held, self.type)
+            self._set(trained, self.type)
             outputs = self._outputs(signals)
         finally:
-            self._set(held, self.kept_type)
-        aims = {name: _last(one) for name, one in wanted.items()}
+            self._set(trained, self.kept_type)
+        aims = {name: _last(array) for name, array in wanted.items()}
         loss, parts = total(self.targets.losses, outputs, aims)
         return {"loss": loss, **parts}, tree_map(_wide, outputs)
 
     def state(self) -> dict[str, Array]:
         """Optimiser state, by neutral names."""
         table = handle_of(self.model).params
-        found = {slot: neutral(self.moments[slot], table) for slot in self.moments}
-        rows = {f"{slot}.{name}": found[slot][name] for slot, name in self.counts.slots()}
-        return {**self.counts.state(), **rows}
+        arrays = {slot: neutral(moments, table) for slot, moments in self.moments.items()}
+        moments = {f"{slot}.{name}": arrays[slot][name] for slot, name in self.counts.slots()}
+        return {**self.counts.state(), **moments}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a `state()` of this or another backend."""
         self.counts.load(state)
         table = handle_of(self.model).params
-        for slot, held in self.moments.items():
-            for name in held:
-                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
+        for slot, moments in self.moments.items():
+            for name in moments:
+                moment = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
                 axes = table[name].axes
-                held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), self.plan.dtype)
+                moments[name] = to_mlx(permute(moment, axes, LAYOUT[axes]), self.plan.dtype)
         self._compile()
 
     def _inputs(self, batch: Batch) -> tuple[Signals, Arrays]:
         """Signal and embeddings, and targets and masks, as MLX arrays in neutral layout."""
         wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
         signals = (self.targets.signal(batch), *self.targets.embeddings(batch))
-        return tuple(to_mlx(one, self.plan.dtype) for one in signals), wanted
+        return tuple(to_mlx(signal, self.plan.dtype) for signal in signals), wanted
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """The model's device, where it has one of its own."""
