@@ -1,35 +1,16 @@
 """The MLX backend: native mlx.nn modules, channels last."""
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import mlx.core as mx
 
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import BackendInfo
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import import_families
 from tcnzoo.specs.implementations import check_native
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    fsq,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-    vq_hdp_hsmm,
-)
 from .block import BLOCKS, Block, build_model
 from .kernels.fir import fast_products
 from .quantizer import quantize
@@ -40,28 +21,17 @@ from .weights import LAYOUT, get_weights, set_weights
 if TYPE_CHECKING:
     from tcnzoo.training.stepper import Plan, Stepper
 
-__all__ = ["BLOCKS", "LAYOUT", "Block", "activation", "conv", "conv2d", "dense", "graph", "norm"]
-__all__ += [
-    "device_attention",
-    "hdp",
-    "vq_hdp_hsmm",
-    "hsmm",
-    "mamba",
-    "pool",
-    "reshape",
-    "sequential",
-    "squeeze_excitation",
-    "tcn",
-]
-__all__ += ["get_weights", "gradients", "init_state", "predict", "set_weights", "step", "trace"]
-__all__ += ["fsq", "quantize", "vector_quantizer"]
+__all__ = ["BLOCKS", "LAYOUT", "Block", "get_weights", "gradients", "init_state", "predict"]
+__all__ += ["quantize", "set_weights", "step", "trace"]
+
+import_families(__name__)
 
 NAME = "mlx"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 DEVICES = {"cpu": mx.cpu, "gpu": mx.gpu}
 
 
-def stepper(model: Block, plan: "Plan") -> "Stepper":
+def stepper(model: Block[Any], plan: "Plan") -> "Stepper":
     """Make a model ready for training; see `training`."""
     from .training import stepper as make  # which imports what only training needs
 
@@ -70,15 +40,15 @@ def stepper(model: Block, plan: "Plan") -> "Stepper":
 
 def info() -> BackendInfo:
     """Versions and devices."""
-    found = tuple(name for name, device in DEVICES.items() if mx.is_available(device))
+    devices = tuple(name for name, device in DEVICES.items() if mx.is_available(device))
     note = "" if fast_products() else "slow without a tuned BLAS; preload OpenBLAS (LD_PRELOAD)"
-    return BackendInfo(NAME, True, {"mlx": version("mlx")}, found, DTYPES, note)
+    return BackendInfo(NAME, True, {"mlx": version("mlx")}, devices, DTYPES, note)
 
 
-def build(spec: Spec, dtype: str, device: str | None) -> Block:
+def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Make the module in evaluation mode, with a Handle as `tcnzoo`.
 
-    With a `device`, every call runs there, whatever MLX's default device is at the time. In
+    With a `device`, every call runs there, not on MLX's default device. In
     float64, which MLX has on CPUs only, that device is the CPU.
     """
     check_native(spec, NAME)

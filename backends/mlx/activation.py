@@ -1,4 +1,4 @@
-"""Activations, gated linear units and dropout."""
+"""Activations, gated linear units and dropout: what acts on single values or channels."""
 
 import math
 from collections.abc import Callable
@@ -6,7 +6,9 @@ from typing import Any
 
 import mlx.core as mx
 
+from tcnzoo.models.pointwise import POINTWISE, Formula
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import ActivationSpec, DropoutSpec, Spec
 
 from .block import Block
 from .kernels.functions import erf, logsumexp, sigmoid, silu, softmax, softplus
@@ -26,7 +28,7 @@ def elu(x: mx.array, alpha: float) -> mx.array:
 
 
 # Each takes x and the spec; softmax acts on the last axis, the channels.
-FUNCTIONS: dict[str, Callable[[mx.array, Any], mx.array]] = {
+FUNCTIONS: dict[str, Callable[[mx.array, ActivationSpec], mx.array]] = {
     "linear": lambda x, spec: x,
     "relu": lambda x, spec: mx.maximum(x, 0.0),
     "leaky_relu": lambda x, spec: mx.where(x > 0, x, spec.slope * x),
@@ -44,39 +46,53 @@ FUNCTIONS: dict[str, Callable[[mx.array, Any], mx.array]] = {
     "hard_sigmoid": lambda x, spec: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
     "hard_swish": lambda x, spec: x * mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
 }
-# What MLX rounds once by itself.
+# What MLX itself rounds only once in 16 bits.
 SINGLE = ("linear", "relu", "leaky_relu", "tanh", "softmax", "relu6")
 
 
-def activate(spec: Any, x: mx.array) -> mx.array:
-    """Apply the activation that `spec` names."""
-    function = FUNCTIONS[spec.name]
-    return function(x, spec) if spec.name in SINGLE else reduced(lambda x: function(x, spec), x)
+class LastAxis:
+    """The functions of pointwise blocks on MLX arrays, (batch, ..., channels)."""
+
+    channels = -1
+
+    def activate(self, x: mx.array, spec: ActivationSpec) -> mx.array:
+        """Apply the activation that `spec` names."""
+        function = FUNCTIONS[spec.name]
+        return function(x, spec) if spec.name in SINGLE else reduced(lambda x: function(x, spec), x)
+
+    def halves(self, x: mx.array) -> tuple[mx.array, mx.array]:
+        """The first and the second half of the channels."""
+        first, second = mx.split(x, 2, axis=-1)
+        return first, second
+
+    def per_channel(self, vector: mx.array, x: mx.array) -> mx.array:
+        """A vector (channels,), which meets the channels of x as it is."""
+        return vector
 
 
-def gated(x: mx.array, gate: mx.array) -> mx.array:
-    """X * sigmoid(gate)."""
-    return reduced(lambda x, gate: x * sigmoid(gate), x, gate)
+LAST_AXIS = LastAxis()
 
 
-class Activation(Block, kind="activation"):
-    """A pointwise activation, or a softmax over channels."""
+def pointwise(kind: str, formula: Formula) -> type[Block[Any]]:
+    """The block of a formula; it is computed in float32 at least, and rounded once."""
 
-    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
-        """Apply it."""
-        return activate(self.spec, x)
+    class Pointwise(Block[Spec], kind=kind):
+        __doc__ = formula.__doc__
 
+        def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+            if isinstance(self.spec, ActivationSpec):  # which knows what need not be widened
+                return LAST_AXIS.activate(x, self.spec)
+            return reduced(lambda x: formula(LAST_AXIS, x, self.spec, self), x)
 
-class Glu(Block, kind="glu"):
-    """First half of the channels * sigmoid(second half)."""
-
-    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
-        """(batch, ..., 2 C) -> (batch, ..., C)."""
-        value, gate = mx.split(x, 2, axis=-1)
-        return gated(value, gate)
+    Pointwise.__name__ = Pointwise.__qualname__ = kind.title().replace("_", "")
+    return Pointwise
 
 
-class Dropout(Block, kind="dropout"):
+for kind, formula in POINTWISE.items():
+    pointwise(kind, formula)
+
+
+class Dropout(Block[DropoutSpec], kind="dropout"):
     """In training, set values to zero at random and let the others grow."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:

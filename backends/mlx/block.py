@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import mlx.core as mx
 import mlx.nn as nn
 
+from tcnzoo.errors import SpecError
 from tcnzoo.models.backend import Handle
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 
 from .weights import stored_shape
 
-BLOCKS: dict[str, type[Block]] = {}
+S = TypeVar("S", bound=Spec)
+
+BLOCKS: dict[str, type[Block[Any]]] = {}
 
 
 class Pinned(set[str]):
@@ -35,53 +39,73 @@ class Pinned(set[str]):
         self.update(self.pinned)
 
 
-class Block(nn.Module):
+class Block(nn.Module, Generic[S]):
     """A block whose arrays and parts are items of the module, both named as in the spec.
 
     The native call takes and returns channels last, (batch, time, channels) or (batch, channels).
+
+    A class declares its parts by annotations, `conv1: Conv1d`, and one that a spec may lack with
+    None, `norm1: Block[Any] | None`; a group of parts, `blocks.0`, is a list. `self.conv1` is then
+    the item of that name, or None.
+
+    Attributes:
+        spec: what the block is.
+        path: its dotted place in the model, "" for the model itself.
+        tcnzoo: of the model itself only.
     """
 
-    def __init_subclass__(cls, kind: str = "") -> None:
-        """Register the class for a spec's `kind`."""
+    # Where the user names the parts, an attribute would hide the layer of its name, and setting it
+    # would drop that layer. So there are `spec`, `path` and `tcnzoo`, which no layer may be called,
+    # and names that begin with an underscore, as no layer's does.
+    spec: S
+    path: str
+    tcnzoo: Handle
+    _device: str | None = None
+    _observer: Callable[[str, Any], None] | None = None
+    _steps: Any = None
+    # Names of the parts, groups included; None where the user names them.
+    _declared: frozenset[str] | None = frozenset()
+
+    if TYPE_CHECKING:
+        # Module has one that answers to any name; without it misspelt parts are errors.
+        __getattr__: None  # type: ignore[assignment, misc]
+
+    def __init_subclass__(cls, kind: str = "", parts_by_user: bool = False) -> None:
+        """Register the class for a spec's `kind`, with the parts that it declares."""
         if kind:
             BLOCKS[kind] = cls
+        own = {name for name in inspect.get_annotations(cls) if not name.startswith("_")}
+        cls._declared = None if parts_by_user else (cls._declared or frozenset()) | own
 
-    def __init__(self, spec: Spec, path: str = "") -> None:
+    def __init__(self, spec: S, path: str = "") -> None:
         """Make room for the parameters of `spec` and build its parts.
 
-        What is not a part begins with an underscore, as no layer's name does: a layer `blocks` is
-        then found as `model.blocks`, and setting an attribute never drops the item of that name.
+        Raises:
+            TypeError: the spec has a part that the class does not declare.
         """
         super().__init__()  # type: ignore[no-untyped-call]
-        self.spec: Any = spec
-        self._path = path
-        self._device: str | None = None
-        self._observer: Callable[[str, Any], None] | None = None
-        self._steps: Any = None
+        self.spec = spec
+        self.path = path
         table = spec.own_params()
         self._no_grad = Pinned({name for name, param in table.items() if not param.trainable})
         for name, param in table.items():
             self[name] = mx.zeros(stored_shape(param))
-        for name, child in spec.children().items():
-            self._place(name, build(child, f"{path}.{name}" if path else name))
-
-    def _place(self, name: str, part: Block) -> None:
-        """Keep a part as an item; `blocks.0` goes into the list `blocks`, gaps filled with {}."""
-        head, _, index = name.partition(".")
-        if not index:
-            self[head] = part
-            return
-        row = self.setdefault(head, [])
-        row.extend({} for _ in range(int(index) + 1 - len(row)))
-        row[int(index)] = part
-
-    def _part(self, name: str) -> Any:
-        """The part `name`, or None where the spec has none."""
-        head, _, index = name.partition(".")
-        found = self.get(head)
-        if index and found is not None:
-            found = found[int(index)] if int(index) < len(found) else None
-        return found if isinstance(found, nn.Module) else None
+        parts = spec.children()
+        if self._declared is not None:
+            names = {name.partition(".")[0] for name in parts}
+            if not names <= self._declared:
+                undeclared = ", ".join(sorted(names - self._declared))
+                raise TypeError(f"{type(self).__name__} does not declare its parts {undeclared}")
+            vars(self).update(dict.fromkeys(self._declared - names))
+        for name, child in parts.items():
+            part = build(child, f"{path}.{name}" if path else name)
+            group, _, index = name.partition(".")
+            if index:
+                members = self.setdefault(group, [])
+                members.extend([None] * (int(index) + 1 - len(members)))
+                members[int(index)] = part
+            else:
+                self[name] = part
 
     def __call__(self, x: mx.array, stream: Stream | None = None, **inputs: Any) -> Any:
         """Run the block, tell the observer, and return the output.
@@ -97,47 +121,52 @@ class Block(nn.Module):
             with mx.stream(getattr(mx, self._device)):
                 y = self.forward(x, stream, **inputs)
         if self._observer is not None:
-            self._observer(self._path, y)
+            self._observer(self.path, y)
         return y
 
     def forward(self, x: mx.array, stream: Stream | None) -> Any:
         """Compute the output; with a `stream`, x continues what came before."""
         raise TypeError(f"{type(self).__name__} computes nothing")
 
-    def _optional(self, name: str, x: mx.array, stream: Stream | None = None) -> mx.array:
-        """Apply the part `name` where the spec has it."""
-        part = self._part(name)
-        return x if part is None else part(x, stream)
+    def walk(self) -> Iterator[tuple[str, Block[Any]]]:
+        """Yield (dotted path in the model, block) for this block and every one below it."""
+        for part in self.modules():  # type: ignore[no-untyped-call]
+            if isinstance(part, Block):
+                yield part.path, part
 
 
-def blocks(model: Block) -> Iterator[Block]:
-    """A block and every one below it."""
-    parts = model.modules()  # type: ignore[no-untyped-call]
-    return (part for part in parts if isinstance(part, Block))
+def maybe(part: Block[Any] | None, x: mx.array, stream: Stream | None = None) -> mx.array:
+    """Apply a part that may be None."""
+    return x if part is None else part(x, stream)
 
 
 def arrays(item: Any) -> list[mx.array]:
     """Every array in a module."""
-    found: list[mx.array] = []
+    leaves: list[mx.array] = []
     for inner in item.values() if isinstance(item, dict) else item:
         if isinstance(inner, mx.array):
-            found.append(inner)
+            leaves.append(inner)
         elif isinstance(inner, dict | list):
-            found += arrays(inner)
-    return found
+            leaves += arrays(inner)
+    return leaves
 
 
-def build(spec: Spec, path: str = "") -> Block:
-    """Build the block for a spec, to stand at a dotted path of its model."""
+def build(spec: Spec, path: str = "") -> Block[Any]:
+    """Build the block for a spec, to stand at a dotted path of its model.
+
+    Raises:
+        SpecError: MLX has no block of this kind.
+    """
+    if spec.kind not in BLOCKS:
+        raise SpecError(f"backend 'mlx' has no block of kind {spec.kind!r}")
     return BLOCKS[spec.kind](spec, path)
 
 
-def build_model(spec: Spec, dtype: str, device: str | None) -> Block:
+def build_model(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Build a whole model in evaluation mode, with a Handle as `tcnzoo`."""
     model = build(spec)
     model.set_dtype(getattr(mx, dtype))
     model._device = device
-    # Past Module.__setattr__, which would drop a layer of this name.
-    object.__setattr__(model, "tcnzoo", Handle(spec, "mlx", dtype, device))
+    model.tcnzoo = Handle(spec, "mlx", dtype, device)
     model.eval()
     return model

@@ -5,6 +5,7 @@ import math
 import mlx.core as mx
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HdpSpec
 
 from .block import Block
 from .kernels.functions import exp, logsumexp, softmax, softplus
@@ -55,32 +56,32 @@ def row_penalty(
             have no clusters of their own.
     """
     log_a = mx.broadcast_to(log_beta + math.log(alpha), log_rows.shape)
-    held = mx.ones(log_rows.shape, dtype=mx.bool_)
+    allowed = mx.ones(log_rows.shape, dtype=mx.bool_)
     if log_rows.shape[0] == log_beta.size:
         own = mx.eye(log_beta.size) > 0.5
         if sticky is None:
-            held = mx.logical_not(own)
+            allowed = mx.logical_not(own)
         elif sticky > 0.0:
             log_a = mx.where(own, math.log(sticky) + softplus(log_a - math.log(sticky)), log_a)
     a = exp(log_a)
-    inner = a * mx.where(held, log_rows, 0.0) - log_gamma_1p(a) + log_a
-    log_sum = logsumexp(mx.where(held, log_a, -math.inf)).squeeze(-1)
+    inner = a * mx.where(allowed, log_rows, 0.0) - log_gamma_1p(a) + log_a
+    log_sum = logsumexp(mx.where(allowed, log_a, -math.inf)).squeeze(-1)
     outer = log_gamma_1p(exp(log_sum)) - log_sum
-    return -mx.where(held, inner, 0.0).sum() - outer.sum()
+    return -mx.where(allowed, inner, 0.0).sum() - outer.sum()
 
 
-class Hdp(Block, kind="hdp"):
+class Hdp(Block[HdpSpec], kind="hdp"):
     """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> (batch, time, clusters)."""
-        return self._posterior(self._evidence(x)).astype(x.dtype)
+        return self.posterior(self.evidence(x)).astype(x.dtype)
 
     def _log_weights(self) -> mx.array:
         """Logarithms of the global weights beta, (clusters,)."""
         return log_weights(wide(self["stick_logits"]))
 
-    def _evidence(self, x: mx.array) -> mx.array:
+    def evidence(self, x: mx.array) -> mx.array:
         """Log-likelihood of each step under each cluster, (batch, time, clusters)."""
         if self.spec.components == "codes":
             table = wide(self["code_logits"])
@@ -90,21 +91,21 @@ class Hdp(Block, kind="hdp"):
         scale = mx.log(2.0 * math.pi * variance).sum(axis=1)
         return -0.5 * ((mx.square(gap) / variance).sum(axis=-1) + scale)
 
-    def _posterior(self, evidence: mx.array) -> mx.array:
+    def posterior(self, evidence: mx.array) -> mx.array:
         """Probability of each cluster, of its evidence."""
         score = (evidence + self._log_weights()) * exp(-wide(self["log_temperature"]))
         return softmax(score)
 
-    def _loss(self, evidence: mx.array) -> mx.array:
+    def loss(self, evidence: mx.array) -> mx.array:
         """Mean over signals and steps of minus the log-likelihood under the mixture, nats."""
         return -logsumexp(evidence + self._log_weights()).mean()
 
-    def _penalty(self, log_rows: mx.array, log_initial: mx.array) -> mx.array:
+    def penalty(self, log_rows: mx.array, log_initial: mx.array) -> mx.array:
         """MAP penalty of the sticks, of L rows without a diagonal, and of initial probabilities."""
         spec, log_beta = self.spec, self._log_weights()
-        rows = row_penalty(log_rows, log_beta, spec.alpha, None)
+        transitions = row_penalty(log_rows, log_beta, spec.alpha, None)
         initial = row_penalty(log_initial[None], log_beta, spec.alpha, None)
-        return stick_penalty(wide(self["stick_logits"]), spec.gamma) + rows + initial
+        return stick_penalty(wide(self["stick_logits"]), spec.gamma) + transitions + initial
 
 
 def entropy(posterior: mx.array) -> mx.array:

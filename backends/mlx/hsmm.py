@@ -1,6 +1,7 @@
 """A hidden semi-Markov model: what its states say of a signal, and what the signal says of them."""
 
 from collections.abc import Callable
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -9,8 +10,9 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.inference.hsmm.counts import Passed, check_possible, posteriors
 from tcnzoo.inference.hsmm.tables import tables_of
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HsmmSpec
 
-from .block import Block
+from .block import Block, maybe
 from .kernels.hsmm.filter import STATE, Ages, follow, nothing_yet
 from .kernels.hsmm.laws import SCORES, Laws, laws_of
 from .kernels.hsmm.path import likeliest
@@ -27,10 +29,10 @@ from .twin import evaluating
 from .weights import get_weights, to_mlx
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
-Rows = mx.array | None
+Steps = mx.array | None
 
 
-class Hsmm(Block, kind="hsmm"):
+class Hsmm(Block[HsmmSpec], kind="hsmm"):
     """States that last; computed in float32 whatever the type of the model.
 
     Signals are (batch, time, channels); `lengths` are the steps of each that count, (batch,), and
@@ -38,44 +40,46 @@ class Hsmm(Block, kind="hsmm"):
     probabilities of 0 and the state -1.
     """
 
+    network: Block[Any] | None
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> (batch, time, states) of probabilities."""
         if self.spec.output == "posterior":
             return self.posterior(x).astype(x.dtype)
-        held = self._held(len(x))
+        before = self._first_ages(len(x))
         if stream is not None:
-            held = Ages(*(stream.read(self._path, name) for name in STATE))
-        told, _, after = follow(self.scores(x), held, self.laws(), self._stationary)
+            before = Ages(*(stream.read(self.path, name) for name in STATE))
+        filtered, _, after = follow(self.scores(x), before, self.laws(), self._stationary)
         if stream is not None:
-            for name, value, before in zip(STATE, after, held, strict=True):
-                stream.write(self._path, name, value.astype(before.dtype))
-        return mx.exp(told).astype(x.dtype)
+            for name, new, old in zip(STATE, after, before, strict=True):
+                stream.write(self.path, name, new.astype(old.dtype))
+        return mx.exp(filtered).astype(x.dtype)
 
     def laws(self) -> Laws:
         """The tables of the model."""
         return laws_of(self.spec, self)
 
-    def scores(self, x: mx.array, mask: Rows = None) -> mx.array:
+    def scores(self, x: mx.array, mask: Steps = None) -> mx.array:
         """Log likelihood of each step in each state, (batch, time, states); 0 where missing."""
         if mask is not None:
             x = mx.where(mask[..., None], x, 0.0)
-        x = self._optional("network", x)
-        found = SCORES[self.spec.emission](self.spec, self, x.astype(mx.float32))
-        return found if mask is None else mx.where(mask[..., None], found, 0.0)
+        x = maybe(self.network, x)
+        scores = SCORES[self.spec.emission](self.spec, self, x.astype(mx.float32))
+        return scores if mask is None else mx.where(mask[..., None], scores, 0.0)
 
-    def log_likelihood(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
+    def log_likelihood(self, x: mx.array, lengths: Steps = None, mask: Steps = None) -> mx.array:
         """Log probability of each signal, (batch,); its gradient is one backward pass."""
         steps = _steps(x, lengths)
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
-    def posterior(self, x: mx.array, lengths: Rows = None, mask: Rows = None) -> mx.array:
+    def posterior(self, x: mx.array, lengths: Steps = None, mask: Steps = None) -> mx.array:
         """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
-        passed, found = self.passes(x, lengths, mask)
+        passed, expected = self.passes(x, lengths, mask)
         possible = mx.isfinite(passed.total)[:, None, None]
-        return mx.where(possible, found.states, mx.nan)
+        return mx.where(possible, expected.states, mx.nan)
 
     def passes(
-        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+        self, x: mx.array, lengths: Steps = None, mask: Steps = None
     ) -> tuple[Forward, Expected]:
         """Both passes: all that the whole signal says."""
         arguments = (self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
@@ -83,22 +87,22 @@ class Hsmm(Block, kind="hsmm"):
         return passed, expectations(*arguments, passed)
 
     def filtered(
-        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+        self, x: mx.array, lengths: Steps = None, mask: Steps = None
     ) -> tuple[mx.array, mx.array]:
         """P(state at t | x up to t), (batch, time, states), and log P(x up to t), (batch, time)."""
-        held, scores = self._held(len(x)), self.scores(x, mask)
-        told, known, _ = follow(scores, held, self.laws(), self._stationary)
+        ages, scores = self._first_ages(len(x)), self.scores(x, mask)
+        states, known, _ = follow(scores, ages, self.laws(), self._stationary)
         inside = live(_steps(x, lengths), x.shape[1])
-        return mx.where(inside[..., None], mx.exp(told), 0.0), mx.where(inside, known, 0.0)
+        return mx.where(inside[..., None], mx.exp(states), 0.0), mx.where(inside, known, 0.0)
 
     def viterbi(
-        self, x: mx.array, lengths: Rows = None, mask: Rows = None
+        self, x: mx.array, lengths: Steps = None, mask: Steps = None
     ) -> tuple[mx.array, mx.array]:
         """The likeliest states, (batch, time) int32, and the log probability of each, (batch,)."""
         return likeliest(self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
 
-    def _held(self, batch: int) -> Ages:
-        """Where a stream stands before its first step."""
+    def _first_ages(self, batch: int) -> Ages:
+        """Before the first step of a signal."""
         return nothing_yet(batch, self.spec.states, self.spec.max_duration)
 
     @property
@@ -112,8 +116,7 @@ class Hsmm(Block, kind="hsmm"):
         return bool(self.spec.start == "stationary")
 
 
-def _steps(x: mx.array, lengths: Rows) -> mx.array:
-    """Steps of each signal."""
+def _steps(x: mx.array, lengths: Steps) -> mx.array:
     return mx.full((len(x),), x.shape[1], dtype=mx.int32) if lengths is None else lengths
 
 
@@ -125,8 +128,8 @@ def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[
     """
     device = mx.default_device() if model._device is None else getattr(mx, model._device)
     with mx.stream(device), evaluating(model) as ready:
-        rows = (mx.array(lengths.astype(np.int32)), mx.array(mask))
-        return _TASKS[task](ready, to_mlx(np.moveaxis(x, 1, -1), "float32"), *rows)
+        signal = to_mlx(np.moveaxis(x, 1, -1), "float32")
+        return _TASKS[task](ready, signal, mx.array(lengths.astype(np.int32)), mx.array(mask))
 
 
 def _log_likelihood(
@@ -138,25 +141,25 @@ def _log_likelihood(
 
 
 def _posteriors(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
-    passed, found = model.passes(x, lengths, mask)
+    passed, expected = model.passes(x, lengths, mask)
     inside = live(lengths, x.shape[1])
     left = mx.where(inside, passed.norms, 0.0)[..., None]
     scores = mx.where(inside[..., None], centred(model.scores(x, mask))[0] - left, 0.0)
-    parts = [passed.total, found.states, found.first, found.transitions, found.durations]
-    arrays = [to_numpy(one) for one in (*parts, passed.starts, scores)]
+    segments = [expected.first, expected.transitions, expected.durations, passed.starts]
+    arrays = map(to_numpy, (passed.total, expected.states, *segments, scores))
     tables = tables_of(model.spec, get_weights(model))
     return posteriors(tables, Passed(*arrays), np.asarray(lengths))
 
 
 def _viterbi(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
-    path, score = (to_numpy(one) for one in model.viterbi(x, lengths, mask))
+    path, score = map(to_numpy, model.viterbi(x, lengths, mask))
     check_possible(score, x.shape[1])
     return {"path": path.astype(np.int64), "score": score}
 
 
 def _filter(model: Hsmm, x: mx.array, lengths: mx.array, mask: mx.array) -> dict[str, Array]:
-    told, known = (to_numpy(one) for one in model.filtered(x, lengths, mask))
-    return {"filtered": np.moveaxis(told, 1, -1), "log_likelihood": known}
+    states, known = map(to_numpy, model.filtered(x, lengths, mask))
+    return {"filtered": np.moveaxis(states, 1, -1), "log_likelihood": known}
 
 
 _TASKS: dict[str, Callable[[Hsmm, mx.array, mx.array, mx.array], dict[str, Array]]] = {

@@ -1,15 +1,36 @@
 """Losses of training on native outputs, channels last; what they mean is in the core."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
-from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
+from tcnzoo.training.losses import (
+    AnyLoss,
+    Bce,
+    CrossEntropy,
+    Focal,
+    Huber,
+    Mae,
+    Mse,
+    Term,
+    takes_classes,
+)
 from tcnzoo.training.targets import TINY, class_vector, pick
 
 from .kernels.functions import logsumexp, sigmoid, softplus
 from .types import wide
+from .weights import to_mlx
+
+# The losses of `tcnzoo.gradients`, of an output or of the only one.
+PLAIN: dict[str, Callable[..., AnyLoss]] = {
+    "mse": Mse,
+    "mae": Mae,
+    "bce": Bce,
+    "cross_entropy": CrossEntropy,
+    "term": Term,
+}
 
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[mx.array, mx.array | None]
@@ -28,13 +49,29 @@ def total(
     Returns:
         scalars in float32 at least.
     """
-    found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
-    parts = [losses[name].weight * value for name, value in found.items()]
-    return mx.stack(parts).sum(), found
+    values = {name: _unweighted(name, loss, outputs, wanted) for name, loss in losses.items()}
+    parts = [losses[name].weight * value for name, value in values.items()]
+    return mx.stack(parts).sum(), values
 
 
-def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, mx.array]) -> mx.array:
-    """One loss, without its weight in the sum."""
+def plain(
+    loss: str | Mapping[str, str], target: Any
+) -> tuple[dict[str, AnyLoss], dict[str, mx.array]]:
+    """The losses of `tcnzoo.gradients` and their neutral targets, as `total` takes them."""
+    if isinstance(loss, str):
+        losses, targets = {"loss": PLAIN[loss]()}, {"loss": target}
+    else:
+        losses, targets = {name: PLAIN[kind](output=name) for name, kind in loss.items()}, target
+    return losses, {
+        f"target.{name}": mx.array(np.asarray(targets[name], dtype=np.int32))
+        if takes_classes(loss)
+        else to_mlx(np.moveaxis(targets[name], 1, -1), "float32")
+        for name, loss in losses.items()
+        if not isinstance(loss, Term)
+    }
+
+
+def _unweighted(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, mx.array]) -> mx.array:
     y = wide(pick(outputs, loss.output))
     if isinstance(loss, Term):
         return y
@@ -46,12 +83,12 @@ def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, mx.array])
         counts = mx.broadcast_to(mask if counts is None else counts * mask, values.shape)
     if counts is None:
         return values.mean()
-    sum_of = counts.sum()
-    return values.sum() / mx.where(sum_of == 0, 1.0, sum_of)
+    count = counts.sum()
+    return values.sum() / mx.where(count == 0, 1.0, count)
 
 
 def _by_kind(loss: AnyLoss, y: mx.array, target: mx.array) -> Counted:
-    """Values and counts of one loss, before its mask."""
+    """Values and counts of a loss, before its mask."""
     match loss:
         case CrossEntropy():
             return _cross_entropy(loss, y, target)
@@ -127,7 +164,7 @@ def _bce(y: mx.array, target: mx.array, positive: mx.array | float) -> mx.array:
 
 
 def _sigmoid_focal(loss: Focal, y: mx.array, target: mx.array) -> mx.array:
-    """Focal loss of each logit by itself."""
+    """Focal loss of each logit."""
     missed = target * sigmoid(-y) + (1.0 - target) * sigmoid(y)
     values = _bce(y, target, loss.pos_weight) * mx.power(mx.maximum(missed, TINY), loss.gamma)
     if isinstance(loss.alpha, float):

@@ -5,13 +5,18 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import mlx.core as mx
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
-from .block import Block
+from .block import Block, maybe
+from .conv import Conv1d
+from .dense import Dense
 from .kernels.functions import exp, silu, softplus
+from .norm import LayerNorm, RmsNorm
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
@@ -20,7 +25,7 @@ CHUNK = 64
 
 def split(x: mx.array, widths: tuple[int, ...]) -> list[mx.array]:
     """Split the last axis into parts of the named widths, empty ones too."""
-    edges = [sum(widths[:place]) for place in range(len(widths) + 1)]
+    edges = [sum(widths[:count]) for count in range(len(widths) + 1)]
     return [x[..., a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
@@ -32,26 +37,26 @@ def decays(sums: mx.array) -> mx.array:
     return exp(mx.where(past, difference, mx.array(-mx.inf, dtype=sums.dtype)))
 
 
-class Mamba2(Block, kind="mamba2"):
+class Mamba2(Block[Mamba2Spec], kind="mamba2"):
     """A selective state space between two linear maps."""
+
+    in_proj: Dense
+    conv1d: Conv1d
+    norm: RmsNorm | None
+    out_proj: Dense
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
         spec = self.spec
-        through, beside, z, xbc, dt = split(self["in_proj"](x), spec.sections)
-        xbc = silu(self["conv1d"](xbc, stream))
+        through, beside, z, xbc, dt = split(self.in_proj(x), spec.sections)
+        xbc = silu(self.conv1d(xbc, stream))
         tables = (self["dt_bias"], self["A_log"], self["D"])
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
         gate = silu(z)
-        if not spec.rms_norm:
-            y = y * gate
-        elif spec.norm_before_gate:
-            y = self["norm"](y) * gate
-        else:
-            y = self["norm"](y * gate)
+        y = maybe(self.norm, y) * gate if spec.norm_before_gate else maybe(self.norm, y * gate)
         if through.shape[2]:
             y = mx.concatenate([silu(through) * beside, y], axis=2)
-        return self["out_proj"](y)
+        return self.out_proj(y)
 
     def _scan(
         self,
@@ -70,40 +75,40 @@ class Mamba2(Block, kind="mamba2"):
         x = x.reshape(batch, steps, spec.heads, spec.head_dim)
         share = spec.heads // spec.groups
         b, c = (
-            mx.repeat(one.reshape(batch, steps, spec.groups, spec.d_state), share, axis=2)
-            for one in (b, c)
+            mx.repeat(array.reshape(batch, steps, spec.groups, spec.d_state), share, axis=2)
+            for array in (b, c)
         )
         if stream is None:
             state = mx.zeros((batch, spec.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
         else:
-            state = stream.read(self._path, "ssm")
+            state = stream.read(self.path, "ssm")
         a, size = dt * -exp(a_log), min(spec.chunk_size or CHUNK, steps)
-        later, rows = screened((x * dt[..., None], a, b, c))
+        later, sequences = screened((x * dt[..., None], a, b, c))
         pieces = []
         for start in range(0, steps, size):
-            y, state = chunk([one[:, start : start + size] for one in rows], state)
+            y, state = chunk([array[:, start : start + size] for array in sequences], state)
             pieces.append(y)
         if stream is not None:
-            stream.write(self._path, "ssm", filled(state, later[:, -1], mx.nan))
+            stream.write(self.path, "ssm", filled(state, later[:, -1], mx.nan))
         y = filled(mx.concatenate(pieces, axis=1), later, mx.nan)
         y = y + x * skip.reshape(spec.heads, -1)
         return y.reshape(batch, steps, spec.width)
 
 
-def screened(rows: Sequence[mx.array]) -> tuple[mx.array, list[mx.array]]:
+def screened(sequences: Sequence[mx.array]) -> tuple[mx.array, list[mx.array]]:
     """Replace all steps from the first value that is not finite on by zeros.
 
     `chunk` multiplies later steps by 0, and 0 * NaN is NaN: it would spread to earlier outputs.
 
     Args:
-        rows: arrays (batch, time, ...).
+        sequences: arrays (batch, time, ...).
     Returns:
-        (which steps of which signals these are, (batch, time); the rows with zeros).
+        (which steps of which signals these are, (batch, time); the arrays with zeros).
     """
-    finite = [mx.isfinite(row).reshape(*row.shape[:2], -1).all(axis=2) for row in rows]
+    finite = [mx.isfinite(array).reshape(*array.shape[:2], -1).all(axis=2) for array in sequences]
     bad = mx.logical_not(mx.stack(finite).all(axis=0))
     later = mx.cumsum(bad.astype(mx.int32), axis=1) > 0
-    return later, [filled(row, later, 0.0) for row in rows]
+    return later, [filled(array, later, 0.0) for array in sequences]
 
 
 def filled(x: mx.array, where: mx.array, value: float) -> mx.array:
@@ -112,18 +117,18 @@ def filled(x: mx.array, where: mx.array, value: float) -> mx.array:
     return mx.where(mask, mx.array(value, dtype=x.dtype), x)
 
 
-def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:
+def chunk(sequences: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:
     """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
 
     Args:
-        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
-            b and c (batch, time, heads, d_state).
+        sequences: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each
+            step; b and c (batch, time, heads, d_state).
         state: (batch, heads, head_dim, d_state) before the first step.
     Returns:
         (y as x, state after the last step).
     """
-    x, a, b, c = rows
-    x, b, c = (one.swapaxes(1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
+    x, a, b, c = sequences
+    x, b, c = (array.swapaxes(1, 2) for array in (x, b, c))  # (batch, heads, time, ...)
     sums = mx.cumsum(a.swapaxes(1, 2), axis=2)
     mixed = (c @ b.swapaxes(2, 3)) * decays(sums)
     y = mixed @ x + (c @ state.swapaxes(2, 3)) * exp(sums)[..., None]
@@ -132,22 +137,30 @@ def chunk(rows: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array
     return y.swapaxes(1, 2), exp(sums[:, :, -1])[..., None, None] * state + added
 
 
-class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
+class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):
     """norm(x + dropout(projection([forward, backward])))."""
 
+    forward_mamba: Mamba2
+    backward_mamba: Mamba2 | None  # None where both directions share one
+    projection: Dense
+    dropout: Block[Any] | None
+    norm: LayerNorm
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
-        forward = self["forward_mamba"]
-        backward = self._part("backward_mamba") or forward
+        forward = self.forward_mamba
+        backward = forward if self.backward_mamba is None else self.backward_mamba
         both = mx.concatenate([forward(x), backward(x[:, ::-1])[:, ::-1]], axis=2)
-        return self["norm"](x + self._optional("dropout", self["projection"](both)))
+        return self.norm(x + maybe(self.dropout, self.projection(both)))
 
 
-class BiMamba2(Block, kind="bi_mamba2"):
+class BiMamba2(Block[BiMamba2Spec], kind="bi_mamba2"):
     """Layers, one after the other."""
 
+    layers: list[BiMamba2Layer]
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
-        for layer in self["layers"]:
+        for layer in self.layers:
             x = layer(x)
         return x

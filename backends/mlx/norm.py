@@ -2,22 +2,20 @@
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
 
 import mlx.core as mx
 
 from tcnzoo.errors import InputError
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block
 from .kernels.functions import layer_norm, rms_norm
+from .processes import Processes
 from .types import reduced, wide
 
-if TYPE_CHECKING:
-    from .processes import Processes
 
-
-class BatchNorm(Block, kind="batch_norm"):
+class BatchNorm(Block[BatchNormSpec], kind="batch_norm"):
     """(x - mean) / sqrt(variance + eps) * weight + bias, statistics of the batch in training.
 
     `running_mean` and `running_var` are parameters that stay frozen. A training step moves them, so
@@ -25,7 +23,7 @@ class BatchNorm(Block, kind="batch_norm"):
     processes train together, statistics are of the batches of all.
     """
 
-    _processes: "Processes | None" = None
+    _processes: Processes | None = None
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """Normalise (batch, channels) or (batch, time, channels)."""
@@ -40,16 +38,16 @@ class BatchNorm(Block, kind="batch_norm"):
     def _batch_statistics(self, x: mx.array) -> tuple[mx.array, mx.array]:
         """Mean and biased variance of each channel; the running ones move, the latter unbiased."""
         axes = tuple(range(x.ndim - 1))
-        held = math.prod(x.shape[:-1])
-        if held < 2 and self._processes is None:
+        own_count = math.prod(x.shape[:-1])
+        if own_count < 2 and self._processes is None:
             raise InputError(
                 f"batch norm in training needs at least 2 values a channel, but {x.shape} came"
             )
         mean = x.mean(axis=axes)
         variance = mx.square(x - mean).mean(axis=axes)
-        count: int | mx.array = held
+        count: int | mx.array = own_count
         if self._processes is not None:
-            mean, variance, count = _pooled(self._processes, mean, variance, held)
+            mean, variance, count = _pooled(self._processes, mean, variance, own_count)
         self._move("running_mean", mean)
         self._move("running_var", variance * (count / (count - 1)))
         return mean, variance
@@ -62,18 +60,18 @@ class BatchNorm(Block, kind="batch_norm"):
 
 
 def _pooled(
-    processes: "Processes", mean: mx.array, variance: mx.array, count: int
+    processes: Processes, mean: mx.array, variance: mx.array, count: int
 ) -> tuple[mx.array, mx.array, mx.array]:
     """Mean, biased variance and count of what all processes have, from those of this one."""
-    row = mx.concatenate([mean, variance, mx.array([count], dtype=mean.dtype)])
-    means, variances, counts = mx.split(processes.rows_of(row), [len(mean), 2 * len(mean)], axis=1)
+    own = mx.concatenate([mean, variance, mx.array([count], dtype=mean.dtype)])
+    means, variances, counts = mx.split(processes.gathered(own), [len(mean), 2 * len(mean)], axis=1)
     total = mx.stop_gradient(counts.sum())
     share = mx.stop_gradient(counts) / total
     mean = (share * means).sum(axis=0)
     return mean, (share * (variances + mx.square(means - mean))).sum(axis=0), total
 
 
-class LayerNorm(Block, kind="layer_norm"):
+class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
     """Zero mean and unit (biased) variance over the channels of each step, then scale and shift."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
@@ -82,7 +80,7 @@ class LayerNorm(Block, kind="layer_norm"):
         return reduced(compute, x, self["weight"], self["bias"])
 
 
-class RmsNorm(Block, kind="rms_norm"):
+class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):
     """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:

@@ -6,6 +6,7 @@ import mlx.core as mx
 import numpy as np
 
 from tcnzoo.models.streaming import Stream, strided_steps
+from tcnzoo.specs import PoolSpec, UpsampleSpec, WindowPoolSpec
 
 from .block import Block
 from .types import beside, reduced
@@ -18,7 +19,7 @@ WHOLE: dict[str, Callable[[mx.array], mx.array]] = {
 }
 
 
-class Pool(Block, kind="pool"):
+class Pool(Block[PoolSpec], kind="pool"):
     """Mean over time, or mean or maximum over equal parts of the time."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
@@ -34,7 +35,7 @@ class Pool(Block, kind="pool"):
         return reduced(lambda parts: (parts * share[..., None]).sum(axis=2), parts)
 
 
-class WindowPool(Block, kind="window_pool"):
+class WindowPool(Block[WindowPoolSpec], kind="window_pool"):
     """Mean or maximum over a window that moves along the signal."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
@@ -74,15 +75,15 @@ class WindowPool(Block, kind="window_pool"):
         """Put the context before the chunk, and drop the steps before the first window."""
         spec, skip, length = self.spec, 0, x.shape[1]
         if spec.reach:
-            x = mx.concatenate([stream.read(self._path, "context").swapaxes(1, 2), x], axis=1)
-            stream.write(self._path, "context", x[:, length:].swapaxes(1, 2))
+            x = mx.concatenate([stream.read(self.path, "context").swapaxes(1, 2), x], axis=1)
+            stream.write(self.path, "context", x[:, length:].swapaxes(1, 2))
         if spec.reach or spec.step > 1:
-            skip = stream.read(self._path, "skip")
-            stream.write(self._path, "skip", strided_steps(skip, length, spec.step)[1])
+            skip = stream.read(self.path, "skip")
+            stream.write(self.path, "skip", strided_steps(skip, length, spec.step)[1])
         return x[:, skip:]
 
 
-class Upsample(Block, kind="upsample"):
+class Upsample(Block[UpsampleSpec], kind="upsample"):
     """Repeat every step, or interpolate between step centres."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
@@ -90,10 +91,10 @@ class Upsample(Block, kind="upsample"):
         factor, length = self.spec.factor, x.shape[1]
         if self.spec.mode == "nearest":
             return mx.repeat(x, factor, axis=1)
-        place = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
-        left = np.floor(place).astype(np.int32)
-        right = np.ceil(place).astype(np.int32)  # the left one where its share is 0: 0 * NaN is NaN
-        share = beside(x, place - left)[:, None]
+        times = np.clip((np.arange(length * factor) + 0.5) / factor - 0.5, 0, length - 1)
+        left = np.floor(times).astype(np.int32)
+        right = np.ceil(times).astype(np.int32)  # the left one where its share is 0: 0 * NaN is NaN
+        share = beside(x, times - left)[:, None]
 
         def between(before: mx.array, after: mx.array) -> mx.array:
             return before * (1 - share) + after * share

@@ -1,22 +1,16 @@
 """The processes that train an MLX model together, by mx.distributed."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten, tree_unflatten
 
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import handle_of
 
-from .block import Block, blocks
-from .norm import BatchNorm
-from .vector_quantizer import VectorQuantizer
-
-# What mlx.launch, or mpirun, tells each process that it starts, by the way they talk.
+# Variables of the environment that mlx.launch, or mpirun, sets for each process, by MLX's backend.
 LAUNCHED = {
     "ring": ("MLX_RANK", "MLX_HOSTFILE"),
     "jaccl": ("MLX_RANK", "MLX_IBV_DEVICES"),
@@ -25,7 +19,7 @@ LAUNCHED = {
 }
 
 Arrays = dict[str, mx.array]
-# Of weights: a loss and its parts; the same and the slopes.
+# Of weights: a loss and its parts; the same and the gradients.
 Objective = Callable[[Arrays], tuple[mx.array, Arrays]]
 Differentiated = Callable[[Arrays], tuple[tuple[mx.array, Arrays], Arrays]]
 
@@ -34,7 +28,7 @@ def processes() -> "Processes | None":
     """The processes that mlx.launch has started, once all are there; None for one alone.
 
     Raises:
-        InputError: they were started to talk in a way that MLX does not have here.
+        InputError: they were started for a backend that MLX does not have here.
     """
     backend = _launched()
     if backend is None:
@@ -50,15 +44,15 @@ def processes() -> "Processes | None":
 
 
 def _launched() -> str | None:
-    """How the processes that were started with this one talk; None where there are no others."""
+    """MLX's backend for the processes started with this one; None where there are no others."""
     for backend, names in LAUNCHED.items():
         if not all(name in os.environ for name in names):
             continue
-        told = os.environ[names[1]]
+        value = os.environ[names[1]]
         # One host has an empty file, which the ring does not read.
-        if backend == "ring" and Path(told).is_file() and not Path(told).read_text().strip():
+        if backend == "ring" and Path(value).is_file() and not Path(value).read_text().strip():
             return None
-        return None if told == "1" else backend
+        return None if value == "1" else backend
     return None
 
 
@@ -76,8 +70,8 @@ class Processes:
         # Halves of the bits, because not every device has float64; those of the others are 0.
         halves = np.array(values, np.float64).view(np.uint32)
         mine = halves if self.rank == 0 else np.zeros_like(halves)
-        found = np.array(mx.distributed.all_sum(mx.array(mine)))
-        return [float(value) for value in found.view(np.float64)]
+        sums = np.array(mx.distributed.all_sum(mx.array(mine)))
+        return [float(value) for value in sums.view(np.float64)]
 
     def part(self) -> None:
         """Nothing to give back: each process holds the whole model."""
@@ -92,7 +86,7 @@ class Processes:
 
         def weighted(weights: Arrays) -> tuple[mx.array, Arrays]:
             loss, parts = objective(weights)
-            # Before it meets the slopes of the others, for whom it counts as its examples do.
+            # Before it meets the gradients of the others: it counts as its examples do.
             return loss * examples, parts
 
         def differentiated(weights: Arrays) -> tuple[tuple[mx.array, Arrays], Arrays]:
@@ -130,67 +124,55 @@ class Processes:
             self._sums.append(total)
         return total
 
-    def rows_of(self, row: mx.array) -> mx.array:
-        """The row of each process, (processes, n), to be differentiated in all of them at once."""
+    def gathered(self, vector: mx.array) -> mx.array:
+        """The vectors of all processes, (processes, n), differentiated in all of them at once."""
         # MLX hands the slope of a sum on as that of each process's own term, and leaves out what
         # the other processes' losses owe to it.
         joint: Any = mx.custom_function(self._sum)
         joint.vjp(lambda _, slope, __: self._sum(slope))
         here = mx.arange(self.size)[:, None] == self.rank
-        rows: mx.array = joint(mx.where(here, row, mx.zeros_like(row)))
-        return rows
-
-    def join(self, model: Block) -> None:
-        """Let batch norms and codebooks of a model take their statistics over all processes."""
-        for part in blocks(model):
-            if isinstance(part, BatchNorm | VectorQuantizer):
-                part._processes = self
+        vectors: mx.array = joint(mx.where(here, vector, mx.zeros_like(vector)))
+        return vectors
 
     def of_first(self, x: mx.array) -> mx.array:
         """The first process's array, in every process."""
         return self._sum(mx.zeros_like(x) if self.rank else x)
 
-    def together(self, model: Block, examples: int, *trees: Arrays) -> list[Arrays]:
-        """Join what the processes have found, each on its own examples.
+    def together(
+        self, examples: int, means: Sequence[Arrays], of_first: Arrays
+    ) -> tuple[list[Arrays], Arrays]:
+        """Join what the processes have computed, each on its own examples.
 
         Args:
-            model: its running codebooks, in which restarts are each process's own, become those of
-                the first.
             examples: of this process.
-            trees: arrays by name, means over the examples.
+            means: arrays by name, means over the examples.
+            of_first: arrays by name that become those of the first process.
         Returns:
-            the same, means over the examples of all processes.
+            both, the means over the examples of all processes.
         """
-        rows = [{name: one * examples for name, one in tree.items()} for tree in trees]
-        held = _codebooks(model)
+        sums = [{name: array * examples for name, array in tree.items()} for tree in means]
         if self.rank:
-            held = {name: mx.zeros_like(one) for name, one in held.items()}
+            of_first = {name: mx.zeros_like(array) for name, array in of_first.items()}
         counted = {"examples": mx.array(float(examples))}
-        *found, held, counted = self._sums_of([*rows, held, counted])
-        model.update(tree_unflatten(list(held.items())))
+        *sums, of_first, counted = self._sums_of([*sums, of_first, counted])
         total = counted["examples"]
-        return [{name: one / total for name, one in tree.items()} for tree in found]
+        return [{name: array / total for name, array in tree.items()} for tree in sums], of_first
 
     def totals(self, arrays: Arrays) -> Arrays:
         """The sums of arrays over all processes, without gradient."""
-        (found,) = self._sums_of([arrays])
-        return {name: mx.stop_gradient(one) for name, one in found.items()}
+        (sums,) = self._sums_of([arrays])
+        return {name: mx.stop_gradient(total) for name, total in sums.items()}
 
-    def _sums_of(self, trees: Sequence[Mapping[str, mx.array]]) -> list[Arrays]:
-        """Sums over all processes, in one go."""
-        arrays = [one for tree in trees for one in tree.values()]
-        total = self._sum(mx.concatenate([one.reshape(-1) for one in arrays]))
-        ends = np.cumsum([one.size for one in arrays])[:-1].tolist()
+    def _sums_of(self, trees: Sequence[Arrays]) -> list[Arrays]:
+        """Sums over all processes, of all arrays at once."""
+        arrays = [array for tree in trees for array in tree.values()]
+        total = self._sum(mx.concatenate([array.reshape(-1) for array in arrays]))
+        ends = np.cumsum([array.size for array in arrays])[:-1].tolist()
         parts = iter(mx.split(total, ends))
         return [
-            {name: next(parts).reshape(one.shape).astype(one.dtype) for name, one in tree.items()}
+            {
+                name: next(parts).reshape(like.shape).astype(like.dtype)
+                for name, like in tree.items()
+            }
             for tree in trees
         ]
-
-
-def _codebooks(model: Block) -> Arrays:
-    """Running codebooks by name: what steps move without a gradient, batch norms left out."""
-    summed = {part._path for part in blocks(model) if isinstance(part, BatchNorm)}
-    names = [name for name, param in handle_of(model).params.items() if not param.trainable]
-    held = dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
-    return {name: held[name] for name in names if name.rpartition(".")[0] not in summed}

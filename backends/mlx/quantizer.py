@@ -1,8 +1,9 @@
-"""What all quantisers share: steps as rows, masks, and the measures of how codes are used."""
+"""What all quantisers share: steps as vectors, masks, and the measures of how codes are used."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import mlx.core as mx
 
@@ -11,14 +12,14 @@ from tcnzoo.inference.codebook import check_mask
 from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
-from .block import Block
+from .block import Block, S
 from .run import native, to_neutral
 from .twin import evaluating
 from .types import wide
 
 
-class Rows:
-    """The steps of a signal as rows, (n, channels), with a weight of 1, or 0 where masked."""
+class Vectors:
+    """The steps of a signal as vectors, (n, channels), with a weight of 1, or 0 where masked."""
 
     def __init__(self, x: mx.array, mask: mx.array | None) -> None:
         """Lay out x (batch, [..., ]channels), with a mask of its shape without channels, or None.
@@ -36,13 +37,13 @@ class Rows:
             self.count = self.kept.sum()
             self.values = self.masked(self.values)
 
-    def masked(self, rows: mx.array) -> mx.array:
-        """Rows of channels, 0 where masked."""
-        return rows if self.kept is None else mx.where(self.kept[:, None], rows, 0.0)
+    def masked(self, values: mx.array) -> mx.array:
+        """Values (n, channels), 0 where masked."""
+        return values if self.kept is None else mx.where(self.kept[:, None], values, 0.0)
 
-    def signal(self, rows: mx.array) -> mx.array:
-        """Rows of channels in the shape of the input, 0 where masked."""
-        return self.masked(rows).astype(self.dtype).reshape(self.shape)
+    def signal(self, values: mx.array) -> mx.array:
+        """Values (n, channels) in the shape of the input, 0 where masked."""
+        return self.masked(values).astype(self.dtype).reshape(self.shape)
 
     def indices(self, chosen: mx.array) -> mx.array:
         """Indices in the shape of the input without channels, -1 where masked."""
@@ -50,26 +51,26 @@ class Rows:
             chosen = mx.where(self.kept, chosen, -1)
         return chosen.reshape(self.shape[:-1])
 
-    def mean(self, rows: mx.array) -> mx.array:
+    def mean(self, values: mx.array) -> mx.array:
         """Mean over the values that are not masked."""
         if self.kept is None:
-            return rows.mean()
-        return self.masked(rows).sum() / (self.count * rows.shape[1])
+            return values.mean()
+        return self.masked(values).sum() / (self.count * values.shape[1])
 
     def counts(self, chosen: mx.array, codes: int) -> mx.array:
         """How often each code was chosen, (K,)."""
         once = mx.ones(chosen.shape) if self.kept is None else self.kept.astype(mx.float32)
         return mx.zeros((codes,)).at[chosen].add(once)
 
-    def take(self, places: mx.array, rows: mx.array) -> mx.array:
-        """The rows at some places, counted among those that are not masked."""
+    def take(self, ranks: mx.array, values: mx.array) -> mx.array:
+        """The values of some ranks, counted among those that are not masked."""
         if self.kept is not None:
             total = len(self.kept)
             slots = mx.where(self.kept, mx.cumsum(self.kept.astype(mx.int32)) - 1, total)
             index = mx.zeros((total + 1,), dtype=mx.int32)
             index[slots] = mx.arange(total, dtype=mx.int32)
-            places = index[places]
-        return rows[places]
+            ranks = index[ranks]
+        return values[ranks]
 
 
 def spread_of(counts: mx.array) -> tuple[mx.array, mx.array]:
@@ -79,7 +80,7 @@ def spread_of(counts: mx.array) -> tuple[mx.array, mx.array]:
     return mx.exp(entropy), (counts > 0.0).astype(mx.float32).mean(axis=-1)
 
 
-class Quantizer(Block):
+class Quantizer(Block[S]):
     """What all quantisers share: forward is the output of `quantize`.
 
     MLX computes late, so nothing is raised for NaN, or for a batch that is masked as a whole: the
@@ -92,13 +93,12 @@ class Quantizer(Block):
         In training the codebook moves; the loss is given by `quantize` alone.
         """
         if self.training:
-            output: mx.array = self.quantize(x).output
-            return output
-        rows = Rows(x, None)
-        return rows.signal(self.lookup(rows.values))
+            return self.quantize(x).output
+        vectors = Vectors(x, None)
+        return vectors.signal(self.lookup(vectors.values))
 
     def lookup(self, values: mx.array) -> mx.array:
-        """The codes of rows, with the gradient to them; nothing moves."""
+        """The codes of values (n, channels), with the gradient to them; nothing moves."""
         raise TypeError(f"{type(self).__name__} quantises nothing")
 
     def quantize(self, x: mx.array, mask: mx.array | None = None) -> Quantized:
@@ -113,10 +113,9 @@ class Quantizer(Block):
             InputError: a mask of another shape.
         """
         with self._placed():
-            return self._quantize(Rows(x, mask))
+            return self._quantize(Vectors(x, mask))
 
-    def _quantize(self, rows: Rows) -> Quantized:
-        """Quantise rows."""
+    def _quantize(self, vectors: Vectors) -> Quantized:
         raise TypeError(f"{type(self).__name__} quantises nothing")
 
     @contextmanager
@@ -129,8 +128,9 @@ class Quantizer(Block):
             yield
 
 
-def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
+def quantize(model: Quantizer[Any], x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser on a neutral signal, in evaluation mode."""
     with evaluating(model) as ready:
-        found = ready.quantize(native(model, x), None if mask is None else mx.array(mask))
-        return Quantized(*(to_neutral(one) for one in found))
+        signal, _ = native(model, x)
+        quantized = ready.quantize(signal, None if mask is None else mx.array(mask))
+        return Quantized(*map(to_neutral, quantized))

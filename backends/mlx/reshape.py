@@ -3,22 +3,23 @@
 import mlx.core as mx
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import FlattenSpec, PadSpec
 
 from .block import Block
 from .conv import padded
 
 
-class Flatten(Block, kind="flatten"):
+class Flatten(Block[FlattenSpec], kind="flatten"):
     """A signal as one vector."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, length, channels) -> (batch, channels * length)."""
         batch, length, channels = x.shape
-        rows = x if self.spec.order == "time" else x.swapaxes(1, 2)
-        return rows.reshape(batch, length * channels)
+        ordered = x if self.spec.order == "time" else x.swapaxes(1, 2)
+        return ordered.reshape(batch, length * channels)
 
 
-class Pad(Block, kind="pad"):
+class Pad(Block[PadSpec], kind="pad"):
     """Steps added or dropped at the two ends."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:

@@ -3,9 +3,11 @@
 import mlx.core as mx
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SqueezeExcitationSpec
 
-from .activation import gated
 from .block import Block
+from .dense import Dense
+from .kernels.functions import sigmoid
 from .types import reduced, wide
 
 STATE = ("count", "mean", "mean_low")
@@ -13,8 +15,11 @@ STATE = ("count", "mean", "mean_low")
 BLOCK = 32
 
 
-class SqueezeExcitation(Block, kind="squeeze_excitation"):
+class SqueezeExcitation(Block[SqueezeExcitationSpec], kind="squeeze_excitation"):
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
+
+    reduce: Dense | None
+    expand: Dense
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
@@ -22,9 +27,9 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = reduced(lambda x: x.mean(axis=1, keepdims=True), x)
         else:
             squeezed = self._mean_so_far(wide(x), stream).astype(x.dtype)
-        if self.spec.reduction:
-            squeezed = mx.maximum(self["reduce"](squeezed), 0.0)
-        y = gated(x, self["expand"](squeezed))
+        if self.reduce is not None:
+            squeezed = mx.maximum(self.reduce(squeezed), 0.0)
+        y = reduced(lambda x, gate: x * sigmoid(gate), x, self.expand(squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: mx.array, stream: Stream | None) -> mx.array:
@@ -38,7 +43,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             return running_sums(x) / mx.arange(1, length + 1, dtype=x.dtype)[:, None]
         if length == 0:
             return x
-        count, high, low = (stream.read(self._path, name) for name in STATE)
+        count, high, low = (stream.read(self.path, name) for name in STATE)
         apart, steps = x - high[:, None] - low[:, None], count + 1
         if length > 1:
             apart, steps = running_sums(apart), steps + mx.arange(length, dtype=mx.int64)[:, None]
@@ -47,7 +52,7 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
         after = high + last
         left = (count + length, after, last - (after - high))
         for name, value in zip(STATE, left, strict=True):
-            stream.write(self._path, name, value)
+            stream.write(self.path, name, value)
         return high[:, None] + moved
 
 

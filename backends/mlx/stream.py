@@ -17,7 +17,7 @@ from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.specs.folding import fold
 
 from .block import Block, arrays, build_model
-from .run import inputs, native, to_neutral
+from .run import native, to_neutral
 from .twin import evaluating
 from .weights import get_weights, set_weights, to_mlx
 
@@ -30,13 +30,13 @@ State = dict[str, Any]
 Run = Callable[..., tuple[mx.array, State]]
 
 
-def init_state(model: Block, state: Mapping[str, Any]) -> State:
+def init_state(model: Block[Any], state: Mapping[str, Any]) -> State:
     """Neutral arrays of any framework to MLX's, in the types that they are kept in."""
     return {name: _to_mlx(state[name], dtype) for name, dtype in model.tcnzoo.kept.items()}
 
 
 def _to_mlx(array: Any, dtype: str) -> mx.array:
-    """Take an array of MLX as it is, and copy one of another framework."""
+    """An array of MLX as it is, a copy of one of another framework."""
     if isinstance(array, mx.array):
         return array.astype(getattr(mx, dtype))
     if dtype in ("int32", "int64"):
@@ -45,25 +45,24 @@ def _to_mlx(array: Any, dtype: str) -> mx.array:
 
 
 def step(
-    model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+    model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, State]:
     """Run one streaming step; see Steps for how it is made fast."""
-    held = init_state(model, state)
+    before = init_state(model, state)
     if chunk.shape[-1] == 0:
-        return _nothing(model, chunk), held
+        return _nothing(model, chunk), before
     if model._steps is None or not model._steps.is_current(model):
         model._steps = Steps(model)
     with evaluating(model) as ready:
-        x, rows = native(model, chunk), inputs(model, embeddings)
-        y, after = model._steps.run(ready, x, rows, held)
+        x, inputs = native(model, chunk, embeddings)
+        y, after = model._steps.run(ready, x, inputs, before)
         mx.eval(y, after)
     return (to_neutral(y) if y.shape[-2] else _nothing(model, chunk)), after
 
 
-def _nothing(model: Block, chunk: Array) -> Array:
+def _nothing(model: Block[Any], chunk: Array) -> Array:
     """No output step yet: (batch, out_channels, ..., 0)."""
-    spec: Spec = model.spec
-    *axes, _ = spec.output_shape((*chunk.shape[1:-1], spec.field().size))
+    *axes, _ = model.spec.output_shape((*chunk.shape[1:-1], model.spec.field().size))
     return np.zeros((len(chunk), *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 
@@ -86,50 +85,50 @@ class Steps:
     model with weight norm and batch norm folded into the kernels. Counters shape a step, so there
     is a compiled one for each of their values that can come up again and again.
 
-    Before every step the place in memory of each parameter is compared with that of the array the
-    copy was made from, which is kept alive: so a new array (from an optimiser, `update` or an
-    assignment) is noticed, and so is one written to in place (`weight *= 2`), which MLX does by
-    moving it. Then all this is made anew.
+    Before every step the address of each parameter is compared with that of the array the copy was
+    made from, which is kept alive: so a new array (from an optimiser, `update` or an assignment) is
+    noticed, and so is one written to in place (`weight *= 2`), which MLX does by moving it. Then
+    the copy and the compiled steps are made again.
     """
 
-    def __init__(self, model: Block) -> None:
+    def __init__(self, model: Block[Any]) -> None:
         """Note the weights of `model`; nothing is folded yet."""
-        self.held = [copy.copy(array) for array in arrays(model)]
-        self.places = [_address(array) for array in self.held]
+        self.weights = [copy.copy(array) for array in arrays(model)]  # kept alive
+        self.addresses = [_address(array) for array in self.weights]
         self.periods = {
             f"{path}.skip" if path else "skip": _period(part)
             for path, part in model.spec.walk()
             if "skip" in part.own_state()
         }
         self.ran: dict[tuple[Any, ...], int] = {}
-        self.folded: Block | None = None
+        self.folded: Block[Any] | None = None
         self.threads = Compiled()
 
     def __reduce__(self) -> Any:
         """Copy as None: a copy of the model makes its own."""
         return type(None), ()
 
-    def is_current(self, model: Block) -> bool:
+    def is_current(self, model: Block[Any]) -> bool:
         """Whether the weights of `model` are those noted."""
-        return [_address(array) for array in arrays(model)] == self.places
+        return [_address(array) for array in arrays(model)] == self.addresses
 
     def run(
-        self, model: Block, x: mx.array, rows: dict[str, Any], state: State
+        self, model: Block[Any], x: mx.array, inputs: dict[str, Any], state: State
     ) -> tuple[mx.array, State]:
-        """Run one step, compiled if such a one has come up often."""
+        """Run one step, compiled if one of its shapes and counters has come up often."""
         counters = {
             name: int(array)
             for name, array in state.items()
             if name.rpartition(".")[2] in ("skip", "started")
         }
         arrays = {name: array for name, array in state.items() if name not in counters}
-        shapes = (x.shape, *(row.shape for row in rows.get("embeddings", ())))
+        shapes = (x.shape, *(embedding.shape for embedding in inputs.get("embeddings", ())))
         self.ran[shapes] = self.ran.get(shapes, 0) + 1
         if self.ran[shapes] <= WARM_UP:
-            return _advance(model, counters, x, rows, arrays)
-        return self._fast(model, shapes, counters)(x, rows, arrays)
+            return _advance(model, counters, x, inputs, arrays)
+        return self._fast(model, shapes, counters)(x, inputs, arrays)
 
-    def _fast(self, model: Block, shapes: tuple[Any, ...], counters: dict[str, int]) -> Run:
+    def _fast(self, model: Block[Any], shapes: tuple[Any, ...], counters: dict[str, int]) -> Run:
         """A step over folded weights; compiled if these counters can come up again."""
         if self.folded is None:
             self.folded = _folded(model)
@@ -151,12 +150,12 @@ def _period(spec: Spec) -> int:
 
 
 def _advance(
-    model: Block, counters: dict[str, int], x: mx.array, rows: dict[str, Any], arrays: State
+    model: Block[Any], counters: dict[str, int], x: mx.array, inputs: dict[str, Any], arrays: State
 ) -> tuple[mx.array, State]:
     """Run the model on a chunk; what a layer leaves alone stays as it was."""
     stream = Stream({**arrays, **counters})
     stream.next_state.update(stream.state)
-    y = first(model(x, stream, **rows))
+    y = first(model(x, stream, **inputs))
     after = {name: stream.next_state[name] for name in model.tcnzoo.state}
     return y, {
         name: value if isinstance(value, mx.array) else mx.array(int(value), dtype=mx.int32)
@@ -164,7 +163,7 @@ def _advance(
     }
 
 
-def _folded(model: Block) -> Block:
+def _folded(model: Block[Any]) -> Block[Any]:
     """A copy of a model without weight norm and batch norm, or the model itself if it has none."""
     spec, weights = fold(model.spec, get_weights(model))
     if spec == model.spec:

@@ -10,7 +10,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
-from tcnzoo.models.outputs import Output
+from tcnzoo.models.outputs import Output, named_outputs
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
@@ -19,8 +19,9 @@ from tcnzoo.training.shifts import lost_shifts
 from tcnzoo.training.stepper import Alone, Batch, Plan, World
 from tcnzoo.training.targets import Targets
 
-from .block import Block, blocks
+from .block import Block
 from .losses import total
+from .norm import BatchNorm
 from .processes import processes
 from .run import predict, to_neutral
 from .vector_quantizer import VectorQuantizer
@@ -33,8 +34,8 @@ Arrays = dict[str, mx.array]
 Signals = tuple[mx.array, ...]
 
 
-def stepper(model: Block, plan: Plan) -> "MlxStepper":
-    """Make a model ready for training, by itself or, under mlx.launch, with other processes.
+def stepper(model: Block[Any], plan: Plan) -> "MlxStepper":
+    """Make a model ready for training, alone or, under mlx.launch, with other processes.
 
     Raises:
         InputError: a model, a precision or a strategy that cannot be trained, several devices, or
@@ -47,16 +48,16 @@ class MlxStepper:
     """One MLX model in training; between steps it is in evaluation mode.
 
     Running statistics, moments and the generator of dropout are state that the compiled functions
-    capture; which parameters move is fixed in them, so that freezing compiles them anew.
+    capture; which parameters move is fixed in them, so that freezing compiles them again.
     """
 
-    def __init__(self, model: Block, plan: Plan) -> None:
+    def __init__(self, model: Block[Any], plan: Plan) -> None:
         """Make room for the moments."""
         handle = handle_of(model)
         plan.check("mlx", handle.dtype, PRECISIONS, "mlx.launch")
         self.model, self.plan = model, plan
         self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
-        self.targets = Targets(handle.spec, plan.losses, lambda x, rows: predict(model, x, rows))
+        self.targets = Targets(handle.spec, plan.losses, lambda *inputs: predict(model, *inputs))
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
         self.lost = lost_shifts(handle.spec)
         self.moments: dict[str, Arrays] = {
@@ -66,13 +67,13 @@ class MlxStepper:
         self.last: Any = []
         self.processes = processes()
         self.world: World = self.processes or Alone()
-        if self.processes is not None:
-            self.processes.join(model)
+        for _, part in model.walk():
+            if isinstance(part, BatchNorm | VectorQuantizer):
+                part._processes = self.processes
         self._rest(plan.frozen)
         self._compile()
 
     def _zeros(self, name: str) -> mx.array:
-        """A moment before its first step."""
         return to_mlx(np.zeros(stored_shape(handle_of(self.model).params[name])), self.plan.dtype)
 
     def freeze(self, names: frozenset[str]) -> None:
@@ -84,11 +85,11 @@ class MlxStepper:
     def _rest(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
         paths = resting(self.model.spec, names)
-        self.resting = [part for part in blocks(self.model) if part._path in paths]
+        self.resting = [part for path, part in self.model.walk() if path in paths]
         self.codebooks = [
             part
-            for part in blocks(self.model)
-            if isinstance(part, VectorQuantizer) and part._path not in paths
+            for path, part in self.model.walk()
+            if isinstance(part, VectorQuantizer) and path not in paths
         ]
         for part in self.codebooks:
             part._started = False
@@ -111,7 +112,10 @@ class MlxStepper:
             if len(batches) > 1:
                 values, slopes = self._accumulated(values, slopes, inputs, sizes)
             if self.processes is not None:
-                values, slopes = self.processes.together(self.model, sum(sizes), values, slopes)
+                (values, slopes), codebooks = self.processes.together(
+                    sum(sizes), [values, slopes], self._running_codebooks()
+                )
+                self.model.update(tree_unflatten(list(codebooks.items())))
             factors = to_mlx(self.counts.advance(rate, self.plan.dtype), self.plan.dtype)
             values["gradient_norm"] = self._apply(slopes, factors)
             # The step before is waited for, so that at most two are under way.
@@ -119,6 +123,13 @@ class MlxStepper:
             mx.async_eval(values, self.model, self.moments)  # type: ignore[no-untyped-call]
         self.last = list(values.values())
         return values
+
+    def _running_codebooks(self) -> Arrays:
+        """What steps move without a gradient, batch norms left out: restarts differ by process."""
+        norms = {path for path, part in self.model.walk() if isinstance(part, BatchNorm)}
+        table, arrays = handle_of(self.model).params, _flat(self.model)
+        names = [name for name, param in table.items() if not param.trainable]
+        return {name: arrays[name] for name in names if name.rpartition(".")[0] not in norms}
 
     def _accumulated(
         self, values: Arrays, slopes: Arrays, inputs: Sequence[Any], sizes: Sequence[int]
@@ -140,18 +151,18 @@ class MlxStepper:
             part._started = not part.unstarted
         if all(part._started for part in self.codebooks):
             self.codebooks = []
-            found: tuple[Arrays, Arrays] = self._gradients(signals, wanted)
-            return found
+            return self._gradients(signals, wanted)
         return self._differentiate(signals, wanted)
 
     def _differentiate(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
         """Losses of a batch in training mode, and the gradient of their sum."""
-        held = _flat(self.model)
-        weights = {name: held[name] for name in self.counts.moving if name not in self.lost}
-        aims = {name: _last(one) for name, one in wanted.items()}
+        before = _flat(self.model)
+        trained = {name: before[name] for name in self.counts.counts}
+        weights = {name: before[name] for name in self.counts.moving if name not in self.lost}
+        aims = {name: _last(array) for name, array in wanted.items()}
 
         def objective(weights: Arrays) -> tuple[mx.array, Arrays]:
-            self._set({**{name: held[name] for name in self.counts.counts}, **weights}, self.type)
+            self._set({**trained, **weights}, self.type)
             return total(self.targets.losses, self._outputs(signals), aims)
 
         differentiated: Any = mx.value_and_grad(objective)
@@ -164,33 +175,33 @@ class MlxStepper:
             (loss, parts), slopes = differentiated(weights)
         finally:
             self.model.eval()
-            self._set({name: held[name] for name in self.counts.counts}, self.kept_type)
-        noughts = {name: mx.zeros_like(held[name]) for name in self.counts.moving}
-        return {"loss": loss, **parts}, {**noughts, **slopes}
+            self._set(trained, self.kept_type)
+        zeros = {name: mx.zeros_like(before[name]) for name in self.counts.moving}
+        return {"loss": loss, **parts}, {**zeros, **slopes}
 
     def _outputs(self, signals: Signals) -> Any:
         """The native outputs, computed in the type of the plan's precision."""
-        x, *embeddings = (_last(one).astype(self.type) for one in signals)
+        x, *embeddings = (_last(signal).astype(self.type) for signal in signals)
         return self.model(x, embeddings=embeddings) if embeddings else self.model(x)
 
     def _set(self, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
-        """Put arrays, cast, in the place of parameters."""
-        rows = [(name, array.astype(dtype)) for name, array in weights.items()]
-        self.model.update(tree_unflatten(rows))
+        """Replace parameters by arrays, cast."""
+        cast = [(name, array.astype(dtype)) for name, array in weights.items()]
+        self.model.update(tree_unflatten(cast))
 
     def _move(self, slopes: Arrays, factors: mx.array) -> mx.array:
         """Clip the gradients and take the optimiser's step; returns their norm before that."""
         norm, slopes = self._clipped(slopes)
-        held, optimizer = _flat(self.model), self.plan.optimizer
+        weights, optimizer = _flat(self.model), self.plan.optimizer
         for name, slope in slopes.items():
             slots = {slot: self.moments[slot][name] for slot in optimizer.slots}
-            row = tuple(factors[self.counts.groups[name]])
-            held[name], slots = updated(
-                optimizer, optimizer.decays(name), held[name], slope, slots, row, mx.sqrt
+            rates = tuple(factors[self.counts.groups[name]])
+            weights[name], slots = updated(
+                optimizer, optimizer.decays(name), weights[name], slope, slots, rates, mx.sqrt
             )
             for slot, array in slots.items():
                 self.moments[slot][name] = array
-        self.model.update(tree_unflatten([(name, held[name]) for name in slopes]))
+        self.model.update(tree_unflatten([(name, weights[name]) for name in slopes]))
         return norm
 
     def _clipped(self, slopes: Arrays) -> tuple[mx.array, Arrays]:
@@ -210,44 +221,44 @@ class MlxStepper:
         with self._on_device(), _evaluating(self.model):
             values, outputs = self._evaluate(*self._inputs(batch))
             mx.eval(values, outputs)
-        found = {name: float(value) for name, value in values.items()}
-        return found, _neutral(outputs)
+        return {name: float(value) for name, value in values.items()}, _neutral(outputs)
 
     def _compute(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Any]:
         """Losses and outputs of a batch in evaluation mode."""
-        held = {name: _flat(self.model)[name] for name in self.counts.counts}
+        arrays = _flat(self.model)
+        trained = {name: arrays[name] for name in self.counts.counts}
         try:
-            self._set(held, self.type)
+            self._set(trained, self.type)
             outputs = self._outputs(signals)
         finally:
-            self._set(held, self.kept_type)
-        aims = {name: _last(one) for name, one in wanted.items()}
+            self._set(trained, self.kept_type)
+        aims = {name: _last(array) for name, array in wanted.items()}
         loss, parts = total(self.targets.losses, outputs, aims)
         return {"loss": loss, **parts}, tree_map(_wide, outputs)
 
     def state(self) -> dict[str, Array]:
         """Optimiser state, by neutral names."""
         table = handle_of(self.model).params
-        found = {slot: neutral(self.moments[slot], table) for slot in self.moments}
-        rows = {f"{slot}.{name}": found[slot][name] for slot, name in self.counts.slots()}
-        return {**self.counts.state(), **rows}
+        arrays = {slot: neutral(moments, table) for slot, moments in self.moments.items()}
+        moments = {f"{slot}.{name}": arrays[slot][name] for slot, name in self.counts.slots()}
+        return {**self.counts.state(), **moments}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a `state()` of this or another backend."""
         self.counts.load(state)
         table = handle_of(self.model).params
-        for slot, held in self.moments.items():
-            for name in held:
-                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
+        for slot, moments in self.moments.items():
+            for name in moments:
+                moment = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
                 axes = table[name].axes
-                held[name] = to_mlx(permute(found, axes, LAYOUT[axes]), self.plan.dtype)
+                moments[name] = to_mlx(permute(moment, axes, LAYOUT[axes]), self.plan.dtype)
         self._compile()
 
     def _inputs(self, batch: Batch) -> tuple[Signals, Arrays]:
         """Signal and embeddings, and targets and masks, as MLX arrays in neutral layout."""
         wanted = {name: mx.array(array) for name, array in self.targets.of(batch).items()}
         signals = (self.targets.signal(batch), *self.targets.embeddings(batch))
-        return tuple(to_mlx(one, self.plan.dtype) for one in signals), wanted
+        return tuple(to_mlx(signal, self.plan.dtype) for signal in signals), wanted
 
     def _on_device(self) -> AbstractContextManager[Any]:
         """The model's device, where it has one of its own."""
@@ -256,9 +267,9 @@ class MlxStepper:
 
 
 @contextmanager
-def _evaluating(model: Block) -> Iterator[None]:
+def _evaluating(model: Block[Any]) -> Iterator[None]:
     """Evaluation mode inside; afterwards each part of a model in training is as it was."""
-    parts = [part for part in blocks(model) if part.training] if model.training else []
+    parts = [part for _, part in model.walk() if part.training] if model.training else []
     for part in parts:
         part._training = False
     try:
@@ -278,7 +289,7 @@ def _wide(y: mx.array) -> mx.array:
     return y.astype(mx.float32) if y.dtype == mx.bfloat16 else y
 
 
-def _flat(model: Block) -> Arrays:
+def _flat(model: Block[Any]) -> Arrays:
     """Arrays of a model by dotted name."""
     return dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
 
@@ -290,8 +301,7 @@ def _norm(slopes: Arrays) -> mx.array:
 
 def _neutral(outputs: Any) -> Output:
     """Outputs as neutral numpy."""
-    if isinstance(outputs, tuple):
-        outputs = {"output": outputs[0], "out": outputs[1]}
+    outputs = named_outputs(outputs)
     if isinstance(outputs, Mapping):
-        return {name: to_neutral(one) for name, one in outputs.items()}
+        return {name: to_neutral(output) for name, output in outputs.items()}
     return to_neutral(outputs)

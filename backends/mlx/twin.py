@@ -8,9 +8,9 @@ import mlx.nn as nn
 
 from tcnzoo.errors import InputError
 
-from .block import Block, arrays, blocks
+from .block import Block, arrays
 
-B = TypeVar("B", bound=Block)
+B = TypeVar("B", bound=Block[Any])
 
 CHANGED = (
     "the model was trained by another thread during this call, so its output would mix old and new "
@@ -52,16 +52,16 @@ def evaluating(model: B) -> Iterator[B]:
             raise InputError(CHANGED)
         return
     twin = twin_of(model, training=False)
-    held = arrays(twin)
+    before = arrays(twin)
     yield twin
-    now = arrays(model)
-    if len(now) != len(held) or any(a is not b for a, b in zip(now, held, strict=True)):
+    after = arrays(model)
+    if len(after) != len(before) or any(a is not b for a, b in zip(after, before, strict=True)):
         raise InputError(CHANGED)
 
 
-def keep_statistics(model: Block, twin: Block) -> None:
+def keep_statistics(model: Block[Any], twin: Block[Any]) -> None:
     """Take over what a twin in training made of the running statistics."""
-    for own, part in zip(blocks(model), blocks(twin), strict=True):
+    for (_, own), (_, part) in zip(model.walk(), twin.walk(), strict=True):
         for name, param in own.spec.own_params().items():
             if not param.trainable:
                 own[name] = part[name]

@@ -34,8 +34,7 @@ def reduced(compute: Callable[..., Any], x: mx.array, *others: mx.array | None) 
     if x.dtype not in HALVES:
         y: mx.array = compute(x, *others)
         return y
-    arrays = [None if one is None else wide(one) for one in (x, *others)]
-    y = compute(*arrays)
+    y = compute(*(None if array is None else wide(array) for array in (x, *others)))
     return y.astype(x.dtype)
 
 
@@ -44,7 +43,7 @@ def multiplied(compute: Callable[..., Any], x: mx.array, *others: mx.array | Non
 
     MLX's kernels for GPUs add these up in float32 themselves, so only a CPU needs wide arrays.
     """
-    if on_cpu():
+    if x.dtype in HALVES and on_cpu():
         return reduced(compute, x, *others)
     y: mx.array = compute(x, *others)
     return y

@@ -1,23 +1,22 @@
 """Vector quantisers: one codebook, and residual levels of codebooks."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import mlx.core as mx
 import numpy as np
 
 from tcnzoo.inference.codebook import kmeans
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import ResidualVqSpec, VectorQuantizerSpec
 
 from .kernels.nearest import nearest, passed
-from .quantizer import Quantizer, Rows, spread_of
+from .processes import Processes
+from .quantizer import Quantizer, Vectors, spread_of
 from .types import wide
-
-if TYPE_CHECKING:
-    from .processes import Processes
 
 
 class _Picked(NamedTuple):
-    """What one codebook gives for rows, with how often each code was chosen."""
+    """What one codebook gives for vectors, with how often each code was chosen."""
 
     output: mx.array
     chosen: mx.array
@@ -25,14 +24,14 @@ class _Picked(NamedTuple):
     counts: mx.array
 
 
-class VectorQuantizer(Quantizer, kind="vector_quantizer"):
+class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     """One codebook; see VectorQuantizerSpec.
 
     In training the codebook and its averages move, so a compiled step names the model among
     mx.compile's `outputs`, as for batch norm.
     """
 
-    _processes: "Processes | None" = None
+    _processes: Processes | None = None
     _started = False  # set by who knows that no k-means is to come, as before a step is compiled
 
     def codes(self) -> mx.array:
@@ -47,36 +46,37 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         # Below the least square, so that the gradient at 0 is no NaN.
         return values * mx.rsqrt(mx.maximum(squares, 1e-24))
 
-    def _quantize(self, rows: Rows) -> Quantized:
-        """Quantise rows."""
-        output, chosen, loss, counts = self.pick(rows, self.scaled(rows.values))
-        return Quantized(rows.signal(output), rows.indices(chosen), loss, *spread_of(counts))
+    def _quantize(self, vectors: Vectors) -> Quantized:
+        output, chosen, loss, counts = self.pick(vectors, self.scaled(vectors.values))
+        spread = spread_of(counts)
+        return Quantized(vectors.signal(output), vectors.indices(chosen), loss, *spread)
 
     def lookup(self, values: mx.array) -> mx.array:
-        """The codes of rows, with the gradient to them."""
+        """The codes of values (n, channels), with the gradient to them."""
         values, codes = self.scaled(values), self.codes()
         return passed(self.spec.gradient, values, codes, nearest(values, codes))
 
     @property
     def moves(self) -> bool:
         """Whether a step moves the averages."""
-        return bool(self.training) and self.spec.update == "ema"
+        return self.training and self.spec.update == "ema"
 
-    def pick(self, rows: Rows, values: mx.array, refresh: bool = True) -> _Picked:
-        """Choose codes for scaled rows; in training, move the averages, and maybe the codes."""
-        self.start(rows, values)
+    def pick(self, vectors: Vectors, values: mx.array, refresh: bool = True) -> _Picked:
+        """Choose codes for scaled values; in training, move the averages, and maybe the codes."""
+        if self.training and self.unstarted:
+            self.fit_codes(vectors, values, self.spec.kmeans_iterations)
         codes = self.codes()
         chosen = nearest(values, codes)
         output = passed(self.spec.gradient, values, codes, chosen)
-        loss = self.spec.commitment * rows.mean(mx.square(values - mx.stop_gradient(output)))
+        loss = self.spec.commitment * vectors.mean(mx.square(values - mx.stop_gradient(output)))
         if self.spec.update == "gradient":
-            loss = loss + rows.mean(mx.square(codes[chosen] - mx.stop_gradient(values)))
-        counts = rows.counts(chosen, self.spec.codes)
+            loss = loss + vectors.mean(mx.square(codes[chosen] - mx.stop_gradient(values)))
+        counts = vectors.counts(chosen, self.spec.codes)
         if self.moves:
-            held = mx.stop_gradient(values)
-            self.observe(held, chosen, counts, mx.isfinite(mx.stop_gradient(loss)))
+            fixed = mx.stop_gradient(values)
+            self.observe(fixed, chosen, counts, mx.isfinite(mx.stop_gradient(loss)))
             if refresh:
-                self.refresh([(rows, held)])
+                self.refresh([(vectors, fixed)])
         return _Picked(output, chosen, loss, counts)
 
     def observe(
@@ -84,23 +84,23 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
     ) -> None:
         """Move the averages towards the counts and sums of a batch, if it is sound.
 
-        Masked rows are 0, and so is what they add. Of several processes it is the batch of all.
+        Masked values are 0, and so is what they add. Of several processes it is the batch of all.
         """
         decay, sums = self.spec.decay, mx.zeros(self["codebook"].shape).at[chosen].add(values)
         if self._processes is not None:
             bad = (~sound).astype(counts.dtype)
-            found = self._processes.totals({"counts": counts, "sums": sums, "bad": bad})
-            counts, sums, sound = found["counts"], found["sums"], found["bad"] == 0.0
+            totals = self._processes.totals({"counts": counts, "sums": sums, "bad": bad})
+            counts, sums, sound = totals["counts"], totals["sums"], totals["bad"] == 0.0
         for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
             old = wide(self[name])
             moved = decay * old + (1.0 - decay) * batch
             self[name] = mx.where(sound, moved, old).astype(self[name].dtype)
 
-    def refresh(self, seen: list[tuple[Rows, mx.array]]) -> None:
+    def refresh(self, seen: list[tuple[Vectors, mx.array]]) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values.
 
         Args:
-            seen: rows and scaled values of each level that shares the codebook.
+            seen: vectors and scaled values of each level that shares the codebook.
         """
         size = wide(self["cluster_size"])
         total = size.sum()
@@ -110,17 +110,17 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             codes = self._restart(codes, seen)
         self["codebook"] = codes.astype(self["codebook"].dtype)
 
-    def _restart(self, codes: mx.array, seen: list[tuple[Rows, mx.array]]) -> mx.array:
+    def _restart(self, codes: mx.array, seen: list[tuple[Vectors, mx.array]]) -> mx.array:
         """The codes with dead ones on values that lie evenly over the batch."""
-        threshold, levels, rows = self.spec.dead_code_threshold, len(seen), seen[0][0]
-        count = mx.array(levels, dtype=mx.int64) * rows.count
+        threshold, levels, vectors = self.spec.dead_code_threshold, len(seen), seen[0][0]
+        count = mx.array(levels, dtype=mx.int64) * vectors.count
         size = self["cluster_size"]
         dead = size < threshold
         rank = mx.cumsum(dead.astype(mx.int64)) - 1
         most = mx.clip(dead.astype(mx.int64).sum(), 1, mx.maximum(count, 1))
-        place = mx.clip((2 * rank + 1) * count // (2 * most), 0, mx.maximum(count - 1, 0))
-        values = mx.stack([one for _, one in seen], axis=1)
-        fresh = rows.take(place // levels, values)[mx.arange(len(codes)), place % levels]
+        index = mx.clip((2 * rank + 1) * count // (2 * most), 0, mx.maximum(count - 1, 0))
+        values = mx.stack([scaled for _, scaled in seen], axis=1)
+        fresh = vectors.take(index // levels, values)[mx.arange(len(codes)), index % levels]
         # A batch that is masked as a whole, or holds NaN, restarts nothing.
         dead = dead & (rank < most) & (count > 0) & mx.isfinite(values).all()
         self["cluster_size"] = mx.where(dead, threshold, size).astype(size.dtype)
@@ -128,11 +128,6 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         moved = mx.where(dead[:, None], fresh * threshold, average)
         self["embed_avg"] = moved.astype(average.dtype)
         return mx.where(dead[:, None], fresh, codes)
-
-    def start(self, rows: Rows, values: mx.array) -> None:
-        """Run k-means at the first training step, where the spec asks for it."""
-        if self.training and self.unstarted:
-            self.fit_codes(rows, values, self.spec.kmeans_iterations)
 
     @property
     def unstarted(self) -> bool:
@@ -148,54 +143,54 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         Raises:
             InputError: fewer values than codes, or NaN.
         """
-        rows = Rows(x, mask)
-        self.fit_codes(rows, self.scaled(rows.values), iterations)
+        vectors = Vectors(x, mask)
+        self.fit_codes(vectors, self.scaled(vectors.values), iterations)
 
-    def fit_codes(self, rows: Rows, values: mx.array, iterations: int) -> None:
+    def fit_codes(self, vectors: Vectors, values: mx.array, iterations: int) -> None:
         """Set codes and averages by k-means; a code without values gets the weight of one."""
         chosen = np.array(mx.stop_gradient(values))
-        if rows.kept is not None:
-            chosen = chosen[np.array(rows.kept)]
+        if vectors.kept is not None:
+            chosen = chosen[np.array(vectors.kept)]
         centres, counts = kmeans(chosen, self.spec.codes, iterations, self.spec.cosine)
         weight = np.maximum(counts, 1.0)
-        placed = {
+        fitted = {
             "codebook": centres,
             "cluster_size": weight,
             "embed_avg": centres * weight[:, None],
             "initialised": np.ones(1),
         }
         for name in self.spec.own_params():
-            array = mx.array(placed[name].astype(np.float32)).astype(self[name].dtype)
+            array = mx.array(fitted[name].astype(np.float32)).astype(self[name].dtype)
             self[name] = array if self._processes is None else self._processes.of_first(array)
 
 
-class ResidualVq(Quantizer, kind="residual_vq"):
+class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
     """Levels of codebooks, each for what the ones before have left."""
+
+    levels: list[VectorQuantizer]  # only one where it is shared
 
     def level(self, index: int) -> VectorQuantizer:
         """The quantiser of a level; with a shared codebook, always the same."""
-        found = self._part("levels.0" if self.spec.shared else f"levels.{index}")
-        assert isinstance(found, VectorQuantizer)
-        return found
+        return self.levels[0 if self.spec.shared else index]
 
-    def _quantize(self, rows: Rows) -> Quantized:
-        """Quantise rows level by level."""
-        residual, found, seen = rows.values, [], []
+    def _quantize(self, vectors: Vectors) -> Quantized:
+        residual, picked, seen = vectors.values, [], []
         for index in range(self.spec.levels):
             level = self.level(index)
             values = level.scaled(residual)
-            found.append(level.pick(rows, values, refresh=not self.spec.shared))
-            seen.append((rows, mx.stop_gradient(values)))
-            residual = rows.masked(residual - mx.stop_gradient(found[-1].output))
+            picked.append(level.pick(vectors, values, refresh=not self.spec.shared))
+            seen.append((vectors, mx.stop_gradient(values)))
+            residual = vectors.masked(residual - mx.stop_gradient(picked[-1].output))
         if self.spec.shared and self.level(0).moves:
             self.level(0).refresh(seen)
-        outputs, chosen, losses, counts = zip(*found, strict=True)
+        outputs, chosen, losses, counts = zip(*picked, strict=True)
         loss, spread = mx.stack(list(losses)).sum(), spread_of(mx.stack(list(counts)))
-        indices = mx.stack([rows.indices(one) for one in chosen], axis=-1)
-        return Quantized(rows.signal(mx.stack(list(outputs)).sum(axis=0)), indices, loss, *spread)
+        indices = mx.stack([vectors.indices(codes) for codes in chosen], axis=-1)
+        output = vectors.signal(mx.stack(list(outputs)).sum(axis=0))
+        return Quantized(output, indices, loss, *spread)
 
     def lookup(self, values: mx.array) -> mx.array:
-        """The sum of the codes of rows; every level passes the gradient on."""
+        """The sum of the codes of values (n, channels); every level passes the gradient on."""
         residual, total = values, mx.zeros(values.shape)
         for index in range(self.spec.levels):
             output = self.level(index).lookup(residual)
@@ -212,9 +207,9 @@ class ResidualVq(Quantizer, kind="residual_vq"):
         Raises:
             InputError: fewer values than codes, or NaN.
         """
-        rows = Rows(x, mask)
-        residual = rows.values
+        vectors = Vectors(x, mask)
+        residual = vectors.values
         for index in range(1 if self.spec.shared else self.spec.levels):
             level = self.level(index)
-            level.fit_codes(rows, level.scaled(residual), iterations)
+            level.fit_codes(vectors, level.scaled(residual), iterations)
             residual = residual - level.lookup(residual)

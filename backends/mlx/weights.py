@@ -23,14 +23,14 @@ def neutral(tree: Any, table: Mapping[str, Param]) -> Weights:
     """Copy a tree of parameters, or of their gradients, to neutral arrays in table order.
 
     Args:
-        tree: nested as `model.parameters()`; it may lack some rows of the table.
+        tree: nested as `model.parameters()`; it may lack some entries of the table.
         table: the spec's `params()`.
     """
-    held = dict(tree_flatten(tree))
+    arrays = dict(tree_flatten(tree))
     return {
-        name: np.array(permute(to_numpy(held[name]), LAYOUT[param.axes], param.axes), order="C")
+        name: np.array(permute(to_numpy(arrays[name]), LAYOUT[param.axes], param.axes), order="C")
         for name, param in table.items()
-        if name in held
+        if name in arrays
     }
 
 
@@ -41,11 +41,11 @@ def get_weights(model: Any) -> Weights:
 
 def set_weights(model: Any, weights: Mapping[str, Array]) -> None:
     """Write checked neutral weights, cast to the model's float type."""
-    rows = [
+    arrays = [
         (name, to_mlx(permute(weights[name], param.axes, LAYOUT[param.axes]), model.tcnzoo.dtype))
         for name, param in model.tcnzoo.params.items()
     ]
-    model.update(tree_unflatten(rows))
+    model.update(tree_unflatten(arrays))
     mx.eval(model.parameters())
 
 

@@ -75,7 +75,8 @@ def test_a_state_is_not_changed_by_other_threads(backend, name):
         assert wrong_streams(backend, spec, 8 if backend == "torch" else 2) == 0
         return
     # In a process of its own, which has to end well: see `Compiled` in backends/mlx/stream.py.
-    code = f"from tests import test_stream_threads as t; print(t.wrong_streams('mlx', {spec!r}, 2))"
+    source = "from tests.streaming.test_threads import wrong_streams"
+    code = f"{source}; print(wrong_streams('mlx', {spec!r}, 2))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout.strip(), done.returncode) == ("0", 0), done.stderr
 

@@ -91,7 +91,7 @@ def ordered(given):
     """Two sums, which MLX would come to in another order in each process."""
 
     def both(row):
-        one, ten = given.rows_of(row).sum(), given.rows_of(10 * row).sum()
+        one, ten = given.gathered(row).sum(), given.gathered(10 * row).sum()
         return (one - 2 * ten if given.rank else -2 * ten + one, {}), {}
 
     (value, _), _ = mx.compile(given.in_order(both))(mx.array([1.0]))
@@ -102,7 +102,7 @@ def slope(given):
     """The gradient to a weight of (w + 2w)^2 in 3 examples here, 5 there, in a compiled step."""
 
     def loss(weights):
-        return mx.square(given.rows_of((1 + given.rank) * weights["w"]).sum()), {}
+        return mx.square(given.gathered((1 + given.rank) * weights["w"]).sum()), {}
 
     examples = 5 if given.rank else 3
     _, slopes = mx.compile(given.value_and_grad(loss, examples))({"w": mx.array([0.5])})

@@ -50,7 +50,9 @@ def sum_taps(
         (batch, steps, out).
     """
     y, halved = start, 0
-    if pays_to_halve(weight, dilation, steps):
+    wide = min(weight.shape[1:]) >= 32 and weight.dtype == mx.float32
+    # Where products are so slow that a quarter fewer of them are worth four more passes.
+    if wide and len(weight) > 2 and steps >= 8 * dilation and not fast_products():
         # Of an odd number of taps the last is left out: with it, outputs would take later inputs in
         # and cancel them, of which rounding errors or NaN stay.
         halved = len(weight) // 2 * 2
@@ -62,12 +64,6 @@ def sum_taps(
         y = seen @ kernel if y is None else mx.addmm(y, seen, kernel)
     assert y is not None
     return y
-
-
-def pays_to_halve(weight: mx.array, dilation: int, steps: int) -> bool:
-    """Whether products are so slow that a quarter fewer of them are worth four more passes."""
-    wide = min(weight.shape[1:]) >= 32 and weight.dtype == mx.float32
-    return wide and len(weight) > 2 and steps >= 8 * dilation and not fast_products()
 
 
 def _halved(

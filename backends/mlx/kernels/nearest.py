@@ -1,10 +1,10 @@
-"""Nearest codes in row blocks, and the two gradients that pass through a choice of codes."""
+"""Nearest codes of blocks of values, and the two gradients that pass through a choice of codes."""
 
 import mlx.core as mx
 
 from tcnzoo.inference.codebook import ROWS
 
-# A block holds this many scores where that is more than ROWS rows.
+# A block of values has this many scores where that is more than ROWS values.
 SCORES = 2**20
 
 
@@ -23,12 +23,12 @@ def nearest(values: mx.array, codes: mx.array) -> mx.array:
     centre = codes.mean(axis=0)
     centred = codes - centre
     half = 0.5 * mx.square(centred).sum(axis=1)
-    rows = max(ROWS, SCORES // len(codes))
-    found = [
-        mx.argmax((values[start : start + rows] - centre) @ centred.T - half, axis=1)
-        for start in range(0, len(values), rows)
+    size = max(ROWS, SCORES // len(codes))
+    chosen = [
+        mx.argmax((values[start : start + size] - centre) @ centred.T - half, axis=1)
+        for start in range(0, len(values), size)
     ]
-    return mx.concatenate(found).astype(mx.int32) if found else mx.zeros((0,), dtype=mx.int32)
+    return mx.concatenate(chosen).astype(mx.int32) if chosen else mx.zeros((0,), dtype=mx.int32)
 
 
 def passed(gradient: str, values: mx.array, codes: mx.array, chosen: mx.array) -> mx.array:
@@ -37,7 +37,7 @@ def passed(gradient: str, values: mx.array, codes: mx.array, chosen: mx.array) -
     Args:
         gradient: `straight_through` hands it on. `rotation` turns and scales it as value to code:
             with u = x / |x|, v = q / |q|, w = (u + v) / |u + v|, that is the gradient of
-            |q| / |x| (x - 2 w (w.x) + 2 v (u.x)) with all but x held.
+            |q| / |x| (x - 2 w (w.x) + 2 v (u.x)) with all but x constant.
         values: (n, channels).
         codes: (K, channels).
         chosen: (n,) indices.
@@ -51,11 +51,12 @@ def passed(gradient: str, values: mx.array, codes: mx.array, chosen: mx.array) -
 
 def _rotated(values: mx.array, output: mx.array) -> mx.array:
     """The values turned and scaled onto their codes."""
-    held = mx.stop_gradient(values)
+    fixed = mx.stop_gradient(values)
     size, length = (
-        mx.maximum(mx.linalg.norm(one, axis=1, keepdims=True), 1e-6) for one in (held, output)
+        mx.maximum(mx.linalg.norm(vectors, axis=1, keepdims=True), 1e-6)
+        for vectors in (fixed, output)
     )
-    u, v = held / size, output / length
+    u, v = fixed / size, output / length
     w = u + v
     w = w / mx.maximum(mx.linalg.norm(w, axis=1, keepdims=True), 1e-6)
     turned = values - 2.0 * w * (w * values).sum(axis=1, keepdims=True)

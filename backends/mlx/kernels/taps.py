@@ -29,7 +29,7 @@ def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Any) ->
     elif spec.groups > 1 or not on_cpu():
         y = mx.conv1d(x, weight, stride=spec.stride, dilation=spec.dilation, groups=spec.groups)
     elif spec.stride > 1 or spec.kernel_size == 1 or 4 * x.shape[0] * steps <= spec.out_channels:
-        # So few windows are sooner copied than the kernel is laid out anew.
+        # So few windows are sooner copied than the kernel is laid out in another order.
         return affine(windows(x, spec, steps), weight.reshape(weight.shape[0], -1), bias)
     else:
         y = dilated(spec.dilation)(x, mx.contiguous(weight.transpose(1, 2, 0)))
@@ -60,10 +60,10 @@ def grouped(seen: mx.array, weight: mx.array) -> mx.array:
         (..., out).
     """
     outputs, inputs = weight.shape[0], weight.shape[-1]
-    rows = weight.reshape(outputs, -1, inputs)
-    groups = seen.shape[-1] // (rows.shape[1] * inputs)
-    parts = mx.moveaxis(seen.reshape(-1, rows.shape[1], groups, inputs), 2, 0)
-    kernel = rows.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
+    taps = weight.size // (outputs * inputs)
+    groups = seen.shape[-1] // (taps * inputs)
+    parts = mx.moveaxis(seen.reshape(-1, taps, groups, inputs), 2, 0)
+    kernel = weight.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
     y = parts.reshape(groups, -1, kernel.shape[1]) @ kernel
     return mx.moveaxis(y, 0, 1).reshape(*seen.shape[:-1], outputs)
 

@@ -1,4 +1,4 @@
-"""The state of a hidden semi-Markov model told from the signal so far, one step after the other."""
+"""The state of a hidden semi-Markov model given the signal so far, step by step."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from tcnzoo.specs.hsmm import NEVER
 from .laws import Laws, gone, solid, survival
 from .scan import compiled
 
-# The entries of the streaming state that are held in Ages, in its order.
+# The entries of the streaming state that are kept in Ages, in its order.
 STATE = ("ages", "scale", "count")
 
 
@@ -43,13 +43,13 @@ def begun(laws: Laws, stationary: bool) -> mx.array:
 
 
 def follow(
-    scores: mx.array, held: Ages, laws: Laws, stationary: bool
+    scores: mx.array, before: Ages, laws: Laws, stationary: bool
 ) -> tuple[mx.array, mx.array, Ages]:
     """Filter a signal, or the next piece of one.
 
     Args:
         scores: log likelihood of each step in each state, (batch, time, K).
-        held: where the stream stands.
+        before: where the stream stands.
         laws: of the model.
         stationary: whether the signal begins in the midst of a segment.
     Returns:
@@ -58,19 +58,20 @@ def follow(
     """
     laws, run = laws.solid(), compiled(_next)
     alive_for, scores = survival(laws.durations), solid(scores)
-    ages, scale = solid(held.ages.astype(mx.float32)), held.scale.astype(mx.float32)
-    rows: tuple[list[mx.array], list[mx.array]] = ([], [])
+    ages, scale = solid(before.ages.astype(mx.float32)), before.scale.astype(mx.float32)
+    states: list[mx.array] = []
+    totals: list[mx.array] = []
     for t in range(scores.shape[1]):
         moved = _aged(ages, laws)
         if t == 0:
-            moved = mx.where(held.steps == 0, begun(laws, stationary), moved)
-        ages, scale, *found = run(moved, scale, scores[:, t], alive_for)
-        for row, one in zip(rows, found, strict=True):
-            row.append(one)
-    told, known = (mx.stack(row, axis=1) for row in rows)
-    told = mx.where(gone(known)[..., None], mx.nan, told)
+            moved = mx.where(before.steps == 0, begun(laws, stationary), moved)
+        ages, scale, state, total = run(moved, scale, scores[:, t], alive_for)
+        states.append(state)
+        totals.append(total)
+    filtered, known = mx.stack(states, axis=1), mx.stack(totals, axis=1)
+    filtered = mx.where(gone(known)[..., None], mx.nan, filtered)
     ages = mx.where(gone(ages), -mx.inf, ages)
-    return told, known, Ages(ages, scale, mx.ones_like(held.steps))
+    return filtered, known, Ages(ages, scale, mx.ones_like(before.steps))
 
 
 def _aged(ages: mx.array, laws: Laws) -> mx.array:

@@ -27,14 +27,14 @@ class Laws(NamedTuple):
 
     def solid(self) -> "Laws":
         """The same as the recursions take them; see `solid`."""
-        return Laws(*(solid(one) for one in self))
+        return Laws(*(solid(table) for table in self))
 
 
 def log_softmax(scores: mx.array) -> mx.array:
-    """Normalise over the last axis; -inf for what has probability 0, be it all of a row."""
-    held = solid(scores)
-    found = held - mx.logsumexp(held, axis=-1, keepdims=True)
-    return mx.where(scores > NEVER, found, -mx.inf)
+    """Normalise over the last axis; -inf for what has probability 0, also where all of it has."""
+    finite = solid(scores)
+    logs = finite - mx.logsumexp(finite, axis=-1, keepdims=True)
+    return mx.where(scores > NEVER, logs, -mx.inf)
 
 
 def solid(logs: mx.array) -> mx.array:
@@ -111,7 +111,7 @@ def _normal(spec: HsmmSpec, arrays: Any, x: mx.array) -> mx.array:
 
 
 def _codes(spec: HsmmSpec, arrays: Any, x: mx.array) -> mx.array:
-    """Log probabilities of codes, NaN for a number that is none, or of weights of codes."""
+    """Log probabilities of codes, NaN for a number that is no code, or of weights of codes."""
     table = log_softmax(arrays["code_logits"].astype(mx.float32)).T
     if spec.encoding == "one_hot":
         return x @ solid(table)

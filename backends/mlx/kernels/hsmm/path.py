@@ -37,7 +37,7 @@ def likeliest(
     Returns:
         (a state for each step, (batch, time) int32, -1 behind the end; its score, (batch,)).
     """
-    fixed = Laws(*(mx.stop_gradient(one) for one in laws))
+    fixed = Laws(*(mx.stop_gradient(table) for table in laws))
     back = best(mx.stop_gradient(scores), lengths, fixed, censored)
     inside = live(lengths, scores.shape[1])
     state, left, path = back.state, back.duration, []
@@ -53,7 +53,7 @@ def likeliest(
 
 
 def _at(table: mx.array, state: mx.array) -> mx.array:
-    """The value of one state in each row of (batch, K)."""
+    """The value of a state for each sequence, of (batch, K)."""
     return mx.take_along_axis(table, state[:, None], axis=1)[:, 0]
 
 
@@ -63,13 +63,13 @@ def best(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> Bac
     batch, steps, states = scores.shape
     inside, ages = live(lengths, steps), mx.arange(1, laws.durations.shape[1] + 1)
     never = mx.full((batch, states, ages.size - 1), NEVER)
-    held = mx.concatenate([(laws.initial + scores[:, 0])[:, :, None], never], axis=2)
+    weights = mx.concatenate([(laws.initial + scores[:, 0])[:, :, None], never], axis=2)
     taken, run = [mx.zeros((batch,))], compiled(_older)
     lasted, came = [mx.ones((batch, states), mx.int32)], [mx.zeros((batch, states), mx.int32)]
     for t in range(1, steps):
         durations = mx.where(ages == t, laws.first_durations, laws.durations)
-        went, top, long, before = run(held, scores[:, t], laws.transitions, durations)
-        held = mx.where(inside[:, t, None, None], went, held)
+        went, top, long, before = run(weights, scores[:, t], laws.transitions, durations)
+        weights = mx.where(inside[:, t, None, None], went, weights)
         taken.append(mx.where(inside[:, t], top, 0.0))
         lasted.append(long)
         came.append(before)
@@ -79,21 +79,21 @@ def best(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> Bac
         first, later = survival(first), survival(later)
     whole = (ages == lengths[:, None])[:, None]
     # Durations before states, in the order in which ties are settled.
-    ending = (held + mx.where(whole, first, later)).swapaxes(1, 2).reshape(batch, -1)
-    place = mx.argmax(ending, axis=1).astype(mx.int32)
+    ending = (weights + mx.where(whole, first, later)).swapaxes(1, 2).reshape(batch, -1)
+    likeliest_end = mx.argmax(ending, axis=1).astype(mx.int32)
     score = total + mx.max(ending, axis=1)
     score = mx.where(gone(score), -mx.inf, score)
-    return Back(score, place % states, place // states + 1, lasted, came)
+    return Back(score, likeliest_end % states, likeliest_end // states + 1, lasted, came)
 
 
 def _older(
-    held: mx.array, score: mx.array, transitions: mx.array, durations: mx.array
+    weights: mx.array, score: mx.array, transitions: mx.array, durations: mx.array
 ) -> tuple[mx.array, mx.array, mx.array, mx.array]:
-    """One step: (held, what was taken off it, `lasted`, `came`)."""
-    ending = held + durations
+    """One step: (weights, what was taken off it, `lasted`, `came`)."""
+    ending = weights + durations
     ended, lasted = mx.max(ending, axis=2), mx.argmax(ending, axis=2) + 1
     moving = ended[:, :, None] + transitions
     new, came = mx.max(moving, axis=1), mx.argmax(moving, axis=1)
-    held = mx.concatenate([new[:, :, None], held[:, :, :-1]], axis=2) + score[:, :, None]
-    top = mx.max(held, axis=(1, 2))
-    return held - top[:, None, None], top, lasted.astype(mx.int32), came.astype(mx.int32)
+    weights = mx.concatenate([new[:, :, None], weights[:, :, :-1]], axis=2) + score[:, :, None]
+    top = mx.max(weights, axis=(1, 2))
+    return weights - top[:, None, None], top, lasted.astype(mx.int32), came.astype(mx.int32)

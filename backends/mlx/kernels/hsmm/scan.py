@@ -1,7 +1,7 @@
 """The forward and the backward pass of a hidden semi-Markov model, in logarithms.
 
 A segment is carried by the steps that it has left, so that a duration is weighed once, where the
-segment starts, and every pass is one shift and one sum a step. What is carried is divided by the
+segment starts, and every pass is a shift and a sum each step. What is carried is divided by the
 probability of each step as it comes: no number grows with time, and float32 is enough.
 
 Source:
@@ -40,7 +40,7 @@ class Forward(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """Expectations given the whole of each sequence, one row of the batch each.
+    """Expectations given the whole of each sequence.
 
     Attributes:
         states: (batch, time, K), probability of each state; 0 behind the end of a sequence.
@@ -67,27 +67,27 @@ def live(lengths: mx.array, steps: int) -> mx.array:
     return mx.arange(steps)[None] < lengths[:, None]
 
 
-def normalised(held: mx.array) -> tuple[mx.array, mx.array]:
+def normalised(carried: mx.array) -> tuple[mx.array, mx.array]:
     """What is carried (batch, K, D) less the logarithm of its sum, and that: (batch,)."""
-    norm = mx.logsumexp(held, axis=(1, 2))
-    return held - norm[:, None, None], norm
+    norm = mx.logsumexp(carried, axis=(1, 2))
+    return carried - norm[:, None, None], norm
 
 
-def shifted(held: mx.array, filled: mx.array) -> mx.array:
+def shifted(carried: mx.array, filled: mx.array) -> mx.array:
     """One step less is left to each segment: (batch, K, D), closed with `filled` (batch, K)."""
-    return mx.concatenate([held[:, :, 1:], filled[:, :, None]], axis=2)
+    return mx.concatenate([carried[:, :, 1:], filled[:, :, None]], axis=2)
 
 
 def advance(
-    held: mx.array, score: mx.array, transition: mx.array, duration: mx.array
+    carried: mx.array, score: mx.array, transition: mx.array, duration: mx.array
 ) -> tuple[mx.array, mx.array, mx.array, mx.array]:
-    """One step of the forward pass; (held, starts, ends, norm) of it."""
-    ends = held[:, :, 0]
+    """One step of the forward pass; (carried, starts, ends, norm) of it."""
+    ends = carried[:, :, 0]
     starts = mx.logsumexp(ends[:, :, None] + transition, axis=1)
-    stayed = shifted(held, mx.full(ends.shape, NEVER))
+    stayed = shifted(carried, mx.full(ends.shape, NEVER))
     joined = mx.logaddexp(stayed, starts[:, :, None] + duration) + score[:, :, None]
-    held, norm = normalised(joined)
-    return held, starts, ends, norm
+    carried, norm = normalised(joined)
+    return carried, starts, ends, norm
 
 
 def forward(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> Forward:
@@ -101,18 +101,20 @@ def forward(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> 
     """
     (scores, tops), laws = centred(scores), laws.solid()
     inside = live(lengths, scores.shape[1])
-    held, norm = normalised((laws.initial[:, None] + laws.first_durations) + scores[:, 0, :, None])
+    carried, norm = normalised(
+        (laws.initial[:, None] + laws.first_durations) + scores[:, 0, :, None]
+    )
     nothing = mx.full(scores[:, 0].shape, NEVER)
     starts, ends, norms = [mx.broadcast_to(laws.initial, nothing.shape)], [nothing], [norm]
     run = compiled(advance)
     for t in range(1, scores.shape[1]):
-        went, start, end, norm = run(held, scores[:, t], laws.transitions, laws.durations)
-        held = mx.where(inside[:, t, None, None], went, held)
+        went, start, end, norm = run(carried, scores[:, t], laws.transitions, laws.durations)
+        carried = mx.where(inside[:, t, None, None], went, carried)
         norms.append(mx.where(inside[:, t], norm, 0.0))
         starts.append(start)
         ends.append(end)
     steps = mx.stack(norms, axis=1)
-    last = mx.zeros(lengths.shape) if censored else mx.logsumexp(held[:, :, 0], axis=1)
+    last = mx.zeros(lengths.shape) if censored else mx.logsumexp(carried[:, :, 0], axis=1)
     total = mx.sum(steps + mx.where(inside, tops, 0.0), axis=1) + last
     total = mx.where(gone(total), -mx.inf, total)
     return Forward(total, mx.stack(starts, axis=1), mx.stack(ends, axis=1), steps, last)
@@ -165,11 +167,11 @@ def expectations(
         left, after = mx.where(within, left, limit), mx.where(within[..., 0], before, end)
     left = mx.concatenate([after[:, :, None], left[:, :, :-1]], axis=2) + scores[:, 0, :, None]
     first = mx.exp(laws.initial[:, None] + laws.first_durations + left)
-    rows = mx.stack([mx.sum(first, axis=2), *reversed(changes)], axis=1)
     # Starts less ends; rounding adds up along the sum, which a share of 1 in all takes away.
-    held = mx.maximum(mx.cumsum(rows, axis=1), 0.0)
-    held = held / mx.maximum(mx.sum(held, axis=2, keepdims=True), TINY)
-    return Expected(mx.where(inside[..., None], held, 0.0), first, transitions, durations)
+    changed = mx.stack([mx.sum(first, axis=2), *reversed(changes)], axis=1)
+    counts = mx.maximum(mx.cumsum(changed, axis=1), 0.0)
+    shares = counts / mx.maximum(mx.sum(counts, axis=2, keepdims=True), TINY)
+    return Expected(mx.where(inside[..., None], shares, 0.0), first, transitions, durations)
 
 
 def log_likelihood(scores: mx.array, lengths: mx.array, laws: Laws, censored: bool) -> mx.array:
@@ -188,11 +190,11 @@ def log_likelihood(scores: mx.array, lengths: mx.array, laws: Laws, censored: bo
         primals: tuple[mx.array, ...], slopes: tuple[mx.array, ...], passed: tuple[mx.array, ...]
     ) -> tuple[mx.array, ...]:
         scores, *tables = primals
-        found = expectations(scores, lengths, Laws(*tables), censored, Forward(*passed))
+        expected = expectations(scores, lengths, Laws(*tables), censored, Forward(*passed))
         weight = slopes[0][:, None, None]
-        first = mx.sum(weight * found.first, axis=0)
-        transition = mx.sum(weight * found.transitions, axis=0)
-        duration = mx.sum(weight * found.durations, axis=0)
-        return weight * found.states, mx.sum(first, axis=1), first, transition, duration
+        first = mx.sum(weight * expected.first, axis=0)
+        transition = mx.sum(weight * expected.transitions, axis=0)
+        duration = mx.sum(weight * expected.durations, axis=0)
+        return weight * expected.states, mx.sum(first, axis=1), first, transition, duration
 
     return cast(tuple[mx.array, ...], run(scores, *laws))[0]
