@@ -8,58 +8,26 @@ import keras
 
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.models.backend import BackendInfo
-from tcnzoo.models.outputs import ROOT, Output, first
+from tcnzoo.models.outputs import Output, Trace
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import import_families
 from tcnzoo.specs.implementations import check_native
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    fsq,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-    vq_hdp_hsmm,
-    weights,
-)
+from . import weights
 from .block import BLOCKS, Block
 from .device import devices, dtypes, placed
 from .gradients import differentiate, value_of
 from .model import SpecModel
 from .quantizer import quantize
-from .run import channels_last, compiled, native_inputs, neutral, tensor_of
+from .run import channels_last, compiled, native_inputs, neutral, neutral_outputs, tensor_of
 from .stream import step
 
 if TYPE_CHECKING:
     from tcnzoo.training.stepper import Plan, Stepper
 
-__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "conv2d", "dense", "graph"]
-__all__ += [
-    "device_attention",
-    "hdp",
-    "vq_hdp_hsmm",
-    "hsmm",
-    "mamba",
-    "norm",
-    "pool",
-    "reshape",
-    "sequential",
-    "squeeze_excitation",
-    "step",
-    "tcn",
-]
-__all__ += ["fsq", "quantize", "vector_quantizer"]
+import_families(__name__)
+
+__all__ = ["BLOCKS", "Block", "SpecModel", "quantize", "step"]
 
 NAME = "keras"
 DTYPES = dtypes()
@@ -102,11 +70,7 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
         model.predictor = compiled(model, lambda inputs: model(**inputs, training=False))
     with model.on_device():
         y = model.predictor(native_inputs(model, x, embeddings))
-    if isinstance(y, tuple):
-        y = {"output": y[0], "out": y[1]}
-    if isinstance(y, dict):
-        return {name: neutral(y[name]) for name in y}
-    return neutral(y)
+    return neutral_outputs(y)
 
 
 def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
@@ -155,20 +119,14 @@ def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
     """Run the model; return the output of every part by dotted path, in order of completion."""
-    seen: dict[str, Array] = {}
-
-    def observe(path: str, y: Any) -> None:
-        name = path or ROOT
-        seen.pop(name, None)  # a part that is used twice counts where it ends for good
-        seen[name] = neutral(first(y))
-
+    observer = Trace(neutral)
     parts = [part for _, part in model.root.walk()]
     for part in parts:
-        part.observer = observe
+        part.observer = observer
     try:
         with model.on_device():
             model(**native_inputs(model, x, embeddings), training=False)
     finally:
         for part in parts:
             part.observer = None
-    return seen
+    return observer.outputs
