@@ -16,10 +16,10 @@ from tcnzoo.specs.implementations import check_native
 from . import weights
 from .block import BLOCKS, Block
 from .device import devices, dtypes, placed
-from .gradients import differentiate, value_of
+from .gradients import differentiate
 from .model import SpecModel
 from .quantizer import quantize
-from .run import channels_last, compiled, native_inputs, neutral, neutral_outputs, tensor_of
+from .run import compiled, native_inputs, neutral, neutral_outputs, tensor_of
 from .stream import step
 
 if TYPE_CHECKING:
@@ -92,29 +92,25 @@ def gradients(
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and gradients, neutral."""
+    from .losses import plain, total  # which import what only training needs
+
     table = model.tcnzoo.params
-    held = {name: one for name, one in model.root.named_variables() if table[name].trainable}
+    variables = {name: v for name, v in model.root.named_variables() if table[name].trainable}
     with model.on_device():
-        inputs = native_inputs(model, x, embeddings)
-        aim = _aims(loss, target, model.tcnzoo.dtype)
-        value, found, of_input = differentiate(
-            model, list(held.values()), inputs, lambda y: value_of(y, aim, loss), training
+        dtype = "float64" if model.tcnzoo.dtype == "float64" else "float32"
+        losses, targets = plain(loss, target, dtype)
+        value, by_variable, by_input = differentiate(
+            model,
+            list(variables.values()),
+            native_inputs(model, x, embeddings),
+            lambda outputs: total(losses, outputs, targets)[0],
+            training,
         )
     result = {
         name: weights.to_neutral(gradient, table[name].axes)
-        for name, gradient in zip(held, found, strict=True)
+        for name, gradient in zip(variables, by_variable, strict=True)
     }
-    return float(value), {**result, "input": neutral(of_input)}
-
-
-def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
-    """The target as the loss takes it: classes, or values with channels last; one for each loss."""
-    if not isinstance(loss, str):
-        return {name: _aims(one, target.get(name), dtype) for name, one in loss.items()}
-    if loss == "term":
-        return None
-    kind = "float64" if dtype == "float64" else "float32"
-    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else kind))
+    return float(value), {**result, "input": neutral(by_input)}
 
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
