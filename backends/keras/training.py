@@ -23,7 +23,7 @@ from .engines import function, seed_masks, slopes
 from .losses import total
 from .model import SpecModel
 from .replicas import replicas_for
-from .run import channels_last, neutral, tensor_of
+from .run import channels_last, neutral_outputs, tensor_of
 from .weights import LAYOUT, stored_shape, to_neutral
 
 PRECISIONS = ("32-true", "64-true")
@@ -83,7 +83,7 @@ class KerasStepper:
         """The model in evaluation mode, eagerly."""
         with self.model.on_device():
             signals = tuple(tensor_of(one, self.plan.dtype) for one in (x, *embeddings))
-            return _neutral(self._outputs(signals, training=False))
+            return neutral_outputs(self._outputs(signals, training=False))
 
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
@@ -228,7 +228,9 @@ class KerasStepper:
         """Losses and neutral outputs in evaluation mode."""
         with self.model.on_device():
             values, outputs = self._evaluate(*self._inputs(batch))
-        return {name: float(values[name]) for name in ("loss", *self.names)}, _neutral(outputs)
+        return {name: float(values[name]) for name in ("loss", *self.names)}, neutral_outputs(
+            outputs
+        )
 
     def _compute(self, signals: Signals, wanted: Tensors) -> tuple[Tensors, Any]:
         """Losses and outputs of a batch in evaluation mode."""
@@ -279,12 +281,3 @@ class KerasStepper:
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     """Euclidean norm of all gradients together."""
     return ops.sqrt(ops.sum(ops.stack([ops.sum(ops.square(one)) for one in gradients])))
-
-
-def _neutral(outputs: Any) -> Output:
-    """Outputs as neutral numpy."""
-    if isinstance(outputs, tuple):
-        outputs = {"output": outputs[0], "out": outputs[1]}
-    if isinstance(outputs, Mapping):
-        return {name: neutral(one) for name, one in outputs.items()}
-    return neutral(outputs)
