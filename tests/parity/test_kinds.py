@@ -9,7 +9,6 @@ import pytest
 
 import tcnzoo
 from tcnzoo.models.backend import backend_of
-from tcnzoo.verification.parity import SURROGATES
 from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
 from tests.support.kinds import CASES, FEW_STEPS, ORACLES, answer, registered_kinds, twice
 
@@ -26,7 +25,7 @@ def _distinct():
 def gradient_obstacle(spec):
     """Why differences of the reference do not check gradients, or None where they do."""
     for path, part in spec.walk():
-        if part.kind in SURROGATES:
+        if part.surrogate_gradient:
             return f"{path or part.kind} passes on the gradient of something else"
     return None
 
