@@ -10,7 +10,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
-from tcnzoo.models.outputs import Output, named_outputs
+from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
@@ -23,7 +23,7 @@ from .block import Block
 from .losses import total
 from .norm import BatchNorm
 from .processes import processes
-from .run import predict, to_neutral
+from .run import neutral_outputs, predict
 from .vector_quantizer import VectorQuantizer
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
@@ -221,7 +221,7 @@ class MlxStepper:
         with self._on_device(), _evaluating(self.model):
             values, outputs = self._evaluate(*self._inputs(batch))
             mx.eval(values, outputs)
-        return {name: float(value) for name, value in values.items()}, _neutral(outputs)
+        return {name: float(value) for name, value in values.items()}, neutral_outputs(outputs)
 
     def _compute(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Any]:
         """Losses and outputs of a batch in evaluation mode."""
@@ -290,18 +290,10 @@ def _wide(y: mx.array) -> mx.array:
 
 
 def _flat(model: Block[Any]) -> Arrays:
-    """Arrays of a model by dotted name."""
+    """Parameters by dotted name."""
     return dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
 
 
 def _norm(slopes: Arrays) -> mx.array:
     """Euclidean norm of all gradients together."""
     return mx.sqrt(mx.stack([mx.square(slope).sum() for slope in slopes.values()]).sum())
-
-
-def _neutral(outputs: Any) -> Output:
-    """Outputs as neutral numpy."""
-    outputs = named_outputs(outputs)
-    if isinstance(outputs, Mapping):
-        return {name: to_neutral(output) for name, output in outputs.items()}
-    return to_neutral(outputs)
