@@ -8,58 +8,26 @@ import keras
 
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.models.backend import BackendInfo
-from tcnzoo.models.outputs import ROOT, Output, first
+from tcnzoo.models.outputs import Output, Trace
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import import_families
 from tcnzoo.specs.implementations import check_native
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    fsq,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-    vq_hdp_hsmm,
-    weights,
-)
+from . import weights
 from .block import BLOCKS, Block
 from .device import devices, dtypes, placed
-from .gradients import differentiate, value_of
+from .gradients import differentiate
 from .model import SpecModel
 from .quantizer import quantize
-from .run import channels_last, compiled, native_inputs, neutral, tensor_of
+from .run import compiled, native_inputs, neutral, neutral_outputs, tensor_of
 from .stream import step
 
 if TYPE_CHECKING:
     from tcnzoo.training.stepper import Plan, Stepper
 
-__all__ = ["BLOCKS", "Block", "SpecModel", "activation", "conv", "conv2d", "dense", "graph"]
-__all__ += [
-    "device_attention",
-    "hdp",
-    "vq_hdp_hsmm",
-    "hsmm",
-    "mamba",
-    "norm",
-    "pool",
-    "reshape",
-    "sequential",
-    "squeeze_excitation",
-    "step",
-    "tcn",
-]
-__all__ += ["fsq", "quantize", "vector_quantizer"]
+import_families(__name__)
+
+__all__ = ["BLOCKS", "Block", "SpecModel", "quantize", "step"]
 
 NAME = "keras"
 DTYPES = dtypes()
@@ -102,11 +70,7 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
         model.predictor = compiled(model, lambda inputs: model(**inputs, training=False))
     with model.on_device():
         y = model.predictor(native_inputs(model, x, embeddings))
-    if isinstance(y, tuple):
-        y = {"output": y[0], "out": y[1]}
-    if isinstance(y, dict):
-        return {name: neutral(y[name]) for name in y}
-    return neutral(y)
+    return neutral_outputs(y)
 
 
 def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
@@ -128,47 +92,37 @@ def gradients(
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and gradients, neutral."""
+    from .losses import plain, total  # which import what only training needs
+
     table = model.tcnzoo.params
-    held = {name: one for name, one in model.root.named_variables() if table[name].trainable}
+    variables = {name: v for name, v in model.root.named_variables() if table[name].trainable}
     with model.on_device():
-        inputs = native_inputs(model, x, embeddings)
-        aim = _aims(loss, target, model.tcnzoo.dtype)
-        value, found, of_input = differentiate(
-            model, list(held.values()), inputs, lambda y: value_of(y, aim, loss), training
+        dtype = "float64" if model.tcnzoo.dtype == "float64" else "float32"
+        losses, targets = plain(loss, target, dtype)
+        value, by_variable, by_input = differentiate(
+            model,
+            list(variables.values()),
+            native_inputs(model, x, embeddings),
+            lambda outputs: total(losses, outputs, targets)[0],
+            training,
         )
     result = {
         name: weights.to_neutral(gradient, table[name].axes)
-        for name, gradient in zip(held, found, strict=True)
+        for name, gradient in zip(variables, by_variable, strict=True)
     }
-    return float(value), {**result, "input": neutral(of_input)}
-
-
-def _aims(loss: str | Mapping[str, str], target: Any, dtype: str) -> Any:
-    """The target as the loss takes it: classes, or values with channels last; one for each loss."""
-    if not isinstance(loss, str):
-        return {name: _aims(one, target.get(name), dtype) for name, one in loss.items()}
-    if loss == "term":
-        return None
-    kind = "float64" if dtype == "float64" else "float32"
-    return channels_last(tensor_of(target, "int32" if loss == "cross_entropy" else kind))
+    return float(value), {**result, "input": neutral(by_input)}
 
 
 def trace(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
     """Run the model; return the output of every part by dotted path, in order of completion."""
-    seen: dict[str, Array] = {}
-
-    def observe(path: str, y: Any) -> None:
-        name = path or ROOT
-        seen.pop(name, None)  # a part that is used twice counts where it ends for good
-        seen[name] = neutral(first(y))
-
+    observer = Trace(neutral)
     parts = [part for _, part in model.root.walk()]
     for part in parts:
-        part.observer = observe
+        part.observer = observer
     try:
         with model.on_device():
             model(**native_inputs(model, x, embeddings), training=False)
     finally:
         for part in parts:
             part.observer = None
-    return seen
+    return observer.outputs

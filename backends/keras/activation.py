@@ -1,14 +1,16 @@
-"""Activations, gated linear units and dropout."""
+"""Pointwise blocks, made from the formulas of `tcnzoo.models.pointwise`, and dropout."""
 
 import math
 from collections.abc import Callable
+from types import new_class
 from typing import Any
 
 import keras
 from keras import ops
 
+from tcnzoo.models.pointwise import POINTWISE
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import Spec
+from tcnzoo.specs import ActivationSpec, DropoutSpec
 
 from .block import Block, Tensor
 from .types import reduced
@@ -37,7 +39,7 @@ def _softmax(x: Tensor) -> Tensor:
 
 
 # Each takes the spec and x; softmax acts over channels, the last axis.
-FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
+ACTIVATIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "linear": lambda spec, x: x,
     "relu": lambda spec, x: ops.relu(x),
     "leaky_relu": lambda spec, x: _leaky_relu(x, spec.slope),
@@ -56,41 +58,67 @@ FUNCTIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,
 }
-# What TensorFlow rounds once by itself.
+# What 16-bit types need no float32 for: one operation, which is rounded once.
 SINGLE = ("linear", "relu", "leaky_relu", "tanh", "relu6")
 
 
 def gated(x: Tensor, gate: Tensor) -> Tensor:
-    """X * sigmoid(gate)."""
+    """x * sigmoid(gate)."""
     return reduced(lambda x, gate: x * ops.sigmoid(gate), x, gate)
 
 
-class Activation(Block, kind="activation"):
-    """A pointwise activation, or a softmax over channels."""
+class ArrayFunctions:
+    """What pointwise blocks need of Keras; see `tcnzoo.models.pointwise.Functions`."""
+
+    channels = -1
+
+    def activate(self, x: Tensor, spec: ActivationSpec) -> Tensor:
+        """Apply the activation that `spec` names."""
+        return ACTIVATIONS[spec.name](spec, x)
+
+    def halves(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The first and the second half of the channels."""
+        first, second = ops.split(x, 2, axis=-1)
+        return first, second
+
+    def per_channel(self, vector: Tensor, x: Tensor) -> Tensor:
+        """The vector itself: channels are the last axis of x."""
+        return vector
+
+
+FUNCTIONS = ArrayFunctions()
+
+
+class Pointwise(Block[Any]):
+    """Base of the kinds of `tcnzoo.models.pointwise`; 16-bit inputs are computed in float32."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Apply it."""
-        spec, function = self.spec, FUNCTIONS[self.spec.name]
-        if spec.name in SINGLE:
-            return function(spec, x)
-        return reduced(lambda x: function(spec, x), x)
+        """Apply the formula of the kind."""
+        if isinstance(self.spec, ActivationSpec) and self.spec.name in SINGLE:
+            return self._formula(x)
+        return reduced(self._formula, x, *self.arrays.values())
+
+    def _formula(self, x: Tensor, *arrays: Tensor) -> Tensor:
+        own = dict(zip(self.arrays, arrays, strict=True))
+        return POINTWISE[self.spec.kind](FUNCTIONS, x, self.spec, own)
 
 
-class Glu(Block, kind="glu"):
-    """First half of the channels * sigmoid(second half)."""
+for _kind in POINTWISE:
+    # A class for each: Keras saves and finds blocks by the names of their classes, as `Glu`.
+    new_class(
+        _kind.title().replace("_", ""),
+        (Pointwise,),
+        {"kind": _kind},
+        lambda body: body.update(__module__=__name__),
+    )
 
-    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """(batch, ..., 2 C) -> (batch, ..., C)."""
-        value, gate = ops.split(x, 2, axis=-1)
-        return gated(value, gate)
 
-
-class Dropout(Block, kind="dropout"):
+class Dropout(Block[DropoutSpec], kind="dropout"):
     """Zero single values in training, and scale the others up; the identity in evaluation."""
 
-    def __init__(self, spec: Spec, place: str = "", owned: bool = False, **options: Any) -> None:
-        """Make the generator of the masks."""
-        super().__init__(spec, place, owned, **options)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Make the generator of the masks, with the arguments of `Block`."""
+        super().__init__(*arguments, **options)
         self.seed_generator = keras.random.SeedGenerator()
 
     def call(self, x: Tensor, stream: Stream | None = None, training: bool | None = None) -> Tensor:

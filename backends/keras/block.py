@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Generic, TypeVar, get_origin
 
 import keras
 
 from tcnzoo.arrays import to_numpy
-from tcnzoo.errors import WeightError
+from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 from tcnzoo.zoo.parse import parse_spec
@@ -16,41 +17,62 @@ from tcnzoo.zoo.parse import parse_spec
 from .weights import stored_shape
 
 Tensor = Any
-StaticShape = tuple[int | None, ...]
-BLOCKS: dict[str, type[Block]] = {}
+StaticShape = tuple[Any, ...]  # None for an axis of unknown length
+S = TypeVar("S", bound=Spec)
+BLOCKS: dict[str, type[Block[Any]]] = {}
 
 # A signal long enough for any model; twice as long tells whether the output's length depends on it.
 LONG = 2**24
 
 
-class Block(keras.layers.Layer):
-    """A layer with its variables in `arrays` and its parts in `parts`, both named as in the spec.
+class Block(keras.layers.Layer, Generic[S]):
+    """A layer with its variables in `arrays` and its parts as attributes, named as in the spec.
 
     Arrays are channels last: (batch, time, channels), or (batch, channels) for vectors. All
     variables are made at construction, as zeros.
+
+    A subclass declares its parts as annotations: `conv1: Conv1d`, `norm1: Block[Any] | None` for
+    one that a spec may lack, and `blocks: dict[int, TemporalBlock]` for the group of `blocks.0`,
+    `blocks.1` and so on. Where the user names the parts, it declares `parts`.
+
+    Attributes:
+        path: dotted place in the model, empty for the model itself. Keras's property of that name
+            is None for layers without `build`, as all blocks are.
+        observer: called with the path and the output after each run.
+        resting: frozen as a whole, so that it runs as in evaluation.
+        parts: every part by its name in the spec.
     """
 
+    path = ""
+    declared: ClassVar[dict[str, Any]] = {}  # part -> annotation
+
     def __init_subclass__(cls, kind: str = "") -> None:
-        """Register the class for a spec's `kind`, and with Keras for saving."""
+        """Register the class for a spec's `kind` and with Keras, and gather its declared parts."""
         super().__init_subclass__()
+        own = inspect.get_annotations(cls, eval_str=True)
+        cls.declared = cls.declared | own
+        for name in own:
+            setattr(cls, name, None)  # what a spec lacks; hides Keras's property `output` too
         if kind:
             BLOCKS[kind] = keras.saving.register_keras_serializable(package="tcnzoo")(cls)
 
-    def __init__(self, spec: Spec, place: str = "", owned: bool = False, **options: Any) -> None:
+    def __init__(self, spec: S, path: str = "", owned: bool = False, **options: Any) -> None:
         """Make room for the parameters of `spec` and build its parts.
 
         Args:
             spec: what to build.
-            place: dotted path in the whole, "" for the whole.
+            path: dotted place in the model, "" for the model itself.
             owned: whether something larger saves this block's variables.
             options: Keras's `dtype`, `name` and `trainable`.
+        Raises:
+            TypeError: the spec has a part that the class does not declare.
         """
         super().__init__(**options)
-        self.spec: Any = spec
-        self.place = place
+        self.spec = spec
+        self.path = path
         self.owned = owned
         self.observer: Callable[[str, Tensor], None] | None = None
-        self.resting = False  # frozen whole, so that it runs as in evaluation
+        self.resting = False
         self.arrays: dict[str, Any] = {}
         for name, param in spec.own_params().items():
             self.arrays[name] = self.add_weight(
@@ -60,36 +82,51 @@ class Block(keras.layers.Layer):
                 name=name,
             )
         with keras.name_scope(self.name):
-            self.parts: dict[str, Block] = {
-                name: self._part(name, child) for name, child in spec.children().items()
+            self.parts: dict[str, Block[Any]] = {
+                name: build(
+                    child,
+                    f"{path}.{name}" if path else name,
+                    owned=True,
+                    name=name.replace(".", "-"),  # Keras and torch take no dots in names
+                    dtype=self.dtype_policy,
+                )
+                for name, child in spec.children().items()
             }
+        # Past Keras's tracking: `parts` is tracked, and decides the names and order in saved files.
+        attributes = self.__dict__
+        for name, hint in self.declared.items():
+            if get_origin(hint) is dict and name != "parts":
+                attributes[name] = {}
+        for name, part in self.parts.items() if "parts" not in self.declared else ():
+            group, _, index = name.partition(".")
+            if group not in self.declared:
+                raise TypeError(f"{type(self).__name__} declares no part {group!r}")
+            if index:
+                attributes[group][int(index)] = part
+            else:
+                attributes[name] = part
         self.built = True
 
-    def _part(self, name: str, spec: Spec) -> Block:
-        """Build a part; Keras and torch take no dots in names."""
-        place = f"{self.place}.{name}" if self.place else name
-        inner = name.replace(".", "-")
-        return build(spec, place, owned=True, name=inner, dtype=self.dtype_policy)
+    def __dir__(self) -> Iterable[str]:
+        """Leave out what is in `parts` already: Keras saves what is listed, in this order."""
+        return [name for name in super().__dir__() if name == "parts" or name not in self.declared]
 
-    def __call__(self, *args: Any, **inputs: Any) -> Any:
-        """Run the block as any Keras layer, and tell the observer."""
+    def __call__(self, x: Any, stream: Stream | None = None, **inputs: Any) -> Any:
+        """Run the block as any Keras layer, and pass the output to the observer."""
+        if stream is not None:
+            inputs["stream"] = stream  # Keras takes tensors only by position
         if self.resting and self._call_has_training_arg:
             inputs["training"] = False
-        y = super().__call__(*args, **inputs)
+        y = super().__call__(x, **inputs)
         if self.observer is not None:
-            self.observer(self.place, y)
+            self.observer(self.path, y)
         return y
 
-    def optional(self, name: str, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Apply the part `name` where the spec has it."""
-        part = self.parts.get(name)
-        return x if part is None else part(x, stream=stream)
-
-    def walk(self, path: str = "") -> Iterator[tuple[str, Block]]:
+    def walk(self) -> Iterator[tuple[str, Block[Any]]]:
         """Yield (dotted path, block) for this block and every part below it."""
-        yield path, self
-        for name, part in self.parts.items():
-            yield from part.walk(f"{path}.{name}" if path else name)
+        yield self.path, self
+        for part in self.parts.values():
+            yield from part.walk()
 
     def named_variables(self) -> Iterator[tuple[str, Any]]:
         """Yield (neutral name, Keras variable) for this block and every part below it."""
@@ -118,15 +155,15 @@ class Block(keras.layers.Layer):
         Raises:
             WeightError: the names are not those of this block.
         """
-        held = dict(self.named_variables())
-        odd = sorted(set(store.keys()) ^ set(held))
+        variables = dict(self.named_variables())
+        odd = sorted(set(store.keys()) ^ set(variables))
         if odd:
-            where = "missing" if odd[0] in held else "unknown"
+            where = "missing" if odd[0] in variables else "unknown"
             raise WeightError(
-                f"the file must hold the {len(held)} variables of the model, "
+                f"the file must hold the {len(variables)} variables of the model, "
                 f"but {odd[0]!r} is {where}"
             )
-        for name, variable in held.items():
+        for name, variable in variables.items():
             variable.assign(store[name])
 
     def compute_output_shape(self, x_shape: StaticShape) -> Any:
@@ -138,8 +175,8 @@ class Block(keras.layers.Layer):
         batch, *steps, channels = x_shape
         open_ended = bool(steps) and steps[-1] is None
         lengths = [[*steps[:-1], LONG], [*steps[:-1], 2 * LONG]] if open_ended else [steps, steps]
-        one, other = (self.spec.output_shape((channels, *length)) for length in lengths)
-        width, *out = [a if a == b else None for a, b in zip(one, other, strict=True)]
+        shapes = [self.spec.output_shape((channels, *length)) for length in lengths]
+        width, *out = [a if a == b else None for a, b in zip(*shapes, strict=True)]
         return (batch, *out, width)
 
     def get_config(self) -> dict[str, Any]:
@@ -147,11 +184,22 @@ class Block(keras.layers.Layer):
         return {**super().get_config(), "spec": self.spec.model_dump(mode="json")}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Block:
+    def from_config(cls, config: dict[str, Any]) -> Block[S]:
         """Build the block that `get_config` described."""
         return cls(**{**config, "spec": parse_spec(config["spec"])})
 
 
-def build(spec: Spec, place: str = "", owned: bool = False, **options: Any) -> Block:
-    """Build the block for a spec, with the arguments of `Block`."""
-    return BLOCKS[spec.kind](spec, place, owned, **options)
+def build(spec: Spec, path: str = "", owned: bool = False, **options: Any) -> Block[Any]:
+    """Build the block for a spec, with the arguments of `Block`.
+
+    Raises:
+        SpecError: this backend has no block of its kind.
+    """
+    if spec.kind not in BLOCKS:
+        raise SpecError(f"backend 'keras' has no block of kind {spec.kind!r}")
+    return BLOCKS[spec.kind](spec, path, owned, **options)
+
+
+def maybe(part: Block[Any] | None, x: Tensor, stream: Stream | None = None) -> Tensor:
+    """Apply a part that may be None."""
+    return x if part is None else part(x, stream)

@@ -6,13 +6,13 @@ from typing import Any
 from keras import ops
 
 from tcnzoo.models.streaming import Stream, strided_steps
-from tcnzoo.specs import Conv1dSpec
+from tcnzoo.specs import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
 from .types import multiplied, reduced, wide
 
 
-def kernel(block: Block) -> Tensor:
+def kernel(block: Block[Conv1dSpec] | Block[ConvTranspose1dSpec]) -> Tensor:
     """The effective kernel: `weight`, or g * v / ||v|| with the norm over every axis but O."""
     if not block.spec.weight_norm:
         return block.arrays["weight"]
@@ -41,7 +41,7 @@ def pads_of(spec: Any, length: Any) -> tuple[Any, Any]:
 def padded(x: Tensor, pads: tuple[int, int], mode: str) -> Tensor:
     """Add steps before and after a signal (batch, time, channels), as torch's four modes do."""
     left, right = pads
-    if all(isinstance(one, int) and one == 0 for one in pads):
+    if all(isinstance(steps, int) and steps == 0 for steps in pads):
         return x
     if mode == "zeros":
         return ops.pad(x, ((0, 0), (left, right), (0, 0)))
@@ -99,7 +99,7 @@ def _unfolded(x: Tensor, weight: Tensor, spec: Conv1dSpec) -> Tensor:
     return ops.reshape(y, (-1, steps, spec.out_channels))
 
 
-class Conv1d(Block, kind="conv1d"):
+class Conv1d(Block[Conv1dSpec], kind="conv1d"):
     """y[t, o] = b[o] + sum over i, j of w[j, i, o] x[t * stride + j * dilation, i]."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -121,22 +121,22 @@ class Conv1d(Block, kind="conv1d"):
         """Put the context before the chunk, and drop the steps before the first output's."""
         spec, table, length = self.spec, self.spec.own_state(), x.shape[1]
         if "context" in table:
-            context = stream.read(self.place, "context")
+            context = stream.read(self.path, "context")
             if "started" in table:
-                if not stream.read(self.place, "started"):
+                if not stream.read(self.path, "started"):
                     context = ops.repeat(x[:, :1], spec.reach, axis=1)
-                stream.write(self.place, "started", 1)
+                stream.write(self.path, "started", 1)
             x = ops.concatenate([context, x], axis=1)
-            stream.write(self.place, "context", x[:, x.shape[1] - spec.reach :])
+            stream.write(self.path, "context", x[:, x.shape[1] - spec.reach :])
         if "skip" not in table:
             return x
-        skip = stream.read(self.place, "skip")
+        skip = stream.read(self.path, "skip")
         _, after = strided_steps(skip, length, spec.stride)
-        stream.write(self.place, "skip", after)
+        stream.write(self.path, "skip", after)
         return x[:, skip:]
 
 
-class ConvTranspose1d(Block, kind="conv_transpose1d"):
+class ConvTranspose1d(Block[ConvTranspose1dSpec], kind="conv_transpose1d"):
     """Input step i adds w[j, :, :] x[i, :] to output step i * stride + j * dilation."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -178,22 +178,25 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
         return ops.reshape(y, (batch, (length + last) * spec.stride, spec.out_channels))
 
     def _emit(self, full: Tensor, steps: int, stream: Stream) -> Tensor:
-        """Add the tail of earlier chunks, give out the finished steps, and keep the rest."""
+        """Add the tail of earlier chunks, return the finished steps, and keep the rest."""
         overlap = max(0, self.spec.overlap)
         y = full[:, : steps + overlap]
         if overlap:
-            tail = stream.read(self.place, "tail")
+            tail = stream.read(self.path, "tail")
             y = wide(y) + ops.pad(tail, ((0, 0), (0, y.shape[1] - overlap), (0, 0)))
-            stream.write(self.place, "tail", y[:, steps:])
+            stream.write(self.path, "tail", y[:, steps:])
         return y[:, :steps]
 
 
-class ConvBlock(Block, kind="conv_block"):
+class ConvBlock(Block[ConvBlockSpec], kind="conv_block"):
     """Convolution -> norm -> activation -> dropout."""
+
+    conv: Conv1d
+    norm: Block[Any] | None
+    activation: Block[Any] | None
+    dropout: Block[Any] | None
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, in) -> (batch, time', out)."""
-        x = self.parts["conv"](x, stream=stream)
-        for name in ("norm", "activation", "dropout"):
-            x = self.optional(name, x)
-        return x
+        x = maybe(self.norm, self.conv(x, stream))
+        return maybe(self.dropout, maybe(self.activation, x))

@@ -1,14 +1,17 @@
 """Convolutions of signals of several devices: one matrix product of all taps."""
 
+from typing import Any
+
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
 from .types import multiplied
 
 
-class Conv2d(Block, kind="conv2d"):
+class Conv2d(Block[Conv2dSpec], kind="conv2d"):
     """Dilated, grouped convolution over devices and time.
 
     Keras's own cannot train groups on a CPU under TensorFlow, and rounds the steps of a dilated
@@ -19,10 +22,10 @@ class Conv2d(Block, kind="conv2d"):
         """(batch, devices, time, in) -> (batch, devices', time', out)."""
         spec = self.spec
         if stream is not None and spec.reach:
-            context = ops.moveaxis(stream.read(self.place, "context"), 1, -1)
+            context = ops.moveaxis(stream.read(self.path, "context"), 1, -1)
             x = ops.concatenate([context, x], axis=2)
             left = x[:, :, x.shape[2] - spec.reach :]
-            stream.write(self.place, "context", ops.moveaxis(left, -1, 1))
+            stream.write(self.path, "context", ops.moveaxis(left, -1, 1))
         elif any(spec.pads):
             x = ops.pad(x, ((0, 0), (0, 0), spec.pads, (0, 0)))
         return multiplied(self._convolved, x, self.arrays["weight"], self.arrays.get("bias"))
@@ -59,24 +62,35 @@ class Conv2d(Block, kind="conv2d"):
         return ops.reshape(y, (-1, devices, steps, spec.out_channels))
 
 
-class TemporalBlock2d(Block, kind="temporal_block_2d"):
+class TemporalBlock2d(Block[TemporalBlock2dSpec], kind="temporal_block_2d"):
     """Two dilated 1 x k convolutions with norms and activations, and a residual."""
+
+    conv1: Conv2d
+    norm1: Block[Any] | None
+    activation1: Block[Any]
+    dropout: Block[Any] | None
+    conv2: Conv2d
+    norm2: Block[Any] | None
+    activation2: Block[Any]
+    residual: Conv2d | None
+    activation: Block[Any]
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, devices, time, in) -> (batch, devices, time, channels)."""
-        out = x
-        for place in (1, 2):
-            out = self.parts[f"conv{place}"](out, stream=stream)
-            out = self.optional(f"norm{place}", out)
-            out = self.optional("dropout", self.parts[f"activation{place}"](out))
-        return self.parts["activation"](self.optional("residual", x, stream) + out)
+        out = maybe(self.norm1, self.conv1(x, stream))
+        out = maybe(self.dropout, self.activation1(out))
+        out = maybe(self.norm2, self.conv2(out, stream))
+        out = maybe(self.dropout, self.activation2(out))
+        return self.activation(maybe(self.residual, x, stream) + out)
 
 
-class Tcn2d(Block, kind="tcn_2d"):
+class Tcn2d(Block[Tcn2dSpec], kind="tcn_2d"):
     """Temporal blocks, one after the other."""
+
+    blocks: dict[int, TemporalBlock2d]
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, devices, time, in) -> (batch, devices, time, channels[-1])."""
-        for block in self.parts.values():
-            x = block(x, stream=stream)
+        for block in self.blocks.values():
+            x = block(x, stream)
         return x

@@ -1,14 +1,17 @@
 """Dense layers."""
 
+from typing import Any
+
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import DenseBlockSpec, DenseSpec
 
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
 from .types import multiplied
 
 
-class Dense(Block, kind="dense"):
+class Dense(Block[DenseSpec], kind="dense"):
     """y = x W + b, of a vector or of the channels of every step."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -22,11 +25,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y if bias is None else y + bias
 
 
-class DenseBlock(Block, kind="dense_block"):
+class DenseBlock(Block[DenseBlockSpec], kind="dense_block"):
     """Dense -> norm -> activation -> dropout."""
+
+    dense: Dense
+    norm: Block[Any] | None
+    activation: Block[Any] | None
+    dropout: Block[Any] | None
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, ..., in) -> (batch, ..., out)."""
-        for part in self.parts.values():
-            x = part(x)
-        return x
+        x = maybe(self.norm, self.dense(x))
+        return maybe(self.dropout, maybe(self.activation, x))

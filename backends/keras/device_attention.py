@@ -1,17 +1,24 @@
 """Layers between devices: attention, pooling, and channels dealt out to devices."""
 
 import math
+from typing import Any
 
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
 
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
+from .dense import Dense
 from .types import reduced
 
 
-class DeviceAttention(Block, kind="device_attention"):
+class DeviceAttention(Block[DeviceAttentionSpec], kind="device_attention"):
     """Every device at a step attends to all devices at that step."""
+
+    projection_in: Dense
+    projection_out: Dense
+    dropout: Block[Any] | None
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, devices, time, channels) -> the same shape."""
@@ -19,12 +26,12 @@ class DeviceAttention(Block, kind="device_attention"):
         inner = spec.channels // spec.heads
         embedding = ops.transpose(self.arrays["embedding"])[:, None]
         tokens = ops.swapaxes(reduced(ops.add, x, embedding), 1, 2)
-        parted = self.parts["projection_in"](tokens)
-        parted = ops.reshape(parted, (-1, length, spec.devices, 3, spec.heads, inner))
-        query, key, value = (parted[:, :, :, one] for one in range(3))
-        seen = reduced(attended, query, key, value)
-        seen = ops.reshape(seen, (-1, length, spec.devices, spec.channels))
-        y = self.optional("dropout", self.parts["projection_out"](ops.swapaxes(seen, 1, 2)))
+        projected = self.projection_in(tokens)
+        projected = ops.reshape(projected, (-1, length, spec.devices, 3, spec.heads, inner))
+        query, key, value = (projected[:, :, :, index] for index in range(3))
+        mixed = reduced(attended, query, key, value)
+        mixed = ops.reshape(mixed, (-1, length, spec.devices, spec.channels))
+        y = maybe(self.dropout, self.projection_out(ops.swapaxes(mixed, 1, 2)))
         return x + y if spec.residual else y
 
 
@@ -35,19 +42,19 @@ def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return ops.einsum("btaqk,btkac->btqac", ops.softmax(scores, axis=-1), value)
 
 
-class DevicePool(Block, kind="device_pool"):
+class DevicePool(Block[DevicePoolSpec], kind="device_pool"):
     """Mean or maximum over devices, or their channels side by side."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, devices, time, channels) -> (batch, time, channels')."""
         if self.spec.mode == "concat":
-            return ops.concatenate([x[:, one] for one in range(self.spec.devices)], axis=-1)
+            return ops.concatenate([x[:, index] for index in range(self.spec.factor)], axis=-1)
         if self.spec.mode == "max":
             return ops.max(x, axis=1)
         return reduced(lambda x: ops.mean(x, axis=1), x)
 
 
-class DeviceSplit(Block, kind="device_split"):
+class DeviceSplit(Block[DeviceSplitSpec], kind="device_split"):
     """Channels dealt out to devices."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:

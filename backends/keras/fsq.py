@@ -4,12 +4,13 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import FsqSpec
 
 from .block import Tensor
 from .quantizer import Quantizer, Rows, spread_of
 
 
-class Fsq(Quantizer, kind="fsq"):
+class Fsq(Quantizer[FsqSpec], kind="fsq"):
     """Bounded and rounded channels; see FsqSpec."""
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:

@@ -4,14 +4,15 @@ from typing import Any
 
 from keras import ops
 
+from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import MergeSpec
+from tcnzoo.specs import GraphSpec, MergeSpec
 
 from .block import Block, Tensor
 from .types import reduced
 
 
-class Merge(Block, kind="merge"):
+class Merge(Block[MergeSpec], kind="merge"):
     """Several signals made one."""
 
     def call(self, x: list[Tensor], stream: Stream | None = None) -> Tensor:
@@ -22,11 +23,11 @@ class Merge(Block, kind="merge"):
 
     def _merged(self, *x: Tensor) -> Tensor:
         """Add or multiply; the gradient of a vector is a sum over time."""
-        rank = max(len(one.shape) for one in x)
-        first, *others = [ops.expand_dims(one, 1) if len(one.shape) < rank else one for one in x]
-        for one in others:
-            first = first + one if self.spec.mode == "add" else first * one
-        return first
+        rank = max(len(signal.shape) for signal in x)
+        y, *others = [ops.expand_dims(s, 1) if len(s.shape) < rank else s for s in x]
+        for other in others:
+            y = y + other if self.spec.mode == "add" else y * other
+        return y
 
     def compute_output_shape(self, x_shape: Any) -> Any:
         """Shape of the result, from a list of shapes."""
@@ -36,22 +37,23 @@ class Merge(Block, kind="merge"):
         return (*longest[:-1], sum(shape[-1] for shape in x_shape))
 
 
-class Graph(Block, kind="graph"):
+class Graph(Block[GraphSpec], kind="graph"):
     """Nodes in order of computation; the last one is the output."""
+
+    parts: dict[str, Block[Any]]
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Run every node on what it reads; in a stream none on a chunk without steps."""
-        seen = {"input": x}
+        outputs = {"input": x}
         for name, node in self.spec.nodes.items():
-            found = [seen[one] for one in node.inputs]
-            dry = [one for one in found if one.shape[1] == 0]
-            if stream is not None and dry:
-                seen[name] = dry[0]
+            inputs = [outputs[source] for source in node.inputs]
+            empty = [signal for signal in inputs if signal.shape[1] == 0]
+            if stream is not None and empty:
+                outputs[name] = empty[0]
                 continue
             merges = isinstance(node.layer, MergeSpec)
-            y = self.parts[name](found if merges else found[0], stream=stream)
-            seen[name] = y[0] if isinstance(y, tuple) else y
-        y = seen[name]
+            outputs[name] = first(self.parts[name](inputs if merges else inputs[0], stream))
+        y = outputs[name]
         if stream is not None and y.shape[1] == 0:
             return ops.zeros((x.shape[0], 0, self.spec.out_channels), dtype=x.dtype)
         return y

@@ -5,6 +5,7 @@ import math
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HdpSpec
 
 from .block import Block, Tensor
 from .types import wide
@@ -46,23 +47,23 @@ def row_penalty(log_rows: Tensor, log_beta: Tensor, alpha: float, sticky: float 
             have no clusters of their own.
     """
     log_a = ops.broadcast_to(log_beta + math.log(alpha), log_rows.shape)
-    held = ops.ones(log_rows.shape, dtype="bool")
+    counted = ops.ones(log_rows.shape, dtype="bool")
     if log_rows.shape[0] == log_beta.shape[0]:
         own = ops.cast(ops.eye(log_beta.shape[0]), "bool")
         if sticky is None:
-            held = ops.logical_not(own)
+            counted = ops.logical_not(own)
         elif sticky > 0.0:
             extra = ops.full_like(log_a, math.log(sticky))
             log_a = ops.where(own, ops.logaddexp(log_a, extra), log_a)
     a, zeros = ops.exp(log_a), ops.zeros_like(log_a)
-    inner = a * ops.where(held, log_rows, zeros) - log_gamma_1p(a) + log_a
+    inner = a * ops.where(counted, log_rows, zeros) - log_gamma_1p(a) + log_a
     # -1e30 and not -inf, whose gradient through logsumexp is NaN under TensorFlow.
-    log_sum = ops.logsumexp(ops.where(held, log_a, zeros - 1e30), axis=1)
+    log_sum = ops.logsumexp(ops.where(counted, log_a, zeros - 1e30), axis=1)
     outer = log_gamma_1p(ops.exp(log_sum)) - log_sum
-    return -ops.sum(ops.where(held, inner, zeros)) - ops.sum(outer)
+    return -ops.sum(ops.where(counted, inner, zeros)) - ops.sum(outer)
 
 
-class Hdp(Block, kind="hdp"):
+class Hdp(Block[HdpSpec], kind="hdp"):
     """softmax over clusters of (log beta + evidence) / temperature, in float32 at least."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -12,9 +12,10 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.inference.hsmm.counts import Passed, check_possible, posteriors
 from tcnzoo.inference.hsmm.tables import tables_of
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HsmmSpec
 
 from . import weights
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
 from .kernels.hsmm.filter import STATE, Ages, follow, nothing_yet
 from .kernels.hsmm.laws import SCORES, Laws, laws_of, replaced
 from .kernels.hsmm.path import likeliest
@@ -30,19 +31,22 @@ from .kernels.hsmm.scan import (
 )
 from .model import SpecModel
 from .run import compiled, tensor_of
+from .sequential import Sequential
 from .types import wide
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
 Rows = Tensor | None
 
 
-class Hsmm(Block, kind="hsmm"):
+class Hsmm(Block[HsmmSpec], kind="hsmm"):
     """States that last; computed in float32 at least, whatever the type of the model.
 
     Signals are (batch, time, channels); `lengths` are the steps of each that count, (batch,), and
     `mask` (batch, time) is false for steps that are missing. Behind its length a sequence has
     probabilities of 0 and the state -1.
     """
+
+    network: Sequential | None
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> (batch, time, states) of probabilities."""
@@ -51,14 +55,14 @@ class Hsmm(Block, kind="hsmm"):
         scores = self.scores(x)
         held = nothing_yet(scores, self.spec.max_duration)
         if stream is not None:
-            held = Ages(*(stream.read(self.place, name) for name in STATE))
+            held = Ages(*(stream.read(self.path, name) for name in STATE))
             # A state of three axes comes and goes as signals do, with the last two swapped.
             held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
         told, _, after = follow(scores, held, self.laws(), self._stationary)
         if stream is not None:
-            stream.write(self.place, "ages", ops.swapaxes(after.ages, 1, 2))
-            stream.write(self.place, "scale", after.scale)
-            stream.write(self.place, "count", after.steps)
+            stream.write(self.path, "ages", ops.swapaxes(after.ages, 1, 2))
+            stream.write(self.path, "scale", after.scale)
+            stream.write(self.path, "count", after.steps)
         return ops.cast(ops.exp(told), x.dtype)
 
     def laws(self) -> Laws:
@@ -69,10 +73,11 @@ class Hsmm(Block, kind="hsmm"):
         """Log likelihood of each step in each state, (batch, time, states); 0 where missing."""
         if mask is not None:
             x = ops.where(beside(mask, 1), x, ops.zeros_like(x))
-        found = SCORES[self.spec.emission](
-            self.spec, self.arrays, wide(self.optional("network", x))
-        )
-        return found if mask is None else ops.where(beside(mask, 1), found, ops.zeros_like(found))
+        features = wide(maybe(self.network, x))
+        scores = SCORES[self.spec.emission](self.spec, self.arrays, features)
+        if mask is None:
+            return scores
+        return ops.where(beside(mask, 1), scores, ops.zeros_like(scores))
 
     def log_likelihood(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
         """Log probability of each signal, (batch,); its gradient is one backward pass."""

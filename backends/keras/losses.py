@@ -1,6 +1,6 @@
 """Losses of training on native outputs, channels last; what they mean is in the core."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras import ops
@@ -19,7 +19,17 @@ from tcnzoo.training.losses import (
 from tcnzoo.training.targets import TINY, class_vector, pick
 
 from .block import Tensor
+from .run import channels_last, tensor_of
 from .types import wide
+
+# The losses of `tcnzoo.gradients`, of a named output or of the only one.
+PLAIN: dict[str, Callable[..., AnyLoss]] = {
+    "mse": Mse,
+    "mae": Mae,
+    "bce": Bce,
+    "cross_entropy": CrossEntropy,
+    "term": Term,
+}
 
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[Tensor, Tensor | None]
@@ -38,13 +48,35 @@ def total(
     Returns:
         scalars in float32 at least.
     """
-    found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
-    parts = [losses[name].weight * value for name, value in found.items()]
-    return ops.sum(ops.stack(parts)), found
+    values = {name: _unweighted(name, loss, outputs, wanted) for name, loss in losses.items()}
+    parts = [losses[name].weight * value for name, value in values.items()]
+    return ops.sum(ops.stack(parts)), values
 
 
-def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
-    """One loss, without its weight in the sum."""
+def plain(
+    loss: str | Mapping[str, str], target: Any, dtype: str
+) -> tuple[dict[str, AnyLoss], dict[str, Tensor]]:
+    """The losses of `tcnzoo.gradients` and their neutral targets, as `total` takes them.
+
+    Args:
+        loss: of the only output, or one for each of several.
+        target: neutral, as `loss`; a term has none.
+        dtype: float type of targets that are values.
+    """
+    if isinstance(loss, str):
+        losses, targets = {"loss": PLAIN[loss]()}, {"loss": target}
+    else:
+        losses, targets = {name: PLAIN[kind](output=name) for name, kind in loss.items()}, target
+    return losses, {
+        f"target.{name}": channels_last(
+            tensor_of(targets[name], "int32" if takes_classes(each) else dtype)
+        )
+        for name, each in losses.items()
+        if not isinstance(each, Term)
+    }
+
+
+def _unweighted(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
     y = wide(pick(outputs, loss.output))
     if isinstance(loss, Term):
         return y
@@ -61,12 +93,12 @@ def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -
         counts = ops.ones_like(values) * (mask if counts is None else counts * mask)
     if counts is None:
         return ops.mean(values)
-    sum_of = ops.sum(counts)
-    return ops.sum(values) / ops.where(sum_of == 0.0, ops.ones_like(sum_of), sum_of)
+    count = ops.sum(counts)
+    return ops.sum(values) / ops.where(count == 0.0, ops.ones_like(count), count)
 
 
 def _by_kind(loss: AnyLoss, y: Tensor, target: Tensor) -> Counted:
-    """Values and counts of one loss, before its mask."""
+    """Values and counts of a loss, before its mask."""
     match loss:
         case CrossEntropy():
             return _cross_entropy(loss, y, target)
@@ -135,7 +167,7 @@ def _bce(y: Tensor, target: Tensor, positive: Tensor | float) -> Tensor:
 
 
 def _sigmoid_focal(loss: Focal, y: Tensor, target: Tensor) -> Tensor:
-    """Focal loss of each logit by itself."""
+    """Focal loss of each logit."""
     missed = target * ops.sigmoid(-y) + (1.0 - target) * ops.sigmoid(y)
     values = _bce(y, target, loss.pos_weight) * ops.power(ops.maximum(missed, TINY), loss.gamma)
     if isinstance(loss.alpha, float):

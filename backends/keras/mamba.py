@@ -6,15 +6,20 @@ Source: Dao & Gu 2024, arXiv:2405.21060, section 6.
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
 from .activation import softplus
-from .block import Block, Tensor
+from .block import Block, Tensor, maybe
+from .conv import Conv1d
+from .dense import Dense
 from .kernels.loop import Tensors, scan
+from .norm import RmsNorm
 from .types import reduced
 
 # Time steps of a chunk where the spec leaves it open.
@@ -23,7 +28,7 @@ CHUNK = 64
 
 def split(x: Tensor, widths: tuple[int, ...]) -> list[Tensor]:
     """Split the last axis into parts of the named widths, empty ones too."""
-    edges = [sum(widths[:place]) for place in range(len(widths) + 1)]
+    edges = [sum(widths[:index]) for index in range(len(widths) + 1)]
     return [x[..., a:b] for a, b in zip(edges[:-1], edges[1:], strict=True)]
 
 
@@ -35,26 +40,26 @@ def decays(sums: Tensor) -> Tensor:
     return ops.exp(ops.where(past, difference, ops.cast(-math.inf, difference.dtype)))
 
 
-class Mamba2(Block, kind="mamba2"):
+class Mamba2(Block[Mamba2Spec], kind="mamba2"):
     """A selective state space between two linear maps."""
+
+    in_proj: Dense
+    conv1d: Conv1d
+    norm: RmsNorm | None
+    out_proj: Dense
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
         spec = self.spec
-        through, beside, z, xbc, dt = split(self.parts["in_proj"](x), spec.sections)
-        xbc = reduced(ops.silu, self.parts["conv1d"](xbc, stream=stream))
+        through, beside, z, xbc, dt = split(self.in_proj(x), spec.sections)
+        xbc = reduced(ops.silu, self.conv1d(xbc, stream))
         tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
         gate = reduced(ops.silu, z)
-        if not spec.rms_norm:
-            y = y * gate
-        elif spec.norm_before_gate:
-            y = self.parts["norm"](y) * gate
-        else:
-            y = self.parts["norm"](y * gate)
+        y = maybe(self.norm, y) * gate if spec.norm_before_gate else maybe(self.norm, y * gate)
         if spec.sections[0]:
             y = ops.concatenate([reduced(ops.silu, through) * beside, y], axis=2)
-        return self.parts["out_proj"](y)
+        return self.out_proj(y)
 
     def _scan(
         self,
@@ -80,12 +85,12 @@ class Mamba2(Block, kind="mamba2"):
             shape = (batch, spec.heads, spec.head_dim, spec.d_state)
             state = ops.zeros(shape, dtype=x.dtype)
         else:
-            state = stream.read(self.place, "ssm")
+            state = stream.read(self.path, "ssm")
         size = spec.chunk_size or CHUNK
         later, (moved, a, b, c) = screened((x * ops.expand_dims(dt, -1), a, b, c))
         y, state = chunks(moved, a, b, c, state, size)
         if stream is not None:
-            stream.write(self.place, "ssm", filled(state, later[:, -1], math.nan))
+            stream.write(self.path, "ssm", filled(state, later[:, -1], math.nan))
         y = filled(y, later, math.nan) + x * ops.reshape(skip, (spec.heads, -1))
         return ops.reshape(y, (batch, steps, spec.width))
 
@@ -167,23 +172,30 @@ def chunk(rows: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
     return ops.swapaxes(ops.matmul(mixed, x) + carried, 1, 2), decay * state + added
 
 
-class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
+class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):
     """norm(x + dropout(projection([forward, backward])))."""
 
+    forward_mamba: Mamba2
+    backward_mamba: Mamba2 | None
+    projection: Dense
+    dropout: Block[Any] | None
+    norm: Block[Any]
+
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
-        forward = self.parts["forward_mamba"]
-        backward = self.parts.get("backward_mamba", forward)
+        backward = self.backward_mamba or self.forward_mamba
         reverse = ops.flip(backward(ops.flip(x, axis=1)), axis=1)
-        both = ops.concatenate([forward(x), reverse], axis=2)
-        return self.parts["norm"](x + self.optional("dropout", self.parts["projection"](both)))
+        both = ops.concatenate([self.forward_mamba(x), reverse], axis=2)
+        return self.norm(x + maybe(self.dropout, self.projection(both)))
 
 
-class BiMamba2(Block, kind="bi_mamba2"):
+class BiMamba2(Block[BiMamba2Spec], kind="bi_mamba2"):
     """Layers, one after the other."""
 
+    layers: dict[int, BiMamba2Layer]
+
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
-        for layer in self.parts.values():
+        for layer in self.layers.values():
             x = layer(x)
         return x

@@ -77,7 +77,7 @@ class SpecModel(keras.Model):
             raise InputError(f"the model takes {wanted} embeddings, but {len(embeddings)} came")
         inputs = {"embeddings": tuple(embeddings)} if wanted else {}
         with self.on_device():
-            return self.root(x, stream=stream, **inputs)
+            return self.root(x, stream, **inputs)
 
     def compute_output_shape(self, x_shape: Any) -> Any:
         """Shape of the output; its time is None where that depends on an unknown length."""

@@ -3,13 +3,14 @@
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block, Tensor
 from .replicas import among_replicas, summed
 from .types import reduced, wide
 
 
-class BatchNorm(Block, kind="batch_norm"):
+class BatchNorm(Block[BatchNormSpec], kind="batch_norm"):
     """(x - mean) / sqrt(var + eps) * weight + bias, with running or batch statistics.
 
     Differs from Keras's own layer in what the spec fixes: eps, the meaning of momentum, and the
@@ -48,7 +49,7 @@ class BatchNorm(Block, kind="batch_norm"):
         old.assign(ops.stop_gradient(wide(old) * (1.0 - momentum) + batch * momentum))
 
 
-class LayerNorm(Block, kind="layer_norm"):
+class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
     """Zero mean and unit (biased) variance over the channels of each step, then scale and shift."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -62,7 +63,7 @@ class LayerNorm(Block, kind="layer_norm"):
         return centred * ops.rsqrt(variance + self.spec.eps) * weight + bias
 
 
-class RmsNorm(Block, kind="rms_norm"):
+class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):
     """x / sqrt(mean(x^2) + eps) * weight, the mean over the channels of a group."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from keras import ops
 
 from tcnzoo.models.streaming import Stream, strided_steps
+from tcnzoo.specs import PoolSpec, UpsampleSpec, WindowPoolSpec
 
 from .block import Block, Tensor
 from .conv import padded, pads_of
@@ -18,7 +19,7 @@ WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Pool(Block, kind="pool"):
+class Pool(Block[PoolSpec], kind="pool"):
     """Mean over time, or mean or maximum over equal parts of the time."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -32,7 +33,7 @@ class Pool(Block, kind="pool"):
         )
 
 
-class WindowPool(Block, kind="window_pool"):
+class WindowPool(Block[WindowPoolSpec], kind="window_pool"):
     """Mean or maximum over a window that moves along the signal."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -65,15 +66,15 @@ class WindowPool(Block, kind="window_pool"):
         """Put the context before the chunk, and drop the steps before the first window."""
         spec, skip, length = self.spec, 0, x.shape[1]
         if spec.reach:
-            x = ops.concatenate([stream.read(self.place, "context"), x], axis=1)
-            stream.write(self.place, "context", x[:, length:])
+            x = ops.concatenate([stream.read(self.path, "context"), x], axis=1)
+            stream.write(self.path, "context", x[:, length:])
         if spec.reach or spec.step > 1:
-            skip = stream.read(self.place, "skip")
-            stream.write(self.place, "skip", strided_steps(skip, length, spec.step)[1])
+            skip = stream.read(self.path, "skip")
+            stream.write(self.path, "skip", strided_steps(skip, length, spec.step)[1])
         return x[:, skip:]
 
 
-class Upsample(Block, kind="upsample"):
+class Upsample(Block[UpsampleSpec], kind="upsample"):
     """Repeat every step, or interpolate between step centres."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:

@@ -10,7 +10,7 @@ from tcnzoo.inference.codebook import check_mask
 from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
 
-from .block import Block, Tensor
+from .block import Block, S, Tensor
 from .model import SpecModel
 from .replicas import of_all
 from .run import native_inputs, neutral
@@ -91,7 +91,7 @@ def spread_of(counts: Tensor) -> tuple[Tensor, Tensor]:
     return ops.exp(entropy), ops.mean(ops.cast(counts > 0.0, counts.dtype), axis=-1)
 
 
-class Quantizer(Block):
+class Quantizer(Block[S]):
     """What all quantisers share: call is the output of `quantized`.
 
     A compiled graph raises nothing for NaN, or for a batch that is masked as a whole: the output is

@@ -3,12 +3,13 @@
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import FlattenSpec, PadSpec
 
 from .block import Block, Tensor
 from .conv import padded
 
 
-class Flatten(Block, kind="flatten"):
+class Flatten(Block[FlattenSpec], kind="flatten"):
     """A signal as one vector."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -17,7 +18,7 @@ class Flatten(Block, kind="flatten"):
         return ops.reshape(x if self.spec.order == "time" else ops.swapaxes(x, 1, 2), (-1, width))
 
 
-class Pad(Block, kind="pad"):
+class Pad(Block[PadSpec], kind="pad"):
     """Steps added or dropped at the two ends."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:

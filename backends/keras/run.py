@@ -1,6 +1,6 @@
 """Arrays to tensors and back, and functions compiled by each Keras backend's own means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tcnzoo.arrays import Array, to_numpy
+from tcnzoo.models.outputs import Output, named_outputs
 
 from .block import Tensor
 from .model import SpecModel
@@ -43,6 +44,14 @@ def neutral(tensor: Tensor) -> Array:
     """Copy a tensor, channels last, to a neutral numpy array."""
     array = to_numpy(tensor)
     return np.array(np.moveaxis(array, -1, 1) if array.ndim > 2 else array, order="C")
+
+
+def neutral_outputs(outputs: Any) -> Output:
+    """The outputs of a model as neutral numpy arrays, several as a dictionary by name."""
+    outputs = named_outputs(outputs)
+    if isinstance(outputs, Mapping):
+        return {name: neutral(y) for name, y in outputs.items()}
+    return neutral(outputs)
 
 
 def native_inputs(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Any]:

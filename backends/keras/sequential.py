@@ -1,16 +1,21 @@
 """Layers in order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from keras import ops
 
+from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SequentialSpec
 
 from .block import Block, Tensor
 
 
-class Sequential(Block, kind="sequential"):
+class Sequential(Block[SequentialSpec], kind="sequential"):
     """Layers in order; a streamed chunk that yields no step for a layer ends there."""
+
+    parts: dict[str, Block[Any]]
 
     def call(
         self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
@@ -19,13 +24,8 @@ class Sequential(Block, kind="sequential"):
         entry = x
         for layer in self.parts.values():
             inputs = {"embeddings": embeddings} if layer.spec.embedding_specs else {}
-            y = layer(x, stream=stream, **inputs)
-            x = y[0] if isinstance(y, tuple) else y
+            x = first(layer(x, stream, **inputs))
             if stream is not None and x.shape[1] == 0:
-                return self.nothing(entry)
+                channels = self.compute_output_shape((None, None, entry.shape[2]))[-1]
+                return ops.zeros((entry.shape[0], 0, channels), dtype=entry.dtype)
         return x
-
-    def nothing(self, x: Tensor) -> Tensor:
-        """No output steps, for the batch of x."""
-        channels = self.compute_output_shape((None, None, x.shape[2]))[-1]
-        return ops.zeros((x.shape[0], 0, channels), dtype=x.dtype)

@@ -4,9 +4,11 @@ import keras
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SqueezeExcitationSpec
 
 from .activation import gated
 from .block import Block, Tensor
+from .dense import Dense
 from .types import reduced
 
 # Steps that are summed one after the other, and how often blocks of them are put together where the
@@ -14,8 +16,11 @@ from .types import reduced
 BLOCK, DEPTH = 32, 4
 
 
-class SqueezeExcitation(Block, kind="squeeze_excitation"):
+class SqueezeExcitation(Block[SqueezeExcitationSpec], kind="squeeze_excitation"):
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
+
+    reduce: Dense | None
+    expand: Dense
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
@@ -23,9 +28,9 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = reduced(lambda x: ops.mean(x, axis=1, keepdims=True), x)
         else:
             squeezed = self._mean_so_far(x, stream)
-        if "reduce" in self.parts:
-            squeezed = ops.relu(self.parts["reduce"](squeezed))
-        y = gated(x, self.parts["expand"](squeezed))
+        if self.reduce is not None:
+            squeezed = ops.relu(self.reduce(squeezed))
+        y = gated(x, self.expand(squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Tensor, stream: Stream | None) -> Tensor:
@@ -40,14 +45,14 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             return ops.cast(running_sums(wide) / steps[:, None], x.dtype)
         if length == 0:
             return x
-        seen, high, low = (stream.read(self.place, name) for name in ("count", "mean", "mean_low"))
+        seen, high, low = (stream.read(self.path, name) for name in ("count", "mean", "mean_low"))
         steps = (steps + seen)[:, None]
         moved = running_sums(wide - high[:, None] - low[:, None]) / steps + low[:, None]
         last = moved[:, -1]
         after = high + last
-        stream.write(self.place, "count", length)
-        stream.write(self.place, "mean", after)
-        stream.write(self.place, "mean_low", last - (after - high))
+        stream.write(self.path, "count", length)
+        stream.write(self.path, "mean", after)
+        stream.write(self.path, "mean_low", last - (after - high))
         return ops.cast(high[:, None] + moved, x.dtype)
 
 

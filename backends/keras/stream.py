@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
+from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 
 from .block import LONG, Tensor
@@ -128,8 +129,6 @@ def _body(
         left = {**stream.state, **stream.next_state}
         after.update({name: left[name] for name in shaping})
         after.update({name: stream.next_state.get(name, 0) for name in counts})
-        return channels_first(y[0] if isinstance(y, tuple) else y), {
-            name: swapped(left[name]) for name in tensors
-        }
+        return channels_first(first(y)), {name: swapped(left[name]) for name in tensors}
 
     return body

@@ -6,29 +6,45 @@ from typing import Any
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import TcnSpec, TemporalBlockSpec
 
-from .block import Block, StaticShape, Tensor
+from .block import Block, StaticShape, Tensor, maybe
+from .conv import Conv1d
+from .squeeze_excitation import SqueezeExcitation
 from .types import reduced
 
 
-class TemporalBlock(Block, kind="temporal_block"):
+class TemporalBlock(Block[TemporalBlockSpec], kind="temporal_block"):
     """Two dilated convolutions with norms, activations, embeddings and SE, and a residual."""
+
+    conv1: Conv1d
+    norm1: Block[Any] | None
+    embedding1: Conv1d
+    embedding2: Conv1d
+    activation1: Block[Any]
+    dropout: Block[Any] | None
+    conv2: Conv1d
+    norm2: Block[Any] | None
+    activation2: Block[Any]
+    se: SqueezeExcitation | None
+    residual: Conv1d | None
+    activation: Block[Any]
 
     def call(
         self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
     ) -> tuple[Tensor, Tensor]:
         """(batch, time, in) -> (activation(residual + out), out), both (batch, time, channels)."""
-        out = self.optional("norm1", self.parts["conv1"](x, stream=stream))
+        out = maybe(self.norm1, self.conv1(x, stream))
         if embeddings:
             out = self._condition(out, embeddings)
-        out = self.optional("dropout", self.parts["activation1"](out))
-        out = self.optional("norm2", self.parts["conv2"](out, stream=stream))
-        out = self.optional("dropout", self.parts["activation2"](out))
-        out = self.optional("se", out, stream)
-        return self.parts["activation"](self.optional("residual", x, stream) + out), out
+        out = maybe(self.dropout, self.activation1(out))
+        out = maybe(self.norm2, self.conv2(out, stream))
+        out = maybe(self.dropout, self.activation2(out))
+        out = maybe(self.se, out, stream)
+        return self.activation(maybe(self.residual, x, stream) + out), out
 
     def compute_output_shape(self, x_shape: StaticShape) -> Any:
-        """Twice the same."""
+        """The two outputs have one shape."""
         shape = super().compute_output_shape(x_shape)
         return shape, shape
 
@@ -40,15 +56,21 @@ class TemporalBlock(Block, kind="temporal_block"):
             return ops.broadcast_to(e[:, None], (batch, length, e.shape[-1]))
 
         # The gradient is a sum over time.
-        rows = [reduced(spread, e) if len(e.shape) == 2 else e for e in embeddings]
-        projected = self.parts["embedding1"](ops.concatenate(rows, axis=-1))
+        signals = [reduced(spread, e) if len(e.shape) == 2 else e for e in embeddings]
+        projected = self.embedding1(ops.concatenate(signals, axis=-1))
         if self.spec.embedding_mode == "add":
             return x + projected
-        return self.parts["embedding2"](ops.concatenate([x, projected], axis=-1))
+        return self.embedding2(ops.concatenate([x, projected], axis=-1))
 
 
-class Tcn(Block, kind="tcn"):
+class Tcn(Block[TcnSpec], kind="tcn"):
     """Temporal blocks, skip connections, output projection and activation."""
+
+    blocks: dict[int, TemporalBlock]
+    skips: dict[int, Conv1d]
+    activation: Block[Any]
+    output: Conv1d | None
+    output_activation: Block[Any] | None
 
     def call(
         self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
@@ -57,12 +79,11 @@ class Tcn(Block, kind="tcn"):
         skips: Tensor = None
         inputs = {"embeddings": embeddings} if self.spec.embeddings else {}
         last = len(self.spec.channels) - 1
-        for level in range(last + 1):
-            x, out = self.parts[f"blocks.{level}"](x, stream=stream, **inputs)
+        for level, block in self.blocks.items():
+            x, out = block(x, stream, **inputs)
             if self.spec.skip_connections and level < last:
-                out = self.optional(f"skips.{level}", out, stream)
+                out = maybe(self.skips.get(level), out, stream)
                 skips = out if skips is None else skips + out
         if self.spec.skip_connections:
-            x = self.parts["activation"](x if skips is None else skips + x)
-        x = self.optional("output", x, stream)
-        return self.optional("output_activation", x)
+            x = self.activation(x if skips is None else skips + x)
+        return maybe(self.output_activation, maybe(self.output, x, stream))

@@ -8,6 +8,7 @@ from keras import ops
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.inference.codebook import kmeans
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import ResidualVqSpec, VectorQuantizerSpec
 
 from .block import Tensor
 from .kernels.callback import on_host
@@ -26,7 +27,7 @@ class _Picked(NamedTuple):
     counts: Tensor
 
 
-class VectorQuantizer(Quantizer, kind="vector_quantizer"):
+class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     """One codebook; see VectorQuantizerSpec."""
 
     def held(self, name: str) -> Tensor:
@@ -184,14 +185,14 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
             self.keep(name, ops.convert_to_tensor(value))
 
 
-class ResidualVq(Quantizer, kind="residual_vq"):
+class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
     """Levels of codebooks, each for what the ones before have left."""
+
+    levels: dict[int, VectorQuantizer]
 
     def level(self, index: int) -> VectorQuantizer:
         """The quantiser of a level; with a shared codebook, always the same."""
-        found = self.parts["levels.0" if self.spec.shared else f"levels.{index}"]
-        assert isinstance(found, VectorQuantizer)
-        return found
+        return self.levels[0 if self.spec.shared else index]
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:
         """Quantise rows level by level."""
