@@ -51,7 +51,7 @@ def total(
     """
     values = {name: _unweighted(name, loss, outputs, wanted) for name, loss in losses.items()}
     parts = [losses[name].weight * value for name, value in values.items()]
-    return mx.stack(parts).sum(), values
+    return mx.stack(parts).sum() if len(parts) > 1 else parts[0], values
 
 
 def plain(
