@@ -71,7 +71,7 @@ class MlxStepper:
         for _, part in model.walk():
             if isinstance(part, BatchNorm | VectorQuantizer):
                 part._processes = self.processes
-        self._rest(plan.frozen)
+        self._freeze_parts(plan.frozen)
         self._compile()
 
     def _zeros(self, name: str) -> mx.array:
@@ -80,13 +80,13 @@ class MlxStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.counts.freeze(names)
-        self._rest(names)
+        self._freeze_parts(names)
         self._compile()
 
-    def _rest(self, names: frozenset[str]) -> None:
+    def _freeze_parts(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
         paths = resting(self.model.spec, names)
-        self.resting = [part for path, part in self.model.walk() if path in paths]
+        self.frozen_parts = [part for path, part in self.model.walk() if path in paths]
         self.codebooks = [
             part
             for path, part in self.model.walk()
@@ -157,7 +157,7 @@ class MlxStepper:
         if self.processes is not None:
             differentiated = self.processes.value_and_grad(objective, len(signals[0]))
         self.model.train()
-        for part in self.resting:
+        for part in self.frozen_parts:
             part._training = False
         try:
             (loss, parts), slopes = differentiated(weights)
