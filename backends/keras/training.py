@@ -10,7 +10,8 @@ from keras import ops
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output
-from tcnzoo.specs.params import permute
+from tcnzoo.specs.params import Param, permute
+from tcnzoo.training.clipping import accumulated, clipped
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import updated
@@ -64,7 +65,7 @@ class KerasStepper:
         self.weights = dict(model.root.named_variables())
         with model.on_device():
             self.moments = {
-                slot: {name: self._zeros(name) for name in self._names()}
+                slot: {name: self._zeros(handle.params[name]) for name in self.counts.counts}
                 for slot in plan.optimizer.slots
             }
         self.generators = [
@@ -75,14 +76,15 @@ class KerasStepper:
         self._rest(plan.frozen)
         self._compile()
 
-    def _names(self) -> Sequence[str]:
-        """Parameters that can be trained."""
-        return list(self.counts.counts)
+    def _zeros(self, param: Param) -> Any:
+        """A variable for a moment."""
+        shape = stored_shape(param)
+        return keras.Variable("zeros", shape=shape, dtype=self.plan.dtype, trainable=False)
 
     def _predict(self, x: Array, embeddings: Sequence[Array]) -> Output:
         """The model in evaluation mode, eagerly."""
         with self.model.on_device():
-            signals = tuple(tensor_of(one, self.plan.dtype) for one in (x, *embeddings))
+            signals = tuple(tensor_of(array, self.plan.dtype) for array in (x, *embeddings))
             return neutral_outputs(self._outputs(signals, training=False))
 
     def freeze(self, names: frozenset[str]) -> None:
@@ -92,16 +94,16 @@ class KerasStepper:
         self._compile()
 
     def _rest(self, names: frozenset[str]) -> None:
-        """Let the parts that are frozen whole run as in evaluation."""
+        """Let the parts that are frozen as a whole run as in evaluation."""
         paths = resting(self.model.tcnzoo.spec, names)
         for path, part in self.model.root.walk():
             part.resting = path in paths
 
     def _compile(self) -> None:
         """Make functions for the parameters that move now."""
-        moments = [one for held in self.moments.values() for one in held.values()]
-        held = {id(one): one for one in (*self.model.variables, *self.generators)}
-        self.variables = list(held.values())
+        moments = [moment for slot in self.moments.values() for moment in slot.values()]
+        distinct = {id(v): v for v in (*self.model.variables, *self.generators)}
+        self.variables = list(distinct.values())
         self._whole = function([*self.variables, *moments], self._step)
         self._gradients = function(self.variables, self._of_part)
         self._apply = function([*self.variables, *moments], self._move)
@@ -117,7 +119,9 @@ class KerasStepper:
             if len(batches) == 1:
                 values = self._whole(parts[0], factors)
             else:
-                values = self._accumulate(parts, [len(batch["x"]) for batch in batches], factors)
+                sizes = [len(batch["x"]) for batch in batches]
+                values, gradients = accumulated(self._by_name, parts, sizes)
+                values["gradient_norm"] = self._apply(list(gradients.values()), factors)
         return {name: values[name] for name in ("loss", *self.names, "gradient_norm")}
 
     def _part(self, batch: Batch, seeds: Array) -> Part:
@@ -129,20 +133,14 @@ class KerasStepper:
             return *self._inputs(batch), ops.convert_to_tensor(seeds[0]), None
         return self.replicas.spread(batch, self._inputs, seeds)
 
-    def _accumulate(self, parts: Sequence[Part], sizes: Sequence[int], factors: Tensor) -> Tensors:
-        """A step over several micro-batches, by their shares of the examples."""
-        values: Tensors = {}
-        total_slopes: list[Tensor] = []
-        for part, size in zip(parts, sizes, strict=True):
-            share = size / sum(sizes)
-            more, further = self._gradients(part)
-            values = {
-                name: share * value + (values[name] if values else 0.0)
-                for name, value in more.items()
-            }
-            before = total_slopes or [0.0] * len(further)
-            total_slopes = [a + share * b for a, b in zip(before, further, strict=True)]
-        return {**values, "gradient_norm": self._apply(total_slopes, factors)}
+    def _by_name(self, part: Part) -> tuple[Tensors, Tensors]:
+        """Losses and gradients of a micro-batch.
+
+        Compiled functions take and return lists: a dictionary would come back in another order,
+        and the norm be rounded otherwise.
+        """
+        values, gradients = self._gradients(part)
+        return values, dict(zip(self.counts.moving, gradients, strict=True))
 
     def _step(self, part: Part, factors: Tensor) -> Tensors:
         """A step over one batch."""
@@ -159,16 +157,16 @@ class KerasStepper:
         self, signals: Signals, wanted: Tensors, seeds: Tensor, share: Tensor | None
     ) -> tuple[Tensors, list[Tensor]]:
         """The same on one device, times its share of the examples where there are others."""
-        for place, state in enumerate(self.generators):
-            state.assign(ops.cast(seeds[place], state.dtype))
+        for index, state in enumerate(self.generators):
+            state.assign(ops.cast(seeds[index], state.dtype))
         driven = [name for name in self.counts.moving if name not in self.lost]
         moving = [self.weights[name] for name in driven]
-        (loss, parts), found = slopes(
+        (loss, parts), gradients = slopes(
             self.variables,
             moving,
             lambda: self._losses(self._outputs(signals, training=True), wanted, share),
         )
-        by_name = dict(zip(driven, found, strict=True))
+        by_name = dict(zip(driven, gradients, strict=True))
         gradients = [
             by_name[name] if name in by_name else ops.zeros_like(self.weights[name].value)
             for name in self.counts.moving
@@ -184,45 +182,34 @@ class KerasStepper:
         self, outputs: Any, wanted: Tensors, share: Tensor | None = None
     ) -> tuple[Tensor, Tensors]:
         """The weighted sum of the losses, and each of them; all of them times `share`."""
-        aims = {name: channels_last(one) for name, one in wanted.items()}
+        aims = {name: channels_last(tensor) for name, tensor in wanted.items()}
         loss, parts = total(self.targets.losses, outputs, aims)
         if share is None:
             return loss, parts
         share = ops.cast(share, loss.dtype)
-        return loss * share, {name: one * share for name, one in parts.items()}
+        return loss * share, {name: value * share for name, value in parts.items()}
 
     def _move(self, gradients: list[Tensor], factors: Tensor) -> Tensor:
         """Clip the gradients and take the optimiser's step; returns their norm before that."""
-        norm, gradients = self._clipped(gradients)
+        by_name = dict(zip(self.counts.moving, gradients, strict=True))
+        norm, by_name = clipped(ops, by_name, self.plan.clip_norm, self.plan.clip_value)
         optimizer = self.plan.optimizer
-        for name, gradient in zip(self.counts.moving, gradients, strict=True):
-            held = {slot: self.moments[slot][name] for slot in optimizer.slots}
+        for name, gradient in by_name.items():
+            moments = {slot: self.moments[slot][name] for slot in optimizer.slots}
             weight, row = self.weights[name], self.counts.groups[name]
-            moved, kept = updated(
+            weight_after, moments_after = updated(
                 optimizer,
                 optimizer.decays(name),
                 ops.convert_to_tensor(weight),
                 gradient,
-                {slot: ops.convert_to_tensor(one) for slot, one in held.items()},
-                tuple(factors[row, place] for place in range(3)),
+                {slot: ops.convert_to_tensor(moment) for slot, moment in moments.items()},
+                tuple(factors[row, column] for column in range(3)),
                 ops.sqrt,
             )
-            weight.assign(moved)
-            for slot, value in kept.items():
-                held[slot].assign(value)
+            weight.assign(weight_after)
+            for slot, value in moments_after.items():
+                moments[slot].assign(value)
         return norm
-
-    def _clipped(self, gradients: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The norm of all gradients, and the gradients limited by value, then by norm."""
-        norm = _norm(gradients)
-        if self.plan.clip_value is not None:
-            limit = self.plan.clip_value
-            gradients = [ops.clip(one, -limit, limit) for one in gradients]
-        if self.plan.clip_norm is not None:
-            # torch.nn.utils.clip_grad_norm_ has the same 1e-6.
-            scale = ops.minimum(self.plan.clip_norm / (_norm(gradients) + 1e-6), 1.0)
-            gradients = [one * scale for one in gradients]
-        return norm, gradients
 
     def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
         """Losses and neutral outputs in evaluation mode."""
@@ -241,21 +228,21 @@ class KerasStepper:
     def state(self) -> dict[str, Array]:
         """Optimiser state, by neutral names."""
         table = handle_of(self.model).params
-        rows = {
+        moments = {
             f"{slot}.{name}": to_neutral(self.moments[slot][name].value, table[name].axes)
             for slot, name in self.counts.slots()
         }
-        return {**self.counts.state(), **rows}
+        return {**self.counts.state(), **moments}
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a `state()` of this or another backend."""
         self.counts.load(state)
         table = handle_of(self.model).params
-        for slot, held in self.moments.items():
-            for name, variable in held.items():
-                found = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
+        for slot, moments in self.moments.items():
+            for name, variable in moments.items():
+                moment = state.get(f"{slot}.{name}", np.zeros(table[name].shape))
                 axes = table[name].axes
-                stored = permute(found, axes, LAYOUT[axes])
+                stored = permute(moment, axes, LAYOUT[axes])
                 variable.assign(np.array(stored, dtype=self.plan.dtype, order="C"))
         self._compile()
 
@@ -264,20 +251,10 @@ class KerasStepper:
         arrays = self.targets.of(batch)
         wanted = {name: ops.convert_to_tensor(array) for name, array in arrays.items()}
         signals = (self.targets.signal(batch), *self.targets.embeddings(batch))
-        return tuple(tensor_of(one, self.plan.dtype) for one in signals), wanted
+        return tuple(tensor_of(array, self.plan.dtype) for array in signals), wanted
 
     def _seeds(self, seed: int, batches: int) -> Array:
         """States of all generators of dropout masks, for each micro-batch and device."""
         shape = (batches, self.plan.devices, len(self.generators), 2)
         drawn = np.random.SeedSequence(seed).generate_state(int(np.prod(shape))) >> 1
         return drawn.astype(np.int32).reshape(shape)
-
-    def _zeros(self, name: str) -> Any:
-        """A variable for a moment."""
-        shape = stored_shape(handle_of(self.model).params[name])
-        return keras.Variable("zeros", shape=shape, dtype=self.plan.dtype, trainable=False)
-
-
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Euclidean norm of all gradients together."""
-    return ops.sqrt(ops.sum(ops.stack([ops.sum(ops.square(one)) for one in gradients])))

@@ -12,7 +12,7 @@ from tcnzoo.specs.families import import_families
 from tcnzoo.specs.implementations import check_native
 
 from .block import BLOCKS, Block, build_model
-from .kernels.fir import fast_products
+from .kernels.taps import fast_products
 from .quantizer import quantize
 from .run import gradients, predict, trace
 from .stream import init_state, step

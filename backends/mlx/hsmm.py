@@ -29,7 +29,7 @@ from .twin import evaluating
 from .weights import get_weights, to_mlx
 
 # What the methods take beside a signal: the steps of each that count, and which were observed.
-Steps = mx.array | None
+OptionalArray = mx.array | None
 
 
 class Hsmm(Block[HsmmSpec], kind="hsmm"):
@@ -59,7 +59,7 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         """The tables of the model."""
         return laws_of(self.spec, self)
 
-    def scores(self, x: mx.array, mask: Steps = None) -> mx.array:
+    def scores(self, x: mx.array, mask: OptionalArray = None) -> mx.array:
         """Log likelihood of each step in each state, (batch, time, states); 0 where missing."""
         if mask is not None:
             x = mx.where(mask[..., None], x, 0.0)
@@ -67,19 +67,23 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         scores = SCORES[self.spec.emission](self.spec, self, x.astype(mx.float32))
         return scores if mask is None else mx.where(mask[..., None], scores, 0.0)
 
-    def log_likelihood(self, x: mx.array, lengths: Steps = None, mask: Steps = None) -> mx.array:
+    def log_likelihood(
+        self, x: mx.array, lengths: OptionalArray = None, mask: OptionalArray = None
+    ) -> mx.array:
         """Log probability of each signal, (batch,); its gradient is one backward pass."""
         steps = _steps(x, lengths)
         return log_likelihood(self.scores(x, mask), steps, self.laws(), self._censored)
 
-    def posterior(self, x: mx.array, lengths: Steps = None, mask: Steps = None) -> mx.array:
+    def posterior(
+        self, x: mx.array, lengths: OptionalArray = None, mask: OptionalArray = None
+    ) -> mx.array:
         """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
         passed, expected = self.passes(x, lengths, mask)
         possible = mx.isfinite(passed.total)[:, None, None]
         return mx.where(possible, expected.states, mx.nan)
 
     def passes(
-        self, x: mx.array, lengths: Steps = None, mask: Steps = None
+        self, x: mx.array, lengths: OptionalArray = None, mask: OptionalArray = None
     ) -> tuple[Forward, Expected]:
         """Both passes: all that the whole signal says."""
         arguments = (self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
@@ -87,7 +91,7 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         return passed, expectations(*arguments, passed)
 
     def filtered(
-        self, x: mx.array, lengths: Steps = None, mask: Steps = None
+        self, x: mx.array, lengths: OptionalArray = None, mask: OptionalArray = None
     ) -> tuple[mx.array, mx.array]:
         """P(state at t | x up to t), (batch, time, states), and log P(x up to t), (batch, time)."""
         ages, scores = self._first_ages(len(x)), self.scores(x, mask)
@@ -96,7 +100,7 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         return mx.where(inside[..., None], mx.exp(states), 0.0), mx.where(inside, known, 0.0)
 
     def viterbi(
-        self, x: mx.array, lengths: Steps = None, mask: Steps = None
+        self, x: mx.array, lengths: OptionalArray = None, mask: OptionalArray = None
     ) -> tuple[mx.array, mx.array]:
         """The likeliest states, (batch, time) int32, and the log probability of each, (batch,)."""
         return likeliest(self.scores(x, mask), _steps(x, lengths), self.laws(), self._censored)
@@ -116,7 +120,7 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         return bool(self.spec.start == "stationary")
 
 
-def _steps(x: mx.array, lengths: Steps) -> mx.array:
+def _steps(x: mx.array, lengths: OptionalArray) -> mx.array:
     return mx.full((len(x),), x.shape[1], dtype=mx.int32) if lengths is None else lengths
 
 

@@ -51,7 +51,7 @@ def total(
     """
     values = {name: _unweighted(name, loss, outputs, wanted) for name, loss in losses.items()}
     parts = [losses[name].weight * value for name, value in values.items()]
-    return mx.stack(parts).sum(), values
+    return mx.stack(parts).sum() if len(parts) > 1 else parts[0], values
 
 
 def plain(
@@ -112,7 +112,6 @@ def _by_kind(loss: AnyLoss, y: mx.array, target: mx.array) -> Counted:
 
 
 def _vector(values: Any, y: mx.array, field: str) -> mx.array:
-    """One value for each channel."""
     return mx.array(class_vector(values, y.shape[-1], field))
 
 
@@ -131,7 +130,6 @@ def _log_of_class(y: mx.array, target: mx.array) -> tuple[mx.array, mx.array]:
 
 
 def _cross_entropy(loss: CrossEntropy, y: mx.array, target: mx.array) -> Counted:
-    """Cross-entropy over the last axis."""
     target, counts = _classes(loss, target)
     logs, chosen = _log_of_class(y, target)
     values, weight = -chosen, None
@@ -149,7 +147,6 @@ def _cross_entropy(loss: CrossEntropy, y: mx.array, target: mx.array) -> Counted
 
 
 def _softmax_focal(loss: Focal, y: mx.array, target: mx.array) -> Counted:
-    """Focal loss over the last axis."""
     target, counts = _classes(loss, target)
     _, chosen = _log_of_class(y, target)
     values = -chosen * mx.power(mx.maximum(-mx.expm1(chosen), TINY), loss.gamma)
@@ -159,12 +156,10 @@ def _softmax_focal(loss: Focal, y: mx.array, target: mx.array) -> Counted:
 
 
 def _bce(y: mx.array, target: mx.array, positive: mx.array | float) -> mx.array:
-    """Binary cross-entropy of logits."""
     return (1.0 - target) * y + (1.0 + (positive - 1.0) * target) * softplus(-y)
 
 
 def _sigmoid_focal(loss: Focal, y: mx.array, target: mx.array) -> mx.array:
-    """Focal loss of each logit."""
     missed = target * sigmoid(-y) + (1.0 - target) * sigmoid(y)
     values = _bce(y, target, loss.pos_weight) * mx.power(mx.maximum(missed, TINY), loss.gamma)
     if isinstance(loss.alpha, float):

@@ -29,14 +29,17 @@ def to_neutral(y: mx.array) -> Array:
     return np.array(np.moveaxis(array, -1, 1) if array.ndim > 2 else array, order="C")
 
 
+def neutral_outputs(y: Any) -> Output:
+    """What a model returns, as neutral numpy copies."""
+    y = named_outputs(y)
+    return {name: to_neutral(y[name]) for name in y} if isinstance(y, dict) else to_neutral(y)
+
+
 def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
     with evaluating(model) as ready:
         signal, inputs = native(model, x, embeddings)
-        y = named_outputs(ready(signal, **inputs))
-        if isinstance(y, dict):
-            return {name: to_neutral(output) for name, output in y.items()}
-        return to_neutral(y)
+        return neutral_outputs(ready(signal, **inputs))
 
 
 def trace(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:

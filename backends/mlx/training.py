@@ -10,8 +10,9 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
-from tcnzoo.models.outputs import Output, named_outputs
+from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
+from tcnzoo.training.clipping import accumulated, clipped
 from tcnzoo.training.counts import Counts
 from tcnzoo.training.freezing import resting
 from tcnzoo.training.optimizers import updated
@@ -23,7 +24,7 @@ from .block import Block
 from .losses import total
 from .norm import BatchNorm
 from .processes import processes
-from .run import predict, to_neutral
+from .run import neutral_outputs, predict
 from .vector_quantizer import VectorQuantizer
 from .weights import LAYOUT, neutral, stored_shape, to_mlx
 
@@ -70,7 +71,7 @@ class MlxStepper:
         for _, part in model.walk():
             if isinstance(part, BatchNorm | VectorQuantizer):
                 part._processes = self.processes
-        self._rest(plan.frozen)
+        self._freeze_parts(plan.frozen)
         self._compile()
 
     def _zeros(self, name: str) -> mx.array:
@@ -79,13 +80,13 @@ class MlxStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.counts.freeze(names)
-        self._rest(names)
+        self._freeze_parts(names)
         self._compile()
 
-    def _rest(self, names: frozenset[str]) -> None:
+    def _freeze_parts(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
         paths = resting(self.model.spec, names)
-        self.resting = [part for path, part in self.model.walk() if path in paths]
+        self.frozen_parts = [part for path, part in self.model.walk() if path in paths]
         self.codebooks = [
             part
             for path, part in self.model.walk()
@@ -108,9 +109,10 @@ class MlxStepper:
         sizes = [len(batch["x"]) for batch in batches]
         with self._on_device():
             mx.random.seed(seed)
-            values, slopes = self._found(*inputs[0])
-            if len(batches) > 1:
-                values, slopes = self._accumulated(values, slopes, inputs, sizes)
+            if len(batches) == 1:
+                values, slopes = self._run_micro_batch(inputs[0])
+            else:
+                values, slopes = accumulated(self._run_micro_batch, inputs, sizes, mx.eval)
             if self.processes is not None:
                 (values, slopes), codebooks = self.processes.together(
                     sum(sizes), [values, slopes], self._running_codebooks()
@@ -131,28 +133,14 @@ class MlxStepper:
         names = [name for name, param in table.items() if not param.trainable]
         return {name: arrays[name] for name in names if name.rpartition(".")[0] not in norms}
 
-    def _accumulated(
-        self, values: Arrays, slopes: Arrays, inputs: Sequence[Any], sizes: Sequence[int]
-    ) -> tuple[Arrays, Arrays]:
-        """Values and gradients of all micro-batches, by their shares of the examples."""
-        share = sizes[0] / sum(sizes)
-        values, slopes = ({k: v * share for k, v in one.items()} for one in (values, slopes))
-        for (signals, wanted), size in zip(inputs[1:], sizes[1:], strict=True):
-            mx.eval(values, slopes)  # so that the activations of one micro-batch live at a time
-            share = size / sum(sizes)
-            more, further = self._found(signals, wanted)
-            values = {name: value + share * more[name] for name, value in values.items()}
-            slopes = {name: slope + share * further[name] for name, slope in slopes.items()}
-        return values, slopes
-
-    def _found(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
-        """Values and gradients of a micro-batch; compiled from when all codebooks have started."""
+    def _run_micro_batch(self, inputs: tuple[Signals, Arrays]) -> tuple[Arrays, Arrays]:
+        """Values and gradients of a micro-batch; compiled once all codebooks have started."""
         for part in self.codebooks:
             part._started = not part.unstarted
         if all(part._started for part in self.codebooks):
             self.codebooks = []
-            return self._gradients(signals, wanted)
-        return self._differentiate(signals, wanted)
+            return self._gradients(*inputs)
+        return self._differentiate(*inputs)
 
     def _differentiate(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Arrays]:
         """Losses of a batch in training mode, and the gradient of their sum."""
@@ -169,7 +157,7 @@ class MlxStepper:
         if self.processes is not None:
             differentiated = self.processes.value_and_grad(objective, len(signals[0]))
         self.model.train()
-        for part in self.resting:
+        for part in self.frozen_parts:
             part._training = False
         try:
             (loss, parts), slopes = differentiated(weights)
@@ -191,7 +179,7 @@ class MlxStepper:
 
     def _move(self, slopes: Arrays, factors: mx.array) -> mx.array:
         """Clip the gradients and take the optimiser's step; returns their norm before that."""
-        norm, slopes = self._clipped(slopes)
+        norm, slopes = clipped(mx, slopes, self.plan.clip_norm, self.plan.clip_value)
         weights, optimizer = _flat(self.model), self.plan.optimizer
         for name, slope in slopes.items():
             slots = {slot: self.moments[slot][name] for slot in optimizer.slots}
@@ -204,24 +192,12 @@ class MlxStepper:
         self.model.update(tree_unflatten([(name, weights[name]) for name in slopes]))
         return norm
 
-    def _clipped(self, slopes: Arrays) -> tuple[mx.array, Arrays]:
-        """The norm of all gradients, and the gradients limited by value, then by norm."""
-        norm = _norm(slopes)
-        if self.plan.clip_value is not None:
-            limit = self.plan.clip_value
-            slopes = {name: mx.clip(slope, -limit, limit) for name, slope in slopes.items()}
-        if self.plan.clip_norm is not None:
-            # torch.nn.utils.clip_grad_norm_ has the same 1e-6.
-            scale = mx.minimum(self.plan.clip_norm / (_norm(slopes) + 1e-6), 1.0)
-            slopes = {name: slope * scale for name, slope in slopes.items()}
-        return norm, slopes
-
     def evaluate(self, batch: Batch) -> tuple[dict[str, float], Output]:
         """Losses and neutral outputs in evaluation mode."""
         with self._on_device(), _evaluating(self.model):
             values, outputs = self._evaluate(*self._inputs(batch))
             mx.eval(values, outputs)
-        return {name: float(value) for name, value in values.items()}, _neutral(outputs)
+        return {name: float(value) for name, value in values.items()}, neutral_outputs(outputs)
 
     def _compute(self, signals: Signals, wanted: Arrays) -> tuple[Arrays, Any]:
         """Losses and outputs of a batch in evaluation mode."""
@@ -290,18 +266,5 @@ def _wide(y: mx.array) -> mx.array:
 
 
 def _flat(model: Block[Any]) -> Arrays:
-    """Arrays of a model by dotted name."""
+    """Parameters by dotted name."""
     return dict(tree_flatten(model.parameters()))  # type: ignore[no-untyped-call]
-
-
-def _norm(slopes: Arrays) -> mx.array:
-    """Euclidean norm of all gradients together."""
-    return mx.sqrt(mx.stack([mx.square(slope).sum() for slope in slopes.values()]).sum())
-
-
-def _neutral(outputs: Any) -> Output:
-    """Outputs as neutral numpy."""
-    outputs = named_outputs(outputs)
-    if isinstance(outputs, Mapping):
-        return {name: to_neutral(output) for name, output in outputs.items()}
-    return to_neutral(outputs)

@@ -54,7 +54,7 @@ def test_called_module_gives_what_predict_gives_channels_last(name):
 
 @pytest.mark.parametrize("name", ["block", "strided"])
 def test_compiled_module(name):
-    # On a CPU, MLX calls the C++ compiler for every fused kernel: one block has to do.
+    # On a CPU, MLX calls the C++ compiler for every fused kernel: one block must do.
     block = tcn(norm="weight_norm", gate=True, channels=[4], squeeze_excitation="cumulative")
     spec = {"block": block, "strided": SPECS["strided"]}[name]
     model, x = _model(spec), _signal(2, 3, 21)
@@ -72,7 +72,7 @@ def test_parameters_have_the_neutral_names():
     assert trained == {name for name, param in table.items() if param.trainable}
 
 
-def test_statistics_stay_frozen_whatever_is_unfrozen():
+def test_statistics_stay_frozen_when_all_is_unfrozen():
     model = _model(SPECS["tcn-se"])
     model.freeze()
     assert tree_flatten(model.trainable_parameters()) == []
@@ -86,10 +86,10 @@ def test_statistics_stay_frozen_whatever_is_unfrozen():
 def test_grad_of_the_input(name):
     model, x = _model(SPECS[name]), _signal(2, 3, 21)
     target = mx.zeros_like(model(x))
-    found = mx.grad(lambda x: _loss(model, x, target))(x)
+    gradient = mx.grad(lambda x: _loss(model, x, target))(x)
     neutral = _neutral(x)
     _, expected = tcnzoo.gradients(_model(SPECS[name]), neutral, _neutral(target))
-    assert_close(_neutral(found), expected["input"])
+    assert_close(_neutral(gradient), expected["input"])
     # And against the reference: a small step along the gradient.
     true = reference(SPECS[name], weights_of(SPECS[name]))
     way = expected["input"].astype(np.float64)
@@ -122,8 +122,8 @@ def test_training_lowers_the_loss(name, compiled):
         return loss
 
     if compiled:
-        held = [model.state, optimiser.state, mx.random.state]
-        train = partial(mx.compile, inputs=held, outputs=held)(train)
+        state = [model.state, optimiser.state, mx.random.state]
+        train = partial(mx.compile, inputs=state, outputs=state)(train)
     losses = []
     for _ in range(30):
         loss = train(x, target)
@@ -172,8 +172,8 @@ def test_native_change_of_type_is_followed():
     expected = tcnzoo.predict(model, x)
     model.set_dtype(mx.bfloat16)
     # Eight bits of mantissa through six convolutions.
-    found = model(mx.array(x.swapaxes(1, 2), mx.bfloat16)).astype(mx.float32)
-    assert_close(_neutral(found), expected, 0.1)
+    y = model(mx.array(x.swapaxes(1, 2), mx.bfloat16)).astype(mx.float32)
+    assert_close(_neutral(y), expected, 0.1)
 
 
 def test_absent_device_is_named():

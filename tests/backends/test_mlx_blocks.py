@@ -65,6 +65,25 @@ def test_parts_are_attributes_and_none_where_the_spec_has_none():
     assert [path for path, _ in block.walk()][:1] == ["blocks.0"]
 
 
+def test_parts_are_replaced_removed_and_added_natively():
+    spec = tcn(norm="layer_norm", channels=[3], dropout=0.5, squeeze_excitation="global")
+    model, x = tcnzoo.create(spec, "mlx", weights=weights_of(spec)), noise(2, 3, 21)
+    block, expected = model.blocks[0], tcnzoo.predict(model, x)
+    se = block.se
+    block.se = None
+    assert block.se is None
+    assert "se" not in block
+    assert abs(tcnzoo.predict(model, x) - expected).max() > 1e-3
+    block.se = se
+    assert block.se is se is block["se"]
+    np.testing.assert_array_equal(tcnzoo.predict(model, x), expected)
+    other = tcnzoo.create(spec, "mlx", weights=weights_of(spec, 1)).blocks[0].conv1
+    block.conv1 = other
+    assert block.conv1 is other is block["conv1"]
+    del block.se
+    assert block.se is None
+
+
 @pytest.mark.parametrize("channels", [[4, 5, 4], [5, 4, 4], [4, 4, 5]])
 def test_gaps_of_a_group(channels):
     # A projection of skips only where the width is not the last one's.
@@ -83,7 +102,7 @@ def test_gaps_of_a_group(channels):
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_no_attribute_hides_a_declared_part(kind):
     declared = BLOCKS[kind]._declared or ()
-    assert [name for name in declared if hasattr(BLOCKS[kind], name)] == []
+    assert [name for name in declared if hasattr(Block, name)] == []
 
 
 def test_only_the_user_names_parts_of_sequences_and_graphs():
