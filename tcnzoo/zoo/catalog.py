@@ -160,7 +160,10 @@ def load_spec(
     """
     if isinstance(source, Spec) and not overrides:
         return source
-    document = spec_document(source, literal=literal)
+    if isinstance(source, Mapping) and "kind" in source and "spec" not in source:
+        document = dict(source)
+    else:
+        document = spec_document(source, literal=literal)
     for dotted, value in overrides.items():
         document = _overridden(document, dotted.split("."), value, dotted)
     return parse_spec(document)
@@ -170,9 +173,8 @@ def _overridden(document: Any, path: list[str], value: Any, dotted: str) -> Any:
     """Copy a document with one value replaced; new fields may appear at the last step only."""
     head, rest = path[0], path[1:]
     if isinstance(document, list | tuple):
-        places = [str(place) for place in range(len(document))]
-        if head not in places:
-            raise SpecError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(places) - 1}")
+        if head not in map(str, range(len(document))):
+            raise SpecError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(document) - 1}")
         changed = list(document)
         changed[int(head)] = _overridden(changed[int(head)], rest, value, dotted) if rest else value
         return changed
