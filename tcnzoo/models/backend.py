@@ -30,7 +30,7 @@ ALIASES = {"pytorch": "torch", "tensorflow": "keras", "tf": "keras"}
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What `available_backends` tells of one backend.
+    """What `available_backends` says of one backend.
 
     Attributes:
         installed: whether its framework can be imported.
@@ -167,8 +167,8 @@ def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> Non
     wanted = spec.embedding_specs
     if len(embeddings) != len(wanted):
         raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
-    for index, (embedding, spec_of) in enumerate(zip(embeddings, wanted, strict=True)):
-        expected = (shape[0], spec_of.channels) + ((shape[-1],) if spec_of.per_step else ())
+    for index, (embedding, asked) in enumerate(zip(embeddings, wanted, strict=True)):
+        expected = (shape[0], asked.channels) + ((shape[-1],) if asked.per_step else ())
         if tuple(embedding.shape) != expected:
             raise InputError(
                 f"embedding {index} must have shape {expected}, but has {tuple(embedding.shape)}"
@@ -237,8 +237,8 @@ class Backend(Protocol):
 @functools.cache
 def backend_modules() -> dict[str, str]:
     """Module of each known backend: built-in ones united with those of installed packages."""
-    found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
+    added = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**BUILT_IN, **added, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def canonical(name: str) -> str:

@@ -100,41 +100,41 @@ def input_facts(source: Any) -> InputFacts | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reading the spec says it
-        found = _foreign(read_mapping(path), repr(str(path)), literal=False)
-    if found is None:
+        foreign = _foreign(read_mapping(path), repr(str(path)), literal=False)
+    if foreign is None:
         return None
     return InputFacts(
-        channels=found.spec.input_channels or 1,
-        length=found.input_length,
-        sampling_rate=found.sampling_rate,
+        channels=foreign.spec.input_channels or 1,
+        length=foreign.input_length,
+        sampling_rate=foreign.sampling_rate,
     )
 
 
-def _foreign(document: Mapping[str, Any], place: str, *, literal: bool) -> Any:
+def _foreign(document: Mapping[str, Any], source: str, *, literal: bool) -> Any:
     """The model and signal of another project's configuration; None for any other mapping."""
     if {"spec", "kind"} & document.keys():
         return None
     if "modelConfig" in document:
         from tcnzoo.zoo.foreign.osd import osd_config_of  # when one is first met
 
-        return osd_config_of(document, place)
+        return osd_config_of(document, source)
     if "model" in document:
         from tcnzoo.zoo.foreign.brain_go_brr import detector_config_of, is_detector_config
 
         if is_detector_config(document):
-            return detector_config_of(document, place, literal=literal)
+            return detector_config_of(document, source, literal=literal)
     return None
 
 
-def _spec_within(document: Mapping[str, Any], place: str, literal: bool) -> dict[str, Any]:
+def _spec_within(document: Mapping[str, Any], source: str, literal: bool) -> dict[str, Any]:
     """The spec that a mapping is, holds under `spec`, or asks for as another project's file."""
-    foreign = _foreign(document, place, literal=literal)
+    foreign = _foreign(document, source, literal=literal)
     if foreign is not None:
         described: dict[str, Any] = foreign.spec.model_dump(mode="json")
         return described
     inner = document.get("spec", document)
     if not isinstance(inner, Mapping):
-        raise SpecError(f"'spec' in {place} must be a mapping, but is {shortened(inner)}")
+        raise SpecError(f"'spec' in {source} must be a mapping, but is {shortened(inner)}")
     return dict(inner)
 
 
