@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 
-from tcnzoo.arrays import DTYPES, Array, Weights
+from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.extras import missing_package
 from tcnzoo.memory import check_fits
@@ -291,7 +291,7 @@ def available_backends() -> dict[str, BackendInfo]:
 
 @functools.cache
 def backend_of(name: str) -> Backend:
-    """The backend that made a model: it was imported then, so this only looks it up, and fast."""
+    """The module of a backend by its own name: imported once, then looked up, and fast."""
     return cast(Backend, importlib.import_module(backend_modules()[name]))
 
 
@@ -349,19 +349,14 @@ def device_peak(model: Any) -> int | None:
     return None if measure is None else measure(model)
 
 
-def check_dtype(backend: Backend, dtype: str, spec: Spec | None = None) -> str:
-    """Return `dtype` if the backend computes in it, and holds the numbers that `spec` reads in it.
-
-    Raises:
-        SpecError: it does not.
-    """
+def check_dtype(backend: Backend, dtype: str, spec: Spec) -> None:
+    """Raise SpecError unless the backend computes in `dtype`, which holds what `spec` reads."""
     if dtype not in backend.DTYPES:
         raise SpecError(
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
-    if spec is not None and DTYPES[dtype].itemsize == 2:
+    if dtype not in ("float32", "float64"):
         spec.check_dtype(dtype)
-    return dtype
 
 
 def check_device(name: str, device: str | None, known: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ from typing import Literal
 import pytest
 
 import tcnzoo
-from tcnzoo.models.backend import block_class, check_device
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import KINDS
 from tests.support.cases import BLOCKS, conv1d
@@ -148,24 +147,3 @@ def test_widths_come_from_the_spec_in_a_proof(backends):
         report = tcnzoo.parity(spec, backends=backends, input_length=9)
         assert report.passed
         assert report.input_shape[1] % tcnzoo.load_spec(spec).channel_multiple == 0
-
-
-def test_a_kind_that_a_backend_lacks_is_named():
-    spec = tcnzoo.load_spec(GLU)
-    assert block_class({"glu": object}, spec, "mlx") is object
-    with pytest.raises(tcnzoo.SpecError, match="^backend 'mlx' has no block of kind 'glu'$"):
-        block_class({}, spec, "mlx")
-
-
-@pytest.mark.parametrize(
-    "known, sentence",
-    [
-        (("cpu",), "backend 'x' runs on 'cpu' only, not on 'tpu'"),
-        (("cpu", "gpu"), "backend 'x' runs on 'cpu' or 'gpu', not on 'tpu'"),
-    ],
-)
-def test_a_device_that_a_backend_lacks_is_named(known, sentence):
-    check_device("x", None, known)
-    check_device("x", "cpu", known)
-    with pytest.raises(tcnzoo.InputError, match=f"^{sentence}$"):
-        check_device("x", "tpu", known)
