@@ -158,7 +158,7 @@ class Mamba2Spec(Spec):
     @property
     def sizes(self) -> Mamba2Sizes:
         """All widths within the block."""
-        inner = self.inner
+        inner = self.expand * require_channels(self.kind, self.channels)
         width = self.d_ssm or inner
         heads, convolved = width // self.head_dim, width + 2 * self.groups * self.d_state
         sections = (inner - width, inner - width, width, convolved, heads)
