@@ -28,7 +28,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
 REAL = "biuf"
 # Types of ml_dtypes, which numpy calls void.
 SMALL_FLOATS = [
-    np.dtype(one) for one in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
+    np.dtype(kind) for kind in (ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2)
 ]
 
 
@@ -47,8 +47,8 @@ def to_numpy(array: Any) -> Array:
         return np.asarray(array.view(sys.modules["torch"].int16)).view(ml_dtypes.bfloat16)
     if dtype == "mlx.core.bfloat16":
         return np.asarray(array.view(sys.modules["mlx.core"].uint16)).view(ml_dtypes.bfloat16)
-    found = np.asarray(array)
-    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+    values = np.asarray(array)
+    return values if values.dtype.isnative else values.astype(values.dtype.newbyteorder("="))
 
 
 def to_real(array: Any, dtype: str = "float32", name: str = "the input") -> Array:
@@ -71,17 +71,17 @@ def to_real(array: Any, dtype: str = "float32", name: str = "the input") -> Arra
     """
     wide = DTYPES["float64" if dtype == "float64" else "float32"]
     if type(array) is np.ndarray and array.dtype == wide:
-        found = array
+        floats = array
     else:
-        held = _numbers(array, name)
+        numbers = _numbers(array, name)
         with np.errstate(over="ignore"):  # an overflow is refused below
-            found = held.astype(wide, copy=False)
-        if held.dtype.itemsize > wide.itemsize and held.dtype.kind == "f":
-            _check_range(held, found, str(wide), name)
+            floats = numbers.astype(wide, copy=False)
+        if numbers.dtype.itemsize > wide.itemsize and numbers.dtype.kind == "f":
+            _check_range(numbers, floats, str(wide), name)
     if DTYPES[dtype].itemsize == 2:
         with np.errstate(over="ignore"):
-            _check_range(found, found.astype(DTYPES[dtype]), dtype, name)
-    return np.asarray(found, order="C")
+            _check_range(floats, floats.astype(DTYPES[dtype]), dtype, name)
+    return np.asarray(floats, order="C")
 
 
 def is_real(dtype: np.dtype[Any]) -> bool:
@@ -97,31 +97,31 @@ def _numbers(array: Any, name: str) -> Array:
             "fill them in first"
         )
     try:
-        found = to_numpy(array)
+        numbers = to_numpy(array)
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{name} must be an array of numbers, but {type(array).__name__} is not: "
             f"{str(error).splitlines()[0]}"
         ) from None
-    if not is_real(found.dtype):
+    if not is_real(numbers.dtype):
         advice = {
             "c": "; take the real part, the magnitude or two channels",
             "O": "; convert it to floats first",
         }
         raise InputError(
-            f"{name} must hold real numbers, but its type is {found.dtype}"
-            f"{advice.get(found.dtype.kind, '')}"
+            f"{name} must hold real numbers, but its type is {numbers.dtype}"
+            f"{advice.get(numbers.dtype.kind, '')}"
         )
-    return found
+    return numbers
 
 
 def _check_range(before: Array, after: Array, dtype: str, name: str) -> None:
     """Raise InputError for the first finite value that became infinite in a narrower type."""
     lost = ~np.isfinite(after) & np.isfinite(before)
     if lost.any():
-        place = tuple(int(i) for i in np.argwhere(lost)[0])
+        index = tuple(int(i) for i in np.argwhere(lost)[0])
         largest = float(ml_dtypes.finfo(DTYPES[dtype]).max)  # type: ignore[no-untyped-call]
         raise InputError(
-            f"{name} holds {float(before[place]):g} at {list(place)}, which {dtype} cannot hold "
+            f"{name} holds {float(before[index]):g} at {list(index)}, which {dtype} cannot hold "
             f"(its largest number is {largest:g}); scale it first"
         )

@@ -15,7 +15,7 @@ from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.extras import missing_package
 from tcnzoo.memory import check_fits
 from tcnzoo.models.outputs import Output, Quantized
-from tcnzoo.specs import Shape, Spec, StateItem
+from tcnzoo.specs import EmbeddingSpec, Shape, Spec, StateItem
 from tcnzoo.specs.hsmm import impossible
 from tcnzoo.specs.params import Param
 
@@ -30,7 +30,7 @@ ALIASES = {"pytorch": "torch", "tensorflow": "keras", "tf": "keras"}
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """What `available_backends` tells of one backend.
+    """What `available_backends` says of one backend.
 
     Attributes:
         installed: whether its framework can be imported.
@@ -64,6 +64,7 @@ class Handle:
         rank: axes of a signal, 3, or 4 for one with devices.
         finite: parts that have no answer to NaN and infinity.
         segments: whether a part cuts signals into segments, which may be impossible.
+        embeddings: that the model takes beside its signal.
     """
 
     spec: Spec
@@ -78,6 +79,7 @@ class Handle:
     rank: int = field(init=False)
     finite: list[Spec] = field(init=False)
     segments: bool = field(init=False)
+    embeddings: tuple[EmbeddingSpec, ...] = field(init=False)
     _checked: set[Shape] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -89,13 +91,7 @@ class Handle:
         self.rank = self.spec.signal_rank
         self.finite = [part for part in tables.parts.values() if part.finite is not None]
         self.segments = any(part.segments for part in tables.parts.values())
-
-    @property
-    def wanted(self) -> str:
-        """The axes of an input, in words."""
-        if self.rank == 4:
-            return "(batch, channels, devices, time)"
-        return "(batch, channels, time), or (batch, channels) for a model of vectors"
+        self.embeddings = self.spec.embedding_specs
 
     def check_streamable(self) -> None:
         """Raise InputError, with the reason, unless every part of the model can stream."""
@@ -109,27 +105,31 @@ class Handle:
         """
         shape = tuple(x.shape)
         if len(shape) != self.rank and (self.rank == 4 or len(shape) != 2):
-            raise InputError(f"the input must be {self.wanted}, but has shape {shape}")
-        check_something(shape)
+            wanted = "(batch, channels, time), or (batch, channels) for a model of vectors"
+            if self.rank == 4:
+                wanted = "(batch, channels, devices, time)"
+            raise InputError(f"the input must be {wanted}, but has shape {shape}")
+        if 0 in shape:
+            axis = shape.index(0)
+            last = axis == len(shape) - 1 > 1
+            lacks = "signals" if axis == 0 else "time steps" if last else "values"
+            raise InputError(f"the input holds no {lacks}: its shape is {shape}")
         if shape[1:] not in self._checked:
-            given = self.spec.output_shape(shape[1:])
-            self._check_memory(shape, given)
+            output_shape = self.spec.output_shape(shape[1:])
+            check_fits(4 * shape[0] * math.prod(output_shape), "the output has")
+            check_fits(4 * shape[0] * self._terms_per_step, "one output step of a part sees")
             self._checked.add(shape[1:])
-        check_embeddings(self.spec, shape, embeddings)
+        if embeddings or self.embeddings:
+            check_embeddings(self.spec, shape, embeddings)
 
     @functools.cached_property
-    def _reach(self) -> int:
-        """Steps that one output step of a part sees, or durations that it weighs."""
+    def _terms_per_step(self) -> int:
+        """The most of any part; see Spec.terms_per_step."""
         return max(
             part.terms_per_step()
             for _, part in self.spec.walk()
             if part.segments or not part.children()
         )
-
-    def _check_memory(self, shape: Shape, given: Shape) -> None:
-        """Raise InputError where an output, or the padding within the model, is too large."""
-        check_fits(4 * shape[0] * math.prod(given), "the output has")
-        check_fits(4 * shape[0] * self._reach, "one output step of a part sees")
 
     def check_state(self, batch_size: int) -> None:
         """Raise InputError where the state of a stream is larger than the memory."""
@@ -138,8 +138,8 @@ class Handle:
 
     def check_values(self, x: Array) -> None:
         """Raise InputError for a value that the model, or a part of it, has no answer to."""
-        self.spec.check_values(x)
         if self.finite:
+            self.spec.check_values(x)
             Spec.check_values(self.finite[0], x)
 
     def check_answer(self, y: Output, steps: int | None, weights: Callable[[], Weights]) -> None:
@@ -155,19 +155,11 @@ class Handle:
         """
         if not self.segments:
             return
-        found = y.values() if isinstance(y, dict) else [y]
-        if all(np.isfinite(one).all() for one in found if one.dtype.kind not in "iu"):
+        outputs = y.values() if isinstance(y, dict) else [y]
+        if all(np.isfinite(output).all() for output in outputs if output.dtype.kind not in "iu"):
             return
         nan = any(np.isnan(array).any() for array in weights().values())
         raise impossible(steps, nan)
-
-
-def check_something(shape: Shape) -> None:
-    """Raise InputError for an input without signals, channels or time steps."""
-    if 0 in shape:
-        axis = shape.index(0)
-        lacks = "signals" if axis == 0 else "time steps" if axis == len(shape) - 1 > 1 else "values"
-        raise InputError(f"the input holds no {lacks}: its shape is {shape}")
 
 
 def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> None:
@@ -175,8 +167,8 @@ def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> Non
     wanted = spec.embedding_specs
     if len(embeddings) != len(wanted):
         raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
-    for index, (embedding, one) in enumerate(zip(embeddings, wanted, strict=True)):
-        expected = (shape[0], one.channels) + ((shape[-1],) if one.per_step else ())
+    for index, (embedding, asked) in enumerate(zip(embeddings, wanted, strict=True)):
+        expected = (shape[0], asked.channels) + ((shape[-1],) if asked.per_step else ())
         if tuple(embedding.shape) != expected:
             raise InputError(
                 f"embedding {index} must have shape {expected}, but has {tuple(embedding.shape)}"
@@ -184,13 +176,19 @@ def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> Non
 
 
 class Backend(Protocol):
-    """The functions of a backend package. Arrays are neutral: (batch, channels, time), numpy."""
+    """The functions of a backend package. Arrays are neutral: (batch, channels, time), numpy.
+
+    A backend may have more, and may leave it out:
+
+        OPTIONS: tuple[str, ...]            see `check_options`
+        dtype_of(model) -> str              see `dtype_of`
+        stepper(model, plan) -> Stepper     see `stepper_of`
+        activation_bytes(model, x) -> int   see `activation_bytes`
+        device_peak(model) -> int | None    see `device_peak`
+    """
 
     NAME: str
     DTYPES: tuple[str, ...]
-    # Names of what `build` takes besides; a backend that has none may leave it out.
-    OPTIONS: tuple[str, ...]
-    # A backend whose modules change their float type says which it is: dtype_of(model) -> str.
 
     def info(self) -> BackendInfo:
         """Versions and devices."""
@@ -239,8 +237,8 @@ class Backend(Protocol):
 @functools.cache
 def backend_modules() -> dict[str, str]:
     """Module of each known backend: built-in ones united with those of installed packages."""
-    found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
+    added = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**BUILT_IN, **added, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def canonical(name: str) -> str:
@@ -261,13 +259,16 @@ def get_backend(name: str) -> Backend:
             install). An error inside an installed framework is passed on as it is.
     """
     resolved = canonical(name)
-    package = missing_package(resolved)
-    if package is not None:
+    try:
+        return backend_of(resolved)
+    except ModuleNotFoundError:
+        package = missing_package(resolved)
+        if package is None:
+            raise
         raise BackendMissing(
             f"backend {resolved!r} needs {package}, which is not installed; "
             f"run: pip install 'tcnzoo[{resolved}]'"
-        )
-    return backend_of(resolved)
+        ) from None
 
 
 def installed_backends() -> list[str]:
@@ -290,7 +291,7 @@ def available_backends() -> dict[str, BackendInfo]:
 
 @functools.cache
 def backend_of(name: str) -> Backend:
-    """The backend that made a model: it was imported then, so this only looks it up, and fast."""
+    """The module of a backend by its own name: imported once, then looked up, and fast."""
     return cast(Backend, importlib.import_module(backend_modules()[name]))
 
 
@@ -309,19 +310,53 @@ def handle_of(model: Any) -> Handle:
 
 
 def dtype_of(model: Any) -> str:
-    """The float type that a native module computes in now, such as after `.double()` of torch."""
+    """The float type that a native module computes in now, such as after `.double()` of torch.
+
+    The modules of a backend without `dtype_of` keep the type that they were made in.
+    """
     handle = handle_of(model)
-    asked = getattr(backend_of(handle.backend), "dtype_of", None)
-    return handle.dtype if asked is None else str(asked(model))
+    asked: Callable[[Any], str] | None = getattr(backend_of(handle.backend), "dtype_of", None)
+    return handle.dtype if asked is None else asked(model)
 
 
-def check_dtype(backend: Backend, dtype: str) -> str:
-    """Return `dtype` if the backend computes in it, else raise SpecError."""
+def stepper_of(backend: Backend) -> Callable[[Any, Any], Any]:
+    """What makes a model ready for training: (model, Plan) -> Stepper; see `tcnzoo.training`.
+
+    Raises:
+        InputError: the backend has no `stepper`, so it does not train.
+    """
+    stepper: Callable[[Any, Any], Any] | None = getattr(backend, "stepper", None)
+    if stepper is None:
+        raise InputError(f"backend {backend.NAME!r} does not train")
+    return stepper
+
+
+def activation_bytes(model: Any, x: Array) -> int | None:
+    """Bytes that a forward pass in training keeps for the backward pass, parameters left out.
+
+    None where the backend has no `activation_bytes`.
+    """
+    measure = getattr(backend_of(handle_of(model).backend), "activation_bytes", None)
+    return None if measure is None else int(measure(model, x))
+
+
+def device_peak(model: Any) -> int | None:
+    """Most bytes that were taken on the device of a model since it was last asked.
+
+    None where the backend has no `device_peak`, or the model runs in the memory of the process.
+    """
+    measure = getattr(backend_of(handle_of(model).backend), "device_peak", None)
+    return None if measure is None else measure(model)
+
+
+def check_dtype(backend: Backend, dtype: str, spec: Spec) -> None:
+    """Raise SpecError unless the backend computes in `dtype`, which holds what `spec` reads."""
     if dtype not in backend.DTYPES:
         raise SpecError(
             f"backend {backend.NAME!r} computes in {', '.join(backend.DTYPES)}, not in {dtype!r}"
         )
-    return dtype
+    if dtype not in ("float32", "float64"):
+        spec.check_dtype(dtype)
 
 
 def check_device(name: str, device: str | None, known: Sequence[str]) -> None:
@@ -344,8 +379,11 @@ def block_class(blocks: Mapping[str, type[B]], spec: Spec, backend: str) -> type
     return blocks[spec.kind]
 
 
-def check_options(backend: Backend, options: Mapping[str, Any]) -> None:
-    """Raise InputError for the first option of `create` that the backend lacks."""
+def check_options(backend: Any, options: Mapping[str, Any]) -> None:
+    """Raise InputError for the first option of `create` that is not among OPTIONS of the backend.
+
+    A backend without OPTIONS takes none.
+    """
     known = getattr(backend, "OPTIONS", ())
     for name in options:
         if name not in known:

@@ -10,7 +10,6 @@ from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import InputError
 from tcnzoo.files.lazy import facts_of
 from tcnzoo.models.backend import (
-    Backend,
     backend_of,
     check_dtype,
     check_embeddings,
@@ -30,7 +29,7 @@ from tcnzoo.models.streaming import (
     spoilt,
 )
 from tcnzoo.specs import Spec
-from tcnzoo.specs.params import ParamCount, check_memory, check_weights, count, initial_weights
+from tcnzoo.specs.params import ParamCount, check_weights, count, initial_weights
 from tcnzoo.zoo.catalog import load_spec
 
 
@@ -71,21 +70,15 @@ def create(
     spec = load_spec(name_or_spec)
     engine = get_backend(backend)
     check_options(engine, options)
-    table = spec.params()
-    if weights is not None:
-        check_weights(table, weights)
+    check_dtype(engine, dtype, spec)
+    table = spec.tables().params
+    if weights is None:
+        weights = initial_weights(table, seed, copies=2)  # these, and the framework's
     else:
-        check_memory(table, copies=2)  # these, and the framework's
-    chosen = initial_weights(table, seed) if weights is None else dict(weights)
-    spec.check_dtype(check_dtype(engine, dtype))
+        check_weights(table, weights)
     model = engine.build(spec, dtype, device, **options)
-    engine.set_weights(model, chosen)
+    engine.set_weights(model, dict(weights))
     return model
-
-
-def _engine(model: Any) -> Backend:
-    """The backend of a native module."""
-    return backend_of(handle_of(model).backend)
 
 
 def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
@@ -106,24 +99,26 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
             a part of the model has no answer to it.
     """
     handle = handle_of(model)
-    x, rows = _inputs(model, x, embeddings)
-    y = _engine(model).predict(model, x, rows)
-    handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
+    x, embeddings = _checked(model, x, embeddings)
+    y = backend_of(handle.backend).predict(model, x, embeddings)
+    if handle.segments:
+        handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
     return y
 
 
-def _inputs(model: Any, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
-    """A whole signal and its embeddings as floats, held against the model."""
+def _checked(model: Any, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
+    """A whole signal and its embeddings, as floats that the model takes."""
     handle, dtype = handle_of(model), dtype_of(model)
-    x, rows = to_real(x, dtype), _rows(dtype, embeddings)
-    handle.check_input(x, rows)
-    handle.check_values(x)
-    return x, rows
+    x, floats = to_real(x, dtype), _floats(embeddings, dtype) if embeddings else []
+    handle.check_input(x, floats)
+    if handle.finite:
+        handle.check_values(x)
+    return x, floats
 
 
-def _rows(dtype: str, embeddings: Sequence[Any]) -> list[Array]:
-    """Embeddings as floats."""
-    return [to_real(row, dtype, f"embedding {place}") for place, row in enumerate(embeddings)]
+def _floats(embeddings: Sequence[Any], dtype: str) -> list[Array]:
+    """Embeddings of real numbers as floats."""
+    return [to_real(e, dtype, f"embedding {index}") for index, e in enumerate(embeddings)]
 
 
 def init_state(model: Any, batch_size: int = 1) -> State:
@@ -141,7 +136,7 @@ def init_state(model: Any, batch_size: int = 1) -> State:
         raise InputError(f"batch_size must be at least 1, but is {batch_size}")
     handle.check_state(batch_size)
     state = initial_state(handle.state, batch_size, "float32")
-    return _engine(model).init_state(model, state)
+    return backend_of(handle.backend).init_state(model, state)
 
 
 def step(
@@ -171,9 +166,9 @@ def step(
             unknown policy, or under `raise` a part that would keep a value that is not finite.
     """
     check_policy(nonfinite)
-    handle = handle_of(model)
-    dtype = dtype_of(model)
-    chunk, rows = to_real(chunk, dtype, "the chunk"), _rows(dtype, embeddings)
+    handle, dtype = handle_of(model), dtype_of(model)
+    chunk = to_real(chunk, dtype, "the chunk")
+    embeddings = _floats(embeddings, dtype) if embeddings else []
     channels = handle.spec.input_channels
     if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
         devices = ", devices" if handle.rank == 4 else ""
@@ -184,18 +179,21 @@ def step(
     if not len(chunk):
         raise InputError(f"the chunk holds no signals: its shape is {chunk.shape}")
     handle.check_streamable()
-    check_embeddings(handle.spec, chunk.shape, rows)
+    if embeddings or handle.embeddings:
+        check_embeddings(handle.spec, chunk.shape, embeddings)
     state = checked_state(handle.state, state, chunk.shape[0], "float32")
-    handle.check_values(chunk)
-    y, after = _engine(model).step(model, chunk, state, rows)
-    handle.check_answer(y, None, lambda: get_weights(model))
-    bad = spoilt(handle.lasting, after)
+    if handle.finite:
+        handle.check_values(chunk)
+    y, after = backend_of(handle.backend).step(model, chunk, state, embeddings)
+    if handle.segments:
+        handle.check_answer(y, None, lambda: get_weights(model))
+    bad = spoilt(handle.lasting, after) if handle.lasting else ()
     return y, settled_state(handle.spec, bad, state, after, nonfinite) if bad else after
 
 
 def get_weights(model: Any) -> Weights:
     """Copy the weights of a model: neutral names and layout, in table order."""
-    return _engine(model).get_weights(model)
+    return backend_of(handle_of(model).backend).get_weights(model)
 
 
 def set_weights(model: Any, weights: Mapping[str, Any]) -> None:
@@ -206,8 +204,10 @@ def set_weights(model: Any, weights: Mapping[str, Any]) -> None:
     Raises:
         WeightError: a tensor that is missing, left over, or of the wrong shape.
     """
-    check_weights(handle_of(model).params, weights)
-    _engine(model).set_weights(model, {name: to_numpy(array) for name, array in weights.items()})
+    handle = handle_of(model)
+    check_weights(handle.params, weights)
+    arrays = {name: to_numpy(array) for name, array in weights.items()}
+    backend_of(handle.backend).set_weights(model, arrays)
 
 
 def count_params(model_or_spec: Any) -> ParamCount:
@@ -216,9 +216,9 @@ def count_params(model_or_spec: Any) -> ParamCount:
     if isinstance(model_or_spec, Spec | str | Mapping) and not hasattr(model_or_spec, "tcnzoo"):
         return count(load_spec(model_or_spec).params())
     table = handle_of(model_or_spec).params
-    held = get_weights(model_or_spec)
-    trainable = sum(held[name].size for name, param in table.items() if param.trainable)
-    return ParamCount(trainable, sum(array.size for array in held.values()) - trainable)
+    weights = get_weights(model_or_spec)
+    trainable = sum(weights[name].size for name, param in table.items() if param.trainable)
+    return ParamCount(trainable, sum(array.size for array in weights.values()) - trainable)
 
 
 def gradients(
@@ -252,13 +252,14 @@ def gradients(
     several = handle.spec.output_names
     if not several and loss not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    x, rows = _inputs(model, x, embeddings)
+    x, embeddings = _checked(model, x, embeddings)
     if several:
         target = targets_of(handle.spec, x.shape, target, loss, dtype_of(model))
     else:
         shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
         target = target_of(target, shape, str(loss), dtype_of(model))
-    return _engine(model).gradients(model, x, target, loss, rows, training)
+    engine = backend_of(handle.backend)
+    return engine.gradients(model, x, target, loss, embeddings, training)
 
 
 def save(
@@ -320,7 +321,7 @@ def load(
 
 def _dtype_of(weights: Mapping[str, Array]) -> str:
     """The float type of some weights; of several, one that holds them all."""
-    types = {str(one.dtype) for one in facts_of(weights).values()}
+    types = {str(tensor.dtype) for tensor in facts_of(weights).values()}
     if len(types) == 1:
         return types.pop()
     return "float64" if "float64" in types else "float32"

@@ -1,4 +1,4 @@
-"""Targets of `tcnzoo.gradients`, held against the outputs of a model."""
+"""Targets of `tcnzoo.gradients`, checked against the outputs of a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,21 +20,21 @@ def target_of(target: Any, shape: Shape, loss: str, dtype: str) -> Array:
     Raises:
         InputError: another shape, values that are no real numbers, or classes that there are not.
     """
-    found = to_real(target, dtype if loss != "cross_entropy" else "float64", "the target")
+    values = to_real(target, dtype if loss != "cross_entropy" else "float64", "the target")
     wanted = (shape[0], *shape[2:]) if loss == "cross_entropy" else shape
-    if found.shape != wanted:
+    if values.shape != wanted:
         raise InputError(
-            f"the target of loss {loss!r} must have shape {wanted}, but has {found.shape}"
+            f"the target of loss {loss!r} must have shape {wanted}, but has {values.shape}"
         )
     if loss != "cross_entropy":
-        return found
-    odd = (found != np.rint(found)) | (found < 0) | (found >= shape[1])
+        return values
+    odd = (values != np.rint(values)) | (values < 0) | (values >= shape[1])
     if odd.any():
         raise InputError(
             f"the target of loss 'cross_entropy' must be classes 0 .. {shape[1] - 1}, "
-            f"but holds {found[odd][0]:g}"
+            f"but holds {values[odd][0]:g}"
         )
-    return found.astype(np.int64)
+    return values.astype(np.int64)
 
 
 def targets_of(
@@ -50,18 +50,18 @@ def targets_of(
             "the model has several outputs, so target and loss must be dictionaries by output: "
             f"{', '.join(spec.output_names)}"
         )
-    shapes = {name: (x_shape[0], *one) for name, one in spec.output_shapes(x_shape[1:]).items()}
-    found = {}
-    for name, one in loss.items():
-        if one not in (*LOSSES, TERM):
-            raise InputError(f"loss must be one of {', '.join((*LOSSES, TERM))}, but is {one!r}")
+    shapes = {name: (x_shape[0], *rest) for name, rest in spec.output_shapes(x_shape[1:]).items()}
+    targets = {}
+    for name, chosen in loss.items():
+        if chosen not in (*LOSSES, TERM):
+            raise InputError(f"loss must be one of {', '.join((*LOSSES, TERM))}, but is {chosen!r}")
         if name not in spec.output_names:
             raise InputError(f"no output {name!r}{suggestion(name, list(spec.output_names))}")
-        if one == TERM:
+        if chosen == TERM:
             if name in shapes:
                 raise InputError(f"loss 'term' takes a scalar output, but {name!r} is none")
             continue
         if name not in target or name not in shapes:
-            raise InputError(f"loss {one!r} of output {name!r} needs a target of its shape")
-        found[name] = target_of(target[name], shapes[name], one, dtype)
-    return found
+            raise InputError(f"loss {chosen!r} of output {name!r} needs a target of its shape")
+        targets[name] = target_of(target[name], shapes[name], chosen, dtype)
+    return targets

@@ -191,11 +191,11 @@ def settled_state(
             "passed to step is unchanged; repair the chunk, or pass nonfinite='hold' or 'reset'"
         )
     table = spec.state()
-    held = spoilt({name: table[name] for name in bad}, before) if policy == "hold" else []
-    if held:
+    before_it = spoilt({name: table[name] for name in bad}, before) if policy == "hold" else []
+    if before_it:
         raise InputError(
-            f"{_named(spec, held)} held NaN or infinity before this chunk, so there is no finite "
-            "state to hold; pass nonfinite='reset', or start with init_state"
+            f"{_named(spec, before_it)} held NaN or infinity before this chunk, so there is no "
+            "finite state to hold; pass nonfinite='reset', or start with init_state"
         )
     # With the parts of these parts: a convolution within Mamba-2 would pass its NaN on.
     parts = tuple(name[: name.rfind(".") + 1] for name in bad)

@@ -45,7 +45,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Description:
-    """What `describe` tells of a model.
+    """What `describe` says of a model.
 
     Attributes:
         input_shape, output_shape: without batch.
@@ -80,14 +80,14 @@ class Description:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _Position:
     """Where a signal has come to: its shape and its relation to the model's input."""
 
     shape: Shape
     field: ReceptiveField
 
-    def after(self, spec: Spec) -> "_Place":
-        return _Place(spec.output_shape(self.shape), self.field.then(spec.field()))
+    def after(self, spec: Spec) -> "_Position":
+        return _Position(spec.output_shape(self.shape), self.field.then(spec.field()))
 
 
 def describe(spec: Spec, input_length: int | None = None) -> Description:
@@ -103,7 +103,7 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
     if length < 1:
         raise InputError(f"input_length must be at least 1, but is {length}")
     shape = spec.signal_shape(length)
-    layers = tuple(_rows("", spec, _Place(shape, ReceptiveField())))
+    layers = tuple(_rows("", spec, _Position(shape, ReceptiveField())))
     field, obstacle = spec.field(), spec.streaming_blocker()
     return Description(
         input_shape=shape,
@@ -144,58 +144,64 @@ def fitting_length(spec: Spec, wanted: int) -> int:
     return least
 
 
-def _rows(path: str, spec: Spec, place: _Place) -> Generator[Layer, None, _Place]:
+def _rows(path: str, spec: Spec, position: _Position) -> Generator[Layer, None, _Position]:
     """Yield the row of each part; return where the signal has come to after the last."""
     if isinstance(spec, TcnSpec):
-        return (yield from _tcn_rows(path, spec, place))
+        return (yield from _tcn_rows(path, spec, position))
     if isinstance(spec, GraphSpec):
-        return (yield from _graph_rows(path, spec, place))
+        return (yield from _graph_rows(path, spec, position))
     if isinstance(spec, VqHdpHsmmSpec):
-        return (yield from _branch_rows(path, spec, place))
+        return (yield from _branch_rows(path, spec, position))
     if not isinstance(spec, SequentialSpec):
-        yield _row(path or "output", spec, place)
-        return place.after(spec)
+        yield _row(path or "output", spec, position)
+        return position.after(spec)
     for name, part in spec.layers.items():
-        place = yield from _rows(_join(path, name), part, place)
-    return place
+        position = yield from _rows(_join(path, name), part, position)
+    return position
 
 
-def _tcn_rows(path: str, spec: TcnSpec, place: _Place) -> Generator[Layer, None, _Place]:
+def _tcn_rows(path: str, spec: TcnSpec, position: _Position) -> Generator[Layer, None, _Position]:
     """Rows of a TCN, whose skip projections stand beside the way from input to output."""
-    blocks: dict[str, _Place] = {}
+    blocks: dict[str, _Position] = {}
     for name, part in spec.children().items():
         family, _, level = name.partition(".")
         if family == "skips":
             yield from _rows(_join(path, name), part, blocks[level])
             continue
-        place = yield from _rows(_join(path, name), part, place)
+        position = yield from _rows(_join(path, name), part, position)
         if family == "blocks":
-            blocks[level] = place
-    return place
+            blocks[level] = position
+    return position
 
 
-def _graph_rows(path: str, spec: GraphSpec, place: _Place) -> Generator[Layer, None, _Place]:
+def _graph_rows(
+    path: str, spec: GraphSpec, position: _Position
+) -> Generator[Layer, None, _Position]:
     """Rows of a graph's nodes, merges left out."""
-    shapes, fields = spec.shapes(place.shape), spec.fields()
-    places = {name: _Place(shape, place.field.then(fields[name])) for name, shape in shapes.items()}
+    shapes, fields = spec.shapes(position.shape), spec.fields()
+    positions = {
+        name: _Position(shape, position.field.then(fields[name])) for name, shape in shapes.items()
+    }
     for name, node in spec.nodes.items():
         if not isinstance(node.layer, MergeSpec):
-            yield from _rows(_join(path, name), node.layer, places.get(node.inputs[0], place))
-    return places[name]
+            yield from _rows(_join(path, name), node.layer, positions.get(node.inputs[0], position))
+    return positions[name]
 
 
-def _branch_rows(path: str, spec: VqHdpHsmmSpec, place: _Place) -> Generator[Layer, None, _Place]:
+def _branch_rows(
+    path: str, spec: VqHdpHsmmSpec, position: _Position
+) -> Generator[Layer, None, _Position]:
     """Rows of the parts that read from the projection, one after the other."""
-    shapes, origin = spec.shapes(place.shape), place
+    shapes, origin = spec.shapes(position.shape), position
     for name, part in spec.children().items():
         if name in ("hdp", "hsmm"):  # what they see is not always what another part gives
             channels = part.input_channels or shapes["hdp"][0]
-            seen = replace(place, shape=(channels, shapes[name][1]))
+            seen = replace(position, shape=(channels, shapes[name][1]))
             yield _row(_join(path, name), part, seen)
             continue
-        end = yield from _rows(_join(path, name), part, place)
+        end = yield from _rows(_join(path, name), part, position)
         if name in ("encoder", "projection"):
-            place = end
+            position = end
     return origin.after(spec)
 
 
@@ -204,7 +210,7 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def _row(path: str, spec: Spec, before: _Place) -> Layer:
+def _row(path: str, spec: Spec, before: _Position) -> Layer:
     """The row of one part whose input is at `before`."""
     after = before.after(spec)
     return Layer(

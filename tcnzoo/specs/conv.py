@@ -89,17 +89,6 @@ class _KernelSpec(Spec):
         """Channels of the output."""
         return self.out_channels
 
-    def kernel_rows(self, shape: Shape, axes: str, fan_in: int, fan_out: int) -> dict[str, Param]:
-        """Rows of the kernel, with weight norm or without, and of the bias."""
-        return kernel_rows(
-            self.initializer,
-            shape,
-            axes,
-            (fan_in, fan_out),
-            bias=self.bias,
-            weight_norm=self.weight_norm,
-        )
-
     def step_shape(self, input_shape: Shape) -> int:
         """Length of a (channels, time) input, or InputError for a vector."""
         self.check_channels(input_shape)
@@ -153,10 +142,12 @@ class Conv1dSpec(_KernelSpec):
 
     def own_params(self) -> dict[str, Param]:
         """`weight` (O, I/groups, K) or `weight_v`, `weight_g` (O, 1, 1); `bias` (O,)."""
-        inside = self.in_channels // self.groups
-        shape = (self.out_channels, inside, self.kernel_size)
-        fan_out = self.out_channels // self.groups * self.kernel_size
-        return self.kernel_rows(shape, "OIK", inside * self.kernel_size, fan_out)
+        inside, taps = self.in_channels // self.groups, self.kernel_size
+        shape = (self.out_channels, inside, taps)
+        fans = inside * taps, self.out_channels // self.groups * taps
+        return kernel_rows(
+            self.initializer, shape, "OIK", fans, bias=self.bias, weight_norm=self.weight_norm
+        )
 
     def own_state(self) -> dict[str, StateItem]:
         """The last `reach` input steps; counters where stride, `valid` or `replicate` need them."""
@@ -251,7 +242,10 @@ class ConvTranspose1dSpec(_KernelSpec):
         """`weight` (I, O, K) or `weight_v`, `weight_g` (1, O, 1); `bias` (O,)."""
         shape = (self.in_channels, self.out_channels, self.kernel_size)
         fan_in = self.in_channels * max(1, self.kernel_size // self.stride)
-        return self.kernel_rows(shape, "IOK", fan_in, self.out_channels * self.kernel_size)
+        fans = fan_in, self.out_channels * self.kernel_size
+        return kernel_rows(
+            self.initializer, shape, "IOK", fans, bias=self.bias, weight_norm=self.weight_norm
+        )
 
     def own_state(self) -> dict[str, StateItem]:
         """What past input steps still add to output steps to come."""

@@ -61,11 +61,11 @@ class Conv2dSpec(DeviceSpec):
 
     @model_validator(mode="after")
     def _devices_are_named(self) -> Self:
-        rows = self.kernel_size[0]
-        if rows > 1 and (self.devices is None or self.devices < rows):
+        spanned = self.kernel_size[0]
+        if spanned > 1 and (self.devices is None or self.devices < spanned):
             came = "is missing" if self.devices is None else f"is {self.devices}"
             raise ValueError(
-                f"devices must be at least {rows}, as many as the kernel spans, but {came}"
+                f"devices must be at least {spanned}, as many as the kernel spans, but {came}"
             )
         return self
 
@@ -86,10 +86,10 @@ class Conv2dSpec(DeviceSpec):
 
     def own_params(self) -> dict[str, Param]:
         """`weight` (O, I/groups, devices, taps) and `bias` (O,)."""
-        rows, taps = self.kernel_size
+        spanned, taps = self.kernel_size
         inside = self.in_channels // self.groups
-        fans = inside * rows * taps, self.out_channels // self.groups * rows * taps
-        shape = (self.out_channels, inside, rows, taps)
+        fans = inside * spanned * taps, self.out_channels // self.groups * spanned * taps
+        shape = (self.out_channels, inside, spanned, taps)
         return kernel_rows(self.initializer, shape, "OIHW", fans, bias=self.bias)
 
     def channels_after(self, channels: int | None) -> int:
@@ -229,8 +229,8 @@ class TemporalBlock2dSpec(DeviceSpec):
 
     def field(self) -> ReceptiveField:
         """Both convolutions."""
-        one = self._conv(self.channels).field()
-        return one.then(one)
+        field = self._conv(self.channels).field()
+        return field.then(field)
 
 
 class Tcn2dSpec(DeviceSpec):

@@ -1,4 +1,4 @@
-"""Which implementation the Mamba-2 layers of a model run in, told without a framework."""
+"""Which implementation the Mamba-2 layers of a model run in, without importing a framework."""
 
 from tcnzoo.errors import InputError
 from tcnzoo.extras import missing_package
@@ -11,7 +11,7 @@ KERNELS = "mamba-ssm"
 def implementations(spec: Spec) -> dict[str, str]:
     """What the Mamba-2 layers of a model ask for, and what they get here: {asked: sentence}."""
     asked = {part.implementation for _, part in spec.walk() if isinstance(part, Mamba2Spec)}
-    return {one: _got(one) for one in sorted(asked)}
+    return {name: _got(name) for name in sorted(asked)}
 
 
 def _got(implementation: str) -> str:

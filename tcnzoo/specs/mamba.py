@@ -141,30 +141,28 @@ class Mamba2Spec(Spec):
         return self.channels
 
     @property
-    def sizes(self) -> Mamba2Sizes:
-        """Widths within the block."""
-        inner = self.expand * require_channels(self.kind, self.channels)
-        width = self.d_ssm or inner
-        heads, convolved = width // self.head_dim, width + 2 * self.groups * self.d_state
-        passing = inner - width
-        return Mamba2Sizes(
-            inner, width, heads, convolved, (passing, passing, width, convolved, heads)
-        )
-
-    @property
     def inner(self) -> int:
         """Inner width."""
-        return self.sizes.inner
+        return self.expand * require_channels(self.kind, self.channels)
 
     @property
     def width(self) -> int:
         """Channels of the state space."""
-        return self.sizes.width
+        return self.d_ssm or self.inner
 
     @property
     def heads(self) -> int:
         """Number of heads."""
-        return self.sizes.heads
+        return self.width // self.head_dim
+
+    @property
+    def sizes(self) -> Mamba2Sizes:
+        """All widths within the block."""
+        inner = self.expand * require_channels(self.kind, self.channels)
+        width = self.d_ssm or inner
+        heads, convolved = width // self.head_dim, width + 2 * self.groups * self.d_state
+        sections = (inner - width, inner - width, width, convolved, heads)
+        return Mamba2Sizes(inner, width, heads, convolved, sections)
 
     @property
     def convolved(self) -> int:

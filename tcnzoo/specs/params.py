@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tcnzoo.arrays import Array, Weights
-from tcnzoo.errors import SpecError, WeightError, number_text, suggestion
+from tcnzoo.errors import SpecError, WeightError, suggestion
 from tcnzoo.files.lazy import facts_of
 from tcnzoo.memory import check_fits
 
@@ -232,10 +232,11 @@ def check_memory(table: Mapping[str, Param], copies: int = 1) -> None:
     """
     values = peak = 0
     for param in table.values():
-        values += param.size
-        peak = max(peak, 4 * values + 8 * param.size)  # values are drawn in float64
-    what = f"the model has {number_text(values)} values, in float32 {number_text(4 * values)}"
-    check_fits(max(peak, 4 * values * copies), f"{what} bytes, and to make it takes")
+        size = param.size
+        values += size
+        peak = max(peak, 4 * values + 8 * size)  # values are drawn in float64
+    what = "the model has {} values, in float32 {} bytes, and to make it takes"
+    check_fits(max(peak, 4 * values * copies), what, values, 4 * values)
 
 
 def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:

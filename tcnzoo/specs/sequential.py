@@ -77,7 +77,7 @@ class SequentialSpec(Spec):
         except InputError as error:
             raise ValueError(str(error)) from None
         for name, before in zip(list(self.layers)[1:], shapes[:-1], strict=True):
-            per_step = any(one.per_step for one in self.layers[name].embedding_specs)
+            per_step = any(wanted.per_step for wanted in self.layers[name].embedding_specs)
             if per_step and before[-1:] != (PROBE,):
                 raise ValueError(
                     f"layer {name!r} takes an embedding for each step of the input, so the layers "

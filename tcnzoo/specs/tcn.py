@@ -229,21 +229,7 @@ class TcnSpec(_TemporalSpec):
     @property
     def dilation_of(self) -> tuple[int, ...]:
         """Dilation of each block."""
-        return tuple(self._dilation(level) for level in range(len(self.channels)))
-
-    def _dilation(self, level: int) -> int:
-        """Dilation of one block."""
-        if self.dilations is not None:
-            return self.dilations[level]
-        if self.dilation_reset is None:
-            return int(2**level)
-        return int(2 ** (level % int(math.log2(2 * self.dilation_reset))))
-
-    def _kernel_size(self, level: int) -> int:
-        """Kernel size of one block."""
-        if isinstance(self.kernel_size, tuple):
-            return self.kernel_size[level]
-        return self.kernel_size
+        return tuple(self.block(level).dilation for level in range(len(self.channels)))
 
     @property
     def out_channels(self) -> int:
@@ -256,12 +242,15 @@ class TcnSpec(_TemporalSpec):
             name: getattr(self, name) for name in _TemporalSpec.model_fields if name != "kind"
         }
         shared["in_channels"] = self.channels[level - 1] if level else self.in_channels
+        size, dilations, period = self.kernel_size, self.dilations, level + 1
+        if self.dilation_reset is not None:
+            period = int(math.log2(2 * self.dilation_reset))
         return TemporalBlockSpec.model_construct(
             **shared,
             kind="temporal_block",
             channels=self.channels[level],
-            kernel_size=self._kernel_size(level),
-            dilation=self._dilation(level),
+            kernel_size=size if isinstance(size, int) else size[level],
+            dilation=int(2 ** (level % period)) if dilations is None else dilations[level],
         )
 
     def children(self) -> dict[str, Spec]:

@@ -16,7 +16,7 @@ from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files.atomic import check_destination
 from tcnzoo.inference.hsmm.floors import warn_of_large_floor
-from tcnzoo.models.backend import get_backend
+from tcnzoo.models.backend import get_backend, stepper_of
 from tcnzoo.models.calls import create, predict, set_weights
 from tcnzoo.specs import BatchNormSpec, Shape
 from tcnzoo.specs.params import check_weights, initial_weights
@@ -200,10 +200,7 @@ def _ready(
     config: TrainConfig, start: Start, parts: Mapping[Part, Dataset], validation: Dataset | None
 ) -> tuple[Any, Stepper]:
     """The model with its weights, held against the examples, and its stepper with its state."""
-    backend = get_backend(config.backend)
-    make = getattr(backend, "stepper", None)
-    if make is None:
-        raise InputError(f"backend {config.backend!r} does not train")
+    make = stepper_of(get_backend(config.backend))
     told, spec = config.training, config.spec
     plan = Plan(
         config.optimizer,

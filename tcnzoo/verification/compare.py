@@ -14,7 +14,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import backend_of, canonical
+from tcnzoo.models.backend import activation_bytes, canonical, device_peak
 from tcnzoo.models.calls import create, gradients, predict
 from tcnzoo.specs import ActivationSpec, Spec
 from tcnzoo.specs.analysis import default_length
@@ -204,7 +204,7 @@ def _measured(
             backend=backend,
             parameters=count(spec.params()).trainable,
             macs=spec.macs(shape[2]) * shape[0],
-            activations=_activations(built[name][0], shape),
+            activations=activation_bytes(built[name][0], _signal(shape)),
             forward_memory=memory[name]["forward"],
             training_memory=memory[name]["training"],
             forward_seconds=statistics.median(times["forward"][name]),
@@ -234,13 +234,6 @@ def _ratio(times: dict[str, list[float]], name: str, first: str) -> float:
     return statistics.median(a / b for a, b in zip(times[name], times[first], strict=True))
 
 
-def _activations(model: Any, shape: tuple[int, int, int]) -> int | None:
-    """Bytes that a forward pass in training keeps for the backward pass, where that is known."""
-    engine = backend_of(model.tcnzoo.backend)
-    measure = getattr(engine, "activation_bytes", None)
-    return None if measure is None else int(measure(model, _signal(shape)))
-
-
 def _in_child(
     spec: Spec, backend: str, shape: tuple[int, int, int], device: str | None, task: str
 ) -> float:
@@ -262,11 +255,9 @@ def _growth(asked: dict[str, Any]) -> float:
     """MiB by which a task raises the peak of this process, or of the device."""
     spec, shape = parse_spec(asked["spec"]), tuple(asked["shape"])
     model, tasks = _tasks(spec, asked["backend"], shape, asked["device"])
-    engine = backend_of(model.tcnzoo.backend)
-    peak = getattr(engine, "device_peak", lambda model: None)
     before = _resident(reset=True)
     tasks[asked["task"]]()
-    on_device = peak(model)
+    on_device = device_peak(model)
     return (_resident() - before if on_device is None else on_device) / 2**20
 
 

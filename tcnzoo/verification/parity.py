@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,26 +39,26 @@ Progress = Callable[[str], None]
 
 
 def relative_error(
-    found: Output, reference: Output, gaps: Mapping[str, Array] | None = None
+    output: Output, reference: Output, gaps: Mapping[str, Array] | None = None
 ) -> float:
-    """max|found - reference| / max(1, max|reference|), the worst over the entries of a dictionary.
+    """max|output - reference| / max(1, max|reference|), the worst over the entries of a dictionary.
 
-    Choices are held equal as in `tcnzoo.verification.choices`.
+    Choices count as equal as in `tcnzoo.verification.choices`.
 
     Args:
-        found, reference: outputs of `predict`.
+        output, reference: of `predict`.
         gaps: how clear the choices of the reference are, by output.
     Raises:
         InputError: the two have different shapes or entries.
     """
     if isinstance(reference, dict):
-        if not isinstance(found, dict) or found.keys() != reference.keys():
+        if not isinstance(output, dict) or output.keys() != reference.keys():
             raise InputError(f"expected the outputs {sorted(reference)}, but other ones came")
-        return outputs_error(found, reference, gaps or {})
-    if isinstance(found, dict) or found.shape != reference.shape:
-        came = sorted(found) if isinstance(found, dict) else found.shape
+        return outputs_error(output, reference, gaps or {})
+    if isinstance(output, dict) or output.shape != reference.shape:
+        came = sorted(output) if isinstance(output, dict) else output.shape
         raise InputError(f"expected an output of shape {reference.shape}, but {came} came")
-    return array_error(found, reference)
+    return array_error(output, reference)
 
 
 def parity(
@@ -93,55 +93,49 @@ def parity(
     """
     spec, weights = _model(name_or_spec_or_directory, seed)
     tested = (spec, weights) if other is None else _model(other, seed)
-    x, rows = _inputs(spec, _length(name_or_spec_or_directory, spec, input_length), seed)
+    x, embeddings = _inputs(spec, _length(name_or_spec_or_directory, spec, input_length), seed)
     say = progress or (lambda line: None)
     say("reference in float64")
     reference = create(spec, REFERENCE, weights=weights, dtype="float64")
-    expected = predict(reference, x, embeddings=rows)
+    expected = predict(reference, x, embeddings=embeddings)
     gaps = reference.gaps(x) if spec.discrete_outputs else {}
     engine = get_backend(REFERENCE)
-    expected_layers = engine.trace(reference, x, rows) if layers else {}
-    found: list[ParityRow] = []
+    expected_layers = engine.trace(reference, x, embeddings) if layers else {}
+    case = _Case(spec, weights, x, embeddings, expected, gaps)
+    rows: list[ParityRow] = []
     traces: dict[str, dict[str, Array]] = {}
-    for one in installed_backends() if backends is None else backends:
-        label = canonical(one) if isinstance(one, str) else handle_of(one).backend
+    for subject in installed_backends() if backends is None else backends:
+        backend = canonical(subject) if isinstance(subject, str) else handle_of(subject).backend
+        label = backend
         say(f"{label}: outputs")
-        model = create(tested[0], label, weights=tested[1]) if isinstance(one, str) else one
-        while label in traces or any(row.backend == label for row in found):
+        model = subject
+        if isinstance(subject, str):
+            model = create(tested[0], backend, weights=tested[1])
+        while any(row.backend == label for row in rows):
             label += "'"
-        case = _Case(
-            spec,
-            weights,
-            x,
-            rows,
-            expected,
-            gradients and handle_of(model).backend != REFERENCE,
-            gaps,
-        )
-        found.append(_row(label, model, case, say))
+        rows.append(_row(label, model, case, gradients and backend != REFERENCE, say))
         if layers:
             say(f"{label}: layers")
-            traces[label] = get_backend(handle_of(model).backend).trace(model, x, rows)
+            traces[label] = get_backend(backend).trace(model, x, embeddings)
     return ParityReport(
         _title(name_or_spec_or_directory, other),
         x.shape,
         TOLERANCE,
-        tuple(found),
+        tuple(rows),
         _layer_rows(expected_layers, traces),
     )
 
 
 @dataclass(frozen=True)
 class _Case:
-    """What every backend is held against."""
+    """What every backend is compared with: the reference's outputs, and what gave them."""
 
     spec: Spec
     weights: Weights
     x: Array
-    rows: list[Array]
+    embeddings: list[Array]
     expected: Output
-    gradients: bool
-    gaps: Mapping[str, Array] = field(default_factory=dict)
+    gaps: Mapping[str, Array]
 
 
 def _model(subject: Subject, seed: int) -> tuple[Spec, Weights]:
@@ -155,9 +149,9 @@ def _model(subject: Subject, seed: int) -> tuple[Spec, Weights]:
 def _title(subject: Subject, other: Subject | None) -> str:
     """How the report names what was compared."""
     names = [
-        str(one) if isinstance(one, str | os.PathLike) else load_spec(one).kind
-        for one in (subject, other)
-        if one is not None
+        str(source) if isinstance(source, str | os.PathLike) else load_spec(source).kind
+        for source in (subject, other)
+        if source is not None
     ]
     return " against ".join(reversed(names))
 
@@ -182,11 +176,11 @@ def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
         shape = shape[:1]
     spec.output_shape(shape)
     batch = 2 if spec.macs(length) < 1_000_000_000 else 1
-    rows = [
-        generator.standard_normal((batch, one.channels) + ((length,) if one.per_step else ()))
-        for one in spec.embedding_specs
+    embeddings = [
+        generator.standard_normal((batch, wanted.channels, *([length] * wanted.per_step)))
+        for wanted in spec.embedding_specs
     ]
-    return generator.standard_normal((batch, *shape)), rows
+    return generator.standard_normal((batch, *shape)), embeddings
 
 
 def takes_vectors(spec: Spec) -> bool:
@@ -194,49 +188,43 @@ def takes_vectors(spec: Spec) -> bool:
     return spec.takes_vectors
 
 
-def _row(label: str, model: Any, case: _Case, say: Progress) -> ParityRow:
+def _row(label: str, model: Any, case: _Case, gradients: bool, say: Progress) -> ParityRow:
     """Compare one backend with the reference."""
     counted, wanted = count_params(model), count_params(case.spec)
-    found = predict(model, case.x, embeddings=case.rows)
-    output = relative_error(found, case.expected, case.gaps)
+    output = predict(model, case.x, embeddings=case.embeddings)
+    output_error = relative_error(output, case.expected, case.gaps)
     streamed = None
     if handle_of(model).obstacle is None and case.x.ndim > 2:
         say(f"{label}: streaming")
-        streamed = relative_error(_stream(model, case.x, case.rows), _main(case.expected))
+        streamed = relative_error(_stream(model, case.x, case.embeddings), first(case.expected))
     gradient = None
     # Differences do not show a gradient that is not that of what a part computes.
-    if case.gradients and not any(part.surrogate_gradient for _, part in case.spec.walk()):
+    if gradients and not any(part.surrogate_gradient for _, part in case.spec.walk()):
         say(f"{label}: gradients")
-        gradient = gradient_error(model, case.weights, case.x, case.rows)
+        gradient = gradient_error(model, case.weights, case.x, case.embeddings)
     passed = (
         counted == wanted
-        and output <= TOLERANCE
+        and output_error <= TOLERANCE
         and (streamed is None or streamed <= TOLERANCE)
         and (gradient is None or gradient <= GRADIENT_TOLERANCE)
     )
-    return ParityRow(label, *counted, output, streamed, gradient, bool(passed))
+    return ParityRow(label, *counted, output_error, streamed, gradient, bool(passed))
 
 
-def _main(output: Output) -> Array:
-    """The output that a stream gives."""
-    found: Array = first(output)
-    return found
-
-
-def _stream(model: Any, x: Array, rows: Sequence[Array]) -> Array:
+def _stream(model: Any, x: Array, embeddings: Sequence[Array]) -> Array:
     """Output for x in ragged chunks."""
     length = x.shape[-1]
     generator = np.random.Generator(np.random.PCG64(length))
     cuts = np.unique(np.r_[0, 1, generator.integers(0, length, 4), length])
     state, pieces = init_state(model, x.shape[0]), []
     for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
-        part = [row[:, :, start:stop] if row.ndim == 3 else row for row in rows]
-        piece, state = step(model, x[..., start:stop], state, embeddings=part)
+        cut = [e[:, :, start:stop] if e.ndim == 3 else e for e in embeddings]
+        piece, state = step(model, x[..., start:stop], state, embeddings=cut)
         pieces.append(piece)
     return np.concatenate(pieces, axis=-1)
 
 
-def gradient_error(model: Any, weights: Weights, x: Array, rows: Sequence[Array]) -> float:
+def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[Array]) -> float:
     """Worst relative error of a backend's gradients against central differences of the reference.
 
     For each parameter, and for the input, the reference is moved both ways along the backend's own
@@ -249,28 +237,28 @@ def gradient_error(model: Any, weights: Weights, x: Array, rows: Sequence[Array]
     spec = handle_of(model).spec
     reference = create(spec, REFERENCE, weights=weights, dtype="float64")
     engine = get_backend(REFERENCE)
-    held = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
-    target = np.zeros_like(_main(predict(reference, x, embeddings=rows)))
-    _, table = backend_gradients(model, x, target, "mse", embeddings=rows)
+    values = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
+    target = np.zeros_like(first(predict(reference, x, embeddings=embeddings)))
+    _, table = backend_gradients(model, x, target, "mse", embeddings=embeddings)
     generator = np.random.Generator(np.random.PCG64(5))
     floor = 1e-3 * float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in table.values())))
 
     def loss(name: str, value: Array) -> float:
-        moved = {**held, name: value}
+        moved = {**values, name: value}
         signal = moved.pop("input")
         engine.set_weights(reference, moved)
-        return float(np.mean(np.square(_main(predict(reference, signal, embeddings=rows)))))
+        return float(np.mean(np.square(first(predict(reference, signal, embeddings=embeddings)))))
 
     worst = 0.0
     for name, gradient in table.items():
         norm = float(np.linalg.norm(gradient.astype(np.float64)))
         noise = generator.standard_normal(gradient.shape)
-        way = gradient.astype(np.float64) / max(norm, 1e-30) + noise / np.linalg.norm(noise)
-        reach = 1e-6 * max(1.0, float(np.abs(held[name]).max()))
-        slope = (loss(name, held[name] + reach * way) - loss(name, held[name] - reach * way)) / (
-            2 * reach
-        )
-        gap = abs(slope - float(np.sum(gradient.astype(np.float64) * way)))
+        direction = gradient.astype(np.float64) / max(norm, 1e-30) + noise / np.linalg.norm(noise)
+        size = 1e-6 * max(1.0, float(np.abs(values[name]).max()))
+        ahead = loss(name, values[name] + size * direction)
+        behind = loss(name, values[name] - size * direction)
+        slope = (ahead - behind) / (2 * size)
+        gap = abs(slope - float(np.sum(gradient.astype(np.float64) * direction)))
         worst = max(worst, gap / max(norm, floor, 1e-30))
     return worst
 
@@ -279,12 +267,12 @@ def _layer_rows(
     expected: Mapping[str, Array], traces: Mapping[str, Mapping[str, Array]]
 ) -> tuple[LayerRow, ...]:
     """Errors after each layer of the reference, in its order; inf where a shape differs."""
-    table = []
+    rows = []
     for path, reference in expected.items():
         errors = {}
-        for backend, seen in traces.items():
-            if path in seen:
-                same = seen[path].shape == reference.shape
-                errors[backend] = relative_error(seen[path], reference) if same else float("inf")
-        table.append(LayerRow(path, errors))
-    return tuple(table)
+        for backend, outputs in traces.items():
+            if path in outputs:
+                same = outputs[path].shape == reference.shape
+                errors[backend] = relative_error(outputs[path], reference) if same else float("inf")
+        rows.append(LayerRow(path, errors))
+    return tuple(rows)

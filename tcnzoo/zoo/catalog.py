@@ -100,41 +100,41 @@ def input_facts(source: Any) -> InputFacts | None:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # reading the spec says it
-        found = _foreign(read_mapping(path), repr(str(path)), literal=False)
-    if found is None:
+        foreign = _foreign(read_mapping(path), repr(str(path)), literal=False)
+    if foreign is None:
         return None
     return InputFacts(
-        channels=found.spec.input_channels or 1,
-        length=found.input_length,
-        sampling_rate=found.sampling_rate,
+        channels=foreign.spec.input_channels or 1,
+        length=foreign.input_length,
+        sampling_rate=foreign.sampling_rate,
     )
 
 
-def _foreign(document: Mapping[str, Any], place: str, *, literal: bool) -> Any:
+def _foreign(document: Mapping[str, Any], source: str, *, literal: bool) -> Any:
     """The model and signal of another project's configuration; None for any other mapping."""
     if {"spec", "kind"} & document.keys():
         return None
     if "modelConfig" in document:
         from tcnzoo.zoo.foreign.osd import osd_config_of  # when one is first met
 
-        return osd_config_of(document, place)
+        return osd_config_of(document, source)
     if "model" in document:
         from tcnzoo.zoo.foreign.brain_go_brr import detector_config_of, is_detector_config
 
         if is_detector_config(document):
-            return detector_config_of(document, place, literal=literal)
+            return detector_config_of(document, source, literal=literal)
     return None
 
 
-def _spec_within(document: Mapping[str, Any], place: str, literal: bool) -> dict[str, Any]:
+def _spec_within(document: Mapping[str, Any], source: str, literal: bool) -> dict[str, Any]:
     """The spec that a mapping is, holds under `spec`, or asks for as another project's file."""
-    foreign = _foreign(document, place, literal=literal)
+    foreign = _foreign(document, source, literal=literal)
     if foreign is not None:
         described: dict[str, Any] = foreign.spec.model_dump(mode="json")
         return described
     inner = document.get("spec", document)
     if not isinstance(inner, Mapping):
-        raise SpecError(f"'spec' in {place} must be a mapping, but is {shortened(inner)}")
+        raise SpecError(f"'spec' in {source} must be a mapping, but is {shortened(inner)}")
     return dict(inner)
 
 
@@ -160,7 +160,10 @@ def load_spec(
     """
     if isinstance(source, Spec) and not overrides:
         return source
-    document = spec_document(source, literal=literal)
+    if isinstance(source, Mapping) and "kind" in source and "spec" not in source:
+        document = dict(source)
+    else:
+        document = spec_document(source, literal=literal)
     for dotted, value in overrides.items():
         document = _overridden(document, dotted.split("."), value, dotted)
     return parse_spec(document)
@@ -170,9 +173,8 @@ def _overridden(document: Any, path: list[str], value: Any, dotted: str) -> Any:
     """Copy a document with one value replaced; new fields may appear at the last step only."""
     head, rest = path[0], path[1:]
     if isinstance(document, list | tuple):
-        places = [str(place) for place in range(len(document))]
-        if head not in places:
-            raise SpecError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(places) - 1}")
+        if head not in map(str, range(len(document))):
+            raise SpecError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(document) - 1}")
         changed = list(document)
         changed[int(head)] = _overridden(changed[int(head)], rest, value, dotted) if rest else value
         return changed

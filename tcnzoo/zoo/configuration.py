@@ -52,46 +52,47 @@ def configuration(directory: Path, metadata: Mapping[str, str]) -> dict[str, Any
         return written
     saved = spec_in(metadata["config"], f"the header of the tensors in {str(directory)!r}")
     if written is not None and written != saved:
-        where, one, other = _difference(written, saved)
+        where, in_config, in_header = _difference(written, saved)
         raise WeightError(
-            f"{str(path)!r} says {where}={shortened(one)}, but the tensors beside it were saved "
-            f"with {shortened(other)}; undo the edit, or delete {CONFIG} to read the latter"
+            f"{str(path)!r} says {where}={shortened(in_config)}, but the tensors beside it were "
+            f"saved with {shortened(in_header)}; undo the edit, or delete {CONFIG} to read the "
+            "latter"
         )
     return saved
 
 
-def spec_in(text: str, place: str) -> dict[str, Any]:
+def spec_in(text: str, source: str) -> dict[str, Any]:
     """Take the spec out of a configuration's JSON text.
 
     Args:
         text: JSON.
-        place: where it comes from, for the sentence of an error.
+        source: where it comes from, for the sentence of an error.
     Raises:
         WeightError: no configuration, or one of a later version.
     """
     try:
         document = parse_json(text)
     except ValueError as error:
-        raise WeightError(f"{place} is not valid JSON: {error}") from None
+        raise WeightError(f"{source} is not valid JSON: {error}") from None
     version = document.get("version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > VERSION:
         raise WeightError(
-            f"{place} has format version {version}, but this tcnzoo reads up to {VERSION}"
+            f"{source} has format version {version}, but this tcnzoo reads up to {VERSION}"
         )
     if not isinstance(document, dict) or not isinstance(document.get("spec"), dict):
-        raise WeightError(f"{place} must be a mapping with a 'spec'")
+        raise WeightError(f"{source} must be a mapping with a 'spec'")
     spec: dict[str, Any] = document["spec"]
     return spec
 
 
-def _difference(one: Any, other: Any, place: str = "spec") -> tuple[str, Any, Any]:
-    """The first place where two documents differ, and what each has there."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for name in dict.fromkeys((*one, *other)):
-            if one.get(name) != other.get(name):
-                return _difference(one.get(name), other.get(name), f"{place}.{name}")
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, (a, b) in enumerate(zip(one, other, strict=True)):
+def _difference(first: Any, second: Any, path: str = "spec") -> tuple[str, Any, Any]:
+    """The first path at which two documents differ, and what each has there."""
+    if isinstance(first, dict) and isinstance(second, dict):
+        for name in dict.fromkeys((*first, *second)):
+            if first.get(name) != second.get(name):
+                return _difference(first.get(name), second.get(name), f"{path}.{name}")
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        for index, (a, b) in enumerate(zip(first, second, strict=True)):
             if a != b:
-                return _difference(a, b, f"{place}.{index}")
-    return place, one, other
+                return _difference(a, b, f"{path}.{index}")
+    return path, first, second

@@ -33,10 +33,10 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
     """One sentence for the most telling problem of a validation."""
     problems = error.errors(include_url=False)
     order = {"union_tag_invalid": 0, "extra_forbidden": 1}
-    problem = min(problems, key=lambda one: order.get(one["type"], 2))
-    place, kind = _place(problem["loc"], document)
-    place = [plain(part) for part in place]
-    where = ".".join(place)
+    problem = min(problems, key=lambda entry: order.get(entry["type"], 2))
+    path, kind = _path(problem["loc"], document)
+    path = [plain(part) for part in path]
+    where = ".".join(path)
     came = shortened(problem["input"])
     if problem["type"] == "union_tag_invalid":
         context = problem["ctx"]
@@ -45,9 +45,7 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
         return f"unknown kind {tag!r}{_at(where)}{suggestion(tag, known)}"
     if problem["type"] == "extra_forbidden":
         known = _fields(kind) if kind else []
-        return (
-            f"unknown field {place[-1]!r}{_at('.'.join(place[:-1]))}{suggestion(place[-1], known)}"
-        )
+        return f"unknown field {path[-1]!r}{_at('.'.join(path[:-1]))}{suggestion(path[-1], known)}"
     if problem["type"] == "missing":
         return f"field {where!r} is missing"
     if problem["type"] == "value_error":
@@ -55,21 +53,21 @@ def _sentence(error: ValidationError, document: Mapping[str, Any]) -> str:
     return f"field {where!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}, but got {came}"
 
 
-def _place(loc: Sequence[str | int], document: Any) -> tuple[list[str], str]:
+def _path(loc: Sequence[str | int], document: Any) -> tuple[list[str], str]:
     """Find the path of a problem, without the kinds that pydantic puts in, and the kind around it.
 
     A kind can also be the name of a field (`dropout`, `pool`), so the document tells them apart.
     """
-    place: list[str] = []
+    path: list[str] = []
     around = kind = ""
     for part in loc:
         if not kind and isinstance(document, Mapping) and document.get("kind") == part:
             kind = str(part)
             continue
-        place.append(str(part))
+        path.append(str(part))
         around, kind = kind, ""
         document = _inside(document, part)
-    return place, around
+    return path, around
 
 
 def _inside(document: Any, part: str | int) -> Any:

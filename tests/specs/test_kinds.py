@@ -9,6 +9,7 @@ import pytest
 import tcnzoo
 from tcnzoo.specs import Spec
 from tcnzoo.specs.base import KINDS
+from tcnzoo.specs.families import FAMILIES
 from tests.support.cases import BLOCKS, conv1d
 
 GLU = {"kind": "glu"}
@@ -144,6 +145,10 @@ def test_layers_at_any_depth_are_mapped():
 
 def test_widths_come_from_the_spec_in_a_proof(backends):
     for spec in (GLU, {"kind": "device_split", "devices": 3}):
-        report = tcnzoo.parity(spec, backends=backends, input_length=9)
+        report = tcnzoo.parity(spec, backends=backends, input_length=9, gradients=True)
         assert report.passed
         assert report.input_shape[1] % tcnzoo.load_spec(spec).channel_multiple == 0
+
+
+def test_every_kind_is_of_a_family():
+    assert {spec.__module__.rpartition(".")[2] for spec in KINDS.values()} == set(FAMILIES)
