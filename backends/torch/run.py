@@ -1,11 +1,10 @@
 """Run torch models on neutral arrays: predict, stream, differentiate, trace."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, Weights, to_numpy
@@ -20,7 +19,6 @@ from .kernels.one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of
-from .types import wide
 from .weights import to_torch
 
 
@@ -141,28 +139,6 @@ def step(
     return output, stream.next_state
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": F.mse_loss,
-    "mae": F.l1_loss,
-    "bce": F.binary_cross_entropy_with_logits,
-    "cross_entropy": F.cross_entropy,
-    "term": lambda y, _: y,
-}
-
-
-def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Tensor:
-    """A loss, or the sum of those of several outputs."""
-    if not isinstance(loss, str):
-        return torch.stack(
-            [_value(y[name], target.get(name), one, place) for name, one in loss.items()]
-        ).sum()
-    if loss == "term":
-        return LOSSES[loss](y, y)
-    found = wide(first(y))
-    wanted = to_torch(target).to(place[1])
-    return LOSSES[loss](found, wanted.long() if loss == "cross_entropy" else wanted.to(found))
-
-
 def gradients(
     model: Block[Any],
     x: Array,
@@ -172,17 +148,26 @@ def gradients(
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and its gradients for every trained parameter and for `input`."""
-    place = _place(model)
-    inputs = _tensor(x, *place).requires_grad_()
+    from . import losses  # which imports what else only training needs
+
+    dtype, device = _place(model)
+    inputs = _tensor(x, dtype, device).requires_grad_()
     ready = twin_of(model, training)
     with full_precision(ready):
-        y = _call(ready, inputs, None, [_tensor(row, *place) for row in embeddings])
-        value = _value(y, target, loss, place)
+        y = _call(ready, inputs, None, [_tensor(row, dtype, device) for row in embeddings])
+        chosen = losses.by_kind(loss)
+        targets = {loss: target} if isinstance(loss, str) else target
+        wanted = {
+            f"target.{name}": to_torch(targets[name]).to(device)
+            for name in chosen
+            if targets.get(name) is not None
+        }
+        value, _ = losses.total(chosen, y, wanted)
         named = dict(ready.named_parameters())
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
         )
-    table = {name: to_numpy(grad) for name, grad in zip([*named, "input"], found, strict=True)}
+    table = {name: to_numpy(slope) for name, slope in zip([*named, "input"], slopes, strict=True)}
     return float(value.detach()), table
 
 
