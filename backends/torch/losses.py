@@ -10,7 +10,12 @@ from torch import Tensor
 from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
 from tcnzoo.training.targets import TINY, class_vector, pick
 
-KINDS = {"mse": Mse(), "mae": Mae(), "bce": Bce(), "cross_entropy": CrossEntropy()}
+KINDS: dict[str, AnyLoss] = {
+    "mse": Mse(),
+    "mae": Mae(),
+    "bce": Bce(),
+    "cross_entropy": CrossEntropy(),
+}
 
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[Tensor, Tensor | None]
