@@ -59,23 +59,21 @@ class Conv1d(Block[Conv1dSpec], kind="conv1d"):
             norm: the batch norm that follows.
             activation: the activation that follows, one of `packed.FUSED`.
         """
-        spec = self.spec
+        spec, pads = self.spec, (0, 0)
         if stream is not None:
             x = self._continue(x, stream)
             if x.shape[2] <= spec.reach:
                 return x.new_zeros(x.shape[0], spec.out_channels, 0)
         else:
             pads = spec.pads(x.shape[2])
-            if spec.padding_mode != "zeros" or not any(pads):
-                x = padded(x, pads, spec.padding_mode)
-            elif engine is Engine.PACKED:
-                x = packed.lead(x, *pads)
-            elif engine is Engine.CHANNELS_LAST:
-                x = F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
-            else:
-                x = F.pad(x, pads)
+            if spec.padding_mode != "zeros" and any(pads):
+                x, pads = padded(x, pads, spec.padding_mode), (0, 0)
         if engine is Engine.PACKED:
-            return packed.convolve(self, x, norm, activation)
+            return packed.convolve(self, x, pads, norm, activation)
+        if any(pads) and engine is Engine.CHANNELS_LAST:
+            x = F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
+        elif any(pads):
+            x = F.pad(x, pads)
         if x.shape[2] == 0:  # an empty chunk
             return x.new_zeros(x.shape[0], spec.out_channels, 0)
         form = self._channels_last if engine is Engine.CHANNELS_LAST else self._plain

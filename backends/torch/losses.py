@@ -10,6 +10,13 @@ from torch import Tensor
 from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, Huber, Mae, Mse, Term
 from tcnzoo.training.targets import TINY, class_vector, pick
 
+KINDS: dict[str, AnyLoss] = {
+    "mse": Mse(),
+    "mae": Mae(),
+    "bce": Bce(),
+    "cross_entropy": CrossEntropy(),
+}
+
 # Values of each example and step, and what each counts; None where all count the same.
 Counted = tuple[Tensor, Tensor | None]
 
@@ -30,6 +37,24 @@ def total(
     found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
     parts = [losses[name].weight * value for name, value in found.items()]
     return torch.stack(parts).sum(), found
+
+
+def by_kind(kinds: str | Mapping[str, str]) -> dict[str, AnyLoss]:
+    """Losses without options, as `gradients` takes them.
+
+    Args:
+        kinds: of a loss of the only output; or those of several outputs, by output.
+    Returns:
+        by kind, or by output.
+    """
+    if isinstance(kinds, str):
+        return {kinds: KINDS[kinds]}
+    return {
+        output: Term(output=output)
+        if kind == "term"
+        else KINDS[kind].model_copy(update={"output": output})
+        for output, kind in kinds.items()
+    }
 
 
 def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:

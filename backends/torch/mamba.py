@@ -1,22 +1,31 @@
 """Mamba-2 and its bidirectional layers."""
 
+import contextlib
+import math
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from tcnzoo.errors import BackendMissing
+from tcnzoo.extras import missing_package
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
+from tcnzoo.specs.implementations import KERNELS
 
 from .activation import Dropout
 from .block import Block, maybe
 from .conv import Conv1d
 from .dense import Dense
-from .kernels import blockwise, mamba_cuda, packed
-from .kernels.scan import scan
-from .kernels.screening import screened, unscreened
-from .kernels.ssd import Inputs
+from .kernels import mamba_cpu, mamba_cuda
+from .kernels.ssd import Inputs, chunked, one_step
 from .norm import LayerNorm, RmsNorm
-from .types import wide
+from .types import watched, wide
+
+# Time steps of a chunk: the (chunk x chunk) products that are not matrix products grow with it, and
+# on a CPU they soon take most of the time; what is done once a chunk grows with the state.
+CHUNK, CHUNK_ON_CPU, CHUNK_OF_LARGE_STATES = 128, 32, 64
+LARGE_STATE = 64
 
 
 class Mamba2(Block[Mamba2Spec], kind="mamba2"):
@@ -31,34 +40,51 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
     D: Tensor
 
     def __init__(self, spec: Mamba2Spec, path: str = "") -> None:
-        """Note what is looked up at every step of a stream."""
+        """Choose whose kernels may run it: `auto` is `native` where the library is missing.
+
+        Raises:
+            BackendMissing: kernels are asked for by name, and their library is not installed.
+        """
         super().__init__(spec, path)
-        self.sections = list(self.spec.sections)
-        self.implementation = mamba_cuda.settled(self.spec.implementation)
+        self.sections = list(spec.sections)
+        self.implementation = spec.implementation
+        if missing_package(KERNELS) is not None:
+            self.implementation = "native"
+            if spec.implementation == KERNELS:
+                raise BackendMissing(
+                    f"implementation {KERNELS!r} needs mamba_ssm, which is not installed; "
+                    f"run: pip install {KERNELS}"
+                )
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
-        spec = self.spec
+        spec, conv = self.spec, self.conv1d
         through, beside, z, xbc, dt = self.in_proj(x).transpose(1, 2).split(self.sections, dim=2)
-        xbc = self._convolve(xbc, stream)
-        dt = F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*spec.dt_limit)
-        y = self._gate(self._scan(xbc, dt, stream), z, stream)
+        if stream is None and mamba_cpu.usable(conv, xbc, conv.weight):
+            xbc = mamba_cpu.convolve(xbc, conv.weight, conv.bias)
+        else:
+            xbc = F.silu(conv(xbc.transpose(1, 2), stream).transpose(1, 2))
+        inside = spec.groups * spec.d_state
+        x, b, c = xbc.split([spec.width, inside, inside], dim=2)
+        inputs = Inputs(
+            x.unflatten(2, (spec.heads, spec.head_dim)),
+            F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*spec.dt_limit),
+            -wide(self.A_log).exp(),
+            b.unflatten(2, (spec.groups, spec.d_state)),
+            c.unflatten(2, (spec.groups, spec.d_state)),
+            self.D.view(spec.heads, -1),
+        )
+        state = None if stream is None else stream.read(self.path, "ssm")
+        y, state = scan(inputs, state, spec.chunk_size, self.implementation)
+        if stream is not None:
+            stream.write(self.path, "ssm", state)
+        y = self._gated(y.flatten(2), z, stream)
         if through.shape[2]:
             y = torch.cat([F.silu(through) * beside, y], dim=2)
         out: Tensor = self.out_proj(y.transpose(1, 2))
         return out
 
-    def _convolve(self, x: Tensor, stream: Stream | None) -> Tensor:
-        """The causal depthwise convolution of (batch, time, convolved), and SiLU."""
-        conv = self.conv1d
-        if stream is not None or not blockwise.usable(x, conv.weight):
-            y: Tensor = conv(x.transpose(1, 2), stream).transpose(1, 2)
-            return F.silu(y)
-        return blockwise.convolve(
-            x, conv.weight, x.new_zeros(x.shape[2]) if conv.bias is None else conv.bias
-        )
-
-    def _gate(self, y: Tensor, z: Tensor, stream: Stream | None) -> Tensor:
+    def _gated(self, y: Tensor, z: Tensor, stream: Stream | None) -> Tensor:
         """Gate (batch, time, width) by z, and normalise."""
         norm = self.norm
         if norm is None:
@@ -66,28 +92,96 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         if self.spec.norm_before_gate:
             y = y.to(norm.weight.dtype)
             return maybe(norm, y.transpose(1, 2)).transpose(1, 2) * F.silu(z)
-        if stream is None and blockwise.usable(y, z, norm.weight) and not packed.hooked(norm):
-            return blockwise.gated_norm(y, z, norm.weight, norm.spec.groups, norm.spec.eps)
+        if stream is None and mamba_cpu.usable(norm, y, z, norm.weight):
+            return mamba_cpu.gated_norm(y, z, norm.weight, norm.spec.groups, norm.spec.eps)
         y = (y * F.silu(z)).to(norm.weight.dtype)
         return maybe(norm, y.transpose(1, 2)).transpose(1, 2)
 
-    def _scan(self, xbc: Tensor, dt: Tensor, stream: Stream | None) -> Tensor:
-        """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
-        spec = self.spec
-        inside = spec.groups * spec.d_state
-        x, b, c = xbc.split([spec.width, inside, inside], dim=2)
-        x = x.unflatten(2, (spec.heads, spec.head_dim))
-        b, c = (one.unflatten(2, (spec.groups, spec.d_state)) for one in (b, c))
-        inputs = Inputs(x, dt, -wide(self.A_log).exp(), b, c, self.D.view(spec.heads, -1))
-        inputs, later = screened(inputs) if x.shape[1] > 1 else (inputs, None)
-        if stream is None and mamba_cuda.chosen(self.implementation, inputs):
-            return unscreened(mamba_cuda.scan(inputs, spec.chunk_size), later).flatten(2)
-        state = None if stream is None else stream.read(self.path, "ssm")
-        y, last = scan(inputs, state, spec.chunk_size)
-        if stream is not None:
-            ends = None if later is None else later[:, -1:]
-            stream.write(self.path, "ssm", unscreened(last.unsqueeze(1), ends).squeeze(1))
-        return unscreened(y, later).flatten(2)
+
+def scan(
+    inputs: Inputs, state: Tensor | None, chunk: int | None, implementation: str = "native"
+) -> tuple[Tensor, Tensor | None]:
+    """Run S_t = exp(dt_t a) S_{t-1} + dt_t x_t b_t^T, y_t = S_t c_t + d x_t in the form that fits.
+
+    It is computed in float32 at least, also where autocast is on.
+
+    Args:
+        inputs: see Inputs.
+        state: (batch, heads, head_dim, d_state) before the first step; None offline.
+        chunk: time steps at once; None for a choice by device.
+        implementation: of a Mamba2Spec, `auto` only where the library is installed.
+    Returns:
+        (y as x, in float32 under autocast; with a state that after the last step, in float32 at
+        least).
+    """
+    x, steps = inputs.x, inputs.x.shape[1]
+    inputs, spoilt = screened(inputs) if steps > 1 else (inputs, None)
+    last: Tensor | None = None
+    native = implementation == "native" or state is not None
+    if not native and mamba_cuda.chosen(implementation, inputs):
+        y = mamba_cuda.scan(inputs, chunk)
+    else:
+        mixed = torch.is_autocast_enabled(x.device.type)
+        if mixed or x.dtype.itemsize < 4:
+            inputs = Inputs(*(array.float() for array in inputs))
+            state = None if state is None else state.float()
+        with torch.autocast(x.device.type, enabled=False) if mixed else contextlib.nullcontext():
+            y, last = _scan(inputs, state, chunk)
+        y = y if mixed else y.to(x.dtype)
+    if spoilt is not None:
+        y = y.masked_fill(spoilt[:, :, None, None], math.nan)
+        if state is not None and last is not None:
+            last = last.masked_fill(spoilt[:, -1, None, None, None], math.nan)
+    return y, last
+
+
+def _scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tensor, Tensor]:
+    """See `scan`; everything is of one type."""
+    x, steps, streams = inputs.x, inputs.x.shape[1], state is not None
+    if state is None:
+        state = x.new_zeros(x.shape[0], *x.shape[2:], inputs.b.shape[3])
+    if streams and steps <= 1:
+        return one_step(inputs, state) if steps else (x, state)
+    on_cpu = x.device.type == "cpu"
+    if chunk is None and on_cpu:
+        chunk = CHUNK_OF_LARGE_STATES if inputs.b.shape[3] > LARGE_STATE else CHUNK_ON_CPU
+    size = min(chunk or CHUNK, steps)
+    if not on_cpu or watched():
+        return chunked(inputs, state, size)
+    if not torch.is_grad_enabled():
+        return mamba_cpu.in_chunks(inputs, state, size)
+    y, last = mamba_cpu.Scan.apply(size, state, *inputs)  # type: ignore[no-untyped-call]
+    return y, last
+
+
+def screened(inputs: Inputs) -> tuple[Inputs, Tensor | None]:
+    """Replace all steps from the first value, or product x dt, that is not finite on by zeros.
+
+    The chunked forms multiply later steps by 0, and 0 * NaN is NaN: so none reaches the outputs
+    before it.
+
+    Args:
+        inputs: see Inputs.
+    Returns:
+        (the same with zeros, which steps of which signals these are, (batch, time); None where
+        there are none).
+    """
+    x, dt, b, c = inputs.x, inputs.dt, inputs.b, inputs.c
+    # On a CPU one pass shows them; elsewhere to look at a value would wait for the device.
+    if x.device.type == "cpu" and not watched():
+        largest = 1.0
+        for low, high in (torch.aminmax(x.detach()), torch.aminmax(dt.detach())):
+            largest *= max(-low.item(), high.item())  # NaN where there is one
+        bounded = largest <= torch.finfo(torch.promote_types(x.dtype, dt.dtype)).max
+        if bounded and all(math.isfinite(array.detach().sum().item()) for array in (dt, b, c)):
+            return inputs, None
+    scaled = x * dt.unsqueeze(3)  # may be infinite where both are not
+    finite = [(array.detach().abs() < math.inf).flatten(2).all(2) for array in (scaled, dt, b, c)]
+    bad = ~(finite[0] & finite[1] & finite[2] & finite[3])
+    spoilt = bad.to(torch.float32).cumsum(1) > 0
+    x, b, c = (array.masked_fill(spoilt[:, :, None, None], 0.0) for array in (x, b, c))
+    dt = dt.masked_fill(spoilt[:, :, None], 0.0)
+    return Inputs(x, dt, inputs.a, b, c, inputs.d), spoilt
 
 
 class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tcnzoo.errors import InputError
 
-from .kernels.blockwise import watched
+from .types import watched
 
 # What `checkpointing="blocks"` computes once more in the backward pass, each as a whole.
 BLOCKS = ("temporal_block", "temporal_block_2d", "bi_mamba2_layer", "mamba2")

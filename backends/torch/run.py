@@ -1,16 +1,17 @@
 """Run torch models on neutral arrays: predict, stream, differentiate, trace."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
 from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import Handle, handle_of
+from tcnzoo.models.backend import Handle
 from tcnzoo.models.outputs import Output, Quantized, Trace, first, named_outputs
 from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
@@ -20,16 +21,19 @@ from .kernels.one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of
-from .types import wide
 from .weights import to_torch
 
 
-def full_precision(model: Block[Any] | None = None) -> contextlib.AbstractContextManager[None]:
+def full_precision(
+    model: Block[Any] | None = None,
+) -> contextlib.AbstractContextManager[None]:
     """Keep TF32 off on CUDA for a while, whatever the flags say, unless the model asks for it."""
+    if not torch.cuda.is_available():
+        return contextlib.nullcontext()
     return tf32(model is not None and model.options.tf32)
 
 
-def _place(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
+def placement(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
     """Float type and device of a model's parameters (of its Handle, where it has none)."""
     for part in model.modules():
         for tensor in part._parameters.values():
@@ -41,24 +45,25 @@ def _place(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
 
 def dtype_of(model: Block[Any]) -> str:
     """Float type of a model's parameters."""
-    return str(_place(model)[0]).removeprefix("torch.")
+    return str(placement(model)[0]).removeprefix("torch.")
 
 
 def _tensor(array: Any, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """An array of any framework as a tensor; integers stay integers, on the CPU."""
-    if isinstance(array, Tensor) and array.dtype == dtype and array.device == device:
-        return array
-    tensor = array if isinstance(array, Tensor) else to_torch(to_numpy(array))
+    """A copy of an array of any framework as a tensor; integers stay integers, on the CPU.
+
+    A tensor that is as it should be is not copied.
+    """
+    if isinstance(array, Tensor):
+        tensor = array
+        if tensor.dtype == dtype and tensor.device == device:
+            return tensor
+    elif (array := to_numpy(array)).dtype == ml_dtypes.bfloat16:
+        tensor = to_torch(array)
+    else:
+        tensor = torch.from_numpy(np.array(array, order="C"))
     if not tensor.is_floating_point():
         return tensor.cpu()
     return tensor.to(device=device, dtype=dtype)
-
-
-def _call(model: Block[Any], x: Tensor, stream: Stream | None, embeddings: Sequence[Tensor]) -> Any:
-    """Run a block of any kind."""
-    if handle_of(model).spec.embedding_specs:
-        return model(x, stream, embeddings)
-    return model(x) if stream is None else model(x, stream)
 
 
 @contextlib.contextmanager
@@ -81,9 +86,11 @@ def _evaluating(model: Block[Any]) -> Iterator[Any]:
 
 def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
     """Run in evaluation mode."""
-    place = _place(model)
+    dtype, device = placement(model)
+    signal = _tensor(x, dtype, device)
     with _evaluating(model) as ready:
-        y = _call(ready, _tensor(x, *place), None, [_tensor(row, *place) for row in embeddings])
+        rest = [_tensor(embedding, dtype, device) for embedding in embeddings]
+        y = ready(signal, None, rest) if rest else ready(signal)
     y = named_outputs(y)
     if isinstance(y, dict):
         return {name: to_numpy(output) for name, output in y.items()}
@@ -92,11 +99,10 @@ def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
 
 def quantize(model: Quantizer[Any], x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser in evaluation mode."""
-    place = _place(model)
-    kept = None if mask is None else torch.from_numpy(mask)
+    signal = _tensor(x, *placement(model))
     with _evaluating(model) as ready:
-        found = ready.quantize(_tensor(x, *place), kept)
-    return Quantized(*(to_numpy(one) for one in found))
+        quantized = ready.quantize(signal, None if mask is None else torch.from_numpy(mask))
+    return Quantized(*map(to_numpy, quantized))
 
 
 class TorchState(LazyState):
@@ -107,16 +113,16 @@ class TorchState(LazyState):
         table: Mapping[str, StateItem],
         batch_size: int,
         held: dict[str, Any],
-        place: tuple[torch.dtype, torch.device],
+        placed: tuple[torch.dtype, torch.device],
     ) -> None:
         """Hold entries that are tensors of one float type on one device."""
         super().__init__(table, batch_size, held)
-        self.place = place
+        self.placement = placed
 
 
 def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
-    dtype, device = _place(model)
+    dtype, device = placement(model)
     table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
     return {
         name: _tensor(array, wide if table[name].summed else dtype, device)
@@ -128,39 +134,18 @@ def step(
     model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, State]:
     """Run one streaming step."""
-    place = _place(model)
+    dtype, device = placed = placement(model)
     with _evaluating(model) as ready:
-        if not isinstance(state, TorchState) or state.place != place:
+        if not isinstance(state, TorchState) or state.placement != placed:
             state = init_state(model, state)
         stream = Stream(state)
-        rows = [_tensor(row, *place) for row in embeddings]
-        y = _call(ready, _tensor(chunk, *place), stream, rows)
+        signal = _tensor(chunk, dtype, device)
+        rest = [_tensor(embedding, dtype, device) for embedding in embeddings]
+        y = ready(signal, stream, rest) if rest else ready(signal, stream)
     output = to_numpy(first(y))
     if any(isinstance(value, Window) for value in stream.next_state.values()):
-        return output, TorchState(model.tcnzoo.state, len(chunk), stream.next_state, place)
+        return output, TorchState(model.tcnzoo.state, len(chunk), stream.next_state, placed)
     return output, stream.next_state
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": F.mse_loss,
-    "mae": F.l1_loss,
-    "bce": F.binary_cross_entropy_with_logits,
-    "cross_entropy": F.cross_entropy,
-    "term": lambda y, _: y,
-}
-
-
-def _value(y: Any, target: Any, loss: str | Mapping[str, str], place: Any) -> Tensor:
-    """A loss, or the sum of those of several outputs."""
-    if not isinstance(loss, str):
-        return torch.stack(
-            [_value(y[name], target.get(name), one, place) for name, one in loss.items()]
-        ).sum()
-    if loss == "term":
-        return LOSSES[loss](y, y)
-    found = wide(first(y))
-    wanted = to_torch(target).to(place[1])
-    return LOSSES[loss](found, wanted.long() if loss == "cross_entropy" else wanted.to(found))
 
 
 def gradients(
@@ -172,17 +157,27 @@ def gradients(
     training: bool,
 ) -> tuple[float, Weights]:
     """Loss and its gradients for every trained parameter and for `input`."""
-    place = _place(model)
-    inputs = _tensor(x, *place).requires_grad_()
+    from . import losses  # which imports what else only training needs
+
+    dtype, device = placement(model)
+    inputs = _tensor(x, dtype, device).requires_grad_()
     ready = twin_of(model, training)
     with full_precision(ready):
-        y = _call(ready, inputs, None, [_tensor(row, *place) for row in embeddings])
-        value = _value(y, target, loss, place)
+        rest = [_tensor(embedding, dtype, device) for embedding in embeddings]
+        y = ready(inputs, None, rest) if rest else ready(inputs)
+        chosen = losses.by_kind(loss)
+        targets = {loss: target} if isinstance(loss, str) else target
+        wanted = {
+            f"target.{name}": to_torch(targets[name]).to(device)
+            for name in chosen
+            if targets.get(name) is not None
+        }
+        value, _ = losses.total(chosen, y, wanted)
         named = dict(ready.named_parameters())
-        found = torch.autograd.grad(
+        slopes = torch.autograd.grad(
             value, [*named.values(), inputs], allow_unused=True, materialize_grads=True
         )
-    table = {name: to_numpy(grad) for name, grad in zip([*named, "input"], found, strict=True)}
+    table = {name: to_numpy(slope) for name, slope in zip([*named, "input"], slopes, strict=True)}
     return float(value.detach()), table
 
 
@@ -202,8 +197,9 @@ def activation_bytes(model: Block[Any], x: Array) -> int:
 
     Counted are distinct storages that autograd saves, the model's own parameters left out.
     """
-    place = _place(model)
-    own = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
+    own = {
+        tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())
+    }
     kept: dict[int, Tensor] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -212,19 +208,20 @@ def activation_bytes(model: Block[Any], x: Array) -> int:
             kept[address] = tensor  # held, so that no other storage gets this address
         return tensor
 
-    statistics = {name: one.clone() for name, one in model.named_buffers()}
+    signal = _tensor(x, *placement(model))
+    statistics = {name: buffer.clone() for name, buffer in model.named_buffers()}
     ready = twin_of(model, training=True)
     try:
-        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda one: one)
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
         with hooks, full_precision(ready):
-            _call(ready, _tensor(x, *place), None, ())
+            ready(signal)
     finally:
-        for name, one in model.named_buffers():
-            one.copy_(statistics[name])
-    return sum(one.untyped_storage().nbytes() for one in kept.values())
+        for name, buffer in model.named_buffers():
+            buffer.copy_(statistics[name])
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
 def device_peak(model: Block[Any]) -> int | None:
     """Largest amount of memory that CUDA tensors have taken, in bytes; None on another device."""
-    device = _place(model)[1]
+    device = placement(model)[1]
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -9,9 +9,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .kernels.blockwise import watched
-
 HALVES = (torch.float16, torch.bfloat16)
+
+
+def watched() -> bool:
+    """Whether a compiler, a tracer or a transform looks on, which wants plain operations."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._get_tracing_state()
+        or torch._C._are_functorch_transforms_active()
+    )
 
 
 def wide(x: Tensor) -> Tensor:
@@ -33,7 +40,9 @@ def reduced(compute: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -
     """
     if x.dtype not in HALVES or x.device.type != "cpu" or watched():
         return compute(x, *others)
-    return compute(*(None if one is None else wide(one) for one in (x, *others))).to(x.dtype)
+    return compute(*(None if tensor is None else wide(tensor) for tensor in (x, *others))).to(
+        x.dtype
+    )
 
 
 def convolved(compute: Callable[..., Tensor], x: Tensor, *others: Tensor | None) -> Tensor:

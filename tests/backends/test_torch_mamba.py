@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import tcnzoo
-from tcnzoo.backends.torch.kernels import blockwise, ssd_cpu
+from tcnzoo.backends.torch.kernels import mamba_cpu
 from tcnzoo.backends.torch.kernels.ssd import Inputs, chunked
 from tcnzoo.backends.torch.run import activation_bytes
 from tests.support.cases import mamba2
@@ -17,8 +17,8 @@ BATCH, HEADS, WIDTH, GROUPS, STATE, CHUNK = 2, 4, 3, 2, 2, 3
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch):
     """Blocks of a few steps and spans of two chunks, so that there are several."""
-    monkeypatch.setattr(blockwise, "BLOCK", 24)
-    monkeypatch.setattr(ssd_cpu, "SPAN", 2 * CHUNK * BATCH * HEADS * (WIDTH + STATE))
+    monkeypatch.setattr(mamba_cpu, "BLOCK", 24)
+    monkeypatch.setattr(mamba_cpu, "SPAN", 2 * CHUNK * BATCH * HEADS * (WIDTH + STATE))
 
 
 def _random(*shape, seed=0):
@@ -45,32 +45,32 @@ def _derived(function, inputs):
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_recurrence(steps, per_channel):
     inputs = _inputs(steps, per_channel)
-    found = ssd_cpu.Scan.apply(CHUNK, *inputs)
+    found = mamba_cpu.Scan.apply(CHUNK, *inputs)
     expected = chunked(Inputs(*inputs[1:]), inputs[0], CHUNK)
     with torch.no_grad():
-        without = ssd_cpu.in_chunks(Inputs(*inputs[1:]), inputs[0], CHUNK)
+        without = mamba_cpu.in_chunks(Inputs(*inputs[1:]), inputs[0], CHUNK)
     for ours, plain, bare in zip(found, expected, without, strict=True):
         assert torch.allclose(ours, plain, rtol=0, atol=1e-13)
         assert torch.equal(ours, bare)
     if not per_channel or steps == 14:
-        _derived(lambda *some: ssd_cpu.Scan.apply(CHUNK, *some), inputs)
+        _derived(lambda *some: mamba_cpu.Scan.apply(CHUNK, *some), inputs)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 11])
 def test_convolution(steps):
     inputs = _random(2, steps, 3), _random(3, 1, 4), _random(3)
-    expected = blockwise._plain_convolution(*inputs)
-    assert torch.allclose(blockwise.convolve(*inputs), expected, rtol=0, atol=1e-13)
-    _derived(blockwise.convolve, inputs)
+    expected = mamba_cpu._plain_convolution(*inputs)
+    assert torch.allclose(mamba_cpu.convolve(*inputs), expected, rtol=0, atol=1e-13)
+    _derived(mamba_cpu.convolve, inputs)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_gated_norm(groups):
     inputs = _random(2, 5, 6), _random(2, 5, 6, seed=1), _random(6)
-    expected = blockwise._plain_norm(groups, 0.01)(*inputs)
-    found = blockwise.gated_norm(*inputs, groups, 0.01)
+    expected = mamba_cpu._plain_norm(groups, 0.01)(*inputs)
+    found = mamba_cpu.gated_norm(*inputs, groups, 0.01)
     assert torch.allclose(found, expected, rtol=0, atol=1e-13)
-    _derived(lambda *some: blockwise.gated_norm(*some, groups, 0.01), inputs)
+    _derived(lambda *some: mamba_cpu.gated_norm(*some, groups, 0.01), inputs)
 
 
 def _model(**fields):
@@ -118,8 +118,7 @@ def test_16_bits_are_computed_in_32():
 def test_gradients_of_outputs_before_nan(eager, monkeypatch):
     # Of the steps before it they are those of the signal that ends there.
     if not eager:
-        monkeypatch.setattr("tcnzoo.backends.torch.kernels.scan.watched", lambda: True)
-        monkeypatch.setattr("tcnzoo.backends.torch.kernels.screening.watched", lambda: True)
+        monkeypatch.setattr("tcnzoo.backends.torch.mamba.watched", lambda: True)
     model, x = _model(), torch.from_numpy(noise(2, 3, 90).astype(np.float32))
     x[0, 1, 80] = torch.nan
     whole, short = (one.clone().requires_grad_() for one in (x, x[..., :80]))

@@ -5,33 +5,16 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from tcnzoo.errors import BackendMissing, InputError
-from tcnzoo.extras import missing_package
+from tcnzoo.errors import InputError
 from tcnzoo.specs.implementations import KERNELS
 
-from .blockwise import watched
+from ..types import watched
 from .ssd import Inputs
 
 DEVICE = "cuda"
 # Steps of a chunk where the spec leaves them open: the library's own choice.
 CHUNK = 256
 _HALVES = (torch.bfloat16, torch.float16)
-
-
-def settled(implementation: str) -> str:
-    """What can be asked for here: `auto` becomes `native` where the library is missing.
-
-    Raises:
-        BackendMissing: the kernels are asked for by name, and the library is not installed.
-    """
-    if missing_package(KERNELS) is None:
-        return implementation
-    if implementation == KERNELS:
-        raise BackendMissing(
-            f"implementation {KERNELS!r} needs mamba_ssm, which is not installed; "
-            f"run: pip install {KERNELS}"
-        )
-    return "native"
 
 
 def chosen(implementation: str, inputs: Inputs) -> bool:
@@ -44,8 +27,6 @@ def chosen(implementation: str, inputs: Inputs) -> bool:
         InputError: the kernels are asked for by name, but cannot serve the call.
     """
     x = inputs.x
-    if implementation == "native":
-        return False
     if implementation == KERNELS:
         if x.device.type != DEVICE or x.dtype == torch.float64:
             raise InputError(
@@ -60,7 +41,7 @@ def chosen(implementation: str, inputs: Inputs) -> bool:
 
 
 def scan(inputs: Inputs, chunk: int | None) -> Tensor:
-    """What `scan.scan` does offline, without the state: y as x."""
+    """What `mamba.scan` does offline, without the state: y as x."""
     library = import_module("mamba_ssm.ops.triton.ssd_combined")
     x, dt, a, b, c, d = inputs
     skip = d.squeeze(1) if d.shape[1] == 1 else d

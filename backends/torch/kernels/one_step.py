@@ -86,7 +86,12 @@ class OneStep:
     def __init__(self, tcn: Any) -> None:
         """Fold weight norm and batch norm, and lay out the log."""
         self.origin = packed.Origin([tcn.blocks])
-        self.listeners = packed.listeners(tcn.blocks.modules())
+        # Of all parts; a table is empty while nobody listens.
+        self.hooks = [
+            table
+            for part in tcn.blocks.modules()
+            for table in (part._forward_hooks, part._forward_pre_hooks)
+        ]
         self.contexts: dict[str, Context] = {}
         self.biases: list[Tensor] = []
         self.residuals: list[tuple[Tensor, Tensor] | None] = []
@@ -235,7 +240,7 @@ def serves(tcn: Any) -> bool:
             return False
         plan = OneStep(tcn)
         packed.remember(tcn, plan)
-    return plan.origin.counted and not any(plan.listeners)
+    return plan.origin.counted and not any(plan.hooks)
 
 
 def run(tcn: Any, x: Tensor, stream: Stream) -> tuple[Tensor, list[Tensor]]:

@@ -47,18 +47,14 @@ class Origin:
         """Note the parameters and buffers of some modules and of those inside them."""
         parts = dict.fromkeys(part for module in modules for part in module.modules())
         self.tables = [t for part in parts for t in (part._parameters, part._buffers) if t]
-        self.tensors = self._now()
+        self.tensors = [t for table in self.tables for t in table.values() if t is not None]
         self.counted = not any(tensor.is_inference() for tensor in self.tensors)
         self.versions = [tensor._version for tensor in self.tensors] if self.counted else []
         self.places = [tensor.data_ptr() for tensor in self.tensors]
 
-    def _now(self) -> list[Tensor]:
-        """The tensors as they are now."""
-        return [tensor for table in self.tables for tensor in table.values() if tensor is not None]
-
     def unchanged(self) -> bool:
         """Whether no tensor was replaced, moved or written in place since."""
-        now = self._now()
+        now = [t for table in self.tables for t in table.values() if t is not None]
         return (
             self.counted
             and len(now) == len(self.tensors)
@@ -142,19 +138,12 @@ def _run(
 AVAILABLE = _probe()
 
 
-def listeners(modules: Iterable[nn.Module | None]) -> list[Any]:
-    """The tables of forward hooks of some modules; a table is empty while nobody listens."""
-    return [
-        table
-        for module in modules
-        if module is not None
-        for table in (module._forward_hooks, module._forward_pre_hooks)
-    ]
-
-
 def hooked(*modules: nn.Module | None) -> bool:
     """Whether someone listens to one of the modules, so that it must really be called."""
-    return any(listeners(modules))
+    return any(
+        module is not None and (module._forward_hooks or module._forward_pre_hooks)
+        for module in modules
+    )
 
 
 def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
@@ -168,12 +157,15 @@ def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
     return (weight.double() * scale[:, None, None]).float(), shift.float()
 
 
-def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
-    """Run conv -> norm -> activation on an already padded signal with one packed kernel.
+def convolve(
+    conv: Any, x: Tensor, pads: tuple[int, int], norm: Any = None, activation: Any = None
+) -> Tensor:
+    """Run conv -> norm -> activation with one packed kernel.
 
     Args:
         conv: a Conv1d block.
-        x: (batch, in, time), fastest with channel stride 1.
+        x: (batch, in, time).
+        pads: zeros to be added before and after it.
         norm: the batch norm that follows, or None.
         activation: the block that follows, of a name in FUSED, or None.
     Returns:
@@ -185,6 +177,15 @@ def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
         kernel = _CACHE[conv] = Packed(norm, origin, *effective(conv, norm))
     name, fields = FUSED[activation.spec.name] if activation is not None else ("none", [])
     scalars = [getattr(activation.spec, field) for field in fields]
+    if any(pads):
+        # Laid out with channel stride 1, which the kernels want.
+        batch, channels, length = x.shape
+        left, right = pads
+        padded = x.new_empty(batch, left + length + right, channels)
+        padded[:, :left].zero_()
+        padded[:, left + length :].zero_()
+        padded[:, left : left + length].copy_(x.transpose(1, 2))
+        x = padded.transpose(1, 2)
     steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
     if steps > SHORT or spec.groups > 1:
         if kernel.blocked is None:
@@ -207,13 +208,3 @@ def convolve(conv: Any, x: Tensor, norm: Any, activation: Any) -> Tensor:
     elif name != "none":
         torch.nn.functional.leaky_relu_(y, *scalars)
     return y.view(batch, steps, -1).transpose(1, 2)
-
-
-def lead(x: Tensor, left: int, right: int) -> Tensor:
-    """Pad with zeros and lay out channels last: (batch, channels, time), channel stride 1."""
-    batch, channels, length = x.shape
-    y = x.new_empty(batch, left + length + right, channels)
-    y[:, :left].zero_()
-    y[:, left + length :].zero_()
-    y[:, left : left + length].copy_(x.transpose(1, 2))
-    return y.transpose(1, 2)
