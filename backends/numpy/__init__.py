@@ -8,46 +8,17 @@ import numpy as np
 from tcnzoo.arrays import Weights, to_numpy
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import BackendInfo, Handle
-from tcnzoo.models.outputs import ROOT, Output, first
+from tcnzoo.models.outputs import Output, Trace, first, named_outputs
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import import_families
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    fsq,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-    vq_hdp_hsmm,
-)
 from .block import BLOCKS, Array, Block, build as build_block
 from .quantizer import quantize
 
-__all__ = ["BLOCKS", "Block", "activation", "conv", "conv2d", "dense", "graph", "mamba", "norm"]
-__all__ += [
-    "device_attention",
-    "hdp",
-    "vq_hdp_hsmm",
-    "hsmm",
-    "pool",
-    "reshape",
-    "sequential",
-    "squeeze_excitation",
-    "tcn",
-]
-__all__ += ["fsq", "quantize", "vector_quantizer"]
+import_families(__name__)
+
+__all__ = ["BLOCKS", "Block", "quantize"]
 
 NAME = "numpy"
 DTYPES = ("float32", "float64")
@@ -58,89 +29,76 @@ def info() -> BackendInfo:
     return BackendInfo(NAME, True, {"numpy": np.__version__}, ("cpu",), DTYPES, "the reference")
 
 
-def build(spec: Spec, dtype: str, device: str | None) -> Block:
+def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Make the block, with a Handle as `tcnzoo`."""
     if device not in (None, "cpu"):
         raise InputError(f"backend 'numpy' runs on 'cpu' only, not on {device!r}")
-    model = build_block(spec)
-    for path, part in model.walk():
-        part.path = path
-        part.arrays = {name: array.astype(dtype) for name, array in part.arrays.items()}
+    model = build_block(spec, dtype)
     model.tcnzoo = Handle(spec, NAME, dtype, "cpu")
     return model
 
 
-def get_weights(model: Block) -> Weights:
+def get_weights(model: Block[Any]) -> Weights:
     """Copy the weights, in table order."""
-    held = {
+    weights = {
         f"{path}.{name}" if path else name: array.copy()
         for path, part in model.walk()
         for name, array in part.arrays.items()
     }
-    return {name: held[name] for name in model.tcnzoo.params}
+    return {name: weights[name] for name in model.tcnzoo.params}
 
 
-def set_weights(model: Block, weights: Weights) -> None:
+def set_weights(model: Block[Any], weights: Weights) -> None:
     """Write checked neutral weights, cast to the model's float type."""
     for path, part in model.walk():
         for name, array in part.arrays.items():
             part.arrays[name] = weights[f"{path}.{name}" if path else name].astype(array.dtype)
 
 
-def _inputs(model: Block, embeddings: Sequence[Array]) -> dict[str, Any]:
-    """Keyword inputs of the root block."""
+def _run(model: Block[Any], x: Array, stream: Stream | None, embeddings: Sequence[Array]) -> Any:
+    """Run the block in the model's float type; it takes embeddings where its spec names some."""
     dtype = model.tcnzoo.dtype
-    rows = tuple(np.asarray(row, dtype=dtype) for row in embeddings)
-    return {"embeddings": rows} if model.spec.embedding_specs else {}
+    x = np.asarray(x, dtype=dtype)
+    if not model.spec.embedding_specs:
+        return model(x, stream)
+    return model(x, stream, embeddings=tuple(np.asarray(e, dtype=dtype) for e in embeddings))
 
 
-def _output(y: Any) -> Output:
-    """A temporal block by itself has two outputs."""
-    found: Output = {"output": y[0], "out": y[1]} if isinstance(y, tuple) else y
-    return found
-
-
-def predict(model: Block, x: Array, embeddings: Sequence[Array]) -> Output:
+def predict(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> Output:
     """Run the block."""
-    x = np.asarray(x, dtype=model.tcnzoo.dtype)
-    return _output(model(x, **_inputs(model, embeddings)))
+    output: Output = named_outputs(_run(model, x, None, embeddings))
+    return output
 
 
-def init_state(model: Block, state: dict[str, Array]) -> dict[str, Array]:
+def init_state(model: Block[Any], state: dict[str, Array]) -> dict[str, Array]:
     """Cast the arrays of a neutral state to the types that this model keeps them in."""
     kept = model.tcnzoo.kept
     return {name: np.asarray(array, dtype=kept[name]) for name, array in state.items()}
 
 
 def step(
-    model: Block, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+    model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, dict[str, Any]]:
     """Run one streaming step."""
     stream = Stream(init_state(model, {name: to_numpy(array) for name, array in state.items()}))
-    x = np.asarray(chunk, dtype=model.tcnzoo.dtype)
-    y = model(x, stream, **_inputs(model, embeddings))
-    return (y[0] if isinstance(y, tuple) else y), stream.next_state
+    y: Array = first(_run(model, chunk, stream, embeddings))
+    return y, stream.next_state
 
 
-def gradients(model: Block, *args: Any) -> tuple[float, Weights]:
+def gradients(model: Block[Any], *args: Any) -> tuple[float, Weights]:
     """Refuse: the reference does not differentiate."""
     raise InputError("backend 'numpy' has no gradients; use torch, mlx or keras")
 
 
-def trace(model: Block, x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
+def trace(model: Block[Any], x: Array, embeddings: Sequence[Array]) -> dict[str, Array]:
     """Run the block; return the output of every part by dotted path, in order of completion."""
-    seen: dict[str, Array] = {}
-
-    def observe(path: str, y: Any) -> None:
-        name = path or ROOT
-        seen.pop(name, None)  # a part that is used twice counts where it ends for good
-        seen[name] = first(y)
-
-    for _, part in model.walk():
-        part.observer = observe
+    outputs = Trace(np.asarray)
+    parts = [part for _, part in model.walk()]
+    for part in parts:
+        part.observer = outputs
     try:
         predict(model, x, embeddings)
     finally:
-        for _, part in model.walk():
+        for part in parts:
             part.observer = None
-    return seen
+    return outputs.outputs

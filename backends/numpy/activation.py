@@ -1,4 +1,4 @@
-"""Activations, gated linear units and dropout."""
+"""Pointwise blocks, made from the formulas of `tcnzoo.models.pointwise`, and dropout."""
 
 import math
 from collections.abc import Callable
@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.models.pointwise import POINTWISE
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import ActivationSpec, DropoutSpec
 
-from .block import Array, Block
+from .block import BLOCKS, Array, Block, per_channel
 
 _ERF: Any = np.frompyfunc(math.erf, 1, 1)
 
@@ -40,47 +42,58 @@ def log_softmax(x: Array) -> Array:
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def activate(spec: Any, x: Array) -> Array:
-    """Apply the activation that `spec` names; the result keeps the type of x."""
-    functions: dict[str, Callable[[], Any]] = {
-        "linear": lambda: x,
-        "relu": lambda: np.maximum(x, 0.0),
-        "leaky_relu": lambda: np.where(x > 0, x, spec.slope * x),
-        "elu": lambda: elu(x, spec.alpha),
-        "selu": lambda: SELU_SCALE * elu(x, SELU_ALPHA),
-        "gelu": lambda: 0.5 * x * (1.0 + _ERF(x / math.sqrt(2.0)).astype(np.float64)),
-        "silu": lambda: x * sigmoid(x),
-        "tanh": lambda: np.tanh(x),
-        "sigmoid": lambda: sigmoid(x),
-        "softplus": lambda: np.logaddexp(x, 0.0),
-        "softmax": lambda: np.exp(log_softmax(x)),
-        "log_softmax": lambda: log_softmax(x),
-        "gelu_tanh": lambda: gelu_tanh(x),
-        "relu6": lambda: np.clip(x, 0.0, 6.0),
-        "hard_sigmoid": lambda: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
-        "hard_swish": lambda: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
-    }
-    return np.asarray(functions[spec.name](), dtype=x.dtype)
+ACTIVATIONS: dict[str, Callable[[Array, ActivationSpec], Array]] = {
+    "linear": lambda x, spec: x,
+    "relu": lambda x, spec: np.maximum(x, 0.0),
+    "leaky_relu": lambda x, spec: np.where(x > 0, x, spec.slope * x),
+    "elu": lambda x, spec: elu(x, spec.alpha),
+    "selu": lambda x, spec: SELU_SCALE * elu(x, SELU_ALPHA),
+    "gelu": lambda x, spec: 0.5 * x * (1.0 + _ERF(x / math.sqrt(2.0)).astype(np.float64)),
+    "silu": lambda x, spec: x * sigmoid(x),
+    "tanh": lambda x, spec: np.tanh(x),
+    "sigmoid": lambda x, spec: sigmoid(x),
+    "softplus": lambda x, spec: np.logaddexp(x, 0.0),
+    "softmax": lambda x, spec: np.exp(log_softmax(x)),
+    "log_softmax": lambda x, spec: log_softmax(x),
+    "gelu_tanh": lambda x, spec: gelu_tanh(x),
+    "relu6": lambda x, spec: np.clip(x, 0.0, 6.0),
+    "hard_sigmoid": lambda x, spec: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "hard_swish": lambda x, spec: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+}
 
 
-class Activation(Block, kind="activation"):
-    """A pointwise activation, or a softmax over channels."""
+class ArrayFunctions:
+    """What pointwise blocks need of numpy; see `tcnzoo.models.pointwise.Functions`."""
+
+    channels = 1
+    per_channel = staticmethod(per_channel)
+
+    def activate(self, x: Array, spec: ActivationSpec) -> Array:
+        """Apply the activation that `spec` names; the result keeps the type of x."""
+        return np.asarray(ACTIVATIONS[spec.name](x, spec), dtype=x.dtype)
+
+    def halves(self, x: Array) -> tuple[Array, Array]:
+        """The first and the second half of the channels."""
+        first, second = np.split(x, 2, axis=1)
+        return first, second
+
+
+FUNCTIONS = ArrayFunctions()
+
+
+class Pointwise(Block[Any]):
+    """Any kind of `tcnzoo.models.pointwise`."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
-        """Apply it."""
-        return activate(self.spec, x)
+        """Apply the formula of the kind."""
+        y: Array = POINTWISE[self.spec.kind](FUNCTIONS, x, self.spec, self.arrays)
+        return y
 
 
-class Glu(Block, kind="glu"):
-    """First half of the channels * sigmoid(second half)."""
-
-    def forward(self, x: Array, stream: Stream | None = None) -> Array:
-        """(batch, 2 C, ...) -> (batch, C, ...)."""
-        value, gate = np.split(x, 2, axis=1)
-        return value * sigmoid(gate)
+BLOCKS.update(dict.fromkeys(POINTWISE, Pointwise))
 
 
-class Dropout(Block, kind="dropout"):
+class Dropout(Block[DropoutSpec], kind="dropout"):
     """The identity: this backend only evaluates."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:

@@ -2,41 +2,72 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar, get_origin
 
 import numpy as np
 
+from tcnzoo.errors import SpecError
 from tcnzoo.models.backend import Handle
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 
 Array = np.ndarray[Any, np.dtype[Any]]
-BLOCKS: dict[str, type[Block]] = {}
+S = TypeVar("S", bound=Spec)
+BLOCKS: dict[str, type[Block[Any]]] = {}
 
 
-class Block:
-    """A block with its parameters in `arrays` and its parts in `parts`, named as in the spec."""
+class Block(Generic[S]):
+    """A block with its parameters in `arrays` and its parts as attributes, named as in the spec.
+
+    A subclass declares its parts as annotations: `conv1: Conv1d`, `norm1: Block[Any] | None` for
+    one that a spec may lack, and `blocks: dict[int, TemporalBlock]` for the group of `blocks.0`,
+    `blocks.1` and so on. Where the user names the parts, it declares `parts`.
+
+    Attributes:
+        path: dotted place in the model, empty for the model itself.
+        observer: is called with the path and the output after each run.
+        parts: every part by its name in the spec.
+    """
 
     tcnzoo: Handle  # on the root only
+    declared: ClassVar[dict[str, Any]] = {}  # part -> annotation
 
     def __init_subclass__(cls, kind: str = "") -> None:
-        """Register the class for a spec's `kind`."""
+        """Register the class for a spec's `kind`, and gather the parts that it declares."""
+        super().__init_subclass__()
+        annotations = inspect.get_annotations(cls, eval_str=True)
+        parts = {name: hint for name, hint in annotations.items() if name not in vars(cls)}
+        cls.declared = cls.declared | parts
         if kind:
             BLOCKS[kind] = cls
 
-    def __init__(self, spec: Spec) -> None:
+    def __init__(self, spec: S, dtype: str, path: str) -> None:
         """Make room for the parameters of `spec` and build its parts."""
-        self.spec: Any = spec
-        self.path = ""
+        self.spec = spec
+        self.path = path
         self.observer: Callable[[str, Any], None] | None = None
         self.arrays: dict[str, Array] = {
-            name: np.zeros(param.shape) for name, param in spec.own_params().items()
+            name: np.zeros(param.shape, dtype) for name, param in spec.own_params().items()
         }
-        self.parts = {name: build(child) for name, child in spec.children().items()}
+        for name, hint in self.declared.items():
+            setattr(self, name, {} if get_origin(hint) is dict else None)
+        self.parts: dict[str, Block[Any]] = {}
+        for name, child in spec.children().items():
+            part = self.parts[name] = build(child, dtype, f"{path}.{name}" if path else name)
+            if "parts" in self.declared:
+                continue
+            group, _, index = name.partition(".")
+            if group not in self.declared:
+                raise TypeError(f"{type(self).__name__} declares no part {group!r}")
+            if index:
+                getattr(self, group)[int(index)] = part
+            else:
+                setattr(self, name, part)
 
     def __call__(self, x: Array, stream: Stream | None = None, **inputs: Any) -> Any:
-        """Run the block on (batch, channels, time), tell the observer, and return the output."""
+        """Run the block on (batch, channels, time), pass the output to the observer, return it."""
         y = self.forward(x, stream, **inputs)
         if self.observer is not None:
             self.observer(self.path, y)
@@ -46,18 +77,29 @@ class Block:
         """Compute the output; with a `stream`, x continues what came before."""
         raise TypeError(f"{type(self).__name__} computes nothing")
 
-    def optional(self, name: str, x: Array, stream: Stream | None = None) -> Array:
-        """Apply the part `name` where the spec has it."""
-        part = self.parts.get(name)
-        return x if part is None else part(x, stream)
-
-    def walk(self, path: str = "") -> Iterator[tuple[str, Block]]:
+    def walk(self) -> Iterator[tuple[str, Block[Any]]]:
         """Yield (dotted path, block) for this block and every part below it."""
-        yield path, self
-        for name, part in self.parts.items():
-            yield from part.walk(f"{path}.{name}" if path else name)
+        yield self.path, self
+        for part in self.parts.values():
+            yield from part.walk()
 
 
-def build(spec: Spec) -> Block:
-    """Build the block for a spec."""
-    return BLOCKS[spec.kind](spec)
+def build(spec: Spec, dtype: str, path: str = "") -> Block[Any]:
+    """Build the block for a spec.
+
+    Raises:
+        SpecError: this backend has no block of its kind.
+    """
+    if spec.kind not in BLOCKS:
+        raise SpecError(f"backend 'numpy' has no block of kind {spec.kind!r}")
+    return BLOCKS[spec.kind](spec, dtype, path)
+
+
+def maybe(part: Block[Any] | None, x: Array, stream: Stream | None = None) -> Array:
+    """Apply a part that may be None."""
+    return x if part is None else part(x, stream)
+
+
+def per_channel(vector: Array, x: Array) -> Array:
+    """A vector (channels,) shaped so that it meets the channels of x, of any rank."""
+    return vector.reshape((-1,) + (1,) * (x.ndim - 2))

@@ -1,35 +1,34 @@
 """Convolutions by their definition: one matrix product for each tap."""
 
+from typing import Any
+
 import numpy as np
 
 from tcnzoo.models.streaming import Stream, strided_steps
+from tcnzoo.specs import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 
-from .block import Array, Block
+from .activation import Dropout
+from .block import Array, Block, maybe
 
 _NUMPY_PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def kernel(block: Block) -> Array:
+def kernel(block: Block[Any], out_axis: int) -> Array:
     """The effective kernel: `weight`, or g * v / ||v|| with the norm over every axis but O."""
     if not block.spec.weight_norm:
         return block.arrays["weight"]
     direction, gain = block.arrays["weight_v"], block.arrays["weight_g"]
-    over = tuple(axis for axis, size in enumerate(gain.shape) if size == 1 and axis != _out(block))
-    return gain * direction / np.sqrt((direction**2).sum(axis=over, keepdims=True))
-
-
-def _out(block: Block) -> int:
-    """Axis of the output channels in the kernel."""
-    return 1 if block.spec.kind == "conv_transpose1d" else 0
+    others = tuple(axis for axis in range(direction.ndim) if axis != out_axis)
+    return gain * direction / np.sqrt((direction**2).sum(axis=others, keepdims=True))
 
 
 def padded(x: Array, pads: tuple[int, int], mode: str) -> Array:
     """Add steps before and after a signal (batch, channels, time), in one of the four modes."""
-    found: Array = np.pad(x, ((0, 0), (0, 0), pads), mode=_NUMPY_PAD[mode])  # type: ignore[call-overload]
-    return found
+    y: Array = np.pad(x, ((0, 0), (0, 0), pads), mode=_NUMPY_PAD[mode])  # type: ignore[call-overload]
+    return y
 
 
-class Conv1d(Block, kind="conv1d"):
+class Conv1d(Block[Conv1dSpec], kind="conv1d"):
     """y[o, t] = b[o] + sum over i, j of w[o, i, j] x[i, t * stride + j * dilation]."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -41,10 +40,20 @@ class Conv1d(Block, kind="conv1d"):
             start = 0
         else:
             x, start, steps = self._continue(x, stream)
-        return self._taps(x, start, steps)
+        weight = kernel(self, 0).reshape(
+            spec.groups, spec.out_channels // spec.groups, -1, spec.kernel_size
+        )
+        x = x.reshape(x.shape[0], spec.groups, spec.in_channels // spec.groups, x.shape[2])
+        y = np.zeros((*x.shape[:2], weight.shape[1], steps), dtype=x.dtype)
+        for tap in range(spec.kernel_size):
+            begin = start + tap * spec.dilation
+            taken = x[..., begin : begin + max(0, (steps - 1) * spec.stride + 1) : spec.stride]
+            y += weight[..., tap] @ taken[..., :steps]
+        y = y.reshape(x.shape[0], spec.out_channels, steps)
+        return y + self.arrays["bias"][:, None] if spec.bias else y
 
     def _continue(self, x: Array, stream: Stream) -> tuple[Array, int, int]:
-        """Put the context before the chunk; return it, the first output's place, how many come."""
+        """Put the context before the chunk; return it, the first output's start, their number."""
         spec, table, length = self.spec, self.spec.own_state(), x.shape[2]
         if "context" in table:
             context = np.asarray(stream.read(self.path, "context"))
@@ -62,22 +71,8 @@ class Conv1d(Block, kind="conv1d"):
         stream.write(self.path, "skip", np.int32(after))
         return x, skip, steps
 
-    def _taps(self, x: Array, start: int, steps: int) -> Array:
-        """Sum the taps for `steps` outputs, the first of which begins at `start`."""
-        spec, weight = self.spec, kernel(self)
-        batch, groups = x.shape[0], spec.groups
-        weight = weight.reshape(groups, spec.out_channels // groups, -1, spec.kernel_size)
-        x = x.reshape(batch, groups, spec.in_channels // groups, x.shape[2])
-        y = np.zeros((batch, groups, weight.shape[1], steps), dtype=x.dtype)
-        for tap in range(spec.kernel_size):
-            first = start + tap * spec.dilation
-            seen = x[..., first : first + max(0, (steps - 1) * spec.stride + 1) : spec.stride]
-            y += weight[..., tap] @ seen[..., :steps]
-        y = y.reshape(batch, spec.out_channels, steps)
-        return y + self.arrays["bias"][:, None] if spec.bias else y
 
-
-class ConvTranspose1d(Block, kind="conv_transpose1d"):
+class ConvTranspose1d(Block[ConvTranspose1dSpec], kind="conv_transpose1d"):
     """Input step i adds w[:, :, j] x[:, i] to output step i * stride + j * dilation."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -94,19 +89,19 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
 
     def _scatter(self, x: Array) -> Array:
         """All that the input adds to the output, without bias."""
-        spec, weight = self.spec, kernel(self)
+        spec, weight = self.spec, kernel(self, 1)
         steps = x.shape[2]
         length = max(0, (steps - 1) * spec.stride + spec.reach + 1) if steps else 0
         y = np.zeros((x.shape[0], spec.out_channels, length), dtype=x.dtype)
         for tap in range(spec.kernel_size):
-            first = tap * spec.dilation
-            y[:, :, first : first + max(0, (steps - 1) * spec.stride + 1) : spec.stride] += (
+            begin = tap * spec.dilation
+            y[:, :, begin : begin + max(0, (steps - 1) * spec.stride + 1) : spec.stride] += (
                 weight[:, :, tap].T @ x
             )
         return y
 
     def _emit(self, full: Array, steps: int, stream: Stream) -> Array:
-        """Add the tail of earlier chunks, give out the finished steps, and keep the rest."""
+        """Add the tail of earlier chunks, return the finished steps, and keep the rest."""
         overlap = max(0, self.spec.overlap)
         y = np.zeros((full.shape[0], full.shape[1], steps + overlap), dtype=full.dtype)
         y[:, :, : full.shape[2]] += full
@@ -116,12 +111,15 @@ class ConvTranspose1d(Block, kind="conv_transpose1d"):
         return y[:, :, :steps]
 
 
-class ConvBlock(Block, kind="conv_block"):
+class ConvBlock(Block[ConvBlockSpec], kind="conv_block"):
     """Convolution -> norm -> activation -> dropout."""
+
+    conv: Conv1d
+    norm: Block[Any] | None
+    activation: Block[Any] | None
+    dropout: Dropout | None
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, in, time) -> (batch, out, time')."""
-        x = self.parts["conv"](x, stream)
-        for name in ("norm", "activation", "dropout"):
-            x = self.optional(name, x)
-        return x
+        x = maybe(self.norm, self.conv(x, stream))
+        return maybe(self.dropout, maybe(self.activation, x))

@@ -3,42 +3,48 @@
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
 
-from .block import Array, Block
+from .activation import Dropout
+from .block import Array, Block, maybe
+from .dense import Dense
 
 
-class DeviceAttention(Block, kind="device_attention"):
+class DeviceAttention(Block[DeviceAttentionSpec], kind="device_attention"):
     """Every device at a step attends to all devices at that step."""
+
+    projection_in: Dense
+    projection_out: Dense
+    dropout: Dropout | None
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, devices, time) -> the same shape."""
         spec = self.spec
         tokens = x + self.arrays["embedding"].T[:, :, None]
         batch, channels, devices, length = x.shape
-        parted = self.parts["projection_in"](tokens).reshape(
+        projected = self.projection_in(tokens).reshape(
             batch, 3, spec.heads, channels // spec.heads, devices, length
         )
-        query, key, value = parted[:, 0], parted[:, 1], parted[:, 2]
+        query, key, value = projected[:, 0], projected[:, 1], projected[:, 2]
         scores = np.einsum("nacqt,nackt->naqkt", query, key) / np.sqrt(query.shape[2])
         shares = np.exp(scores - scores.max(axis=3, keepdims=True))
         shares /= shares.sum(axis=3, keepdims=True)
-        seen = np.einsum("naqkt,nackt->nacqt", shares, value).reshape(x.shape)
-        y = self.optional("dropout", self.parts["projection_out"](seen.astype(x.dtype)))
+        mixed = np.einsum("naqkt,nackt->nacqt", shares, value).reshape(x.shape)
+        y = maybe(self.dropout, self.projection_out(mixed.astype(x.dtype)))
         return x + y if spec.residual else y
 
 
-class DevicePool(Block, kind="device_pool"):
+class DevicePool(Block[DevicePoolSpec], kind="device_pool"):
     """Mean or maximum over devices, or their channels side by side."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, devices, time) -> (batch, channels', time)."""
         if self.spec.mode == "concat":
             return np.concatenate(list(np.moveaxis(x, 2, 0)), axis=1)
-        found: Array = x.mean(axis=2) if self.spec.mode == "average" else x.max(axis=2)
-        return found
+        return np.asarray(x.mean(axis=2) if self.spec.mode == "average" else x.max(axis=2))
 
 
-class DeviceSplit(Block, kind="device_split"):
+class DeviceSplit(Block[DeviceSplitSpec], kind="device_split"):
     """Channels dealt out to devices."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import MergeSpec
+from tcnzoo.specs import GraphSpec, MergeSpec
 
 from .block import Array, Block
 
@@ -16,11 +17,11 @@ def merge(mode: str, signals: list[Array]) -> Array:
     if mode == "concat":
         return np.concatenate(signals, axis=1)
     rank = max(signal.ndim for signal in signals)
-    ready = [one[:, :, None] if one.ndim < rank else one for one in signals]
+    ready = [signal[:, :, None] if signal.ndim < rank else signal for signal in signals]
     return reduce(np.add if mode == "add" else np.multiply, ready)
 
 
-class Merge(Block, kind="merge"):
+class Merge(Block[MergeSpec], kind="merge"):
     """Several signals made one."""
 
     def forward(self, x: list[Array], stream: Stream | None = None) -> Array:  # type: ignore[override]
@@ -28,15 +29,16 @@ class Merge(Block, kind="merge"):
         return merge(self.spec.mode, x)
 
 
-class Graph(Block, kind="graph"):
+class Graph(Block[GraphSpec], kind="graph"):
     """Nodes in order of computation; the last one is the output."""
+
+    parts: dict[str, Block[Any]]
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """Run every node on the outputs that it reads."""
-        seen: dict[str, Any] = {"input": x}
+        outputs: dict[str, Any] = {"input": x}
         for name, node in self.spec.nodes.items():
-            found: Any = [seen[one] for one in node.inputs]
+            inputs: Any = [outputs[source] for source in node.inputs]
             merges = isinstance(node.layer, MergeSpec)
-            y = self.parts[name](found if merges else found[0], stream)
-            seen[name] = y[0] if isinstance(y, tuple) else y
-        return np.asarray(seen[name])
+            outputs[name] = first(self.parts[name](inputs if merges else inputs[0], stream))
+        return np.asarray(outputs[name])

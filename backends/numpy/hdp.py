@@ -7,6 +7,7 @@ import numpy as np
 from tcnzoo.inference.dirichlet import concentrations, log_gamma, log_sigmoid, log_weights
 from tcnzoo.inference.hsmm.laws import log_sum_exp
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HdpSpec
 
 from .activation import log_softmax
 from .block import Array, Block
@@ -31,13 +32,13 @@ def row_penalty(log_rows: Array, log_beta: Array, alpha: float, sticky: float | 
     total = 0.0
     a = concentrations(log_beta, len(log_rows), alpha, sticky)
     for row, weight in zip(log_rows, a, strict=True):
-        held = weight > 0.0
-        inner = weight[held] * row[held] - log_gamma(weight[held])
+        positive = weight > 0.0
+        inner = weight[positive] * row[positive] - log_gamma(weight[positive])
         total += float(log_gamma(weight.sum()) + inner.sum())
     return -total
 
 
-class Hdp(Block, kind="hdp"):
+class Hdp(Block[HdpSpec], kind="hdp"):
     """softmax over clusters of (log beta + evidence) / temperature."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:

@@ -8,14 +8,17 @@ from tcnzoo.inference.hsmm.inference import Engine
 from tcnzoo.inference.hsmm.laws import log_softmax, log_sum_exp, possible
 from tcnzoo.inference.hsmm.tables import Tables, tables_of
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import HsmmSpec
 from tcnzoo.specs.hsmm import NEVER, impossible
 
 from .block import Array, Block
+from .sequential import Sequential
 
 
-class Hsmm(Block, kind="hsmm"):
+class Hsmm(Block[HsmmSpec], kind="hsmm"):
     """The reference; its recursions run in float64."""
 
+    network: Sequential | None
     engine: Engine = "auto"
 
     @property
@@ -25,8 +28,11 @@ class Hsmm(Block, kind="hsmm"):
 
     def scores(self, x: Array) -> Array:
         """Log-likelihood of each step by state, (batch, channels, time) -> (batch, K, time)."""
-        found: Array = getattr(self, f"_{self.spec.emission}")(x)
-        return found
+        if self.spec.emission == "gaussian":
+            return self._gaussian(x)
+        if self.spec.emission == "categorical":
+            return self._categorical(x)
+        return x if self.network is None else log_softmax(self.network(x), axis=1)
 
     def _gaussian(self, x: Array) -> Array:
         """Log density, the variance diagonal."""
@@ -39,24 +45,16 @@ class Hsmm(Block, kind="hsmm"):
         """Log-probability of each code."""
         chances = log_softmax(possible(self.arrays["code_logits"])).astype(x.dtype)
         if self.spec.encoding == "one_hot":
-            found = np.einsum("kc,bct->bkt", np.maximum(chances, NEVER), x)
-            return np.where(found < 0.5 * NEVER, -np.inf, found)
+            scores = np.einsum("kc,bct->bkt", np.maximum(chances, NEVER), x)
+            return np.where(scores < 0.5 * NEVER, -np.inf, scores)
         codes = np.rint(x[:, 0]).astype(np.int64)
         if codes.max(initial=0) >= self.spec.codes:
             raise InputError(
                 f"a code must be below {self.spec.codes}, the number of codes, "
                 f"but {codes.max()} came"
             )
-        found = np.moveaxis(chances[:, np.maximum(codes, 0)], 0, 1)
-        return np.where(codes[:, None] < 0, 0.0, found)
-
-    def _neural(self, x: Array) -> Array:
-        """Log-probability that the network gives each state."""
-        return log_softmax(self.parts["network"](x), axis=1)
-
-    def _none(self, x: Array) -> Array:
-        """The input."""
-        return x
+        scores = np.moveaxis(chances[:, np.maximum(codes, 0)], 0, 1)
+        return np.where(codes[:, None] < 0, 0.0, scores)
 
     def run(self, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
         """Run a task of `tcnzoo.inference.hsmm.batch` on (batch, channels, time)."""
@@ -68,12 +66,12 @@ class Hsmm(Block, kind="hsmm"):
         scores = self.scores(x)
         if stream is not None:
             return self._streamed(scores, stream)
-        task, name = ("posteriors", "posterior")
+        task, name = "posteriors", "posterior"
         if self.spec.output == "filtered":
-            task, name = ("filter", "filtered")
+            task, name = "filter", "filtered"
         lengths = np.full(len(x), x.shape[2])
-        found = batch.run(self.tables, task, scores, lengths, self.engine)[name]
-        return np.asarray(found.astype(x.dtype))
+        states = batch.run(self.tables, task, scores, lengths, self.engine)[name]
+        return np.asarray(states.astype(x.dtype))
 
     def _streamed(self, scores: Array, stream: Stream) -> Array:
         """Filtered states of the next steps."""
@@ -82,7 +80,7 @@ class Hsmm(Block, kind="hsmm"):
         count = int(stream.read(self.path, "count"))
         survival, durations = tables.survival.astype(dtype), tables.durations.astype(dtype)
         transitions = tables.transitions.astype(dtype)
-        found = np.empty_like(scores)
+        filtered = np.empty_like(scores)
         for t in range(scores.shape[2]):
             if count == 0:
                 ages[:] = -np.inf
@@ -99,12 +97,12 @@ class Hsmm(Block, kind="hsmm"):
             added = best - scale[:, 1]
             total = scale[:, 0] + added
             scale = np.stack([total, (total - scale[:, 0]) - added], axis=1)
-            found[:, :, t] = np.exp(log_softmax(log_sum_exp(ages + survival, axis=2), axis=1))
+            filtered[:, :, t] = np.exp(log_softmax(log_sum_exp(ages + survival, axis=2), axis=1))
             count = 1
         stream.write(self.path, "ages", ages)
         stream.write(self.path, "scale", scale)
         stream.write(self.path, "count", np.asarray(count, dtype=np.int32))
-        return found
+        return filtered
 
 
 def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:

@@ -3,49 +3,53 @@
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
-from .activation import sigmoid
-from .block import Array, Block
+from .activation import Dropout, sigmoid
+from .block import Array, Block, maybe
+from .conv import Conv1d
+from .dense import Dense
+from .norm import LayerNorm, RmsNorm
 
 
 def silu(x: Array) -> Array:
     """X * sigmoid(x)."""
-    found: Array = x * sigmoid(x)
-    return found
+    return np.asarray(x * sigmoid(x))
 
 
-class Mamba2(Block, kind="mamba2"):
+class Mamba2(Block[Mamba2Spec], kind="mamba2"):
     """S = exp(dt A) S + dt x B^T and y = S C + D x, a head at a time."""
+
+    in_proj: Dense
+    conv1d: Conv1d
+    norm: RmsNorm | None
+    out_proj: Dense
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, time) -> the same shape."""
         spec = self.spec
         edges = np.cumsum(spec.sections)[:-1]
-        through, beside, z, xbc, dt = np.split(self.parts["in_proj"](x), edges, axis=1)
-        xbc = silu(self.parts["conv1d"](xbc, stream))
+        through, beside, z, xbc, dt = np.split(self.in_proj(x), edges, axis=1)
+        xbc = silu(self.conv1d(xbc, stream))
         dt = np.logaddexp(dt + self.arrays["dt_bias"][:, None], 0.0)
         dt = np.clip(dt, *spec.dt_limit).astype(x.dtype)
         y = self._scan(xbc, dt, stream)
         gate = silu(z)
-        if spec.rms_norm:
-            norm = self.parts["norm"]
-            y = norm(y) * gate if spec.norm_before_gate else norm(y * gate)
-        else:
-            y = y * gate
+        y = maybe(self.norm, y) * gate if spec.norm_before_gate else maybe(self.norm, y * gate)
         if through.shape[1]:
             y = np.concatenate([silu(through) * beside, y], axis=1)
-        return np.asarray(self.parts["out_proj"](y))
+        return np.asarray(self.out_proj(y))
 
     def _scan(self, xbc: Array, dt: Array, stream: Stream | None) -> Array:
         """Run the recurrence: x, B, C (batch, convolved, time), dt (batch, heads, time) -> y."""
         spec, (batch, _, steps) = self.spec, xbc.shape
-        places = [spec.width, spec.width + spec.groups * spec.d_state]
-        x, b, c = np.split(xbc, places, axis=1)
+        edges = [spec.width, spec.width + spec.groups * spec.d_state]
+        x, b, c = np.split(xbc, edges, axis=1)
         x = x.reshape(batch, spec.heads, spec.head_dim, steps)
         share = spec.heads // spec.groups
         b, c = (
-            np.repeat(one.reshape(batch, spec.groups, spec.d_state, steps), share, axis=1)
-            for one in (b, c)
+            np.repeat(part.reshape(batch, spec.groups, spec.d_state, steps), share, axis=1)
+            for part in (b, c)
         )
         decay = np.exp(-np.exp(self.arrays["A_log"])[:, None] * dt)
         shape = (batch, spec.heads, spec.head_dim, spec.d_state)
@@ -63,23 +67,29 @@ class Mamba2(Block, kind="mamba2"):
         return (y + skip * x).reshape(batch, spec.width, steps)
 
 
-class BiMamba2Layer(Block, kind="bi_mamba2_layer"):
-    """norm(x + projection([forward, backward]))."""
+class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):
+    """norm(x + projection([forward, backward])); the two directions may share their weights."""
+
+    forward_mamba: Mamba2
+    backward_mamba: Mamba2 | None
+    projection: Dense
+    dropout: Dropout | None
+    norm: LayerNorm
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, time) -> the same shape."""
-        forward = self.parts["forward_mamba"]
-        backward = self.parts.get("backward_mamba", forward)
-        both = np.concatenate([forward(x), backward(x[:, :, ::-1])[:, :, ::-1]], axis=1)
-        y = self.optional("dropout", self.parts["projection"](both))
-        return np.asarray(self.parts["norm"](x + y))
+        backward = self.backward_mamba or self.forward_mamba
+        both = np.concatenate([self.forward_mamba(x), backward(x[:, :, ::-1])[:, :, ::-1]], axis=1)
+        return np.asarray(self.norm(x + maybe(self.dropout, self.projection(both))))
 
 
-class BiMamba2(Block, kind="bi_mamba2"):
+class BiMamba2(Block[BiMamba2Spec], kind="bi_mamba2"):
     """Layers, one after the other."""
 
+    layers: dict[int, BiMamba2Layer]
+
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, time) -> the same shape."""
-        for part in self.parts.values():
-            x = part(x)
+        for layer in self.layers.values():
+            x = layer(x)
         return x

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tcnzoo.models.streaming import Stream, strided_steps
+from tcnzoo.specs import PoolSpec, UpsampleSpec, WindowPoolSpec
 
 from .block import Array, Block
 
@@ -16,7 +17,7 @@ WHOLE: dict[str, Callable[[Array], Array]] = {
 }
 
 
-class Pool(Block, kind="pool"):
+class Pool(Block[PoolSpec], kind="pool"):
     """Mean over time, or mean or maximum over equal parts of the time."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -28,7 +29,7 @@ class Pool(Block, kind="pool"):
         return np.stack(parts, axis=2)
 
 
-class WindowPool(Block, kind="window_pool"):
+class WindowPool(Block[WindowPoolSpec], kind="window_pool"):
     """Mean or maximum over a window that moves along the signal."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -64,7 +65,7 @@ class WindowPool(Block, kind="window_pool"):
         return x[:, :, skip:]
 
 
-class Upsample(Block, kind="upsample"):
+class Upsample(Block[UpsampleSpec], kind="upsample"):
     """Repeat every step, or interpolate between step centres."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -72,9 +73,9 @@ class Upsample(Block, kind="upsample"):
         factor, length = self.spec.factor, x.shape[2]
         if self.spec.mode == "nearest":
             return np.repeat(x, factor, axis=2)
-        place = (np.arange(length * factor) + 0.5) / factor - 0.5
-        place = np.clip(place, 0, length - 1)
-        left = np.floor(place).astype(int)
-        right = np.ceil(place).astype(int)  # the left one where its share is 0: 0 * NaN is NaN
-        share = (place - left).astype(x.dtype)
+        position = (np.arange(length * factor) + 0.5) / factor - 0.5
+        position = np.clip(position, 0, length - 1)
+        left = np.floor(position).astype(int)
+        right = np.ceil(position).astype(int)  # the left one where its share is 0: 0 * NaN is NaN
+        share = (position - left).astype(x.dtype)
         return x[:, :, left] * (1 - share) + x[:, :, right] * share

@@ -1,17 +1,18 @@
-"""What all quantisers share: steps as rows, masks, and the measures of how codes are used."""
+"""What all quantisers share: steps as vectors, masks, and the measures of how codes are used."""
+
+from typing import Any
 
 import numpy as np
 
 from tcnzoo.inference.codebook import check_mask, not_finite, nothing_to_quantize
 from tcnzoo.models.outputs import Quantized
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import Spec
 
-from .block import Array, Block
+from .block import Array, Block, S
 
 
-class Rows:
-    """The steps of a signal as rows, (n, channels), those that a mask leaves."""
+class Vectors:
+    """The steps of a signal as `values` (n, channels), those that a mask leaves."""
 
     def __init__(self, x: Array, mask: Array | None, needed: bool = True) -> None:
         """Lay out a signal.
@@ -35,10 +36,10 @@ class Rows:
         if not np.isfinite(self.values).all():
             raise not_finite()
 
-    def signal(self, rows: Array) -> Array:
-        """Rows of channels back in the shape of the input, 0 where masked."""
-        whole = np.zeros(self.shape, dtype=rows.dtype)
-        whole[self.kept] = rows
+    def signal(self, values: Array) -> Array:
+        """Vectors back in the shape of the input, 0 where masked."""
+        whole = np.zeros(self.shape, dtype=values.dtype)
+        whole[self.kept] = values
         return np.moveaxis(whole, -1, 1)
 
     def indices(self, chosen: Array) -> Array:
@@ -55,33 +56,30 @@ def spread_of(counts: Array) -> tuple[Array, Array]:
     return np.exp(entropy), np.mean(counts > 0, axis=-1)
 
 
-class Quantizer(Block):
+class Quantizer(Block[S]):
     """What all quantisers share: forward is the output of `quantize`.
 
     Attributes:
         iterations: above 0, the next input sets the codebook by so many of k-means first.
     """
 
-    def __init__(self, spec: Spec) -> None:
-        """Build the block; nothing is to be initialised."""
-        super().__init__(spec)
-        self.iterations = 0
+    iterations: int = 0
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """Codes in the place of (batch, channels) or (batch, channels, time)."""
-        rows = self.rows(x, None, needed=False)
-        return rows.signal(self.lookup(rows.values))
+        vectors = self.vectors(x, None, needed=False)
+        return vectors.signal(self.lookup(vectors.values))
 
-    def rows(self, x: Array, mask: Array | None, needed: bool = True) -> Rows:
+    def vectors(self, x: Array, mask: Array | None, needed: bool = True) -> Vectors:
         """The steps of a signal; where that was asked for, they set the codebook."""
-        rows = Rows(x, mask, needed)
+        vectors = Vectors(x, mask, needed)
         if self.iterations:
-            self.fit_codes(rows.values, self.iterations)
+            self.fit_codes(vectors.values, self.iterations)
             self.iterations = 0
-        return rows
+        return vectors
 
     def fit_codes(self, values: Array, iterations: int) -> None:
-        """Set codes and averages by k-means on rows."""
+        """Set codes and averages by k-means on vectors."""
         raise TypeError(f"{type(self).__name__} has no codebook")
 
     def initialise_codebook(
@@ -92,10 +90,10 @@ class Quantizer(Block):
         Raises:
             InputError: fewer values than codes, or NaN.
         """
-        self.fit_codes(Rows(x, mask).values, iterations)
+        self.fit_codes(Vectors(x, mask).values, iterations)
 
     def lookup(self, values: Array) -> Array:
-        """The codes of rows."""
+        """The codes of vectors."""
         raise TypeError(f"{type(self).__name__} quantises nothing")
 
     def quantize(self, x: Array, mask: Array | None = None) -> Quantized:
@@ -112,6 +110,6 @@ class Quantizer(Block):
         raise TypeError(f"{type(self).__name__} quantises nothing")
 
 
-def quantize(model: Quantizer, x: Array, mask: Array | None) -> Quantized:
+def quantize(model: Quantizer[Any], x: Array, mask: Array | None) -> Quantized:
     """Quantise a neutral signal."""
     return model.quantize(np.asarray(x, dtype=model.tcnzoo.dtype), mask)

@@ -1,12 +1,13 @@
 """Layers that only move values: signals made vectors, and steps added or dropped at the ends."""
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import FlattenSpec, PadSpec
 
 from .block import Array, Block
 from .conv import padded
 
 
-class Flatten(Block, kind="flatten"):
+class Flatten(Block[FlattenSpec], kind="flatten"):
     """A signal as one vector."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
@@ -16,7 +17,7 @@ class Flatten(Block, kind="flatten"):
         return x.reshape(x.shape[0], x.shape[1] * x.shape[2])
 
 
-class Pad(Block, kind="pad"):
+class Pad(Block[PadSpec], kind="pad"):
     """Steps added or dropped at the two ends."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:

@@ -3,13 +3,18 @@
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import SqueezeExcitationSpec
 
 from .activation import sigmoid
 from .block import Array, Block
+from .dense import Dense
 
 
-class SqueezeExcitation(Block, kind="squeeze_excitation"):
+class SqueezeExcitation(Block[SqueezeExcitationSpec], kind="squeeze_excitation"):
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
+
+    reduce: Dense | None
+    expand: Dense
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, time) -> the same shape."""
@@ -17,9 +22,9 @@ class SqueezeExcitation(Block, kind="squeeze_excitation"):
             squeezed = x.mean(axis=2, keepdims=True)
         else:
             squeezed = self._mean_so_far(x, stream)
-        if "reduce" in self.parts:
-            squeezed = np.maximum(self.parts["reduce"](squeezed), 0.0)
-        y = x * sigmoid(self.parts["expand"](squeezed))
+        if self.reduce is not None:
+            squeezed = np.maximum(self.reduce(squeezed), 0.0)
+        y = x * sigmoid(self.expand(squeezed))
         return y + x if self.spec.residual else y
 
     def _mean_so_far(self, x: Array, stream: Stream | None) -> Array:

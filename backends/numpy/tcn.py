@@ -1,59 +1,76 @@
 """The temporal block and the stack of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import TcnSpec, TemporalBlockSpec
 
-from .block import Array, Block
+from .activation import Dropout
+from .block import Array, Block, maybe
+from .conv import Conv1d
+from .squeeze_excitation import SqueezeExcitation
 
 
-class TemporalBlock(Block, kind="temporal_block"):
+class TemporalBlock(Block[TemporalBlockSpec], kind="temporal_block"):
     """Two dilated convolutions with norms, activations, embeddings and SE, and a residual."""
+
+    conv1: Conv1d
+    norm1: Block[Any] | None
+    embedding1: Conv1d | None
+    embedding2: Conv1d | None
+    activation1: Block[Any]
+    dropout: Dropout | None
+    conv2: Conv1d
+    norm2: Block[Any] | None
+    activation2: Block[Any]
+    se: SqueezeExcitation | None
+    residual: Conv1d | None
+    activation: Block[Any]
 
     def forward(
         self, x: Array, stream: Stream | None = None, embeddings: Sequence[Array] = ()
     ) -> tuple[Array, Array]:
         """(batch, in, time) -> (activation(residual + out), out), both (batch, channels, time)."""
-        out = self.optional("norm1", self.parts["conv1"](x, stream))
-        if embeddings:
-            out = self._condition(out, embeddings)
-        out = self.optional("dropout", self.parts["activation1"](out))
-        out = self.optional("norm2", self.parts["conv2"](out, stream))
-        out = self.optional("dropout", self.parts["activation2"](out))
-        out = self.optional("se", out, stream)
-        return self.parts["activation"](self.optional("residual", x, stream) + out), out
-
-    def _condition(self, x: Array, embeddings: Sequence[Array]) -> Array:
-        """Add the projected embeddings, or concatenate and project back."""
-        shape = (*x.shape[:1], -1, x.shape[2])
-        rows = [
-            np.broadcast_to(e[:, :, None] if e.ndim == 2 else e, (x.shape[0], e.shape[1], shape[2]))
-            for e in embeddings
-        ]
-        projected = self.parts["embedding1"](np.concatenate(rows, axis=1))
-        if self.spec.embedding_mode == "add":
-            return x + projected
-        both: Array = self.parts["embedding2"](np.concatenate([x, projected], axis=1))
-        return both
+        out = maybe(self.norm1, self.conv1(x, stream))
+        if self.embedding1 is not None:
+            per_step = [
+                e if e.ndim == 3 else np.repeat(e[:, :, None], x.shape[2], axis=2)
+                for e in embeddings
+            ]
+            projected = self.embedding1(np.concatenate(per_step, axis=1))
+            if self.embedding2 is None:
+                out = out + projected
+            else:
+                out = self.embedding2(np.concatenate([out, projected], axis=1))
+        out = maybe(self.dropout, self.activation1(out))
+        out = maybe(self.norm2, self.conv2(out, stream))
+        out = maybe(self.dropout, self.activation2(out))
+        out = maybe(self.se, out, stream)
+        return self.activation(maybe(self.residual, x, stream) + out), out
 
 
-class Tcn(Block, kind="tcn"):
+class Tcn(Block[TcnSpec], kind="tcn"):
     """Temporal blocks, skip connections, output projection and activation."""
+
+    blocks: dict[int, TemporalBlock]
+    skips: dict[int, Conv1d]
+    activation: Block[Any] | None
+    output: Conv1d | None
+    output_activation: Block[Any] | None
 
     def forward(
         self, x: Array, stream: Stream | None = None, embeddings: Sequence[Array] = ()
     ) -> Array:
         """(batch, in, time) -> (batch, out_channels, time)."""
-        skips: Array | None = None
-        last = len(self.spec.channels) - 1
-        for level in range(last + 1):
-            x, out = self.parts[f"blocks.{level}"](x, stream, embeddings=embeddings)
-            if self.spec.skip_connections and level < last:
-                out = self.optional(f"skips.{level}", out, stream)
-                skips = out if skips is None else skips + out
-        if self.spec.skip_connections:
-            x = self.parts["activation"](x if skips is None else skips + x)
-        x = self.optional("output", x, stream)
-        return self.optional("output_activation", x)
+        total: Array | float = 0.0
+        for level, block in self.blocks.items():
+            x, out = block(x, stream, embeddings=embeddings)
+            if self.spec.skip_connections and level < len(self.blocks) - 1:
+                total = total + maybe(self.skips.get(level), out, stream)
+        if self.activation is not None:
+            x = self.activation(x + total)
+        x = maybe(self.output, x, stream)
+        return maybe(self.output_activation, x)

@@ -6,13 +6,14 @@ import numpy as np
 
 from tcnzoo.inference.codebook import kmeans, nearest, unit
 from tcnzoo.models.outputs import Quantized
+from tcnzoo.specs import ResidualVqSpec, VectorQuantizerSpec
 
 from .block import Array
 from .quantizer import Quantizer, spread_of
 
 
 class _Picked(NamedTuple):
-    """What one codebook gives for rows, with how often each code was chosen."""
+    """What one codebook gives for vectors, with how often each code was chosen."""
 
     output: Array
     chosen: Array
@@ -20,7 +21,7 @@ class _Picked(NamedTuple):
     counts: Array
 
 
-class VectorQuantizer(Quantizer, kind="vector_quantizer"):
+class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     """One codebook; see VectorQuantizerSpec."""
 
     def codes(self) -> Array:
@@ -33,17 +34,17 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
 
     def quantize(self, x: Array, mask: Array | None = None) -> Quantized:
         """Quantise. See Quantizer."""
-        rows = self.rows(x, mask)
-        output, chosen, loss, counts = self.pick(rows.values)
-        return Quantized(rows.signal(output), rows.indices(chosen), loss, *spread_of(counts))
+        vectors = self.vectors(x, mask)
+        output, chosen, loss, counts = self.pick(vectors.values)
+        return Quantized(vectors.signal(output), vectors.indices(chosen), loss, *spread_of(counts))
 
     def lookup(self, values: Array) -> Array:
-        """The codes of rows."""
+        """The codes of vectors."""
         codes = self.codes()
         return codes[nearest(self.scaled(values), codes)]
 
     def pick(self, values: Array) -> _Picked:
-        """Choose codes for rows."""
+        """Choose codes for vectors."""
         values, codes = self.scaled(values), self.codes()
         chosen = nearest(values, codes)
         weight = self.spec.commitment + (self.spec.update == "gradient")
@@ -55,34 +56,34 @@ class VectorQuantizer(Quantizer, kind="vector_quantizer"):
         spec, dtype = self.spec, self.arrays["codebook"].dtype
         centres, counts = kmeans(self.scaled(values), spec.codes, iterations, spec.cosine)
         weight, codes = np.maximum(counts, 1.0).astype(dtype), centres.astype(dtype)
-        placed = {"codebook": codes, "cluster_size": weight, "embed_avg": codes * weight[:, None]}
-        placed["initialised"] = np.ones(1, dtype=dtype)
-        self.arrays.update({name: placed[name] for name in self.arrays})
+        fitted = {"codebook": codes, "cluster_size": weight, "embed_avg": codes * weight[:, None]}
+        fitted["initialised"] = np.ones(1, dtype=dtype)
+        self.arrays.update({name: fitted[name] for name in self.arrays})
 
 
-class ResidualVq(Quantizer, kind="residual_vq"):
+class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
     """Levels of codebooks, each for what the ones before have left."""
+
+    levels: dict[int, VectorQuantizer]
 
     def level(self, index: int) -> VectorQuantizer:
         """The quantiser of a level; with a shared codebook, always the same."""
-        found = self.parts["levels.0" if self.spec.shared else f"levels.{index}"]
-        assert isinstance(found, VectorQuantizer)
-        return found
+        return self.levels[0 if self.spec.shared else index]
 
     def quantize(self, x: Array, mask: Array | None = None) -> Quantized:
         """Quantise level by level. See Quantizer."""
-        rows = self.rows(x, mask)
-        residual, found = rows.values, []
+        vectors = self.vectors(x, mask)
+        residual, picked = vectors.values, []
         for index in range(self.spec.levels):
-            found.append(self.level(index).pick(residual))
-            residual = residual - found[-1].output
-        outputs, chosen, losses, counts = (np.stack(one) for one in zip(*found, strict=True))
-        indices = np.stack([rows.indices(one) for one in chosen], axis=1)
-        output = rows.signal(outputs.sum(axis=0))
+            picked.append(self.level(index).pick(residual))
+            residual = residual - picked[-1].output
+        outputs, chosen, losses, counts = (np.stack(fields) for fields in zip(*picked, strict=True))
+        indices = np.stack([vectors.indices(codes) for codes in chosen], axis=1)
+        output = vectors.signal(outputs.sum(axis=0))
         return Quantized(output, indices, losses.sum(), *spread_of(counts))
 
     def lookup(self, values: Array) -> Array:
-        """The sum of the codes of rows."""
+        """The sum of the codes of vectors."""
         residual, total = values, np.zeros_like(values)
         for index in range(self.spec.levels):
             output = self.level(index).lookup(residual)
