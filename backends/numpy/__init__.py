@@ -7,7 +7,7 @@ import numpy as np
 
 from tcnzoo.arrays import Weights, to_numpy
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import BackendInfo, Handle
+from tcnzoo.models.backend import BackendInfo, Handle, check_device
 from tcnzoo.models.outputs import Output, Trace, first, named_outputs
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
@@ -21,18 +21,18 @@ import_families(__name__)
 __all__ = ["BLOCKS", "Block", "quantize"]
 
 NAME = "numpy"
+DEVICES = ("cpu",)
 DTYPES = ("float32", "float64")
 
 
 def info() -> BackendInfo:
     """Versions and devices."""
-    return BackendInfo(NAME, True, {"numpy": np.__version__}, ("cpu",), DTYPES, "the reference")
+    return BackendInfo(NAME, True, {"numpy": np.__version__}, DEVICES, DTYPES, "the reference")
 
 
 def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Make the block, with a Handle as `tcnzoo`."""
-    if device not in (None, "cpu"):
-        raise InputError(f"backend 'numpy' runs on 'cpu' only, not on {device!r}")
+    check_device(NAME, device, DEVICES)
     model = build_block(spec, dtype)
     model.tcnzoo = Handle(spec, NAME, dtype, "cpu")
     return model

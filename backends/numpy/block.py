@@ -8,8 +8,7 @@ from typing import Any, ClassVar, Generic, TypeVar, get_origin
 
 import numpy as np
 
-from tcnzoo.errors import SpecError
-from tcnzoo.models.backend import Handle
+from tcnzoo.models.backend import Handle, block_class
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 
@@ -85,14 +84,8 @@ class Block(Generic[S]):
 
 
 def build(spec: Spec, dtype: str, path: str = "") -> Block[Any]:
-    """Build the block for a spec.
-
-    Raises:
-        SpecError: this backend has no block of its kind.
-    """
-    if spec.kind not in BLOCKS:
-        raise SpecError(f"backend 'numpy' has no block of kind {spec.kind!r}")
-    return BLOCKS[spec.kind](spec, dtype, path)
+    """Build the block for a spec, or raise SpecError for a kind that this backend lacks."""
+    return block_class(BLOCKS, spec, "numpy")(spec, dtype, path)
 
 
 def maybe(part: Block[Any] | None, x: Array, stream: Stream | None = None) -> Array:

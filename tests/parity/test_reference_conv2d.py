@@ -7,6 +7,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError
+from tests.support import oracles
 from tests.support.cases import BLOCKS, DEVICES, conv2d
 from tests.support.compare import (
     assert_close,
@@ -26,29 +27,13 @@ GRADIENTS = (
 )  # fmt: skip
 
 
-def _by_loops(spec, weights, x):
-    """Every output value as a sum over input channels, rows and taps."""
-    spec = tcnzoo.load_spec(spec)
-    w, b = weights["weight"], weights.get("bias")
-    outs, ins, rows, taps = w.shape
-    left = {"causal": spec.reach, "same": spec.reach // 2, "valid": 0}[spec.padding]
-    devices, steps = spec.output_shape(x.shape[1:])[1:]
-    y = np.zeros((len(x), outs, devices, steps))
-    for n, o, h, t in np.ndindex(y.shape):
-        first = o // (outs // spec.groups) * ins
-        y[n, o, h, t] = 0.0 if b is None else b[o]
-        for i, g, j in np.ndindex(ins, rows, taps):
-            place = t + j * spec.dilation - left
-            if 0 <= place < x.shape[3]:
-                y[n, o, h, t] += w[o, i, g, j] * x[n, first + i, h + g, place]
-    return y
-
-
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_convolution_is_its_sum(name):
     spec, shape = BLOCKS[name]
     weights, x = weights_of(spec), noise(*shape)
-    assert_close(tcnzoo.predict(reference(spec, weights), x), _by_loops(spec, weights, x), 1e-12)
+    options = {name: spec[name] for name in ("dilation", "groups", "padding") if name in spec}
+    expected = oracles.conv2d(x, weights["weight"], weights.get("bias"), **options)
+    assert_close(tcnzoo.predict(reference(spec, weights), x), expected, 1e-12)
 
 
 def test_a_block_treats_every_device_as_a_conv1d_block_does():

@@ -11,6 +11,7 @@ import pytest
 import tcnzoo
 from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.formats.protocol import convert
+from tests.support import oracles
 from tests.support.compare import assert_close, noise, reference, weights_of
 
 # transformers computes in float32: measured, 4e-7 of the largest output.
@@ -42,63 +43,13 @@ OPTIONS = {
 }
 
 
-def silu(x):
-    return x / (1.0 + np.exp(-x))
-
-
-def normed(values, weight, groups, eps):
-    """x / sqrt(mean(x^2) + eps) * w, the mean over a group."""
-    parts = np.split(values, groups)
-    scaled = [part / np.sqrt(np.mean(part**2) + eps) for part in parts]
-    return np.concatenate(scaled) * weight
-
-
-def mamba2(x, w, spec):
-    """One step of one head at a time; x is (channels, time), the result too."""
-    heads, size, state_size = spec.heads, spec.head_dim, spec.d_state
-    passing, width = spec.inner - spec.width, spec.width
-    states = np.zeros((heads, size, state_size))
-    rows = w["in_proj.weight"] @ x + w.get("in_proj.bias", np.zeros(1))[:, None]
-    ends = np.cumsum([passing, passing, width, spec.convolved, heads])
-    z0, x0, z, xbc, dt = np.split(rows, ends[:-1])
-    taps, y = w["conv1d.weight"][:, 0], []
-    for t in range(x.shape[1]):
-        mixed = w.get("conv1d.bias", np.zeros(len(xbc))).copy()
-        for j in range(spec.d_conv):
-            if t - spec.d_conv + 1 + j >= 0:
-                mixed += taps[:, j] * xbc[:, t - spec.d_conv + 1 + j]
-        mixed, out = silu(mixed), np.zeros(width)
-        for h in range(heads):
-            group = h // (heads // spec.groups)
-            first = width + group * state_size
-            b = mixed[first : first + state_size]
-            c = mixed[first + spec.groups * state_size :][:state_size]
-            step = np.log1p(np.exp(dt[h, t] + w["dt_bias"][h]))
-            step = min(max(step, spec.dt_limit[0]), spec.dt_limit[1] or np.inf)
-            u = mixed[h * size : (h + 1) * size]
-            states[h] = np.exp(-np.exp(w["A_log"][h]) * step) * states[h] + step * np.outer(u, b)
-            skip = w["D"][h * size : (h + 1) * size] if spec.d_per_channel else w["D"][h]
-            out[h * size : (h + 1) * size] = states[h] @ c + skip * u
-        groups = spec.groups if spec.grouped_norm else 1
-        gate = silu(z[:, t])
-        if not spec.rms_norm:
-            out = out * gate
-        elif spec.norm_before_gate:
-            out = normed(out, w["norm.weight"], groups, spec.norm_eps) * gate
-        else:
-            out = normed(out * gate, w["norm.weight"], groups, spec.norm_eps)
-        out = np.concatenate([silu(z0[:, t]) * x0[:, t], out])
-        y.append(w["out_proj.weight"] @ out + w.get("out_proj.bias", 0.0))
-    return np.stack(y, axis=1)
-
-
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 def test_reference_is_the_definition(options):
     sizes = {"channels": 4, "expand": 2, "head_dim": 1 if "d_ssm" in options else 2, "d_state": 5}
     spec = tcnzoo.load_spec({"kind": "mamba2", **sizes, "norm_eps": 0.01, **options})
     weights, x = weights_of(spec), noise(2, 4, 11)
     wide = {name: array.astype(np.float64) for name, array in weights.items()}
-    expected = np.stack([mamba2(row, wide, spec) for row in x])
+    expected = np.stack([oracles.mamba2(signal, wide, spec) for signal in x])
     assert_close(tcnzoo.predict(reference(spec, weights), x), expected, 1e-12)
 
 
