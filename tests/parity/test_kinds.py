@@ -11,7 +11,15 @@ import tcnzoo
 from tcnzoo.models.backend import backend_of
 from tcnzoo.verification.parity import SURROGATES
 from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
-from tests.support.kinds import CASES, FEW_STEPS, ORACLES, answer, registered_kinds, twice
+from tests.support.kinds import (
+    CASES,
+    FEW_STEPS,
+    ORACLES,
+    answer,
+    proved_kind,
+    registered_kinds,
+    twice,
+)
 
 # Sums of some hundred float64 products, in another order.
 EXACT = 1e-10
@@ -68,12 +76,6 @@ def test_every_kind_has_a_case():
     assert registered_kinds() - {spec["kind"] for spec, _ in CASES.values()} == {"merge"}
 
 
-def _first_case(kind):
-    """Name of the first case in which a kind occurs, alone where there is one."""
-    alone = [name for name, (spec, _) in CASES.items() if spec["kind"] == kind]
-    return alone[0] if alone else {"merge": "graph-add"}[kind]
-
-
 @pytest.mark.parametrize("kind", sorted(registered_kinds()))
 def test_oracle_can_fail(kind, monkeypatch):
     block_class = backend_of("numpy").BLOCKS[kind]
@@ -85,4 +87,4 @@ def test_oracle_can_fail(kind, monkeypatch):
 
     monkeypatch.setattr(block_class, "forward", doubled)
     with pytest.raises(AssertionError, match="error"):
-        test_reference_equals_oracle(_first_case(kind))
+        test_reference_equals_oracle(next(name for name in CASES if proved_kind(name) == kind))

@@ -76,6 +76,18 @@ def _models():
 CASES = BLOCKS | {name: (spec, shape) for name, spec, shape in _models()}
 
 
+def parts_of_kind(kind):
+    """(model, part) for every block of a kind in the cases; both are specs."""
+    models = [tcnzoo.load_spec(spec) for spec, _ in CASES.values()]
+    return [(model, part) for model in models for _, part in model.walk() if part.kind == kind]
+
+
+def proved_kind(name):
+    """The kind that a case is first of all about: its own, but of merges, which stand in graphs."""
+    merges = ("graph-add", "graph-multiply", "graph-concat")
+    return "merge" if name in merges else CASES[name][0]["kind"]
+
+
 # --- Oracles --------------------------------------------------------------------------------------
 
 
