@@ -10,25 +10,19 @@ import numpy as np
 from scipy import special, stats
 
 import tcnzoo
-from tcnzoo.specs.base import Spec
+from tcnzoo.specs.base import KINDS
 from tests.support import hsmm_models, oracles
 from tests.support.cases import BLOCKS
 from tests.support.tcns import tcn
 
-# What parametrises a convolution, as a norm of a block, and is no block of its own.
-NO_BLOCKS = frozenset({"weight_norm"})
 
-
-def registered_kinds():
-    """Every kind of block that `tcnzoo.specs` defines."""
-    kinds, classes = set(), [Spec]
-    while classes:
-        spec_class = classes.pop()
-        classes += spec_class.__subclasses__()
-        kind = spec_class.model_fields["kind"].default
-        if isinstance(kind, str) and spec_class.__module__.startswith("tcnzoo.specs."):
-            kinds.add(kind)
-    return kinds - NO_BLOCKS
+def registered_kinds(usages=("model", "node")):
+    """Every kind of block that `tcnzoo.specs` defines; other packages and tests may add theirs."""
+    return {
+        kind
+        for kind, spec_class in KINDS.items()
+        if spec_class.usage in usages and spec_class.__module__.startswith("tcnzoo.specs.")
+    }
 
 
 # --- Cases ----------------------------------------------------------------------------------------
