@@ -83,13 +83,13 @@ def dropped(backend: str, kind: str) -> contextlib.AbstractContextManager[None]:
     return _broken_array(backend, kind, _last_array, lambda array: array * 0)
 
 
-def detached(backend: str, kind: str) -> contextlib.AbstractContextManager[None]:
-    """No gradient reaches the block's first weight; its input, of a kind without weights."""
-    detach = functools.partial(_detach, backend)
+def halved(backend: str, kind: str) -> contextlib.AbstractContextManager[None]:
+    """The block's first weight gets half of its gradient; the input, of a kind without weights."""
+    halve = functools.partial(_half_detached, backend)
     if any(_first_weight(part) for _, part in parts_of_kind(kind)):
-        return _broken_array(backend, kind, _first_weight, detach)
+        return _broken_array(backend, kind, _first_weight, halve)
     return _broken_forward(
-        backend, kind, lambda block, run, *args, **inputs: detach(run(*args, **inputs))
+        backend, kind, lambda block, run, *args, **inputs: halve(run(*args, **inputs))
     )
 
 
@@ -107,7 +107,7 @@ def forgotten(backend: str, kind: str) -> contextlib.AbstractContextManager[None
     return _replaced(get_backend(backend), "step", change)
 
 
-MUTATIONS = {each.__name__: each for each in (doubled, dropped, detached, forgotten)}
+MUTATIONS = {each.__name__: each for each in (doubled, dropped, halved, forgotten)}
 
 
 def _broken_array(
@@ -153,18 +153,19 @@ def _own_state(spec: Any, kind: str) -> set[str]:
     }
 
 
-def _detach(backend: str, y: Any) -> Any:
-    """Arrays through which no gradient passes."""
+def _half_detached(backend: str, y: Any) -> Any:
+    """The same values, through which half of the gradient passes."""
     if isinstance(y, dict):
-        return {name: _detach(backend, value) for name, value in y.items()}
+        return {name: _half_detached(backend, value) for name, value in y.items()}
     if isinstance(y, tuple):
-        return tuple(_detach(backend, value) for value in y)
+        return tuple(_half_detached(backend, value) for value in y)
     if backend == "torch":
-        return y.detach()
+        return (y + y.detach()) / 2
     if backend == "mlx":
-        return importlib.import_module("mlx.core").stop_gradient(y)
+        return (y + importlib.import_module("mlx.core").stop_gradient(y)) / 2
     ops = importlib.import_module("keras").ops
-    return ops.stop_gradient(ops.convert_to_tensor(y))
+    y = ops.convert_to_tensor(y)
+    return (y + ops.stop_gradient(y)) / 2
 
 
 # --- What need not be broken ----------------------------------------------------------------------
@@ -182,7 +183,7 @@ def without_effect(mutation: str, backend: str, kind: str) -> str | None:
     cases = parts_of_kind(kind)
     if mutation == "dropped" and not any(part.own_params() for _, part in cases):
         return "no arrays of its own"
-    if mutation == "detached":
+    if mutation == "halved":
         if backend == "numpy":
             return "no gradients in numpy"
         obstacle = importlib.import_module("tests.parity.test_kinds").gradient_obstacle
