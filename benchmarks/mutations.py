@@ -27,7 +27,14 @@ from rich.table import Table
 
 import tcnzoo
 from tcnzoo.models.backend import get_backend, installed_backends
-from tests.support.kinds import CASES, parts_of_kind, proved_kind, registered_kinds, twice
+from tests.support.kinds import (
+    CASES,
+    gradient_obstacle,
+    parts_of_kind,
+    proved_kind,
+    registered_kinds,
+    twice,
+)
 
 TESTS = "tests/parity/test_kinds.py"
 # What the pytest process is to do, as JSON: mutation, backends, kinds, report.
@@ -186,8 +193,7 @@ def without_effect(mutation: str, backend: str, kind: str) -> str | None:
     if mutation == "halved":
         if backend == "numpy":
             return "no gradients in numpy"
-        obstacle = importlib.import_module("tests.parity.test_kinds").gradient_obstacle
-        if all(obstacle(model) for model, _ in cases):
+        if all(gradient_obstacle(model) for model, _ in cases):
             return "gradients of something else"
     if mutation == "forgotten" and not any(
         part.own_state() and model.streaming_blocker() is None for model, part in cases
@@ -281,10 +287,10 @@ def killed(mutation: str, backends: list[str], kinds: list[str]) -> dict[str, st
         )
         if not report.exists():
             raise SystemExit(f"pytest has not run:\n{done.stdout}{done.stderr}")
-        found: dict[str, dict[str, Any]] = json.loads(report.read_text())
-    if missing := set(kinds) - found["tested"].keys():
+        results: dict[str, dict[str, Any]] = json.loads(report.read_text())
+    if missing := set(kinds) - results["tested"].keys():
         raise SystemExit(f"no test ran for {', '.join(sorted(missing))}:\n{done.stdout}")
-    return found["failed"]
+    return results["failed"]
 
 
 def main() -> None:

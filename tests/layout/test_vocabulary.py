@@ -88,7 +88,7 @@ def _stands_for(hint, wanted):
     """Whether an annotation is one of some types, or of them or None."""
     choices = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     types = [get_origin(choice) or choice for choice in choices]
-    return any(inspect.isclass(one) and issubclass(one, wanted) for one in types)
+    return any(inspect.isclass(each) and issubclass(each, wanted) for each in types)
 
 
 def declared_parts(block_class, base):
@@ -209,8 +209,8 @@ def confused(names):
 
 
 def test_no_two_modules_of_a_folder_differ_by_an_ending_only():
-    found = {str(folder.relative_to(ROOT)): confused(names) for folder, names in _folders()}
-    assert {folder: pairs for folder, pairs in found.items() if pairs} == {}
+    pairs = {str(folder.relative_to(ROOT)): confused(names) for folder, names in _folders()}
+    assert {folder: names for folder, names in pairs.items() if names} == {}
 
 
 def test_names_that_differ_by_an_ending_are_seen():

@@ -14,7 +14,8 @@ from tests.support.kinds import (
     CASES,
     FEW_STEPS,
     ORACLES,
-    answer,
+    gradient_obstacle,
+    oracle_answer,
     proved_kind,
     registered_kinds,
     twice,
@@ -28,14 +29,6 @@ def _distinct():
     """Cases that differ for parity, which gives vectors to models of vectors only."""
     signals = [spec for spec, shape in CASES.values() if len(shape) > 2]
     return [name for name, (spec, shape) in CASES.items() if len(shape) > 2 or spec not in signals]
-
-
-def gradient_obstacle(spec):
-    """Why differences of the reference do not check gradients, or None where they do."""
-    for path, part in spec.walk():
-        if part.surrogate_gradient:
-            return f"{path or part.kind} passes on the gradient of something else"
-    return None
 
 
 @pytest.mark.parametrize("name", _distinct())
@@ -59,9 +52,9 @@ def test_reference_equals_oracle(name):
     weights, x = weights_of(spec), noise(*shape)
     if spec.kind == "hsmm" and spec.emission == "categorical":
         x = np.abs(x)
-    rows = rows_for(spec, shape[0], shape[-1])
-    found = tcnzoo.predict(reference(spec, weights), x, embeddings=rows)
-    assert_close(found, answer(spec, weights, x, rows), EXACT)
+    embeddings = rows_for(spec, shape[0], shape[-1])
+    found = tcnzoo.predict(reference(spec, weights), x, embeddings=embeddings)
+    assert_close(found, oracle_answer(spec, weights, x, embeddings), EXACT)
 
 
 def test_every_kind_has_an_oracle():
