@@ -33,7 +33,7 @@ def info() -> BackendInfo:
 def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:
     """Make the block, with a Handle as `tcnzoo`."""
     check_device(NAME, device, DEVICES)
-    model = build_block(spec, dtype)
+    model = build_block(spec, dtype=dtype)
     model.tcnzoo = Handle(spec, NAME, dtype, "cpu")
     return model
 

@@ -42,7 +42,7 @@ class Block(Generic[S]):
         if kind:
             BLOCKS[kind] = cls
 
-    def __init__(self, spec: S, dtype: str, path: str) -> None:
+    def __init__(self, spec: S, path: str, dtype: str) -> None:
         """Make room for the parameters of `spec` and build its parts."""
         self.spec = spec
         self.path = path
@@ -54,7 +54,7 @@ class Block(Generic[S]):
             setattr(self, name, {} if get_origin(hint) is dict else None)
         self.parts: dict[str, Block[Any]] = {}
         for name, child in spec.children().items():
-            part = self.parts[name] = build(child, dtype, f"{path}.{name}" if path else name)
+            part = self.parts[name] = build(child, f"{path}.{name}" if path else name, dtype)
             if "parts" in self.declared:
                 continue
             group, _, index = name.partition(".")
@@ -83,9 +83,9 @@ class Block(Generic[S]):
             yield from part.walk()
 
 
-def build(spec: Spec, dtype: str, path: str = "") -> Block[Any]:
+def build(spec: Spec, path: str = "", dtype: str = "float64") -> Block[Any]:
     """Build the block for a spec, or raise SpecError for a kind that this backend lacks."""
-    return block_class(BLOCKS, spec, "numpy")(spec, dtype, path)
+    return block_class(BLOCKS, spec, "numpy")(spec, path, dtype)
 
 
 def maybe(part: Block[Any] | None, x: Array, stream: Stream | None = None) -> Array:

@@ -14,8 +14,8 @@ from tests.fuzzing.__main__ import fuzz
 from tests.fuzzing.cases import STRUCTURAL, Case, cases_of
 from tests.fuzzing.inputs import READERS
 from tests.fuzzing.judge import FAILED, READ, REFUSED, judge, plan_of
+from tests.fuzzing.makers import MAKERS, known_formats, make_samples
 from tests.fuzzing.opcodes import handwritten
-from tests.fuzzing.samples import MAKERS, known_formats, make_samples
 from tests.fuzzing.workers import run_batch
 
 COUNT, SEED = 50, 20

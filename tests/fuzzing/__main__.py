@@ -19,8 +19,8 @@ from pathlib import Path
 
 from tests.fuzzing.cases import cases_of
 from tests.fuzzing.judge import FAILED, READ, REFUSED, Verdict, Wrong, plan_of
+from tests.fuzzing.makers import known_formats, make_samples
 from tests.fuzzing.sample import MISSING
-from tests.fuzzing.samples import known_formats, make_samples
 from tests.fuzzing.workers import judged
 
 

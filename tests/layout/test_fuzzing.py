@@ -17,8 +17,8 @@ from tests.fuzzing.cases import STRUCTURAL, Case, mutant
 from tests.fuzzing.input_samples import INPUTS
 from tests.fuzzing.inputs import LONGEST, READERS
 from tests.fuzzing.judge import FAILED, READ, REFUSED, judge, plan_of
+from tests.fuzzing.makers import make_samples
 from tests.fuzzing.rules import Wrong
-from tests.fuzzing.samples import make_samples
 from tests.fuzzing.trap import Trap
 
 

@@ -10,7 +10,16 @@ import pytest
 import tcnzoo
 from tcnzoo.models.backend import backend_of
 from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
-from tests.support.kinds import CASES, FEW_STEPS, ORACLES, answer, registered_kinds, twice
+from tests.support.kinds import (
+    CASES,
+    FEW_STEPS,
+    ORACLES,
+    gradient_obstacle,
+    oracle_answer,
+    proved_kind,
+    registered_kinds,
+    twice,
+)
 
 # Sums of some hundred float64 products, in another order.
 EXACT = 1e-10
@@ -20,14 +29,6 @@ def _distinct():
     """Cases that differ for parity, which gives vectors to models of vectors only."""
     signals = [spec for spec, shape in CASES.values() if len(shape) > 2]
     return [name for name, (spec, shape) in CASES.items() if len(shape) > 2 or spec not in signals]
-
-
-def gradient_obstacle(spec):
-    """Why differences of the reference do not check gradients, or None where they do."""
-    for path, part in spec.walk():
-        if part.surrogate_gradient:
-            return f"{path or part.kind} passes on the gradient of something else"
-    return None
 
 
 @pytest.mark.parametrize("name", _distinct())
@@ -51,9 +52,9 @@ def test_reference_equals_oracle(name):
     weights, x = weights_of(spec), noise(*shape)
     if spec.kind == "hsmm" and spec.emission == "categorical":
         x = np.abs(x)
-    rows = rows_for(spec, shape[0], shape[-1])
-    found = tcnzoo.predict(reference(spec, weights), x, embeddings=rows)
-    assert_close(found, answer(spec, weights, x, rows), EXACT)
+    embeddings = rows_for(spec, shape[0], shape[-1])
+    found = tcnzoo.predict(reference(spec, weights), x, embeddings=embeddings)
+    assert_close(found, oracle_answer(spec, weights, x, embeddings), EXACT)
 
 
 def test_every_kind_has_an_oracle():
@@ -61,16 +62,9 @@ def test_every_kind_has_an_oracle():
 
 
 def test_every_kind_has_a_case():
+    assert registered_kinds(["model"]) <= {spec["kind"] for spec, _ in CASES.values()}
     inside = {part.kind for spec, _ in CASES.values() for _, part in tcnzoo.load_spec(spec).walk()}
-    assert registered_kinds() <= inside
-    # Alone, not only within others: all but what takes several signals.
-    assert registered_kinds() - {spec["kind"] for spec, _ in CASES.values()} == {"merge"}
-
-
-def _first_case(kind):
-    """Name of the first case in which a kind occurs, alone where there is one."""
-    alone = [name for name, (spec, _) in CASES.items() if spec["kind"] == kind]
-    return alone[0] if alone else {"merge": "graph-add"}[kind]
+    assert registered_kinds(["node"]) <= inside
 
 
 @pytest.mark.parametrize("kind", sorted(registered_kinds()))
@@ -84,4 +78,4 @@ def test_oracle_can_fail(kind, monkeypatch):
 
     monkeypatch.setattr(block_class, "forward", doubled)
     with pytest.raises(AssertionError, match="error"):
-        test_reference_equals_oracle(_first_case(kind))
+        test_reference_equals_oracle(next(name for name in CASES if proved_kind(name) == kind))

@@ -10,25 +10,19 @@ import numpy as np
 from scipy import special, stats
 
 import tcnzoo
-from tcnzoo.specs.base import Spec
+from tcnzoo.specs.base import KINDS
 from tests.support import hsmm_models, oracles
 from tests.support.cases import BLOCKS
 from tests.support.tcns import tcn
 
-# What parametrises a convolution, as a norm of a block, and is no block of its own.
-NO_BLOCKS = frozenset({"weight_norm"})
 
-
-def registered_kinds():
-    """Every kind of block that `tcnzoo.specs` defines."""
-    kinds, classes = set(), [Spec]
-    while classes:
-        spec_class = classes.pop()
-        classes += spec_class.__subclasses__()
-        kind = spec_class.model_fields["kind"].default
-        if isinstance(kind, str) and spec_class.__module__.startswith("tcnzoo.specs."):
-            kinds.add(kind)
-    return kinds - NO_BLOCKS
+def registered_kinds(usages=("model", "node")):
+    """Every kind of block that `tcnzoo.specs` defines; other packages and tests may add theirs."""
+    return {
+        kind
+        for kind, spec_class in KINDS.items()
+        if spec_class.usage in usages and spec_class.__module__.startswith("tcnzoo.specs.")
+    }
 
 
 # --- Cases ----------------------------------------------------------------------------------------
@@ -76,10 +70,30 @@ def _models():
 CASES = BLOCKS | {name: (spec, shape) for name, spec, shape in _models()}
 
 
+def parts_of_kind(kind):
+    """(model, part) for every block of a kind in the cases; both are specs."""
+    models = [tcnzoo.load_spec(spec) for spec, _ in CASES.values()]
+    return [(model, part) for model in models for _, part in model.walk() if part.kind == kind]
+
+
+def gradient_obstacle(spec):
+    """Why differences of the reference do not check gradients, or None where they do."""
+    for path, part in spec.walk():
+        if part.surrogate_gradient:
+            return f"{path or part.kind} passes on the gradient of something else"
+    return None
+
+
+def proved_kind(name):
+    """The kind that a case is first of all about: its own, but of merges, which stand in graphs."""
+    merges = ("graph-add", "graph-multiply", "graph-concat")
+    return "merge" if name in merges else CASES[name][0]["kind"]
+
+
 # --- Oracles --------------------------------------------------------------------------------------
 
 
-def answer(spec, weights, x, embeddings=()):
+def oracle_answer(spec, weights, x, embeddings=()):
     """What a model gives, from its definition: an array, or a dictionary of them."""
     wide = {name: np.asarray(array, dtype=np.float64) for name, array in weights.items()}
     return _run(tcnzoo.load_spec(spec), wide, np.asarray(x, dtype=np.float64), embeddings)
@@ -436,7 +450,7 @@ def _vq_hdp_hsmm(spec, w, x):
     evidence, clusters = _hdp_scores(spec.hdp, parts["hdp"], taken), _chain(spec, w, taken, "hdp")
     emissions = {"none": evidence, "gaussian": quantized, "categorical": codes[:, None]}
     answers = _hsmm_answers(spec.hsmm, parts["hsmm"], emissions[spec.hsmm.emission])
-    likelihood, posterior = (np.array([one[i] for one in answers]) for i in (0, 1))
+    likelihood, posterior = (np.array([answer[i] for answer in answers]) for i in (0, 1))
     durations = hsmm_models.duration_chances(spec.hsmm, parts["hsmm"])
     means = durations @ np.arange(1, spec.hsmm.max_duration + 1)
     share = np.unique(codes, return_counts=True)[1] / codes.size
@@ -448,7 +462,7 @@ def _vq_hdp_hsmm(spec, w, x):
         "perplexity": np.exp(stats.entropy(share)),
         "cluster_posterior": clusters,
         "state_posterior": posterior,
-        "state_path": np.array([one[4] for one in answers]),
+        "state_path": np.array([path for *_, path in answers]),
         "expected_duration": np.einsum("nkt,k->nt", posterior, means),
         "log_likelihood": likelihood,
         "behavior_logits": _chain(spec, w, quantized, "classifier"),

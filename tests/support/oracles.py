@@ -127,15 +127,15 @@ def rms_norm(x, weight, eps, groups=1):
 def conv2d(x, w, b, dilation=1, groups=1, padding="causal"):
     """Every output value as a sum over input channels, devices and taps; w is (out, in, H, K)."""
     batch, _, devices, length = x.shape
-    outs, ins, rows, taps = w.shape
+    outs, ins, height, taps = w.shape
     reach = (taps - 1) * dilation
     left = {"causal": reach, "same": reach // 2, "valid": 0}[padding]
     steps = length - reach if padding == "valid" else length
-    y = np.zeros((batch, outs, devices - rows + 1, steps))
+    y = np.zeros((batch, outs, devices - height + 1, steps))
     for n, o, h, t in np.ndindex(y.shape):
         first = o // (outs // groups) * ins
         y[n, o, h, t] = 0.0 if b is None else b[o]
-        for i, g, j in np.ndindex(ins, rows, taps):
+        for i, g, j in np.ndindex(ins, height, taps):
             step = t + j * dilation - left
             if 0 <= step < length:
                 y[n, o, h, t] += w[o, i, g, j] * x[n, first + i, h + g, step]
@@ -190,18 +190,19 @@ def attention(x, w, heads):
     width, y = channels // heads, np.zeros_like(x)
     for n, t in np.ndindex(batch, length):
         tokens = [x[n, :, d, t] + w["embedding"][d] for d in range(devices)]
-        mapped = [w["projection_in.weight"] @ one + w["projection_in.bias"] for one in tokens]
+        mapped = [w["projection_in.weight"] @ token + w["projection_in.bias"] for token in tokens]
         query, key, value = (
-            [one[part * channels : (part + 1) * channels] for one in mapped] for part in range(3)
+            [token[part * channels : (part + 1) * channels] for token in mapped]
+            for part in range(3)
         )
         for d in range(devices):
             mixed = np.zeros(channels)
             for head in range(heads):
                 mine = slice(head * width, (head + 1) * width)
-                scores = [query[d][mine] @ one[mine] / math.sqrt(width) for one in key]
+                scores = [query[d][mine] @ other[mine] / math.sqrt(width) for other in key]
                 shares = [math.exp(score) for score in scores]
-                for share, one in zip(shares, value, strict=True):
-                    mixed[mine] += share / sum(shares) * one[mine]
+                for share, other in zip(shares, value, strict=True):
+                    mixed[mine] += share / sum(shares) * other[mine]
             y[n, :, d, t] = w["projection_out.weight"] @ mixed + w["projection_out.bias"]
     return y
 
@@ -216,9 +217,9 @@ def mamba2(x, w, spec):
     heads, size, state_size = spec.heads, spec.head_dim, spec.d_state
     passing, width = spec.inner - spec.width, spec.width
     states = np.zeros((heads, size, state_size))
-    rows = w["in_proj.weight"] @ x + w.get("in_proj.bias", np.zeros(1))[:, None]
+    projected = w["in_proj.weight"] @ x + w.get("in_proj.bias", np.zeros(1))[:, None]
     ends = np.cumsum([passing, passing, width, spec.convolved, heads])
-    z0, x0, z, xbc, dt = np.split(rows, ends[:-1])
+    z0, x0, z, xbc, dt = np.split(projected, ends[:-1])
     taps, y = w["conv1d.weight"][:, 0], []
     for t in range(x.shape[1]):
         mixed = w.get("conv1d.bias", np.zeros(len(xbc))).copy()

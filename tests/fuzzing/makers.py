@@ -212,7 +212,7 @@ def make_samples(format_name: str, folder: Path) -> list[Sample]:
     """
     makers = MAKERS | INPUTS
     if format_name not in makers:
-        raise LookupError(f"tests/fuzzing/samples.py has no sample of format {format_name!r}")
+        raise LookupError(f"tests/fuzzing/makers.py has no sample of format {format_name!r}")
     return list(makers[format_name](folder / format_name))
 
 
