@@ -25,7 +25,7 @@ from ..containers.keras import (
     read_keras,
     weight_groups,
 )
-from ..hints import check_hints
+from ..hints import parse_hints
 from ..keras import detect as is_ours
 from .chain import chain_of, is_model
 from .plan import Plan, converted, plan_of
@@ -65,7 +65,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         WeightError: a damaged file, or tensors that do not fit.
         InputError: a hint that the file has no need of.
     """
-    given = check_hints(NAME, hints, HINTS)
+    given = parse_hints(NAME, hints, HINTS)
     file = read_keras(path, hinted_document(path, given))
     if given and read_document(path) is not None:
         raise InputError(

@@ -24,7 +24,7 @@ from ..containers.keras import (
     read_keras,
     weight_groups,
 )
-from ..hints import check_hints
+from ..hints import parse_hints
 from ..keras_sequential.chain import chain_of, kinds_in
 from ..keras_sequential.plan import converted, plan_of
 from .blocks import tcn_pieces
@@ -64,7 +64,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         WeightError: a damaged file, or tensors that do not fit.
         InputError: a hint that is unknown, or contradicts the file.
     """
-    given = check_hints(NAME, hints, HINTS)
+    given = parse_hints(NAME, hints, HINTS)
     document = read_document(path)
     if document is not None and given:
         raise InputError(

@@ -14,7 +14,7 @@ from tcnzoo.specs import Spec
 
 from ..containers.detect import kind_of
 from ..containers.onnx import parse
-from ..hints import check_hints
+from ..hints import parse_hints
 from .nodes import graph_of, initializers_of
 from .own import is_own, read_own_file, write_file
 from .read import HINTS, read_graph
@@ -48,9 +48,9 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """
     model = parse(path)
     if is_own(model):
-        check_hints(NAME, hints, ())
+        parse_hints(NAME, hints, ())
         return read_own_file(path, model)
-    given = check_hints(NAME, hints, HINTS)
+    given = parse_hints(NAME, hints, HINTS)
     return read_graph(path, graph_of(path, model), given)
 
 

@@ -17,7 +17,7 @@ from tcnzoo.formats.report import Converted
 from tcnzoo.specs import ActivationSpec, Conv1dSpec, DenseSpec, PoolSpec, Spec
 
 from ..containers.keras import read_document, read_keras
-from ..hints import check_hints
+from ..hints import parse_hints
 from ..keras_sequential.blocks import parts_of
 from ..keras_sequential.chain import chain_of, is_model
 from ..keras_sequential.plan import Plan, converted, plan_of
@@ -62,7 +62,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         SpecError: another net.
         WeightError: a damaged file, weights alone, or tensors that do not fit.
     """
-    check_hints(NAME, hints, ())
+    parse_hints(NAME, hints, ())
     file = read_keras(path)
     if file.document is None:
         raise WeightError(

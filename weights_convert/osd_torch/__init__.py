@@ -28,7 +28,7 @@ from tcnzoo.zoo.parse import parse_spec
 from ..containers.detect import kind_of
 from ..containers.own import header
 from ..containers.pt import arrays_of, notes_of, pickled_strings, read_pt, state_dict_of, write_pt
-from ..hints import check_hints
+from ..hints import parse_hints
 from .spec import DROPOUT_STEP, PLAIN_STEP, described, foreign_names, sizes_of, step_of
 
 NAME = "osd-torch"
@@ -78,7 +78,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         InputError: a hint that is unknown or contradicts the file.
         WeightError: no tensors of this net.
     """
-    given = check_hints(NAME, hints, HINTS)
+    given = parse_hints(NAME, hints, HINTS)
     state, beside = _contents(path)
     held = arrays_of(path, state)
     config = notes_of(state).get("config")

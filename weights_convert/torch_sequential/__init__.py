@@ -34,7 +34,7 @@ from ..containers.detect import kind_of
 from ..containers.own import check_mark, header, mark
 from ..containers.pt import pickled_strings, state_dict_of, write_pt
 from ..containers.state_dicts import open_state_dict
-from ..hints import check_hints
+from ..hints import parse_hints
 from .groups import COUNTER, Group, groups_in, prefixes_in
 from .modules import Module, modules_of
 
@@ -88,7 +88,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """
     held, notes = _contents(path)
     check_mark(NAME, path, notes)
-    given = check_hints(NAME, hints, HINTS)
+    given = parse_hints(NAME, hints, HINTS)
     groups, outside = groups_in(path, facts_of(held), given)
     spec = _spec(path, notes, given, groups)
     names = _matched(path, groups, [one for one in modules_of(spec) if one.params])
