@@ -57,7 +57,7 @@ def stored(layer: Layer, slots: Mapping[str, tuple[str, str]]) -> dict[str, Stor
         slots: our name -> (Keras's name, layout).
     """
     return {
-        name: Stored(Variable(slot, index, layer=layer.names, place=layer.place), layout)
+        name: Stored(Variable(slot, index, layer=layer.names, group=layer.group), layout)
         for index, (name, (slot, layout)) in enumerate(slots.items())
     }
 

@@ -1,4 +1,4 @@
-"""A chain of Keras layers as one spec, and every tensor's place in the file that it comes from."""
+"""A chain of Keras layers as one spec, and where every tensor is in the file that it comes from."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +50,7 @@ class Plan:
 
         return Plan(
             parse_spec(document),
-            {new(name): one for name, one in self.tensors.items()},
+            {new(name): variable for name, variable in self.tensors.items()},
             {new(name): value for name, value in self.fills.items()},
             {new(name): value for name, value in self.assumed.items()},
             self.beside,
@@ -77,7 +77,7 @@ def plan_of(chain: Chain, pieces: Callable[[Layer, Shape], Iterator[Piece]] = pi
             name = _name(layer.name + piece.suffix, layers)
             layers[name] = parse_spec(piece.document)
             shape = _after(layer, layers[name], shape, None in chain.input_shape)
-            tensors |= {f"{name}.{part}": one for part, one in piece.tensors.items()}
+            tensors |= {f"{name}.{part}": variable for part, variable in piece.tensors.items()}
             fills |= {f"{name}.{part}": value for part, value in piece.fills.items()}
             assumed |= {f"{name}.{part}": note for part, note in piece.notes.items()}
             beside |= piece.beside
@@ -91,7 +91,8 @@ def plan_of(chain: Chain, pieces: Callable[[Layer, Shape], Iterator[Piece]] = pi
 def _input_shape(chain: Chain) -> Shape:
     """(channels, time) with some time where the model takes any, or (features,)."""
     *time, width = chain.input_shape
-    assert width is not None
+    if width is None:
+        raise SpecError("a Keras model must have an input of known width")
     return (width, *(PROBE if steps is None else steps for steps in time))
 
 
@@ -110,10 +111,10 @@ def _name(name: str, taken: Mapping[str, Any]) -> str:
     plain = re.sub(r"[^a-z0-9_]", "_", name.lower())
     plain = plain if re.match("[a-z]", plain) else f"layer_{plain}".replace("__", "_")
     plain = f"{plain}_layer" if plain in RESERVED else plain
-    found, number = plain, 2
-    while found in taken:
-        found, number = f"{plain}_{number}", number + 1
-    return found
+    free, number = plain, 2
+    while free in taken:
+        free, number = f"{plain}_{number}", number + 1
+    return free
 
 
 def converted(file: KerasFile, plan: Plan) -> Converted:
@@ -122,7 +123,7 @@ def converted(file: KerasFile, plan: Plan) -> Converted:
     Raises:
         WeightError: a tensor that is missing, of another shape, or of no layer.
     """
-    paths = {name: file.path_of(one.variable) for name, one in plan.tensors.items()}
+    paths = {name: file.path_of(stored.variable) for name, stored in plan.tensors.items()}
     used = {path: name for name, path in paths.items()}
     twice = next((name for name, path in paths.items() if used[path] != name), None)
     if twice is not None:
@@ -130,9 +131,9 @@ def converted(file: KerasFile, plan: Plan) -> Converted:
             f"{paths[twice]!r} of {str(file.path)!r} would be both {twice!r} and "
             f"{used[paths[twice]]!r}"
         )
-    table, held = plan.spec.params(), file.tensors.facts
+    table, stored = plan.spec.params(), file.tensors.facts
     facts = {
-        name: Facts(_shape(path, held[path].shape, plan.tensors[name].layout), held[path].dtype)
+        name: Facts(_shape(path, stored[path].shape, plan.tensors[name].layout), stored[path].dtype)
         for name, path in paths.items()
     }
     common = next(iter(facts.values())).dtype if facts else np.dtype(np.float32)
@@ -145,7 +146,7 @@ def converted(file: KerasFile, plan: Plan) -> Converted:
             return np.full(table[name].shape, plan.fills[name], common)
         return _neutral(file.tensors[paths[name]], plan.tensors[name].layout)
 
-    dropped = {path: _dropped(file, path, plan.beside) for path in held if path not in used}
+    dropped = {path: _dropped(file, path, plan.beside) for path in stored if path not in used}
     weights = LazyTensors({name: facts[name] for name in table}, read)
     return Converted(plan.spec, weights, used, dropped, plan.assumed)
 

@@ -138,5 +138,5 @@ def pieces_of(layer: Layer, shape: Shape) -> Iterator[Piece]:
         for key, value in layer.config.items()
         if key.endswith(TRAINING) and value is not None
     }
-    for place, piece in enumerate(CONVERTERS[layer.kind](layer, shape)):
-        yield replace(piece, notes={**piece.notes, **notes}) if not place else piece
+    for index, piece in enumerate(CONVERTERS[layer.kind](layer, shape)):
+        yield replace(piece, notes={**piece.notes, **notes}) if not index else piece

@@ -153,11 +153,12 @@ def _dense(file: KerasFile, units: list[int], activations: Any) -> list[dict[str
         _layer(
             "Dense",
             {
-                "name": f"dense_{place}" if place else "dense",
+                "name": f"dense_{number}" if number else "dense",
                 "units": size,
                 "activation": activation,
-                "use_bias": f"{PLACED}/dense{f'_{place}' if place else ''}/vars/1" in file.tensors,
+                "use_bias": f"{PLACED}/dense{f'_{number}' if number else ''}/vars/1"
+                in file.tensors,
             },
         )
-        for place, (size, activation) in enumerate(zip(units, named, strict=True))
+        for number, (size, activation) in enumerate(zip(units, named, strict=True))
     ]

@@ -88,7 +88,7 @@ def named(layer: Layer, value: Any) -> Arguments:
         config = value.get("config")
         inner = config if isinstance(config, Mapping) else {}
         kind = str(value["class_name"])
-        return CLASSES[kind](Layer(kind, inner, layer.names, layer.place, old=layer.old))
+        return CLASSES[kind](Layer(kind, inner, layer.names, layer.group, old=layer.old))
     if isinstance(value, str) and value in FROM_NAME:
         if layer.old and value == "hard_sigmoid":
             raise SpecError(
@@ -102,7 +102,7 @@ def named(layer: Layer, value: Any) -> Arguments:
     )
 
 
-def keras_activation(place: str, spec: ActivationSpec) -> tuple[str, Arguments]:
+def keras_activation(path: str, spec: ActivationSpec) -> tuple[str, Arguments]:
     """Keras class and arguments of an activation.
 
     Raises:
@@ -114,6 +114,6 @@ def keras_activation(place: str, spec: ActivationSpec) -> tuple[str, Arguments]:
         return "ELU", {"alpha": spec.alpha}
     if spec.name == "gelu_tanh":
         raise SpecError(
-            f"layer {place!r} is activation 'gelu_tanh', for which Keras has no layer; use 'gelu'"
+            f"layer {path!r} is activation 'gelu_tanh', for which Keras has no layer; use 'gelu'"
         )
     return "Activation", {"activation": {"hard_swish": "hard_silu"}.get(spec.name, spec.name)}

@@ -58,7 +58,7 @@ class KerasLayer:
 
 
 def parts_of(spec: Spec, path: str = "") -> Iterator[tuple[str, Spec]]:
-    """The blocks of a model by their dotted paths, those inside composite ones in their place."""
+    """The blocks of a model by their dotted paths, with those inside composite ones."""
     if not isinstance(spec, COMPOSITES):
         yield path, spec
         return
@@ -75,14 +75,14 @@ def keras_layers(spec: Spec) -> list[KerasLayer]:
     layers: list[KerasLayer] = []
     taken: set[str] = set()
     for path, part in parts_of(spec):
-        place = path or part.kind
+        label = path or part.kind
         if type(part) not in MAKERS:
             raise SpecError(
-                f"layer {place!r} is a {part.kind}, which no layer of Keras is; format 'keras' "
+                f"layer {label!r} is a {part.kind}, which no layer of Keras is; format 'keras' "
                 "holds every model"
             )
-        for number, (kind, arguments, tensors) in enumerate(MAKERS[type(part)](place, part)):
-            name = place.replace(".", "_") + (f"_{number}" if number else "")
+        for number, (kind, arguments, tensors) in enumerate(MAKERS[type(part)](label, part)):
+            name = label.replace(".", "_") + (f"_{number}" if number else "")
             while name in taken:
                 name += "_"
             taken.add(name)
@@ -148,20 +148,20 @@ def input_shape(spec: Spec) -> tuple[int | None, ...]:
 Made = Iterator[tuple[str, dict[str, Any], Tensors]]
 
 
-def _check_stride(place: str, spec: Conv1dSpec | WindowPoolSpec, stride: int) -> None:
+def _check_stride(path: str, spec: Conv1dSpec | WindowPoolSpec, stride: int) -> None:
     """Refuse `same` with a stride, which pads by the kernel alone; Keras pads by the length."""
     if spec.padding == "same" and stride > 1 and spec.reach:
         raise SpecError(
-            f"layer {place!r} has padding 'same' with stride {stride}, which no layer of Keras "
+            f"layer {path!r} has padding 'same' with stride {stride}, which no layer of Keras "
             "has; 'same_upper' is Keras's"
         )
 
 
-def _conv(place: str, spec: Any) -> Made:
-    _check_stride(place, spec, spec.stride)
+def _conv(path: str, spec: Any) -> Made:
+    _check_stride(path, spec, spec.stride)
     if spec.padding_mode != "zeros" and spec.reach and spec.padding != "valid":
         raise SpecError(
-            f"layer {place!r} has padding_mode {spec.padding_mode!r}, but Keras pads with zeros"
+            f"layer {path!r} has padding_mode {spec.padding_mode!r}, but Keras pads with zeros"
         )
     padding = {"same_upper": "same"}.get(spec.padding, spec.padding) if spec.reach else "valid"
     arguments = {
@@ -178,42 +178,42 @@ def _conv(place: str, spec: Any) -> Made:
         return
     if spec.stride > 1 and spec.dilation > 1:
         raise SpecError(
-            f"layer {place!r} has stride {spec.stride} and dilation {spec.dilation}, and Keras "
+            f"layer {path!r} has stride {spec.stride} and dilation {spec.dilation}, and Keras "
             "refuses the two together"
         )
     arguments |= {"filters": spec.out_channels, "groups": spec.groups}
     yield "Conv1D", arguments, (("weight", "KIO"), *bias)
 
 
-def _dense(place: str, spec: Any) -> Made:
+def _dense(path: str, spec: Any) -> Made:
     bias = (("bias", "C"),) * spec.bias
     arguments = {"units": spec.out_features, "use_bias": spec.bias}
     yield "Dense", arguments, (("weight", "IO"), *bias)
 
 
-def _batch_norm(place: str, spec: Any) -> Made:
+def _batch_norm(path: str, spec: Any) -> Made:
     momentum = float(1 - Decimal(str(spec.momentum)))
     arguments = {"epsilon": spec.eps, "momentum": momentum}
     yield "BatchNormalization", arguments, SCALES + STATISTICS
 
 
-def _layer_norm(place: str, spec: Any) -> Made:
+def _layer_norm(path: str, spec: Any) -> Made:
     yield "LayerNormalization", {"epsilon": spec.eps}, SCALES
 
 
-def _activation(place: str, spec: Any) -> Made:
-    yield *keras_activation(place, spec), ()
+def _activation(path: str, spec: Any) -> Made:
+    yield *keras_activation(path, spec), ()
 
 
-def _dropout(place: str, spec: Any) -> Made:
+def _dropout(path: str, spec: Any) -> Made:
     yield "Dropout", {"rate": spec.rate}, ()
 
 
-def _window_pool(place: str, spec: Any) -> Made:
-    _check_stride(place, spec, spec.step)
+def _window_pool(path: str, spec: Any) -> Made:
+    _check_stride(path, spec, spec.step)
     if spec.mode == "average" and spec.count_padding and spec.padding != "valid" and spec.reach:
         raise SpecError(
-            f"layer {place!r} counts the padding of its windows (count_padding), which Keras "
+            f"layer {path!r} counts the padding of its windows (count_padding), which Keras "
             "never does"
         )
     padding = "valid" if spec.padding == "valid" or not spec.reach else "same"
@@ -221,27 +221,27 @@ def _window_pool(place: str, spec: Any) -> Made:
     yield kind, {"pool_size": spec.size, "strides": spec.step, "padding": padding}, ()
 
 
-def _pool(place: str, spec: Any) -> Made:
+def _pool(path: str, spec: Any) -> Made:
     reach, _, mode = spec.mode.partition("_")
     kind = {"average": "GlobalAveragePooling1D", "max": "GlobalMaxPooling1D"}.get(mode)
     if kind is None or spec.output_size not in (None, 1):
         size = f" of output_size {spec.output_size}" if spec.output_size else ""
-        raise SpecError(f"layer {place!r} is a pool {spec.mode!r}{size}, which Keras has not")
+        raise SpecError(f"layer {path!r} is a pool {spec.mode!r}{size}, which Keras has not")
     yield kind, {"keepdims": reach == "adaptive"}, ()
 
 
-def _flatten(place: str, spec: Any) -> Made:
+def _flatten(path: str, spec: Any) -> Made:
     if spec.order != "time":
         raise SpecError(
-            f"layer {place!r} flattens channel by channel (order 'channels'), but Keras step by "
+            f"layer {path!r} flattens channel by channel (order 'channels'), but Keras step by "
             "step; use order 'time'"
         )
     yield "Flatten", {}, ()
 
 
-def _pad(place: str, spec: Any) -> Made:
+def _pad(path: str, spec: Any) -> Made:
     if spec.mode != "zeros" and max(spec.left, spec.right) > 0:
-        raise SpecError(f"layer {place!r} pads with mode {spec.mode!r}, but Keras with zeros")
+        raise SpecError(f"layer {path!r} pads with mode {spec.mode!r}, but Keras with zeros")
     added = (max(0, spec.left), max(0, spec.right))
     cut = (max(0, -spec.left), max(0, -spec.right))
     if any(added) or not any(cut):
@@ -250,9 +250,9 @@ def _pad(place: str, spec: Any) -> Made:
         yield "Cropping1D", {"cropping": cut}, ()
 
 
-def _upsample(place: str, spec: Any) -> Made:
+def _upsample(path: str, spec: Any) -> Made:
     if spec.mode != "nearest" and spec.factor > 1:
-        raise SpecError(f"layer {place!r} upsamples by interpolation, but Keras repeats steps")
+        raise SpecError(f"layer {path!r} upsamples by interpolation, but Keras repeats steps")
     yield "UpSampling1D", {"size": spec.factor}, ()
 
 

@@ -39,7 +39,7 @@ class Layer:
         kind: its Keras class.
         config: as Keras serialises it.
         names: its own, after those of the models that it is within.
-        place: its group, after theirs, each as `stem#number`.
+        group: its group, after theirs, each as `stem#number`.
         module: of its class, empty where the file does not say it.
         old: written by a Keras before 3.
     """
@@ -47,7 +47,7 @@ class Layer:
     kind: str
     config: Mapping[str, Any]
     names: tuple[str, ...]
-    place: tuple[str, ...]
+    group: tuple[str, ...]
     module: str = ""
     old: bool = False
 
@@ -88,9 +88,9 @@ def kinds_in(model: Mapping[str, Any], depth: int = DEPTH) -> set[str]:
     """Classes of all layers, nested ones too."""
     if not depth or not is_model(model):
         return set()
-    held = [one for one in model["config"]["layers"] if isinstance(one, Mapping)]
-    nested = set[str]().union(*(kinds_in(one, depth - 1) for one in held))
-    return nested | {_kind(one) for one in held}
+    layers = [layer for layer in model["config"]["layers"] if isinstance(layer, Mapping)]
+    nested = set[str]().union(*(kinds_in(layer, depth - 1) for layer in layers))
+    return nested | {_kind(layer) for layer in layers}
 
 
 def chain_of(model: Mapping[str, Any], old: bool = False) -> Chain:
@@ -103,13 +103,13 @@ def chain_of(model: Mapping[str, Any], old: bool = False) -> Chain:
         SpecError: no such model, one with branches, or one whose input has no known width.
     """
     layers = tuple(_flat(model, old, (), (), DEPTH))
-    shape = next((found for one in layers if (found := _shape_in(one.config))), None)
+    shape = next(filter(None, (_shape_in(layer.config) for layer in layers)), None)
     shape = shape or _build_shape(model)
     if shape is None or not isinstance(shape[-1], int):
         raise SpecError(
             "a Keras model must say the shape of its input, but this one was never built"
         )
-    return Chain(tuple(shape[1:]), tuple(one for one in layers if one.kind != "InputLayer"))
+    return Chain(tuple(shape[1:]), tuple(layer for layer in layers if layer.kind != "InputLayer"))
 
 
 def _shape_in(config: Mapping[str, Any]) -> list[int | None] | None:
@@ -118,7 +118,7 @@ def _shape_in(config: Mapping[str, Any]) -> list[int | None] | None:
     if shape is None:
         return None
     sizes = shape if isinstance(shape, list) else []
-    known = all(one is None or (type(one) is int and one > 0) for one in sizes)
+    known = all(size is None or (type(size) is int and size > 0) for size in sizes)
     if len(sizes) not in (2, 3) or not known:
         raise SpecError(
             "the input of a Keras model must be (batch, time, channels) or (batch, features), "
@@ -136,57 +136,57 @@ def _flat(
     model: Mapping[str, Any],
     old: bool,
     names: tuple[str, ...],
-    place: tuple[str, ...],
+    outer: tuple[str, ...],
     depth: int,
 ) -> Iterator[Layer]:
-    """The layers of a model, those of nested models in their place."""
+    """The layers of a model, nested ones among them."""
     if not is_model(model) or not depth:
         raise SpecError(
             "a Keras model must be Sequential or functional to be read, "
             f"but this is {model.get('class_name')!r}"
         )
-    for one, number in _ordered(model):
-        kind, config = _kind(one), one.get("config")
+    for layer, number in _ordered(model):
+        kind, config = _kind(layer), layer.get("config")
         if not isinstance(config, Mapping):
             raise SpecError(f"a layer of class {kind!r} has no configuration")
-        own = (*names, str(config.get("name", one.get("name", kind))))
-        group = (*place, f"{STEMS.get(kind, kind)}#{number}")
+        own = (*names, str(config.get("name", layer.get("name", kind))))
+        group = (*outer, f"{STEMS.get(kind, kind)}#{number}")
         if kind in MODELS:
-            yield from _flat(one, old, own, group, depth - 1)
+            yield from _flat(layer, old, own, group, depth - 1)
         else:
-            yield Layer(kind, config, own, group, str(one.get("module") or ""), old)
+            yield Layer(kind, config, own, group, str(layer.get("module") or ""), old)
 
 
 def _ordered(model: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], int]]:
     """Layers of one model in order of computation, each with its number among those of its stem."""
-    held = model["config"]["layers"]
-    if not all(isinstance(one, Mapping) for one in held):
+    layers = model["config"]["layers"]
+    if not all(isinstance(layer, Mapping) for layer in layers):
         raise SpecError("the layers of a Keras model must be mappings")
     counts: dict[str, int] = {}
     numbered = []
-    for one in held:
-        stem = STEMS.get(_kind(one), _kind(one))
+    for layer in layers:
+        stem = STEMS.get(_kind(layer), _kind(layer))
         counts[stem] = counts.get(stem, -1) + 1
-        numbered.append((one, counts[stem]))
+        numbered.append((layer, counts[stem]))
     if model["class_name"] == "Sequential":
         return numbered
-    named = {str(one.get("name")): (one, number) for one, number in numbered}
+    named = {str(layer.get("name")): (layer, number) for layer, number in numbered}
     if len(named) < len(numbered):
         raise SpecError("two layers of a Keras model have the same name")
     return _followed(named, model)
 
 
 def _followed(
-    held: Mapping[str, tuple[Mapping[str, Any], int]], model: Mapping[str, Any]
+    layers: Mapping[str, tuple[Mapping[str, Any], int]], model: Mapping[str, Any]
 ) -> list[tuple[Mapping[str, Any], int]]:
     """Layers of a functional model, from its one input to its one output."""
-    before = {name: _source(name, one) for name, (one, _) in held.items()}
-    for name in held:
-        after = [one for one in held if before[one] == name]
+    before = {name: _source(name, layer) for name, (layer, _) in layers.items()}
+    for name in layers:
+        after = [other for other in layers if before[other] == name]
         if len(after) > 1:
             raise SpecError(
                 f"a Keras model must be one chain of layers, but after layer {name!r} it branches "
-                f"into {', '.join(repr(one) for one in after)}"
+                f"into {', '.join(map(repr, after))}"
             )
     config = model["config"]
     start, end = (_only(config.get(key), key) for key in ("input_layers", "output_layers"))
@@ -196,12 +196,12 @@ def _followed(
         if source is None or source in order:
             raise SpecError(f"no chain of layers leads from {start!r} to {end!r} in a Keras model")
         order.append(source)
-    unused = [name for name in held if name not in order]
+    unused = [name for name in layers if name not in order]
     if unused:
         raise SpecError(
             f"a Keras model must be one chain of layers, but {unused[0]!r} is beside it"
         )
-    return [held[name] for name in reversed(order)]
+    return [layers[name] for name in reversed(order)]
 
 
 def _only(value: Any, key: str) -> str:
