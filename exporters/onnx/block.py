@@ -1,8 +1,8 @@
-"""How blocks become nodes: one function for each kind of spec, called with the block's place."""
+"""How blocks become nodes: one function for each kind of spec, called with a BlockWriter."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,23 +12,24 @@ from tcnzoo.specs import Spec
 
 from .builder import Graph, Value
 
-Emitted = Value | tuple[Value, Value]
-EMITTERS: dict[str, Callable[..., Emitted]] = {}
+Written = Value | tuple[Value, Value]
+Function = TypeVar("Function", bound=Callable[..., Written])
+WRITERS: dict[str, Callable[..., Written]] = {}
 
 
-def emits(kind: str) -> Callable[[Callable[..., Emitted]], Callable[..., Emitted]]:
+def writes(kind: str) -> Callable[[Function], Function]:
     """Register a function for a spec's `kind`."""
 
-    def register(function: Callable[..., Emitted]) -> Callable[..., Emitted]:
-        EMITTERS[kind] = function
+    def register(function: Function) -> Function:
+        WRITERS[kind] = function
         return function
 
     return register
 
 
 @dataclass
-class Place:
-    """A block in the model that is being written.
+class BlockWriter:
+    """Writes one block of a model.
 
     Attributes:
         graph: takes the nodes.
@@ -62,14 +63,13 @@ class Place:
         """Dotted name of something in this block."""
         return f"{self.path}.{name}" if self.path else name
 
-    def part(self, name: str, spec: Spec | None = None) -> "Place":
-        """The place of a part."""
-        found = spec or self.spec.children()[name]
-        return replace(self, spec=found, path=self.full(name))
+    def part(self, name: str, spec: Spec | None = None) -> "BlockWriter":
+        """The writer of a part."""
+        return replace(self, spec=spec or self.spec.children()[name], path=self.full(name))
 
     def apply(self, name: str, x: Any) -> Value:
         """Write a part; return its first output."""
-        y = emit(self.part(name), x)
+        y = write(self.part(name), x)
         return y[0] if isinstance(y, tuple) else y
 
     def optional(self, name: str, x: Value) -> Value:
@@ -78,13 +78,13 @@ class Place:
 
     def op(self, kind: str, *inputs: Value | str, **attributes: Any) -> str:
         """Append a node with one output; return the output's name."""
-        names = [one.name if isinstance(one, Value) else one for one in inputs]
+        names = [source.name if isinstance(source, Value) else source for source in inputs]
         return self.graph.add(kind, names, self.path, **attributes)[0]
 
-    def cast(self, value: str | Value, dtype: Any, held: Any) -> str:
-        """A value of type `held` in another type."""
+    def cast(self, value: str | Value, dtype: Any, current: Any) -> str:
+        """A value of type `current` in another type."""
         name = value.name if isinstance(value, Value) else value
-        return name if np.dtype(dtype) == np.dtype(held) else self.op("Cast", name, to=dtype)
+        return name if np.dtype(dtype) == np.dtype(current) else self.op("Cast", name, to=dtype)
 
     def refuse(self, what: str) -> SpecError:
         """The error for a block that cannot be written."""
@@ -92,9 +92,13 @@ class Place:
 
     # Weights ------------------------------------------------------------------------------------
 
+    def initializer(self, name: str) -> str:
+        """A weight as it is."""
+        return self.graph.weight(self.full(name), self.weights[self.full(name)])
+
     def vector(self, name: str) -> str:
         """A weight of one axis."""
-        return self.graph.weight(self.full(name), self.weights[self.full(name)])
+        return self.initializer(name)
 
     def kernel(self, name: str = "weight") -> str:
         """A convolution's kernel, with an axis of size 1 before time where signals have one."""
@@ -130,7 +134,7 @@ class Place:
     def cut(self, x: Value | str, start: int | str, end: int | str | None = None) -> str:
         """Steps `start` to `end` of a signal; None for all that follow."""
         last = np.iinfo(np.int64).max if end is None else end
-        ends = [self.vector_of(one) for one in (start, last)]
+        ends = [self.vector_of(step) for step in (start, last)]
         return self.op("Slice", x, *ends, self.graph.integers(self.time_axis))
 
     def join(self, *parts: Value | str) -> str:
@@ -173,8 +177,8 @@ class Place:
         self.leave(name, scalar if wide else self.op("Cast", scalar, to=np.int32))
 
 
-def emit(place: Place, x: Any) -> Emitted:
+def write(block: BlockWriter, x: Any) -> Written:
     """Write the nodes of a block on an input (of a merge: a list of them)."""
-    if place.spec.kind not in EMITTERS:
-        raise SpecError(f"{place.path or 'the model'}: ONNX export has no {place.spec.kind!r} yet")
-    return EMITTERS[place.spec.kind](place, x)
+    if block.spec.kind not in WRITERS:
+        raise SpecError(f"{block.path or 'the model'}: ONNX export has no {block.spec.kind!r} yet")
+    return WRITERS[block.spec.kind](block, x)
