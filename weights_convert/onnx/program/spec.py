@@ -9,20 +9,18 @@ import numpy as np
 from tcnzoo.arrays import DTYPES, Weights
 from tcnzoo.specs.graph import INPUT as GRAPH_INPUT
 
-from .axis import keep_axis
+from .kept_axis import keep_axis
 from .layers import PARTS, Layer, Program
 from .padding import settle_padding
+from .refused import LATE, Refused
 from .signal import INPUT, Const
 from .simplify import simplify, spread
-from .walk import LATE, Refused
 
 # What a layer's name begins with, where that is not its kind or what the kind says of itself.
 _STEMS = {
     "conv1d": "conv", "conv_transpose1d": "conv_transpose", "batch_norm": "norm",
     "layer_norm": "norm", "window_pool": "pool", "affine": "norm",
 }  # fmt: skip
-# Fields that are for this package, not for the spec.
-_OURS = {"pads", "length", "crops", "window", "inside", "widens"}
 # Powers of two that a variance of 1 - eps holds exactly in each float type.
 _EPS = {"float64": 2.0**-17, "float32": 2.0**-17, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -77,7 +75,7 @@ def named(
     kept = wants_axis and keep_axis(program)
     for number in list(program.order):
         settle_padding(program, number, fixed)
-    found, names, counts = Named({}, keeps_axis=kept), {INPUT: GRAPH_INPUT}, Counter[str]()
+    model, names, counts = Named({}, keeps_axis=kept), {INPUT: GRAPH_INPUT}, Counter[str]()
     nodes: dict[str, Any] = {}
     for number in program.order:
         layer = program.layers[number]
@@ -85,14 +83,14 @@ def named(
         counts[stem] += 1
         between = "_" if stem[-1].isdigit() else ""
         name = names[number] = f"{stem}{between}{counts[stem]}"
-        document = _document(name, layer, found, (channels, momentum))
-        nodes[name] = {"layer": document, "inputs": [names[one] for one in layer.inputs]}
-        for row, const in layer.arrays.items():
-            found.weights[f"{name}.{row}"] = const.array
+        document = _document(name, layer, model, (channels, momentum))
+        nodes[name] = {"layer": document, "inputs": [names[source] for source in layer.inputs]}
+        for parameter, const in layer.arrays.items():
+            model.weights[f"{name}.{parameter}"] = const.array
             for source in const.sources:
-                found.used.setdefault(source, f"{name}.{row}")
-    found.document.update(_model(nodes, channels))
-    return found
+                model.used.setdefault(source, f"{name}.{parameter}")
+    model.document.update(_model(nodes, channels))
+    return model
 
 
 def _check_parts(program: Program) -> None:
@@ -105,7 +103,7 @@ def _check_parts(program: Program) -> None:
                 "sigmoid, relu6 or a layer norm over channels, and here it is none",
                 LATE,
             )
-        if layer.kind == "affine" and layer.fields["widens"]:
+        if layer.kind == "affine" and layer.notes.widens:
             raise Refused(f"{layer.node} is not supported: it spreads one channel over many", LATE)
     if not program.order:
         raise Refused("the graph has no layers: its output is its input", LATE)
@@ -123,14 +121,16 @@ def _stem(layer: Layer) -> str:
 def _model(nodes: dict[str, Any], channels: int | None) -> dict[str, Any]:
     """A sequential where each layer reads the one before, else a graph."""
     before = [GRAPH_INPUT, *nodes]
-    if all(node["inputs"] == [one] for node, one in zip(nodes.values(), before, strict=False)):
+    if all(
+        node["inputs"] == [source] for node, source in zip(nodes.values(), before, strict=False)
+    ):
         layers = {name: node["layer"] for name, node in nodes.items()}
         return {"kind": "sequential", "layers": layers}
     return {"kind": "graph", "in_channels": channels, "nodes": nodes}
 
 
 def _document(
-    name: str, layer: Layer, found: Named, known: tuple[int | None, float | None]
+    name: str, layer: Layer, model: Named, known: tuple[int | None, float | None]
 ) -> dict[str, Any]:
     """The spec of one layer, which may complete its arrays; `known` are channels and momentum."""
     channels, momentum = known
@@ -138,12 +138,8 @@ def _document(
     if kind == "affine":
         kind = "batch_norm"
         _as_batch_norm(layer, channels)
-        found.assumed[name] = "a scale and shift by constants, as a batch norm of fixed statistics"
-    fields = {key: value for key, value in layer.fields.items() if key not in _OURS}
-    if kind in ("conv1d", "conv_transpose1d"):
-        fields.pop("mode", None)
-    if kind == "flatten":
-        fields["length"] = layer.fields["length"]
+        model.assumed[name] = "a scale and shift by constants, as a batch norm of fixed statistics"
+    fields = dict(layer.fields)
     if kind in ("conv1d", "conv_transpose1d", "dense"):
         fields["bias"] = "bias" in layer.arrays
         layer.arrays = _ordered(layer, ("weight", "bias"))
@@ -152,7 +148,7 @@ def _document(
     if kind == "batch_norm":
         fields["momentum"] = 0.1 if momentum is None else momentum
         if momentum is None:
-            found.assumed["momentum"] = 0.1
+            model.assumed["momentum"] = 0.1
     return {"kind": kind, **fields}
 
 
@@ -172,8 +168,8 @@ def _complete(layer: Layer) -> None:
     width, dtype = layer.fields["channels"], _dtype(layer)
     layer.arrays.setdefault("weight", Const(np.ones(width, dtype)))
     layer.arrays.setdefault("bias", Const(np.zeros(width, dtype)))
-    rows = _ordered(layer, ("weight", "bias"))
-    layer.arrays = {name: spread(const, width) for name, const in rows.items()}
+    ordered = _ordered(layer, ("weight", "bias"))
+    layer.arrays = {name: spread(const, width) for name, const in ordered.items()}
 
 
 def _as_batch_norm(layer: Layer, channels: int | None) -> None:
@@ -181,12 +177,12 @@ def _as_batch_norm(layer: Layer, channels: int | None) -> None:
     dtype, width = _dtype(layer), layer.fields["channels"] or channels
     if width is None:
         raise Refused(f"{layer.node} is not supported: its channels are not known", LATE)
-    eps = _EPS[next((name for name, one in DTYPES.items() if one == dtype), "float32")]
-    rows = {
+    eps = _EPS[next((name for name, known in DTYPES.items() if known == dtype), "float32")]
+    vectors = {
         "weight": layer.arrays.get("scale", Const(np.ones((), dtype))),
         "bias": layer.arrays.get("shift", Const(np.zeros((), dtype))),
         "running_mean": layer.arrays.get("mean", Const(np.zeros((), dtype))),
         "running_var": Const(np.asarray(1.0 - eps, dtype)),
     }
-    layer.arrays = {name: spread(const, width) for name, const in rows.items()}
+    layer.arrays = {name: spread(const, width) for name, const in vectors.items()}
     layer.fields = {"channels": width, "eps": eps}

@@ -4,7 +4,7 @@ While a graph is read, what a pool over all of time gives is a vector, whether o
 an axis of size 1. Where that axis is still there at the end, the output is (batch, channels, 1).
 """
 
-from .layers import Layer, Program
+from .layers import Layer, Notes, Program
 from .signal import INPUT
 
 # Kinds that give a signal for a signal and a vector for a vector.
@@ -22,7 +22,7 @@ def keep_axis(program: Program) -> bool:
     if not _collect(program, program.output, inside):
         return False
     readers, end = program.readers(), len(program.layers)
-    if any(one not in inside and one != end for number in inside for one in readers[number]):
+    if any(other not in inside and other != end for number in inside for other in readers[number]):
         return False
     for number in inside:
         _as_signal(program, number)
@@ -43,7 +43,7 @@ def _collect(program: Program, number: int, inside: set[int]) -> bool:
         return bool(layer.fields["length"] == 1)
     if layer.kind != "dense" and layer.kind not in _EITHER:
         return False
-    return all(_collect(program, one, inside) for one in layer.inputs)
+    return all(_collect(program, source, inside) for source in layer.inputs)
 
 
 def _as_signal(program: Program, number: int) -> None:
@@ -70,7 +70,6 @@ def _as_conv(layer: Layer) -> None:
         "stride": 1,
         "dilation": 1,
         "groups": 1,
-        "pads": (0, 0),
-        "mode": "zeros",
-        "length": 1,
+        "padding_mode": "zeros",
     }
+    layer.notes = Notes(length=1)

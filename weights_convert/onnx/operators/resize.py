@@ -2,48 +2,48 @@
 
 from dataclasses import replace
 
-from .signal import TIME, Signal, Unfit
-from .walk import Step, handles
+from ..program.signal import TIME, Signal, Unfit
+from .reader import NodeReader, handles
 
 
 @handles("Resize", "Upsample")
-def resize(step: Step) -> Signal:
+def resize(reader: NodeReader) -> Signal:
     """A whole number of steps for each step."""
-    x, node = step.signal(), step.node
+    x, node = reader.signal(), reader.node
     if "axes" in node.attributes or node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Unfit("it names axes or keeps a ratio; one scale or size for each axis is read")
-    scales = _scales(step, x)
+    scales = _scales(reader, x)
     place = x.roles.index(TIME) if TIME in x.roles else -1
     factor = round(scales[place])
     others = [one for axis, one in enumerate(scales) if axis != place]
     if place < 0 or any(one != 1.0 for one in others) or abs(scales[place] - factor) > 1e-6:
         raise Unfit(f"it changes axes {x.roles} by {scales}; time by a whole number is read")
-    _check_places(step, factor)
+    _check_places(reader, factor)
     if factor < 1:
         raise Unfit("it shortens the signal")
     mode = "nearest" if node.get("mode", "nearest") == "nearest" else "linear"
-    layer = step.add("upsample", x, factor=factor, mode=mode)
+    layer = reader.add("upsample", x, factor=factor, mode=mode)
     return replace(x, layer=layer, length=(x.length or 0) * factor)
 
 
-def _scales(step: Step, x: Signal) -> list[float]:
+def _scales(reader: NodeReader, x: Signal) -> list[float]:
     """Factor of each axis."""
-    place = 1 if step.node.op == "Upsample" or step.walk.graph.opset < 11 else 2
-    given = step.node.get("scales")
-    found = step.const(place) if given is None else None
+    place = 1 if reader.node.op == "Upsample" or reader.walk.graph.opset < 11 else 2
+    given = reader.node.get("scales")
+    found = reader.const(place) if given is None else None
     if found is not None and found.array.size:
         given = found.array.ravel()
     if given is None:
-        sizes = step.needed(3).array.ravel()
+        sizes = reader.needed(3).array.ravel()
         given = [int(one) / size for one, size in zip(sizes, x.sizes, strict=False)]
     if len(given) != len(x.roles):
         raise Unfit(f"it has {len(given)} scales for {len(x.roles)} axes")
     return [float(one) for one in given]
 
 
-def _check_places(step: Step, factor: int) -> None:
+def _check_places(reader: NodeReader, factor: int) -> None:
     """Refuse sampling points other than those of UpsampleSpec."""
-    node, old = step.node, step.node.op == "Upsample" or step.walk.graph.opset < 11
+    node, old = reader.node, reader.node.op == "Upsample" or reader.walk.graph.opset < 11
     mode = node.get("mode", "nearest")
     points = node.get("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
     rounding = node.get("nearest_mode", "floor" if old else "round_prefer_floor")

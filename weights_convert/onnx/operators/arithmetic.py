@@ -7,28 +7,29 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 
-from .signal import CHANNELS, UNIT, Const, Roles, Signal, Unfit
-from .walk import Step, handles, is_number
+from ..program.layers import Notes
+from ..program.signal import CHANNELS, UNIT, Const, Roles, Signal, Unfit
+from .reader import NodeReader, handles, is_number
 
 MINUS_ONE = Const(np.asarray(-1.0, np.float32))
 
 
 @handles("Neg")
-def negative(step: Step) -> Signal:
+def negative(reader: NodeReader) -> Signal:
     """The sign changed."""
-    return _affine(step, step.signal(), {"scale": MINUS_ONE})
+    return _affine(reader, reader.signal(), {"scale": MINUS_ONE})
 
 
 @handles("Pow")
-def power(step: Step) -> Signal:
+def power(reader: NodeReader) -> Signal:
     """Squares, cubes and roots."""
-    x, exponent = step.signal(), step.number(1, None)
+    x, exponent = reader.signal(), reader.number(1, None)
     if exponent in (2.0, 3.0):
-        layer = step.add("merge", [x] * int(exponent or 0), mode="multiply")
+        layer = reader.add("merge", [x] * int(exponent or 0), mode="multiply")
         return replace(x, layer=layer)
     if exponent in (0.5, -0.5):
-        root = step.then("sqrt", x)
-        return root if exponent > 0 else step.then("reciprocal", root)
+        root = reader.then("sqrt", x)
+        return root if exponent > 0 else reader.then("reciprocal", root)
     raise Unfit(f"its exponent is {exponent}")
 
 
@@ -46,30 +47,32 @@ _OF_SIGNALS = {"Add": "add", "Mul": "multiply", "Sub": "subtract", "Div": "divid
 
 
 @handles("Add", "Sub", "Mul", "Div")
-def arithmetic(step: Step) -> Signal:
+def arithmetic(reader: NodeReader) -> Signal:
     """Of two signals, or of a signal and constants, one for each channel or one for all."""
-    first, second = step.value(0), step.value(1)
+    first, second = reader.value(0), reader.value(1)
     if isinstance(first, Signal) and isinstance(second, Signal):
-        return _of_signals(step, [first, second], _OF_SIGNALS[step.node.op])
-    op = step.node.op
+        return _of_signals(reader, [first, second], _OF_SIGNALS[reader.node.op])
+    op = reader.node.op
     if isinstance(first, Const) and op in ("Sub", "Div"):
-        x = step.signal(1)
+        x = reader.signal(1)
         turned = (
-            _affine(step, x, {"scale": MINUS_ONE}) if op == "Sub" else step.then("reciprocal", x)
+            _affine(reader, x, {"scale": MINUS_ONE})
+            if op == "Sub"
+            else reader.then("reciprocal", x)
         )
-        return _with_constant(step, turned, step.needed(0), "Add" if op == "Sub" else "Mul")
+        return _with_constant(reader, turned, reader.needed(0), "Add" if op == "Sub" else "Mul")
     place = 0 if isinstance(first, Signal) else 1
-    return _with_constant(step, step.signal(place), step.needed(1 - place), op)
+    return _with_constant(reader, reader.signal(place), reader.needed(1 - place), op)
 
 
 @handles("Sum")
-def total(step: Step) -> Signal:
+def total(reader: NodeReader) -> Signal:
     """Of signals."""
-    read = [step.signal(place) for place in range(step.count)]
-    return read[0] if len(read) == 1 else _of_signals(step, read, "add")
+    read = [reader.signal(place) for place in range(reader.count)]
+    return read[0] if len(read) == 1 else _of_signals(reader, read, "add")
 
 
-def _of_signals(step: Step, read: list[Signal], mode: str) -> Signal:
+def _of_signals(reader: NodeReader, read: list[Signal], mode: str) -> Signal:
     """Append a merge, or a part that only larger patterns have."""
     longest = max(read, key=lambda one: len(one.roles))
     roles = longest.roles
@@ -77,8 +80,8 @@ def _of_signals(step: Step, read: list[Signal], mode: str) -> Signal:
         roles = _aligned(roles, one)
     whole = [one for one in read if not one.is_vector]
     known = [one.channels for one in read if one.channels is not None]
-    made = {"mode": mode} if mode in ("add", "multiply") else {}
-    layer = step.add("merge" if made else mode, read, None, **made)
+    merged = mode in ("add", "multiply")
+    layer = reader.add("merge", read, mode=mode) if merged else reader.add(mode, read)
     base = whole[0] if whole else longest
     return replace(base, layer=layer, roles=roles, channels=max(known, default=None))
 
@@ -95,7 +98,7 @@ def _aligned(roles: Roles, one: Signal) -> Roles:
     return tuple(found)
 
 
-def _with_constant(step: Step, x: Signal, const: Const, op: str) -> Signal:
+def _with_constant(reader: NodeReader, x: Signal, const: Const, op: str) -> Signal:
     """Append a scale or a shift."""
     neutral = 1.0 if op in ("Mul", "Div") else 0.0
     if is_number(const) and float(const.array.reshape(-1)[0]) == neutral:
@@ -104,17 +107,18 @@ def _with_constant(step: Step, x: Signal, const: Const, op: str) -> Signal:
         raise Unfit("it divides by zero")
     const, channels = _by_channel(x, const)
     if channels is not None and x.channels is None:
-        x = step.settled(x, channels)
-    return _affine(step, x, _WITH_CONSTANT[op](const), channels)
+        x = reader.with_channels(x, channels)
+    return _affine(reader, x, _WITH_CONSTANT[op](const), channels)
 
 
-def _affine(step: Step, x: Signal, arrays: dict[str, Const], channels: int | None = None) -> Signal:
+def _affine(
+    reader: NodeReader, x: Signal, arrays: dict[str, Const], channels: int | None = None
+) -> Signal:
     """Append a scale or a shift; one channel is spread over as many as the constant has."""
     channels = channels or x.channels
-    widens = x.channels != channels
-    return replace(
-        step.then("affine", x, arrays, channels=channels, widens=widens), channels=channels
-    )
+    notes = Notes(widens=x.channels != channels)
+    y = reader.then("affine", x, arrays, notes, channels=channels)
+    return replace(y, channels=channels)
 
 
 def _by_channel(x: Signal, const: Const) -> tuple[Const, int | None]:

@@ -6,9 +6,8 @@ They are looked for once the axes are known, so transposes between the steps do 
 import math
 from collections.abc import Callable
 
-from .layers import Layer, Program
+from ..layers import Layer
 from .match import Matcher, Product, close
-from .norm_patterns import layer_norm, spread_layer_norm
 
 # From here on softplus is its argument to the last bit of float32.
 LINEAR = 15.0
@@ -162,21 +161,3 @@ def softplus(look: Matcher, number: int, layer: Layer) -> Layer | None:
         return None
     found = look.before(other, "activation", name="softplus") == x
     return _activation("softplus", x, layer) if found else None
-
-
-PATTERNS = (
-    clipped, hard_sigmoid, gated, glu, softplus, layer_norm, spread_layer_norm,
-)  # fmt: skip
-
-
-def put_together(program: Program) -> None:
-    """Replace every group of steps that is one layer, the largest groups first."""
-    look = Matcher(program)
-    for number in reversed(list(program.order)):
-        layer = program.layers[number]
-        for pattern in PATTERNS:
-            found = pattern(look, number, layer)
-            if found is not None:
-                program.replace(number, program.add(found, before=number))
-                break
-    program.prune()

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from .layers import Layer, Program
+from ..layers import Layer, Program
 
 # Constants are given in any float type, down to float16.
 CLOSE = 5e-4

@@ -68,13 +68,14 @@ def _pad_then_pad(before: Layer, layer: Layer) -> bool:
 def _pad_then_conv(before: Layer, layer: Layer) -> bool:
     """Zeros before a convolution are its padding; another mode is, where all of it is there."""
     (left, right), mode = _pads(before), before.fields["mode"]
-    pads = layer.fields["pads"]
-    if pads is None or layer.fields["mode"] != "zeros" or min(left, right) < 0:
+    pads = layer.notes.pads
+    if pads is None or layer.fields["padding_mode"] != "zeros" or min(left, right) < 0:
         return False
     if mode != "zeros" and (pads != (0, 0) or named_padding(layer, (left, right)) is None):
         return False
-    layer.fields.update(pads=(pads[0] + left, pads[1] + right), mode=mode)
-    layer.fields["length"] -= left + right
+    layer.fields["padding_mode"] = mode
+    layer.notes.pads = (pads[0] + left, pads[1] + right)
+    layer.notes.length -= left + right
     return True
 
 
@@ -82,45 +83,46 @@ def _pad_then_pool(before: Layer, layer: Layer) -> bool:
     """Zeros before an average that counts them."""
     left, right = _pads(before)
     zeros = before.fields["mode"] == "zeros" and min(left, right) >= 0
-    if not zeros or layer.fields["mode"] != "average" or layer.fields["pads"] != (0, 0):
+    if not zeros or layer.fields["mode"] != "average" or layer.notes.pads != (0, 0):
         return False
     reach = layer.fields["size"] - 1
     if (left, right) != (reach // 2, reach - reach // 2):
         return False
-    layer.fields.update(pads=(left, right), count_padding=True)
+    layer.fields["count_padding"] = True
+    layer.notes.pads = (left, right)
     return True
 
 
 def _conv_then_cut(before: Layer, layer: Layer) -> bool:
     """Outputs that are dropped at the ends need no padding there."""
     left, right = _pads(layer)
-    pads = before.fields["pads"]
+    pads = before.notes.pads
     if max(left, right) > 0 or pads is None or before.fields["stride"] != 1:
         return False
-    if before.fields["mode"] != "zeros" or min(pads[0] + left, pads[1] + right) < 0:
+    if before.fields["padding_mode"] != "zeros" or min(pads[0] + left, pads[1] + right) < 0:
         return False
-    before.fields["pads"] = (pads[0] + left, pads[1] + right)
+    before.notes.pads = (pads[0] + left, pads[1] + right)
     return True
 
 
 def _transpose_then_cut(before: Layer, layer: Layer) -> bool:
     """Steps that a transposed convolution need not give."""
-    (left, right), crops = _pads(layer), before.fields["crops"]
+    (left, right), crops = _pads(layer), before.notes.crops
     if max(left, right) > 0 or crops[1] < 0:
         return False
-    before.fields["crops"] = (crops[0] - left, crops[1] - right)
+    before.notes.crops = (crops[0] - left, crops[1] - right)
     return True
 
 
 def _affine_then_affine(before: Layer, layer: Layer) -> bool:
     """A scale then a shift, or a shift then a scale (and a shift)."""
-    if before.fields["widens"] or layer.fields["widens"]:
+    if before.notes.widens or layer.notes.widens:
         return False
     had, adds = set(before.arrays), set(layer.arrays)
     if adds == {"shift"} and "shift" not in had:
         layer.arrays = {**before.arrays, **layer.arrays}
         return True
-    signs = [one.arrays["scale"].array for one in (before, layer) if "scale" in one.arrays]
+    signs = [step.arrays["scale"].array for step in (before, layer) if "scale" in step.arrays]
     if had == {"scale"} and "scale" in adds and "mean" not in adds and _changes_sign(signs):
         sources = before.arrays["scale"].sources | layer.arrays["scale"].sources
         layer.arrays["scale"] = Const(signs[0] * signs[1], sources)
@@ -134,13 +136,12 @@ def _affine_then_affine(before: Layer, layer: Layer) -> bool:
 
 def _changes_sign(scales: list[Array]) -> bool:
     """Whether one of two scales is -1, so that their product keeps the bits of the other."""
-    return any(one.size == 1 and float(one.reshape(-1)[0]) == -1.0 for one in scales)
+    return any(scale.size == 1 and float(scale.reshape(-1)[0]) == -1.0 for scale in scales)
 
 
 def _then_bias(before: Layer, layer: Layer) -> bool:
     """A shift behind a layer that has no bias."""
-    widens = layer.fields["widens"]
-    if "bias" in before.arrays or set(layer.arrays) != {"shift"} or widens:
+    if "bias" in before.arrays or set(layer.arrays) != {"shift"} or layer.notes.widens:
         return False
     width = before.fields["out_features" if before.kind == "dense" else "out_channels"]
     before.arrays["bias"] = spread(layer.arrays["shift"], width)
@@ -153,7 +154,7 @@ def _norm_then_affine(before: Layer, layer: Layer) -> bool:
     wanted = {names.get(name, "") for name in layer.arrays}
     # A scale after a shift would scale the shift too.
     late = "weight" in wanted and "bias" in before.arrays
-    if wanted & set(before.arrays) or "" in wanted or late or layer.fields["widens"]:
+    if wanted & set(before.arrays) or "" in wanted or late or layer.notes.widens:
         return False
     for name, const in layer.arrays.items():
         before.arrays[names[name]] = spread(const, before.fields["channels"])

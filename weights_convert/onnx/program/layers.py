@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from .nodes import Node
+from ..graph.nodes import Node
 from .signal import INPUT, Const
 
 # Steps that are no layer of their own: each must become part of one.
@@ -14,15 +14,37 @@ PARTS = (
 
 
 @dataclass
+class Notes:
+    """What is known of a step beside the fields of its spec.
+
+    Attributes:
+        pads: steps that a window adds left and right; None for those of `same_upper`.
+        crops: steps that a transposed convolution drops left and right.
+        length: steps that go into a window.
+        inside: channels of the signal that a flatten makes a vector.
+        window: layer of a signal, the first step that is cut from it, and the one after the last.
+        widens: whether a scale or shift spreads one channel over many.
+    """
+
+    pads: tuple[int, int] | None = (0, 0)
+    crops: tuple[int, int] = (0, 0)
+    length: int = 0
+    inside: int = 1
+    window: tuple[int, int, int] | None = None
+    widens: bool = False
+
+
+@dataclass
 class Layer:
     """One step.
 
     Attributes:
         kind: of a spec; or `affine` (x + mean) * scale + shift with constants, or one of PARTS.
         inputs: the layers that it reads, or INPUT.
-        fields: of the spec, and what else is known of it.
+        fields: of the spec; of one of PARTS its own.
         arrays: its parameters.
         node: what it was in the graph.
+        notes: what else is known of it.
     """
 
     kind: str
@@ -30,6 +52,7 @@ class Layer:
     node: Node
     fields: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, Const] = field(default_factory=dict)
+    notes: Notes = field(default_factory=Notes)
 
 
 class Program:
@@ -45,8 +68,8 @@ class Program:
         """Append a layer, or put it before another; return its number."""
         number = len(self.layers)
         self.layers[number] = layer
-        place = len(self.order) if before is None else self.order.index(before)
-        self.order.insert(place, number)
+        position = len(self.order) if before is None else self.order.index(before)
+        self.order.insert(position, number)
         return number
 
     def __getitem__(self, number: int) -> Layer | None:
@@ -55,17 +78,17 @@ class Program:
 
     def readers(self) -> dict[int, list[int]]:
         """The layers that read each layer; the output of the model reads one too."""
-        found: dict[int, list[int]] = {number: [] for number in (INPUT, *self.order)}
+        readers: dict[int, list[int]] = {number: [] for number in (INPUT, *self.order)}
         for number in self.order:
-            for one in self.layers[number].inputs:
-                found[one].append(number)
-        found[self.output].append(len(self.layers))
-        return found
+            for source in self.layers[number].inputs:
+                readers[source].append(number)
+        readers[self.output].append(len(self.layers))
+        return readers
 
     def replace(self, old: int, new: int) -> None:
         """Let all that reads one layer read another."""
         for layer in self.layers.values():
-            layer.inputs = [new if one == old else one for one in layer.inputs]
+            layer.inputs = [new if source == old else source for source in layer.inputs]
         self.output = new if self.output == old else self.output
 
     def prune(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from ..containers.onnx import array_of, text
+from ...containers.onnx import array_of, text
 from .schema import check_nodes
 
 # More than any model of these layers has; some of what follows takes a node's number of steps.

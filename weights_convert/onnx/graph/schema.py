@@ -12,7 +12,7 @@ from typing import Any
 
 from tcnzoo.errors import WeightError
 
-from ..containers.onnx import text
+from ...containers.onnx import text
 
 
 def check_nodes(path: Path, model: Any, opset: int) -> None:

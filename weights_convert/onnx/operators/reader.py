@@ -9,31 +9,17 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from .fold import WRONG, Folder
-from .layers import Layer, Program
-from .nodes import Graph, Node
-from .signal import INPUT, Const, Signal, Unfit
+from ..graph.fold import WRONG, Folder
+from ..graph.nodes import Graph, Node
+from ..program.layers import Layer, Notes, Program
+from ..program.refused import Refused
+from ..program.signal import INPUT, Const, Signal, Unfit
 
 Value = Const | Signal
-Handler = Callable[["Step"], Value | list[Value]]
-# The place of what is refused only once all nodes were read.
-LATE = 10**9
+Handler = Callable[["NodeReader"], Value | list[Value]]
 HANDLERS: dict[str, Handler] = {}
 # The name in `assumed` for a graph that turns its signal to 16 bits.
 PRECISION = "precision"
-
-
-class Refused(WeightError):
-    """A graph that cannot be read.
-
-    Attributes:
-        place: how many nodes were read before.
-    """
-
-    def __init__(self, sentence: str, place: int) -> None:
-        """Keep the place beside the sentence."""
-        super().__init__(sentence)
-        self.place = place
 
 
 def handles(*ops: str) -> Callable[[Handler], Handler]:
@@ -73,28 +59,28 @@ class Walk:
         """
         stored = sum(array.nbytes for array in self.graph.initializers.values())
         folder = Folder(self.graph.opset, stored)
-        for place, node in enumerate(nodes):
+        for number, node in enumerate(nodes):
             try:
-                found = self._folded(folder, node) or self._handled(node)
+                values = self._folded(folder, node) or self._handled(node)
             except Unfit as error:
-                raise Refused(f"{node} is not supported: {error}", place) from None
+                raise Refused(f"{node} is not supported: {error}", number) from None
             except WeightError as error:
-                raise Refused(str(error), place) from None
+                raise Refused(str(error), number) from None
             except WRONG as error:
-                raise Refused(f"{node} is malformed: {error}", place) from None
-            for name, value in zip(node.outputs, found, strict=False):
+                raise Refused(f"{node} is malformed: {error}", number) from None
+            for name, value in zip(node.outputs, values, strict=False):
                 self.values[name] = value
 
     def _folded(self, folder: Folder, node: Node) -> list[Value] | None:
         """The outputs of a node whose inputs are all constant, where numpy can tell them."""
-        read = [self.values[name] if name else None for name in node.inputs]
-        constants = [one for one in read if isinstance(one, Const)]
-        if len(constants) < len([one for one in read if one is not None]):
+        values = [self.values[name] if name else None for name in node.inputs]
+        constants = [value for value in values if isinstance(value, Const)]
+        if len(constants) < len([value for value in values if value is not None]):
             return None
-        held = [one.array if isinstance(one, Const) else None for one in read]
-        found = folder.fold(node, held)
-        sources = frozenset[str]().union(*(one.sources for one in constants))
-        return None if found is None else [Const(array, sources) for array in found]
+        arrays = [value.array if isinstance(value, Const) else None for value in values]
+        folded = folder.fold(node, arrays)
+        sources = frozenset[str]().union(*(const.sources for const in constants))
+        return None if folded is None else [Const(array, sources) for array in folded]
 
     def _handled(self, node: Node) -> list[Value]:
         """The outputs of a node that reads signals."""
@@ -103,13 +89,13 @@ class Walk:
                 f"{node} is not supported: the operators that are read are "
                 f"{', '.join(sorted(HANDLERS))}"
             )
-        found = HANDLERS[node.op](Step(self, node))
-        return found if isinstance(found, list) else [found]
+        values = HANDLERS[node.op](NodeReader(self, node))
+        return values if isinstance(values, list) else [values]
 
 
 @dataclass
-class Step:
-    """One node in the hands of its function."""
+class NodeReader:
+    """Reads one node: its inputs, and the layers that its function appends for it."""
 
     walk: Walk
     node: Node
@@ -119,65 +105,72 @@ class Step:
         """How many inputs are given."""
         return len(self.node.inputs)
 
-    def value(self, place: int) -> Value | None:
+    def value(self, index: int) -> Value | None:
         """An input, or None where it is left out."""
-        name = self.node.inputs[place] if place < self.count else ""
+        name = self.node.inputs[index] if index < self.count else ""
         return self.walk.values[name] if name else None
 
-    def signal(self, place: int = 0) -> Signal:
+    def signal(self, index: int = 0) -> Signal:
         """An input that must be a signal."""
-        found = self.value(place)
-        if not isinstance(found, Signal):
-            raise Unfit(f"its input {place} is a constant, where a signal is expected")
-        return found
+        value = self.value(index)
+        if not isinstance(value, Signal):
+            raise Unfit(f"its input {index} is a constant, where a signal is expected")
+        return value
 
-    def const(self, place: int) -> Const | None:
+    def const(self, index: int) -> Const | None:
         """An input that must be a constant, or None where it is left out."""
-        found = self.value(place)
-        if isinstance(found, Signal):
-            raise Unfit(f"its input {place} is computed from the signal, not a constant")
-        return found
+        value = self.value(index)
+        if isinstance(value, Signal):
+            raise Unfit(f"its input {index} is computed from the signal, not a constant")
+        return value
 
-    def needed(self, place: int) -> Const:
+    def needed(self, index: int) -> Const:
         """An input that must be a constant and there."""
-        found = self.const(place)
-        if found is None:
-            raise Unfit(f"its input {place} is missing")
-        return found
+        value = self.const(index)
+        if value is None:
+            raise Unfit(f"its input {index} is missing")
+        return value
 
     def arrays(self) -> list[Array | None]:
         """The inputs after the first, as constants, with None in its place."""
-        found = [self.const(place) for place in range(1, self.count)]
-        return [None, *(None if one is None else one.array for one in found)]
+        constants = [self.const(index) for index in range(1, self.count)]
+        return [None, *(None if const is None else const.array for const in constants)]
 
-    def number(self, place: int, default: float | None) -> float | None:
+    def number(self, index: int, default: float | None) -> float | None:
         """An input of one number, or `default` where it is left out."""
-        found = self.const(place)
-        if found is None:
+        value = self.const(index)
+        if value is None:
             return default
-        if found.array.size != 1:
-            raise Unfit(f"its input {place} is not a single number")
-        return float(found.array.reshape(-1)[0])
+        if value.array.size != 1:
+            raise Unfit(f"its input {index} is not a single number")
+        return float(value.array.reshape(-1)[0])
 
     def add(
         self,
         kind: str,
         inputs: Signal | Sequence[Signal],
         arrays: dict[str, Const] | None = None,
+        notes: Notes | None = None,
         **fields: Any,
     ) -> int:
         """Append a layer; return its number."""
-        read = [inputs] if isinstance(inputs, Signal) else list(inputs)
-        layer = Layer(kind, [one.layer for one in read], self.node, fields, arrays or {})
+        signals = [inputs] if isinstance(inputs, Signal) else list(inputs)
+        sources = [signal.layer for signal in signals]
+        layer = Layer(kind, sources, self.node, fields, arrays or {}, notes or Notes())
         return self.walk.program.add(layer)
 
     def then(
-        self, kind: str, x: Signal, arrays: dict[str, Const] | None = None, **fields: Any
+        self,
+        kind: str,
+        x: Signal,
+        arrays: dict[str, Const] | None = None,
+        notes: Notes | None = None,
+        **fields: Any,
     ) -> Signal:
         """Append a layer that keeps the shape."""
-        return replace(x, layer=self.add(kind, x, arrays, **fields))
+        return replace(x, layer=self.add(kind, x, arrays, notes, **fields))
 
-    def settled(self, x: Signal, channels: int) -> Signal:
+    def with_channels(self, x: Signal, channels: int) -> Signal:
         """A signal of so many channels, which the input or a flatten may learn only now."""
         if x.channels == channels:
             return x
@@ -185,7 +178,7 @@ class Step:
             raise Unfit(f"it takes {channels} channels, but {x.channels} come")
         if x.open is not None:
             flatten = self.walk.program.layers[x.open]
-            inside = flatten.fields["inside"]
+            inside = flatten.notes.inside
             if channels % inside or flatten.fields["length"] not in (None, channels // inside):
                 raise Unfit(f"it takes {channels} values, which are no steps of {inside} channels")
             flatten.fields["length"] = channels // inside

@@ -2,17 +2,18 @@
 
 from dataclasses import replace
 
-from .arguments import axes_of
-from .signal import CHANNELS, ROWS, TIME, UNIT, Signal, Unfit
-from .walk import Step, handles
+from ..graph.arguments import axes_of
+from ..program.layers import Notes
+from ..program.signal import CHANNELS, ROWS, TIME, UNIT, Signal, Unfit
+from .reader import NodeReader, handles
 from .windows import over_time, tap, windows
 
 
-def _pooled(step: Step, x: Signal, mode: str, keep: bool, places: set[int]) -> Signal:
+def _pooled(reader: NodeReader, x: Signal, mode: str, keep: bool, places: set[int]) -> Signal:
     """A pool over all of time, where there is any; `places` are the axes that it takes."""
     y = x
     if not x.is_vector:
-        y = replace(x, layer=step.add("pool", x, mode=mode), length=None)
+        y = replace(x, layer=reader.add("pool", x, mode=mode), length=None)
     roles = [
         UNIT if place in places else role
         for place, role in enumerate(x.roles)
@@ -22,41 +23,41 @@ def _pooled(step: Step, x: Signal, mode: str, keep: bool, places: set[int]) -> S
 
 
 @handles("GlobalAveragePool", "GlobalMaxPool")
-def global_pool(step: Step) -> Signal:
+def global_pool(reader: NodeReader) -> Signal:
     """Over all axes behind the channels."""
-    x = step.signal()
+    x = reader.signal()
     if not x.is_channels(1) or ROWS in x.roles or (TIME in x.roles[:2]):
         raise Unfit(f"its axes are {x.roles}, where time behind the channels is expected")
-    mode = "global_average" if step.node.op == "GlobalAveragePool" else "global_max"
-    return _pooled(step, x, mode, True, set(range(2, len(x.roles))))
+    mode = "global_average" if reader.node.op == "GlobalAveragePool" else "global_max"
+    return _pooled(reader, x, mode, True, set(range(2, len(x.roles))))
 
 
 @handles("ReduceMean", "ReduceMax")
-def reduce(step: Step) -> Signal:
+def reduce(reader: NodeReader) -> Signal:
     """Over time; a mean over the channels is a part of a layer norm."""
-    x, axes = step.signal(), axes_of(step.node, step.arrays())
+    x, axes = reader.signal(), axes_of(reader.node, reader.arrays())
     if not axes:
-        if step.node.get("noop_with_empty_axes", 0):
+        if reader.node.get("noop_with_empty_axes", 0):
             return x
         raise Unfit("it takes all axes together")
-    places, keep = {x.axis(axis) for axis in axes}, bool(step.node.get("keepdims", 1))
+    places, keep = {x.axis(axis) for axis in axes}, bool(reader.node.get("keepdims", 1))
     over = {x.roles[place] for place in places} - {UNIT}
-    average = step.node.op == "ReduceMean"
+    average = reader.node.op == "ReduceMean"
     if over == {CHANNELS} and average:
-        y = step.then("channel_mean", x, over=x.channels)
+        y = reader.then("channel_mean", x, over=x.channels)
         roles = [role for place, role in enumerate(x.roles) if keep or place not in places]
         return replace(y, channels=1, roles=tuple(roles))
     if over - {TIME}:
         raise Unfit(f"it acts over {' and '.join(sorted(over))}; over time it is read")
-    return _pooled(step, x, "global_average" if average else "global_max", keep, places)
+    return _pooled(reader, x, "global_average" if average else "global_max", keep, places)
 
 
 @handles("AveragePool", "MaxPool")
-def window_pool(step: Step) -> Signal:
+def window_pool(reader: NodeReader) -> Signal:
     """Over a window that moves along time."""
-    x, node = step.signal(), step.node
+    x, node = reader.signal(), reader.node
     average = node.op == "AveragePool"
-    found = windows(step, x, tuple(node.get("kernel_shape", ())))
+    found = windows(reader, x, tuple(node.get("kernel_shape", ())))
     if not x.is_channels(1):
         raise Unfit(f"its axis 1 is {x.roles[1]!r}, where the channels are expected")
     for window in found:
@@ -71,9 +72,9 @@ def window_pool(step: Step) -> Signal:
     for axis, one in enumerate(found):
         if axis != place and (tap(one) or (average and one.size > 1)):
             raise Unfit("it moves over two axes of space")
-    _check_ceiling(step, x, window.outputs(x.length or 0), window.stride)
+    _check_ceiling(reader, x, window.outputs(x.length or 0), window.stride)
     counted = bool(node.get("count_include_pad", 0)) if average else False
-    layer = step.add(
+    layer = reader.add(
         "window_pool",
         x,
         mode="average" if average else "max",
@@ -81,20 +82,19 @@ def window_pool(step: Step) -> Signal:
         stride=window.stride,
         channels=x.channels,
         count_padding=counted and window.pads not in (None, (0, 0)),
-        pads=window.pads,
-        length=x.length,
+        notes=Notes(pads=window.pads, length=x.length or 0),
     )
     return replace(x, layer=layer, length=window.outputs(x.length or 0))
 
 
-def _check_ceiling(step: Step, x: Signal, outputs: int, stride: int) -> None:
+def _check_ceiling(reader: NodeReader, x: Signal, outputs: int, stride: int) -> None:
     """Refuse `ceil_mode`, unless the one length that there is makes no difference."""
-    if not step.node.get("ceil_mode", 0) or stride == 1:
+    if not reader.node.get("ceil_mode", 0) or stride == 1:
         return
-    size = step.node.get("kernel_shape")[x.roles.index(TIME) - 2]
-    pads = step.node.get("pads", [0, 0])
+    size = reader.node.get("kernel_shape")[x.roles.index(TIME) - 2]
+    pads = reader.node.get("pads", [0, 0])
     rank = len(x.roles) - 2
     place = x.roles.index(TIME) - 2
     total = (x.length or 0) + pads[place] + pads[place + rank] - size
-    if not step.walk.fixed or total % stride or outputs < 1:
+    if not reader.walk.fixed or total % stride or outputs < 1:
         raise Unfit("its ceil_mode adds a window that is cut short")

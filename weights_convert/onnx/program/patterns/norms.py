@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .layers import Layer
+from ..layers import Layer
 from .match import Matcher, close
 
 

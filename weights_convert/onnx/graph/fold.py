@@ -9,7 +9,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import WeightError
 
-from ..containers.onnx import TYPES
+from ...containers.onnx import TYPES
 from .arguments import axes_of, slices_of, split_sizes, target_of, whole
 from .nodes import Node
 

@@ -3,8 +3,8 @@
 from tcnzoo.specs.conv import window_pads
 
 from .layers import Layer, Program
+from .refused import LATE, Refused
 from .simplify import named_padding
-from .walk import LATE, Refused
 
 
 def settle_padding(program: Program, number: int, fixed: bool) -> None:
@@ -13,7 +13,6 @@ def settle_padding(program: Program, number: int, fixed: bool) -> None:
     if layer.kind == "conv1d":
         left, right = _window_padding(layer, fixed)
         _put_pad(program, number, left, right)
-        layer.fields["padding_mode"] = layer.fields["mode"]
     elif layer.kind == "window_pool":
         _put_pad(program, number, *_pool_padding(layer, fixed))
     elif layer.kind == "conv_transpose1d":
@@ -22,12 +21,12 @@ def settle_padding(program: Program, number: int, fixed: bool) -> None:
 
 def _window_padding(layer: Layer, fixed: bool) -> tuple[int, int]:
     """Set the field `padding`; return the steps that a pad must add before."""
-    pads, fields = layer.fields["pads"], layer.fields
+    pads, fields = layer.notes.pads, layer.fields
     size = fields["kernel_size"] if layer.kind == "conv1d" else fields["size"]
     reach, stride = (size - 1) * fields.get("dilation", 1), fields["stride"]
     padding = "same_upper" if pads is None else named_padding(layer, pads)
     if padding is None and fixed:
-        whole = window_pads("same_upper", fields["length"], reach, stride)
+        whole = window_pads("same_upper", layer.notes.length, reach, stride)
         padding = "same_upper" if pads == whole else None
     fields["padding"] = padding or "valid"
     left, right = (0, 0) if padding or pads is None else pads
@@ -59,7 +58,7 @@ def _put_pad(program: Program, number: int, left: int, right: int) -> None:
 
 def _settle_transpose(program: Program, number: int, layer: Layer) -> None:
     """Choose the padding of a transposed convolution, with a cut behind it where none fits."""
-    fields, crops = layer.fields, layer.fields["crops"]
+    fields, crops = layer.fields, layer.notes.crops
     overlap = (fields["kernel_size"] - 1) * fields["dilation"] + 1 - fields["stride"]
     choices = {"causal": (0, overlap), "same": (overlap // 2, overlap - overlap // 2)}
     choices["valid"] = (0, 0)
@@ -76,8 +75,7 @@ def _settle_transpose(program: Program, number: int, layer: Layer) -> None:
     cut = Layer(
         "pad", [number], layer.node, {"left": -crops[0], "right": -crops[1], "mode": "zeros"}
     )
-    place = program.order.index(number) + 1
-    before = program.order[place] if place < len(program.order) else None
-    made = program.add(cut, before)
-    program.replace(number, made)
+    position = program.order.index(number) + 1
+    before = program.order[position] if position < len(program.order) else None
+    program.replace(number, program.add(cut, before))
     cut.inputs = [number]

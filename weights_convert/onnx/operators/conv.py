@@ -4,37 +4,38 @@ from dataclasses import replace
 
 from tcnzoo.arrays import Array
 
+from ..program.layers import Notes
+from ..program.signal import BATCH, CHANNELS, TIME, UNIT, Const, Signal, Unfit
 from .dense import dense
-from .signal import BATCH, CHANNELS, TIME, UNIT, Const, Signal, Unfit
-from .walk import Step, handles
+from .reader import NodeReader, handles
 from .windows import Window, over_time, tap, windows
 
 
 @handles("Conv")
-def conv(step: Step) -> Signal:
+def conv(reader: NodeReader) -> Signal:
     """A convolution over time; over a vector it is a dense layer."""
-    x, weight, bias = step.signal(), step.needed(1), step.const(2)
-    groups = step.node.get("group", 1)
+    x, weight, bias = reader.signal(), reader.needed(1), reader.const(2)
+    groups = reader.node.get("group", 1)
     if weight.array.ndim < 3:
         raise Unfit(f"its kernel has {weight.array.ndim} axes, where 3 or 4 are expected")
-    _check_shape(step, weight)
+    _check_shape(reader, weight)
     if groups < 1:
         raise Unfit(f"its group is {groups}")
     if _mixes_an_axis_of_channels(x):
-        x, weight = _channels_first(step, x, weight)
+        x, weight = _channels_first(reader, x, weight)
     if not x.is_channels(1):
         raise Unfit(f"its axis 1 is {x.roles[1]!r}, where the channels are expected")
-    found = windows(step, x, weight.array.shape[2:])
+    found = windows(reader, x, weight.array.shape[2:])
     if TIME not in x.roles:
-        return _of_vector(step, x, weight, bias, found, groups)
+        return _of_vector(reader, x, weight, bias, found, groups)
     place, window = over_time(x, found)
-    x = step.settled(x, weight.array.shape[1] * groups)
+    x = reader.with_channels(x, weight.array.shape[1] * groups)
     kernel = _taps(weight.array, found, place)
     outputs = window.outputs(x.length or 0)
     if outputs < 1 or kernel.shape[0] % groups:
         raise Unfit("it has no output, or groups that do not divide its channels")
     arrays = {"weight": weight.now(kernel)} | ({"bias": bias} if bias else {})
-    layer = step.add(
+    layer = reader.add(
         "conv1d",
         x,
         arrays,
@@ -44,17 +45,16 @@ def conv(step: Step) -> Signal:
         stride=window.stride,
         dilation=window.dilation,
         groups=groups,
-        pads=window.pads,
-        mode="zeros",
-        length=x.length,
+        padding_mode="zeros",
+        notes=Notes(pads=window.pads, length=x.length or 0),
     )
     roles = (BATCH, CHANNELS, *x.roles[2:])
     return replace(x, layer=layer, roles=roles, channels=kernel.shape[0], length=outputs)
 
 
-def _check_shape(step: Step, weight: Const) -> None:
+def _check_shape(reader: NodeReader, weight: Const) -> None:
     """Refuse a `kernel_shape` that is not that of the kernel."""
-    said, found = step.node.get("kernel_shape"), list(weight.array.shape[2:])
+    said, found = reader.node.get("kernel_shape"), list(weight.array.shape[2:])
     if said is not None and list(said) != found:
         raise Unfit(f"its kernel_shape is {list(said)}, but its kernel has {found}")
 
@@ -66,13 +66,18 @@ def _taps(kernel: Array, found: list[Window], place: int) -> Array:
 
 
 def _of_vector(
-    step: Step, x: Signal, weight: Const, bias: Const | None, found: list[Window], groups: int
+    reader: NodeReader,
+    x: Signal,
+    weight: Const,
+    bias: Const | None,
+    found: list[Window],
+    groups: int,
 ) -> Signal:
     """A convolution of axes of size 1 only."""
     if groups != 1:
         raise Unfit("it has groups, but its signal has one step only")
     matrix = weight.now(_taps(weight.array, found, -1))
-    y = dense(step, replace(x, roles=(BATCH, CHANNELS)), matrix, bias)
+    y = dense(reader, replace(x, roles=(BATCH, CHANNELS)), matrix, bias)
     return replace(y, roles=(BATCH, CHANNELS, *x.roles[2:]))
 
 
@@ -81,10 +86,10 @@ def _mixes_an_axis_of_channels(x: Signal) -> bool:
     return len(x.roles) == 4 and x.roles[1] == UNIT and {CHANNELS, TIME} == set(x.roles[2:])
 
 
-def _channels_first(step: Step, x: Signal, weight: Const) -> tuple[Signal, Const]:
+def _channels_first(reader: NodeReader, x: Signal, weight: Const) -> tuple[Signal, Const]:
     """Such a signal and its kernel, which must cover all channels, with the channels in front."""
     kernel = weight.array
-    found = windows(step, x, kernel.shape[2:])
+    found = windows(reader, x, kernel.shape[2:])
     axis = x.roles.index(CHANNELS)
     across = found[axis - 2]
     whole = across.size == x.channels and across.pads == (0, 0) and across.dilation == 1
@@ -97,28 +102,28 @@ def _channels_first(step: Step, x: Signal, weight: Const) -> tuple[Signal, Const
 
 
 @handles("ConvTranspose")
-def conv_transpose(step: Step) -> Signal:
+def conv_transpose(reader: NodeReader) -> Signal:
     """A transposed convolution over time."""
-    x, weight, bias = step.signal(), step.needed(1), step.const(2)
-    if step.node.get("group", 1) != 1 or "output_shape" in step.node.attributes:
+    x, weight, bias = reader.signal(), reader.needed(1), reader.const(2)
+    if reader.node.get("group", 1) != 1 or "output_shape" in reader.node.attributes:
         raise Unfit("it has groups or an output_shape; one group and pads are read")
     if not x.is_channels(1) or weight.array.ndim < 3:
         raise Unfit(f"its axes are {x.roles}, where channels and time are expected")
-    _check_shape(step, weight)
-    if len(step.node.get("output_padding", x.roles[2:])) != len(x.roles) - 2:
+    _check_shape(reader, weight)
+    if len(reader.node.get("output_padding", x.roles[2:])) != len(x.roles) - 2:
         raise Unfit(f"its output_padding is not that of {len(x.roles) - 2} axes")
     found = [
-        _crops(step, one, place, len(x.roles) - 2)
-        for place, one in enumerate(windows(step, x, weight.array.shape[2:]))
+        _crops(reader, one, place, len(x.roles) - 2)
+        for place, one in enumerate(windows(reader, x, weight.array.shape[2:]))
     ]
     place = over_time(x, [window for window, _ in found])[0]
     window, (left, right) = found[place]
     kernel = weight.array[(slice(None), slice(None), *_places(found, place))]
-    x = step.settled(x, kernel.shape[0])
+    x = reader.with_channels(x, kernel.shape[0])
     outputs = ((x.length or 0) - 1) * window.stride + window.reach + 1 - left - right
     if outputs < 1:
         raise Unfit("it has no output")
-    layer = step.add(
+    layer = reader.add(
         "conv_transpose1d",
         x,
         {"weight": weight.now(kernel)} | ({"bias": bias} if bias else {}),
@@ -127,16 +132,18 @@ def conv_transpose(step: Step) -> Signal:
         kernel_size=window.size,
         stride=window.stride,
         dilation=window.dilation,
-        crops=(left, right),
+        notes=Notes(crops=(left, right)),
     )
     roles = (BATCH, CHANNELS, *x.roles[2:])
     return replace(x, layer=layer, roles=roles, channels=kernel.shape[1], length=outputs)
 
 
-def _crops(step: Step, window: Window, place: int, rank: int) -> tuple[Window, tuple[int, int]]:
+def _crops(
+    reader: NodeReader, window: Window, place: int, rank: int
+) -> tuple[Window, tuple[int, int]]:
     """Steps that a transposed window drops at the two ends; fewer than none where it adds some."""
-    added = step.node.get("output_padding", [0] * rank)[place]
-    auto = step.node.get("auto_pad", "NOTSET")
+    added = reader.node.get("output_padding", [0] * rank)[place]
+    auto = reader.node.get("auto_pad", "NOTSET")
     overlap = window.reach + 1 - window.stride
     if auto == "SAME_LOWER":
         raise Unfit("its auto_pad is 'SAME_LOWER'")

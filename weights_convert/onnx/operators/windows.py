@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from .signal import TIME, UNIT, Signal, Unfit
-from .walk import Step
+from ..program.signal import TIME, UNIT, Signal, Unfit
+from .reader import NodeReader
 
 Pads = tuple[int, int]
 
@@ -34,15 +34,15 @@ class Window:
         return (length + sum(self.pads) - self.reach - 1) // self.stride + 1
 
 
-def windows(step: Step, x: Signal, sizes: tuple[int, ...]) -> list[Window]:
+def windows(reader: NodeReader, x: Signal, sizes: tuple[int, ...]) -> list[Window]:
     """One window for each axis of a signal from the third on.
 
     Args:
-        step: a node with ONNX's attributes of windows.
+        reader: a node with ONNX's attributes of windows.
         x: the signal.
         sizes: of the windows.
     """
-    node, rank = step.node, len(sizes)
+    node, rank = reader.node, len(sizes)
     if rank != len(x.roles) - 2:
         raise Unfit(f"it takes {rank + 2} axes, but {len(x.roles)} come")
     strides, dilations = node.get("strides", [1] * rank), node.get("dilations", [1] * rank)
@@ -60,14 +60,14 @@ def windows(step: Step, x: Signal, sizes: tuple[int, ...]) -> list[Window]:
         window = Window(
             sizes[place], strides[place], dilations[place], (pads[place], pads[place + rank])
         )
-        found.append(_auto(step, window, auto, x, 2 + place))
+        found.append(_auto(reader, window, auto, x, 2 + place))
     return found
 
 
-def _auto(step: Step, window: Window, auto: str, x: Signal, axis: int) -> Window:
+def _auto(reader: NodeReader, window: Window, auto: str, x: Signal, axis: int) -> Window:
     """A window with the padding that `auto_pad` asks for."""
     role, length = x.roles[axis], x.size(x.roles[axis])
-    reach, known = window.reach, step.walk.fixed or role != TIME
+    reach, known = window.reach, reader.walk.fixed or role != TIME
     if auto in ("NOTSET", "VALID"):
         pads: Pads | None = window.pads if auto == "NOTSET" else (0, 0)
     elif auto not in ("SAME_UPPER", "SAME_LOWER"):
