@@ -1,4 +1,8 @@
-"""Operators on constants, computed with numpy: shapes that exporters leave, weights they derive."""
+"""Operators on constants, computed with numpy: shapes that exporters leave, weights they derive.
+
+`ReferenceEvaluator` of onnx 1.23.2 gives the same bits, but takes 25 times as long for a node and
+checks no sizes before it computes; onnxslim 0.1.98 and onnxoptimizer 0.4.2 leave most products.
+"""
 
 import math
 from collections.abc import Callable, Sequence

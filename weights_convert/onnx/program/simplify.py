@@ -1,4 +1,8 @@
-"""Neighbouring layers made one where the numbers stay the same: pads, cuts, biases, scales."""
+"""Neighbouring layers made one where the numbers stay the same: pads, cuts, biases, scales.
+
+onnxslim 0.1.98 and onnxoptimizer 0.4.2 work on operators whose axes have no roles yet, fuse norms
+into kernels, which changes numbers, and give tensors new names, so that none says where it went.
+"""
 
 from collections.abc import Callable
 
