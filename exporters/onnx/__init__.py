@@ -17,6 +17,8 @@ metadata entry `config` is the spec, in the form of config.json.
 import json
 import shlex
 from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from tcnzoo.arrays import Array, Weights
@@ -24,33 +26,13 @@ from tcnzoo.errors import InputError
 from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
+from tcnzoo.specs.families import FAMILIES
 from tcnzoo.specs.folding import fold
 
-from . import (
-    activation,
-    conv,
-    conv2d,
-    dense,
-    device_attention,
-    graph,
-    hdp,
-    hsmm,
-    mamba,
-    norm,
-    pool,
-    reshape,
-    sequential,
-    squeeze_excitation,
-    tcn,
-    vector_quantizer,
-)
+from . import pointwise as pointwise
 from .model import build, metadata, to_proto
 from .quantize import quantized
 from .runtime import run as run_file
-
-__all__ = ["activation", "conv", "conv2d", "dense", "device_attention", "graph", "hdp", "hsmm"]
-__all__ += ["mamba", "norm", "pool", "reshape"]
-__all__ += ["sequential", "squeeze_excitation", "tcn", "vector_quantizer"]
 
 NAME = "onnx"
 DESCRIPTION = "ONNX graph, offline or one step of a stream"
@@ -60,6 +42,12 @@ NEEDS = {"onnx": "tcnzoo[onnx]", "onnxruntime": "tcnzoo[onnx]"}
 DYNAMIC = True
 STREAMING = True
 RANKS = (3, 4)
+
+# Families register their kinds by being imported. Of one without a file here, the pointwise kinds
+# are written by `pointwise`, and any other is refused by its name when a model has it.
+for _family in FAMILIES:
+    if find_spec(f"{__name__}.{_family}") is not None:
+        import_module(f"{__name__}.{_family}")
 
 # What `command` runs, one input at a time or all of a stream in chunks of 16 steps.
 OFFLINE = """\

@@ -1,78 +1,69 @@
-"""Activations, gated linear units and dropout."""
+"""Activations as operators, and dropout; gated linear units are pointwise blocks."""
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
+from tcnzoo.specs.activation import ActivationSpec
+
+from .block import BlockWriter, writes
 from .builder import Value
-from .emit import Place, emits
 
 # Klambauer et al. 2017, arXiv:1706.02515, equation 14.
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-def _gelu(place: Place, x: Value) -> str:
+def _gelu(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
     """0.5 x (1 + erf(x / sqrt(2)))."""
-    inner = place.op("Erf", place.op("Mul", x, place.graph.constant(math.sqrt(0.5))))
-    return _half_of(place, x, inner)
+    inner = block.op("Erf", block.op("Mul", x, block.graph.constant(math.sqrt(0.5))))
+    return _half_of(block, x, inner)
 
 
-def _gelu_tanh(place: Place, x: Value) -> str:
+def _gelu_tanh(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
-    constant = place.graph.constant
-    cube = place.op("Mul", place.op("Mul", x, x), x)
-    inner = place.op("Add", x, place.op("Mul", cube, constant(0.044715)))
-    tanh = place.op("Tanh", place.op("Mul", inner, constant(math.sqrt(2.0 / math.pi))))
-    return _half_of(place, x, tanh)
+    constant = block.graph.constant
+    cube = block.op("Mul", block.op("Mul", x, x), x)
+    inner = block.op("Add", x, block.op("Mul", cube, constant(0.044715)))
+    tanh = block.op("Tanh", block.op("Mul", inner, constant(math.sqrt(2.0 / math.pi))))
+    return _half_of(block, x, tanh)
 
 
-def _half_of(place: Place, x: Value, inner: str) -> str:
+def _half_of(block: BlockWriter, x: Value, inner: str) -> str:
     """0.5 x (1 + inner)."""
-    shifted = place.op("Add", inner, place.graph.constant(1.0))
-    half = place.op("Mul", x, place.graph.constant(0.5))
-    return place.op("Mul", half, shifted)
+    shifted = block.op("Add", inner, block.graph.constant(1.0))
+    half = block.op("Mul", x, block.graph.constant(0.5))
+    return block.op("Mul", half, shifted)
 
 
-OPERATORS: dict[str, Callable[[Place, Value], str]] = {
-    "linear": lambda place, x: x.name,
-    "relu": lambda place, x: place.op("Relu", x),
-    "leaky_relu": lambda place, x: place.op("LeakyRelu", x, alpha=place.spec.slope),
-    "elu": lambda place, x: place.op("Elu", x, alpha=place.spec.alpha),
-    "selu": lambda place, x: place.op("Selu", x, alpha=SELU_ALPHA, gamma=SELU_SCALE),
+def _relu6(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+    return block.op("Clip", x, block.graph.constant(0.0), block.graph.constant(6.0))
+
+
+def _silu(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+    return block.op("Mul", x, block.op("Sigmoid", x))
+
+
+OPERATORS: dict[str, Callable[[BlockWriter, Value, ActivationSpec], str]] = {
+    "linear": lambda block, x, spec: x.name,
+    "relu": lambda block, x, spec: block.op("Relu", x),
+    "leaky_relu": lambda block, x, spec: block.op("LeakyRelu", x, alpha=spec.slope),
+    "elu": lambda block, x, spec: block.op("Elu", x, alpha=spec.alpha),
+    "selu": lambda block, x, spec: block.op("Selu", x, alpha=SELU_ALPHA, gamma=SELU_SCALE),
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
-    "silu": lambda place, x: place.op("Mul", x, place.op("Sigmoid", x)),
-    "tanh": lambda place, x: place.op("Tanh", x),
-    "sigmoid": lambda place, x: place.op("Sigmoid", x),
-    "softplus": lambda place, x: place.op("Softplus", x),
-    "softmax": lambda place, x: place.op("Softmax", x, axis=1),
-    "log_softmax": lambda place, x: place.op("LogSoftmax", x, axis=1),
-    "relu6": lambda place, x: place.op(
-        "Clip", x, place.graph.constant(0.0), place.graph.constant(6.0)
-    ),
-    "hard_sigmoid": lambda place, x: place.op("HardSigmoid", x, alpha=1.0 / 6.0, beta=0.5),
-    "hard_swish": lambda place, x: place.op("HardSwish", x),
+    "silu": _silu,
+    "tanh": lambda block, x, spec: block.op("Tanh", x),
+    "sigmoid": lambda block, x, spec: block.op("Sigmoid", x),
+    "softplus": lambda block, x, spec: block.op("Softplus", x),
+    "softmax": lambda block, x, spec: block.op("Softmax", x, axis=1),
+    "log_softmax": lambda block, x, spec: block.op("LogSoftmax", x, axis=1),
+    "relu6": _relu6,
+    "hard_sigmoid": lambda block, x, spec: block.op("HardSigmoid", x, alpha=1.0 / 6.0, beta=0.5),
+    "hard_swish": lambda block, x, spec: block.op("HardSwish", x),
 }
 
 
-@emits("activation")
-def activation(place: Place, x: Value) -> Value:
-    """A pointwise activation, or a softmax over channels."""
-    return replace(x, name=OPERATORS[place.spec.name](place, x))
-
-
-@emits("glu")
-def glu(place: Place, x: Value) -> Value:
-    """First half of the channels * sigmoid(second half)."""
-    half = x.channels // 2
-    sizes = place.graph.integers(half, half)
-    value, gate = place.graph.add("Split", [x.name, sizes], place.path, outputs=2, axis=1)
-    name = place.op("Mul", value, place.op("Sigmoid", gate))
-    return replace(x, name=name, shape=(half, *x.shape[1:]))
-
-
-@emits("dropout")
-def dropout(place: Place, x: Value) -> Value:
+@writes("dropout")
+def dropout(block: BlockWriter, x: Value) -> Value:
     """The identity: a graph only evaluates."""
     return x

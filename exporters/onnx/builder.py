@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.errors import SpecError
 
 # Operators as ONNX 1.12 has them, so that older runtimes and compilers take the files too.
 OPSET = 17
@@ -34,8 +35,7 @@ class Value:
     @property
     def channels(self) -> int:
         """How many; always known."""
-        assert self.shape[0] is not None
-        return self.shape[0]
+        return _known(self.shape[0])
 
     @property
     def is_signal(self) -> bool:
@@ -50,13 +50,19 @@ class Value:
     @property
     def devices(self) -> int:
         """How many, of a signal that has some."""
-        assert self.shape[1] is not None
-        return self.shape[1]
+        return _known(self.shape[1])
 
     @property
     def time(self) -> int | None:
         """Steps of a signal, where they are known."""
         return self.shape[-1]
+
+
+def _known(size: int | None) -> int:
+    """A size that every graph knows while it is written."""
+    if size is None:
+        raise SpecError("only the time axis of an ONNX graph may be left open")
+    return size
 
 
 @dataclass
@@ -111,7 +117,7 @@ class Graph:
     ) -> list[str]:
         """Append a node under the path of its block; return the names of its outputs."""
         name = self._unique(f"/{path}/{op}" if path else f"/{op}")
-        names = [name] + [f"{name}.{place}" for place in range(1, outputs)]
+        names = [name] + [f"{name}.{number}" for number in range(1, outputs)]
         self.nodes.append(Node(op, name, list(inputs), names, attributes))
         return names
 
@@ -143,16 +149,16 @@ class Graph:
         if any(value in node.outputs for node in self.nodes) and value not in self._renamed:
             self._rename(value, name)
         else:
-            held = self._renamed.get(value, value)
-            self.nodes.append(Node("Identity", f"/{name}/Identity", [held], [name], {}))
+            source = self._renamed.get(value, value)
+            self.nodes.append(Node("Identity", f"/{name}/Identity", [source], [name], {}))
         self.outputs.append(Port(name, np.dtype(dtype or self.dtype), tuple(axes)))
 
     def _rename(self, value: str, name: str) -> None:
         """Give a value that a node makes the name of an output."""
         self._renamed[value] = name
         for node in self.nodes:
-            node.inputs = [name if one == value else one for one in node.inputs]
-            node.outputs = [name if one == value else one for one in node.outputs]
+            node.inputs = [name if known == value else known for known in node.inputs]
+            node.outputs = [name if known == value else known for known in node.outputs]
 
     def _unique(self, name: str) -> str:
         """The name, or the name with a number after it."""

@@ -2,23 +2,23 @@
 
 from dataclasses import replace
 
+from .block import BlockWriter, writes
 from .builder import Value
-from .emit import Place, emits
 
 
-@emits("conv2d")
-def conv2d(place: Place, x: Value) -> Value:
+@writes("conv2d")
+def conv2d(block: BlockWriter, x: Value) -> Value:
     """(batch, in, devices, time) -> (batch, out, devices', time')."""
-    spec, (rows, taps) = place.spec, place.spec.kernel_size
-    if place.streaming and spec.reach:
-        raise place.refuse("a conv2d is written for whole signals only; leave out --streaming")
+    spec, (rows, taps) = block.spec, block.spec.kernel_size
+    if block.streaming and spec.reach:
+        raise block.refuse("a conv2d is written for whole signals only; leave out --streaming")
     left, right = spec.pads
-    weight = place.graph.weight(place.full("weight"), place.weights[place.full("weight")])
-    name = place.op(
+    weight = block.graph.weight(block.full("weight"), block.weights[block.full("weight")])
+    name = block.op(
         "Conv",
         x,
         weight,
-        *([place.vector("bias")] if spec.bias else []),
+        *([block.vector("bias")] if spec.bias else []),
         kernel_shape=[rows, taps],
         strides=[1, 1],
         dilations=[1, spec.dilation],
@@ -29,20 +29,20 @@ def conv2d(place: Place, x: Value) -> Value:
     return Value(name, (spec.out_channels, x.devices - rows + 1, steps))
 
 
-@emits("temporal_block_2d")
-def temporal_block_2d(place: Place, x: Value) -> Value:
+@writes("temporal_block_2d")
+def temporal_block_2d(block: BlockWriter, x: Value) -> Value:
     """Two dilated 1 x k convolutions with norms and activations, and a residual."""
     out = x
     for number in (1, 2):
-        out = place.optional(f"norm{number}", place.apply(f"conv{number}", out))
-        out = place.optional("dropout", place.apply(f"activation{number}", out))
-    total = place.op("Add", place.optional("residual", x), out)
-    return place.apply("activation", replace(out, name=total))
+        out = block.optional(f"norm{number}", block.apply(f"conv{number}", out))
+        out = block.optional("dropout", block.apply(f"activation{number}", out))
+    total = block.op("Add", block.optional("residual", x), out)
+    return block.apply("activation", replace(out, name=total))
 
 
-@emits("tcn_2d")
-def tcn_2d(place: Place, x: Value) -> Value:
+@writes("tcn_2d")
+def tcn_2d(block: BlockWriter, x: Value) -> Value:
     """Temporal blocks, one after the other."""
-    for name in place.spec.children():
-        x = place.apply(name, x)
+    for name in block.spec.children():
+        x = block.apply(name, x)
     return x

@@ -5,38 +5,38 @@ from functools import reduce
 
 from tcnzoo.specs import MergeSpec
 
+from .block import BlockWriter, writes
 from .builder import Value
-from .emit import Place, emits
 
 
-@emits("merge")
-def merge(place: Place, values: list[Value]) -> Value:
+@writes("merge")
+def merge(block: BlockWriter, values: list[Value]) -> Value:
     """Add or multiply signals, vectors acting on every step, or put their channels side by side."""
     longest = max(values, key=lambda value: len(value.shape))
     may_be_empty = any(value.may_be_empty for value in values)
     longest = replace(longest, may_be_empty=may_be_empty)
-    if place.spec.mode == "concat":
+    if block.spec.mode == "concat":
         width = sum(value.channels for value in values)
         shape = (width, *longest.shape[1:])
-        return replace(longest, name=place.op("Concat", *values, axis=1), shape=shape)
-    operator = "Add" if place.spec.mode == "add" else "Mul"
-    names = [_beside(place, value, longest) for value in values]
-    return replace(longest, name=reduce(lambda one, other: place.op(operator, one, other), names))
+        return replace(longest, name=block.op("Concat", *values, axis=1), shape=shape)
+    operator = "Add" if block.spec.mode == "add" else "Mul"
+    names = [_beside(block, value, longest) for value in values]
+    return replace(longest, name=reduce(lambda left, right: block.op(operator, left, right), names))
 
 
-def _beside(place: Place, value: Value, longest: Value) -> str:
+def _beside(block: BlockWriter, value: Value, longest: Value) -> str:
     """A value with as many axes as the longest."""
     if len(value.shape) == len(longest.shape):
         return value.name
-    axes = range(2, place.graph.rank)
-    return place.op("Unsqueeze", value, place.graph.integers(*axes))
+    axes = range(2, block.graph.rank)
+    return block.op("Unsqueeze", value, block.graph.integers(*axes))
 
 
-@emits("graph")
-def graph(place: Place, x: Value) -> Value:
+@writes("graph")
+def graph(block: BlockWriter, x: Value) -> Value:
     """Every node on the outputs that it reads; the last one is the output."""
     seen = {"input": x}
-    for name, node in place.spec.nodes.items():
-        found = [seen[one] for one in node.inputs]
-        seen[name] = place.apply(name, found if isinstance(node.layer, MergeSpec) else found[0])
+    for name, node in block.spec.nodes.items():
+        inputs = [seen[source] for source in node.inputs]
+        seen[name] = block.apply(name, inputs if isinstance(node.layer, MergeSpec) else inputs[0])
     return seen[name]

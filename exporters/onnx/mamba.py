@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .block import BlockWriter, writes
 from .builder import Graph, Value
-from .emit import Place, emits
 
 # The state is summed over all of the signal, and dt is exponentiated: float16 is too short for it.
 EXACT = np.dtype(np.float32)
@@ -20,94 +20,94 @@ class Heads(NamedTuple):
     width: int
 
 
-def _heads(place: Place) -> Heads:
+def _heads(block: BlockWriter) -> Heads:
     """Groups, heads of each, and channels of a head."""
-    spec = place.spec
+    spec = block.spec
     return Heads(spec.groups, spec.heads // spec.groups, spec.head_dim)
 
 
-@emits("mamba2")
-def mamba2(place: Place, x: Value) -> Value:
+@writes("mamba2")
+def mamba2(block: BlockWriter, x: Value) -> Value:
     """(batch, channels, time) -> the same shape."""
-    if place.wide:
-        raise place.refuse(
+    if block.wide:
+        raise block.refuse(
             "mamba2 carries a state along time, which rank 4 cannot hold; use rank 3"
         )
-    spec = place.spec
-    through, beside, z, xbc, dt = _sections(place, place.apply("in_proj", x))
-    xbc = place.apply("conv1d", xbc)
-    y = _scanned(place, replace(xbc, name=_silu(place, xbc)), dt)
-    dtype, gate = place.graph.dtype, _silu(place, z)
+    spec = block.spec
+    through, beside, z, xbc, dt = _sections(block, block.apply("in_proj", x))
+    xbc = block.apply("conv1d", xbc)
+    y = _scanned(block, replace(xbc, name=_silu(block, xbc)), dt)
+    dtype, gate = block.graph.dtype, _silu(block, z)
     if spec.rms_norm and spec.norm_before_gate:
-        y = place.op("Mul", place.apply("norm", replace(z, name=y)), gate)
+        y = block.op("Mul", block.apply("norm", replace(z, name=y)), gate)
     else:
-        y = place.op("Mul", y, place.cast(gate, EXACT, dtype))
+        y = block.op("Mul", y, block.cast(gate, EXACT, dtype))
         named = replace(z, name=y)
-        y = place.apply("norm", named).name if spec.rms_norm else place.cast(y, dtype, EXACT)
+        y = block.apply("norm", named).name if spec.rms_norm else block.cast(y, dtype, EXACT)
     if through.channels:
-        y = place.op("Concat", place.op("Mul", _silu(place, through), beside), y, axis=1)
-    return place.apply("out_proj", replace(x, name=y, shape=(spec.inner, x.time)))
+        y = block.op("Concat", block.op("Mul", _silu(block, through), beside), y, axis=1)
+    return block.apply("out_proj", replace(x, name=y, shape=(spec.inner, x.time)))
 
 
-def _sections(place: Place, x: Value) -> list[Value]:
+def _sections(block: BlockWriter, x: Value) -> list[Value]:
     """What `in_proj` gives, apart; sections without channels have no name."""
-    widths = place.spec.sections
+    widths = block.spec.sections
     filled = [width for width in widths if width]
-    inputs = [x.name, place.graph.integers(*filled)]
-    names = iter(place.graph.add("Split", inputs, place.path, outputs=len(filled), axis=1))
+    inputs = [x.name, block.graph.integers(*filled)]
+    names = iter(block.graph.add("Split", inputs, block.path, outputs=len(filled), axis=1))
     return [
         replace(x, name=next(names) if width else "", shape=(width, x.time)) for width in widths
     ]
 
 
-def _silu(place: Place, x: Value) -> str:
+def _silu(block: BlockWriter, x: Value) -> str:
     """X * sigmoid(x)."""
-    return place.op("Mul", x, place.op("Sigmoid", x))
+    return block.op("Mul", x, block.op("Sigmoid", x))
 
 
-def _scanned(place: Place, xbc: Value, dt: Value) -> str:
+def _scanned(block: BlockWriter, xbc: Value, dt: Value) -> str:
     """The state space on x, B and C (batch, convolved, time) and dt (batch, heads, time).
 
     Its outputs stay in float32 until they are normalised.
     """
-    spec, graph, heads = place.spec, place.graph, _heads(place)
+    spec, graph, heads = block.spec, block.graph, _heads(block)
     inside = spec.groups * spec.d_state
     sizes = graph.integers(spec.width, inside, inside)
-    parts = [_by_step(place, xbc, place.cast(xbc, EXACT, graph.dtype)), sizes]
-    x, b, c = graph.add("Split", parts, place.path, outputs=3, axis=2)
-    steps = _by_step(place, dt, _settled_dt(place, dt))
-    x = _shaped(place, x, *heads, 1)
-    steps = _shaped(place, steps, heads.groups, heads.share, 1, 1)
-    rate = place.op("Neg", place.op("Exp", _exact(place, "A_log", heads.groups, heads.share, 1, 1)))
+    parts = [_by_step(block, xbc, block.cast(xbc, EXACT, graph.dtype)), sizes]
+    x, b, c = graph.add("Split", parts, block.path, outputs=3, axis=2)
+    steps = _by_step(block, dt, _clamped_dt(block, dt))
+    x = _shaped(block, x, *heads, 1)
+    steps = _shaped(block, steps, heads.groups, heads.share, 1, 1)
+    rate = block.op("Neg", block.op("Exp", _exact(block, "A_log", heads.groups, heads.share, 1, 1)))
     state, y = graph.add(
         "Scan",
         [
-            _state(place, dt),
-            place.op("Exp", place.op("Mul", steps, rate)),
-            place.op("Mul", steps, x),
-            _shaped(place, b, heads.groups, 1, 1, spec.d_state),
-            _shaped(place, c, heads.groups, 1, spec.d_state, 1),
+            _state(block, dt),
+            block.op("Exp", block.op("Mul", steps, rate)),
+            block.op("Mul", steps, x),
+            _shaped(block, b, heads.groups, 1, 1, spec.d_state),
+            _shaped(block, c, heads.groups, 1, spec.d_state, 1),
         ],
-        place.path,
+        block.path,
         outputs=2,
-        body=_step(place),
+        body=_step(block),
         num_scan_inputs=4,
         scan_input_axes=[1] * 4,
         scan_output_axes=[1],
     )
-    if place.streaming:
-        last = place.op("Reshape", state, graph.integers(0, spec.heads, spec.head_dim, -1))
-        place.leave("ssm", last)
-    skip = _exact(place, "D", heads.groups, heads.share, -1, 1)
-    y = _shaped(place, place.op("Add", y, place.op("Mul", skip, x)), spec.width)
-    y = place.op("Transpose", y, perm=[0, 2, 1])
-    return place.cut(y, 0, place.length(dt)) if dt.may_be_empty else y
+    if block.streaming:
+        last = block.op("Reshape", state, graph.integers(0, spec.heads, spec.head_dim, -1))
+        block.leave("ssm", last)
+    skip = _exact(block, "D", heads.groups, heads.share, -1, 1)
+    y = _shaped(block, block.op("Add", y, block.op("Mul", skip, x)), spec.width)
+    y = block.op("Transpose", y, perm=[0, 2, 1])
+    return block.cut(y, 0, block.length(dt)) if dt.may_be_empty else y
 
 
-def _step(place: Place) -> Graph:
+def _step(block: BlockWriter) -> Graph:
     """The body of the Scan: S = decay S + added B, y = S C, for each head of each group."""
-    body, path, d_state = Graph(EXACT), place.full("step"), place.spec.d_state
-    groups, share, width = _heads(place)
+    body, path, d_state = Graph(EXACT), block.full("step"), block.spec.d_state
+    groups, share, width = _heads(block)
     shapes = {
         "state": (groups, share, width, d_state),
         "decay": (groups, share, 1, 1),
@@ -127,69 +127,69 @@ def _step(place: Place) -> Graph:
     return body
 
 
-def _settled_dt(place: Place, dt: Value) -> str:
+def _clamped_dt(block: BlockWriter, dt: Value) -> str:
     """clamp(softplus(dt + dt_bias), *dt_limit)."""
-    low, high = place.spec.dt_limit
-    raw = place.cast(dt, EXACT, place.graph.dtype)
-    found = place.op("Softplus", place.op("Add", raw, _exact(place, "dt_bias", -1, 1)))
+    low, high = block.spec.dt_limit
+    raw = block.cast(dt, EXACT, block.graph.dtype)
+    softplus = block.op("Softplus", block.op("Add", raw, _exact(block, "dt_bias", -1, 1)))
     if (low, high) == (0.0, None):
-        return found
-    bounds = [place.graph.constant(one, EXACT) for one in (low, high) if one is not None]
-    return place.op("Clip", found, *bounds)
+        return softplus
+    bounds = [block.graph.constant(bound, EXACT) for bound in (low, high) if bound is not None]
+    return block.op("Clip", softplus, *bounds)
 
 
-def _by_step(place: Place, x: Value, name: str) -> str:
+def _by_step(block: BlockWriter, x: Value, name: str) -> str:
     """A signal as (batch, time, channels).
 
     onnxruntime crashes in a Scan without steps, so where there may be none a step of zeros follows
     the others: with dt = 0 it leaves the state as it is.
     """
-    ready = place.lengthened(name, 0, 1) if x.may_be_empty else name
-    return place.op("Transpose", ready, perm=[0, 2, 1])
+    ready = block.lengthened(name, 0, 1) if x.may_be_empty else name
+    return block.op("Transpose", ready, perm=[0, 2, 1])
 
 
-def _shaped(place: Place, name: str, *axes: int) -> str:
+def _shaped(block: BlockWriter, name: str, *axes: int) -> str:
     """(batch, time, ...) -> (batch, time, *axes)."""
-    return place.op("Reshape", name, place.graph.integers(0, 0, *axes))
+    return block.op("Reshape", name, block.graph.integers(0, 0, *axes))
 
 
-def _exact(place: Place, name: str, *axes: int) -> str:
+def _exact(block: BlockWriter, name: str, *axes: int) -> str:
     """A weight of one axis, in float32 and another shape."""
-    vector = place.cast(place.vector(name), EXACT, place.graph.dtype)
-    return place.op("Reshape", vector, place.graph.integers(*axes))
+    vector = block.cast(block.vector(name), EXACT, block.graph.dtype)
+    return block.op("Reshape", vector, block.graph.integers(*axes))
 
 
-def _state(place: Place, x: Value) -> str:
+def _state(block: BlockWriter, x: Value) -> str:
     """The state before the first step: zeros, or that of the stream."""
-    graph, axes = place.graph, (*_heads(place), place.spec.d_state)
-    if place.streaming:
-        return place.op("Reshape", place.read("ssm"), graph.integers(0, *axes))
-    batch = place.op("Shape", x, start=0, end=1)
-    shape = place.op("Concat", batch, graph.integers(*axes), axis=0)
-    return place.op("Expand", graph.constant(0.0, EXACT), shape)
+    graph, axes = block.graph, (*_heads(block), block.spec.d_state)
+    if block.streaming:
+        return block.op("Reshape", block.read("ssm"), graph.integers(0, *axes))
+    batch = block.op("Shape", x, start=0, end=1)
+    shape = block.op("Concat", batch, graph.integers(*axes), axis=0)
+    return block.op("Expand", graph.constant(0.0, EXACT), shape)
 
 
-@emits("bi_mamba2_layer")
-def bi_mamba2_layer(place: Place, x: Value) -> Value:
+@writes("bi_mamba2_layer")
+def bi_mamba2_layer(block: BlockWriter, x: Value) -> Value:
     """norm(x + projection([forward, backward]))."""
-    backward = "forward_mamba" if place.spec.shared else "backward_mamba"
-    ahead = place.apply("forward_mamba", x)
-    behind = place.apply(backward, replace(x, name=_reversed(place, x)))
-    both = place.op("Concat", ahead, _reversed(place, behind), axis=1)
-    y = place.apply("projection", replace(x, name=both, shape=(2 * x.channels, x.time)))
-    return place.apply("norm", replace(x, name=place.op("Add", x, y)))
+    backward = "forward_mamba" if block.spec.shared else "backward_mamba"
+    ahead = block.apply("forward_mamba", x)
+    behind = block.apply(backward, replace(x, name=_reversed(block, x)))
+    both = block.op("Concat", ahead, _reversed(block, behind), axis=1)
+    y = block.apply("projection", replace(x, name=both, shape=(2 * x.channels, x.time)))
+    return block.apply("norm", replace(x, name=block.op("Add", x, y)))
 
 
-def _reversed(place: Place, x: Value) -> str:
+def _reversed(block: BlockWriter, x: Value) -> str:
     """A signal from its last step to its first."""
-    ends = [place.graph.integers(end) for end in (-1, np.iinfo(np.int64).min)]
-    axis, step = place.graph.integers(place.time_axis), place.graph.integers(-1)
-    return place.op("Slice", x, *ends, axis, step)
+    ends = [block.graph.integers(end) for end in (-1, np.iinfo(np.int64).min)]
+    axis, step = block.graph.integers(block.time_axis), block.graph.integers(-1)
+    return block.op("Slice", x, *ends, axis, step)
 
 
-@emits("bi_mamba2")
-def bi_mamba2(place: Place, x: Value) -> Value:
+@writes("bi_mamba2")
+def bi_mamba2(block: BlockWriter, x: Value) -> Value:
     """Layers, one after the other."""
-    for name in place.spec.children():
-        x = place.apply(name, x)
+    for name in block.spec.children():
+        x = block.apply(name, x)
     return x

@@ -12,8 +12,8 @@ from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.runtimes.protocol import ExportOptions
 from tcnzoo.specs import Spec
 
+from .block import BlockWriter, write
 from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
-from .emit import Place, emit
 
 # What the file's metadata says under `format`.
 FORMAT = "tcnzoo-onnx"
@@ -38,16 +38,16 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
     graph = Graph(dtype, options.rank)
     batch: Axis = "batch" if options.dynamic else options.batch_size
     x = _input(graph, "x", options.channels, batch, _time(options), options.devices)
-    rows = tuple(
-        _input(graph, f"embedding.{place}", row.channels, batch, _time(options, row.per_step))
-        for place, row in enumerate(spec.embedding_specs)
+    embeddings = tuple(
+        _input(graph, f"embedding.{number}", entry.channels, batch, _time(options, entry.per_step))
+        for number, entry in enumerate(spec.embedding_specs)
     )
     table = spec.state() if options.streaming else {}
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
         graph.input(f"state.{name}", axes, item.dtype(dtype.name))
-    place = Place(graph, spec, "", weights, options.streaming, {}, rows)
-    y = emit(place, x)
+    block = BlockWriter(graph, spec, "", weights, options.streaming, {}, embeddings)
+    y = write(block, x)
     outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
     if options.streaming:
         outputs = {"y": y if isinstance(y, Value) else y[0]}
@@ -55,7 +55,7 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
         graph.output(value.name, name, _axes(graph, value, batch))
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
-        graph.output(place.after[name], f"next.{name}", axes, item.dtype(dtype.name))
+        graph.output(block.after[name], f"next.{name}", axes, item.dtype(dtype.name))
     return graph
 
 

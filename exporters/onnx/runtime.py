@@ -21,13 +21,13 @@ def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> O
     """Run a file on neutral inputs; return the neutral output, float32."""
     info = path.stat()
     session = _session(str(path), info.st_mtime_ns, info.st_size)
-    feeds = {"x": x} | {f"embedding.{place}": row for place, row in enumerate(embeddings)}
+    feeds = {"x": x} | {f"embedding.{number}": array for number, array in enumerate(embeddings)}
     if streaming:
         return _stream(session, feeds)
     outputs = dict(zip(_names(session.get_outputs()), _call(session, feeds), strict=True))
     devices = "devices" in session.get_modelmeta().custom_metadata_map
-    found = {name: _neutral(array, devices) for name, array in outputs.items()}
-    return found["y"] if list(found) == ["y"] else found
+    neutral = {name: _neutral(array, devices) for name, array in outputs.items()}
+    return neutral["y"] if list(neutral) == ["y"] else neutral
 
 
 @functools.lru_cache(maxsize=1)
@@ -76,13 +76,13 @@ def _stream(session: Any, feeds: dict[str, Array]) -> Array:
     """Feed a signal in ragged chunks, or in those that a graph of one shape takes."""
     x = feeds["x"]
     fixed = next(port for port in session.get_inputs() if port.name == "x").shape[2]
-    sizes, place, pieces = cycle([fixed] if isinstance(fixed, int) else CHUNKS), 0, []
+    sizes, start_step, pieces = cycle([fixed] if isinstance(fixed, int) else CHUNKS), 0, []
     state = start(session, len(x))
-    while place < x.shape[2]:
-        span = slice(place, place + next(sizes))
+    while start_step < x.shape[2]:
+        span = slice(start_step, start_step + next(sizes))
         chunk = {k: array[:, :, span] if array.ndim == 3 else array for k, array in feeds.items()}
         piece, *after = _call(session, chunk | state)
         state = dict(zip(state, after, strict=True))
         pieces.append(piece.astype(np.float32))
-        place = span.stop
+        start_step = span.stop
     return np.concatenate(pieces, axis=-1)

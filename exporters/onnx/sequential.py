@@ -1,12 +1,12 @@
 """Layers in order."""
 
+from .block import BlockWriter, writes
 from .builder import Value
-from .emit import Place, emits
 
 
-@emits("sequential")
-def sequential(place: Place, x: Value) -> Value:
+@writes("sequential")
+def sequential(block: BlockWriter, x: Value) -> Value:
     """Every layer on the output of the one before."""
-    for name in place.spec.layers:
-        x = place.apply(name, x)
+    for name in block.spec.layers:
+        x = block.apply(name, x)
     return x

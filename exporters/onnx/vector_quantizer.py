@@ -12,90 +12,78 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.inference.codebook import unit
 
+from .block import BlockWriter, writes
 from .builder import Value
-from .emit import Place, emits
 
 
-@emits("vector_quantizer")
-def vector_quantizer(place: Place, x: Value) -> Value:
+@writes("vector_quantizer")
+def vector_quantizer(block: BlockWriter, x: Value) -> Value:
     """The nearest code at each step."""
-    _check(place)
-    return _given(place, x, _nearest(place, _taken(place, x), x))
+    check_rank(block)
+    return in_graph_type(block, x, _nearest(block, in_float32(block, x), x))
 
 
-@emits("residual_vq")
-def residual_vq(place: Place, x: Value) -> Value:
+@writes("residual_vq")
+def residual_vq(block: BlockWriter, x: Value) -> Value:
     """The sum of the codes of all levels."""
-    _check(place)
-    residual, total = _taken(place, x), ""
-    for level in range(place.spec.levels):
-        part = place.part(f"levels.{0 if place.spec.shared else level}", place.spec.quantizer)
+    check_rank(block)
+    residual, total = in_float32(block, x), ""
+    for level in range(block.spec.levels):
+        part = block.part(f"levels.{0 if block.spec.shared else level}", block.spec.quantizer)
         code = _nearest(part, residual, x)
-        residual = place.op("Sub", residual, code)
-        total = place.op("Add", total, code) if total else code
-    return _given(place, x, total)
+        residual = block.op("Sub", residual, code)
+        total = block.op("Add", total, code) if total else code
+    return in_graph_type(block, x, total)
 
 
-@emits("fsq")
-def fsq(place: Place, x: Value) -> Value:
-    """Bounded and rounded channels."""
-    _check(place)
-    half, offset, shift, width, _ = (
-        _constant(place, x, np.array(row)) for row in zip(*place.spec.bounds, strict=True)
-    )
-    name = place.op("Tanh", place.op("Add", _taken(place, x), shift))
-    name = place.op("Round", place.op("Sub", place.op("Mul", name, half), offset))
-    return _given(place, x, place.op("Div", name, width))
-
-
-def _check(place: Place) -> None:
+def check_rank(block: BlockWriter) -> None:
     """Refuse rank 4."""
-    if place.wide:
-        raise place.refuse(
-            f"{place.spec.kind} looks codes up, which rank 4 leaves to the host; export what comes "
+    if block.wide:
+        raise block.refuse(
+            f"{block.spec.kind} looks codes up, which rank 4 leaves to the host; export what comes "
             "before it, or use rank 3"
         )
 
 
-def _taken(place: Place, x: Value) -> str:
+def in_float32(block: BlockWriter, x: Value) -> str:
     """The input in float32."""
-    return place.cast(x, np.float32, place.graph.dtype)
+    return block.cast(x, np.float32, block.graph.dtype)
 
 
-def _given(place: Place, x: Value, name: str) -> Value:
+def in_graph_type(block: BlockWriter, x: Value, name: str) -> Value:
     """An output in the graph's type."""
-    return replace(x, name=place.cast(name, place.graph.dtype, np.float32))
+    return replace(x, name=block.cast(name, block.graph.dtype, np.float32))
 
 
-def _constant(place: Place, x: Value, row: Array) -> str:
+def per_channel(block: BlockWriter, x: Value, vector: Array) -> str:
     """A number for each channel, which broadcasts against x."""
-    return place.graph.constant(row[:, None] if x.is_signal else row, np.float32)
+    return block.graph.constant(vector[:, None] if x.is_signal else vector, np.float32)
 
 
-def _nearest(place: Place, values: str, x: Value) -> str:
+def _nearest(block: BlockWriter, values: str, x: Value) -> str:
     """The code nearest to each value of the shape of x, argmax of x.c - |c|^2 / 2 once centred."""
-    codes = place.weights[place.full("codebook")].astype(np.float64)
-    if place.spec.cosine:
-        codes, values = unit(codes), _unit(place, values)
+    codes = block.weights[block.full("codebook")].astype(np.float64)
+    if block.spec.cosine:
+        codes, values = unit(codes), _unit(block, values)
     centre = codes.mean(axis=0)
     centred = codes - centre
     half = -0.5 * np.square(centred).sum(axis=1)
-    moved = place.op("Sub", values, _constant(place, x, centre))
-    scores = place.op("Add", _products(place, x, moved, centred), _constant(place, x, half))
-    chosen = place.op("ArgMax", scores, axis=1, keepdims=0)
-    found = place.op("Gather", place.graph.constant(codes, np.float32), chosen, axis=0)
-    return place.op("Transpose", found, perm=[0, 2, 1]) if x.is_signal else found
+    moved = block.op("Sub", values, per_channel(block, x, centre))
+    scores = block.op("Add", _products(block, x, moved, centred), per_channel(block, x, half))
+    chosen = block.op("ArgMax", scores, axis=1, keepdims=0)
+    nearest = block.op("Gather", block.graph.constant(codes, np.float32), chosen, axis=0)
+    return block.op("Transpose", nearest, perm=[0, 2, 1]) if x.is_signal else nearest
 
 
-def _products(place: Place, x: Value, values: str, codes: Array) -> Any:
+def _products(block: BlockWriter, x: Value, values: str, codes: Array) -> Any:
     """Scalar product of each value with each code."""
     if x.is_signal:
-        return place.op("MatMul", place.graph.constant(codes, np.float32), values)
-    return place.op("MatMul", values, place.graph.constant(codes.T, np.float32))
+        return block.op("MatMul", block.graph.constant(codes, np.float32), values)
+    return block.op("MatMul", values, block.graph.constant(codes.T, np.float32))
 
 
-def _unit(place: Place, values: str) -> str:
+def _unit(block: BlockWriter, values: str) -> str:
     """Values scaled to length 1."""
-    size = place.op("ReduceL2", values, axes=[1], keepdims=1)
-    least = place.graph.constant(1e-12, np.float32)
-    return place.op("Div", values, place.op("Max", size, least))
+    size = block.op("ReduceL2", values, axes=[1], keepdims=1)
+    least = block.graph.constant(1e-12, np.float32)
+    return block.op("Div", values, block.op("Max", size, least))

@@ -3,6 +3,10 @@
 Eight bytes of length, a header in JSON (name -> type, shape, place; text under `__metadata__`),
 then the values, little-endian and without gaps.
 
+safetensors 0.8.0 is not used: it stores transposed, strided and flipped numpy arrays with wrong
+values and no error, copies a tensor twice where ours is a view of the file, has no float8 in numpy,
+and writes from memory only.
+
 Source: https://github.com/huggingface/safetensors#format.
 """
 
@@ -189,8 +193,7 @@ def write_safetensors(
 ) -> None:
     """Write arrays of any strides: the one writer of .safetensors in this project.
 
-    safetensors 0.8.0 stores transposed, strided and flipped numpy arrays with wrong values and no
-    error, so every array is laid out in C order here, in pieces; the file is never in memory.
+    Every array is laid out in C order here, in pieces; the file is never in memory.
 
     Args:
         path: of the file, which is whole or not there.

@@ -8,8 +8,8 @@ import pytest
 import tcnzoo
 from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError, SpecError, WeightError
+from tcnzoo.exporters.onnx.block import WRITERS
 from tcnzoo.exporters.onnx.builder import Graph
-from tcnzoo.exporters.onnx.emit import EMITTERS
 from tcnzoo.exporters.onnx.model import to_proto
 from tcnzoo.runtimes.protocol import get_exporter
 from tcnzoo.specs import AnySpec
@@ -60,7 +60,7 @@ def test_block_equals_reference(name, dynamic, tmp_path):
 
 def test_every_kind_of_block_can_be_written():
     classes = get_args(get_args(AnySpec)[0])
-    assert {one.model_fields["kind"].default for one in classes} | {"merge"} == EMITTERS.keys()
+    assert {spec.model_fields["kind"].default for spec in classes} | {"merge"} == WRITERS.keys()
 
 
 @pytest.mark.parametrize("name", OF_LENGTH)

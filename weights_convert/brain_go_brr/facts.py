@@ -11,8 +11,9 @@ from typing import Any
 from tcnzoo.errors import WeightError
 from tcnzoo.zoo.foreign.detectors import tcn_document, unet_document
 
-from ..mamba_ssm.spec import Shapes, facts_of as mamba_facts
-from ..pytorch_tcn.facts import current_name, facts_of as tcn_facts
+from ..mamba_ssm.facts import Shapes, facts_of as mamba_facts
+from ..pytorch_tcn.facts import facts_of as tcn_facts
+from ..pytorch_tcn.names import current_name
 from .names import BACKBONE, MAMBA
 
 # What no tensor says. Training has these rates; a version that computes with `causal` is rare.
@@ -36,8 +37,8 @@ def document_of(path: Path, shapes: Shapes, open_fields: Mapping[str, Any]) -> d
         shared["in_channels"], shared["channels"] = kernels[1], kernels[0]
         branch = "rescnn.blocks.0.branches."
         taps = [
-            _shape(path, shapes, f"{branch}{place}.0.weight", 3)[2]
-            for place in range(_count(shapes, branch))
+            _shape(path, shapes, f"{branch}{number}.0.weight", 3)[2]
+            for number in range(_count(shapes, branch))
         ]
         return unet_document(
             depth=_count(shapes, "encoder.downsample."),
@@ -64,19 +65,21 @@ def is_tcn(shapes: Mapping[str, Any]) -> bool:
 
 def _mamba(path: Path, shapes: Shapes, dropout: float) -> dict[str, Any]:
     """Fields of the bi_mamba2 but for its width; the origin has one group and no options."""
-    place = f"{MAMBA}0.forward_mamba_real."
+    prefix = f"{MAMBA}0.forward_mamba_real."
     inside = {
-        name.removeprefix(place): shape for name, shape in shapes.items() if name.startswith(place)
+        name.removeprefix(prefix): shape
+        for name, shape in shapes.items()
+        if name.startswith(prefix)
     }
     if not inside:
         raise WeightError(
             f"{str(path)!r} holds no Mamba-2, only the convolutions that stand in for it where "
             "mamba_ssm is not installed; they are no detector"
         )
-    facts = mamba_facts(path, inside, place)
-    del facts["channels"]
-    facts["d_state"] = facts.pop("shared")
-    return {"layers": _count(shapes, MAMBA), "dropout": dropout, "mamba": facts}
+    facts = mamba_facts(path, inside, prefix)
+    fields = {name: value for name, value in facts.fields().items() if name != "channels"}
+    mamba = {**fields, "d_state": facts.shared}
+    return {"layers": _count(shapes, MAMBA), "dropout": dropout, "mamba": mamba}
 
 
 def _backbone(path: Path, shapes: Shapes) -> dict[str, Any]:
@@ -96,15 +99,15 @@ def _backbone(path: Path, shapes: Shapes) -> dict[str, Any]:
         sizes = {"in_channels": kernels[0][1], "channels": [kernel[0] for kernel in kernels]}
         return {**sizes, "kernel_size": kernels[0][2], "backbone": "minimal"}
     facts = tcn_facts(inside)
-    if facts["norm"] != "weight_norm" or facts["gate"]:
+    if facts.norm != "weight_norm" or facts.gate:
         raise WeightError(f"the TCN in {str(path)!r} must have weight norm and no gates")
-    sizes = {name: facts[name] for name in ("in_channels", "channels")}
-    dilations = facts.get("dilations")
+    sizes = {"in_channels": facts.in_channels, "channels": facts.channels}
+    dilations = facts.dilations
     if dilations is not None and dilations != [2**level for level in range(len(dilations))]:
         raise WeightError(
             f"the TCN in {str(path)!r} must have the dilations 1, 2, 4, ..., but has {dilations}"
         )
-    return {**sizes, "kernel_size": facts["kernel_size"][0], "backbone": "pytorch-tcn"}
+    return {**sizes, "kernel_size": facts.kernel_size[0], "backbone": "pytorch-tcn"}
 
 
 def _count(shapes: Mapping[str, Any], prefix: str) -> int:
@@ -116,6 +119,6 @@ def _count(shapes: Mapping[str, Any], prefix: str) -> int:
 def _shape(path: Path, shapes: Shapes, name: str, rank: int) -> tuple[int, ...]:
     """Shape of a tensor of a known number of axes."""
     if len(shapes.get(name, ())) != rank:
-        found = f"has shape {shapes[name]}" if name in shapes else "it is not there"
-        raise WeightError(f"{str(path)!r} must hold {name!r} of {rank} axes, but {found}")
+        what = f"has shape {shapes[name]}" if name in shapes else "it is not there"
+        raise WeightError(f"{str(path)!r} must hold {name!r} of {rank} axes, but {what}")
     return shapes[name]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from tcnzoo.specs import GraphSpec, SequentialSpec, Spec
 
-from ..pytorch_tcn.facts import foreign_name as pytorch_tcn_name
+from ..pytorch_tcn.names import foreign_name as pytorch_tcn_name
 
 # The origin's own backbone of the TCN, and that of pytorch-tcn.
 BACKBONE = "tcn_encoder.tcn."

@@ -58,7 +58,7 @@ class Variable:
         inner: groups below that of the layer, any one of which holds it; a part `stem#1` is the
             second one of that stem.
         named: names below that of the layer, in a legacy file.
-        layer, place: the layer's names from the outermost model on, and its groups.
+        layer, group: the layer's names from the outermost model on, and its groups.
     """
 
     slot: str
@@ -66,7 +66,7 @@ class Variable:
     inner: tuple[str, ...] = ("",)
     named: tuple[str, ...] = ()
     layer: tuple[str, ...] = ()
-    place: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,17 +91,17 @@ class KerasFile:
         Raises:
             WeightError: the file does not hold it.
         """
-        found = self._named(variable) if self.root in (NAMED, "") else self._placed(variable)
-        if found is None:
+        path = self._named(variable) if self.root in (NAMED, "") else self._placed(variable)
+        if path is None:
             raise WeightError(
                 f"{str(self.path)!r} must hold the {variable.slot} of layer {variable.layer[-1]!r}"
                 f"{' in ' + '/'.join(variable.named) if variable.named else ''}, but does not"
             )
-        return found
+        return path
 
     def _placed(self, variable: Variable) -> str | None:
         """The path where Keras counts layers by their class."""
-        base = f"/{self.root}/".join(variable.place)
+        base = f"/{self.root}/".join(variable.group)
         for inner in variable.inner:
             parts = [self.root, *base.split("/"), *filter(None, inner.split("/"))]
             group = self._numbered(parts)

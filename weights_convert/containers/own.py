@@ -14,15 +14,17 @@ from tcnzoo.specs import Spec
 from tcnzoo.specs.params import Param, check_weights, permute
 from tcnzoo.zoo.catalog import load_spec
 
-from ..hints import check_hints
+from ..hints import parse_hints
 
 # Stored order of each labelled kind of tensor.
 Layout = Mapping[str, str]
+# What the mark of every file of ours starts with.
+MARK = "tcnzoo-"
 
 
 def mark(name: str) -> str:
     """What a file of ours says that it is, under `format`."""
-    return f"tcnzoo-{name}"
+    return MARK + name
 
 
 def header(name: str, spec: Spec) -> dict[str, str]:
@@ -36,6 +38,26 @@ def check_mark(name: str, path: Path, beside: Mapping[str, Any]) -> None:
     if said.startswith("tcnzoo") and said != mark(name):
         said = said.removeprefix("tcnzoo-")
         raise WeightError(f"{str(path)!r} says that it is of format {said!r}, not {name!r}")
+
+
+def embedded_spec(name: str, path: Path, beside: Mapping[str, Any]) -> Spec | None:
+    """The spec that a file of our making carries.
+
+    Args:
+        name: of the format.
+        path: of the file.
+        beside: what stands beside the tensors.
+    Returns:
+        None where there is none.
+    Raises:
+        WeightError: another format's mark, or a damaged configuration.
+        SpecError: a configuration whose spec is malformed.
+    """
+    check_mark(name, path, beside)
+    config = beside.get("config")
+    if beside.get("format") != mark(name) or not isinstance(config, str):
+        return None
+    return read_config(config, f"the configuration in {str(path)!r}")
 
 
 def read_own(
@@ -61,7 +83,7 @@ def read_own(
         InputError: a spec in the hints that is not the file's.
     """
     check_mark(name, path, beside)
-    spec = _spec(name, path, beside.get("config"), check_hints(name, hints, ["spec"]))
+    spec = _spec(name, path, beside.get("config"), parse_hints(name, hints, ["spec"]))
     weights = to_neutral(spec.params(), tensors, layout)
     return Converted(spec, weights, {tensor: tensor for tensor in tensors})
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from tcnzoo.arrays import Array, Weights
-from tcnzoo.checkpoints.directory import read_safetensors
+from tcnzoo.checkpoints.directory import open_safetensors, read_safetensors, write_safetensors
 from tcnzoo.errors import InputError, WeightError, suggestion
+from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted, Undetermined
 from tcnzoo.specs import Spec
 
 from .detect import kind_of
-from .own import Layout, to_neutral
-from .pt import arrays_of, notes_of, read_pt
+from .own import MARK, Layout, to_neutral
+from .pt import arrays_of, notes_of, pickled_strings, read_pt, state_dict_of, write_pt
 
 # The hint that says which of several nets in a file is meant.
 PREFIX = "prefix"
@@ -58,12 +59,12 @@ def open_state_dict(path: Path) -> tuple[Weights, Mapping[str, Any]]:
 
 def _flat(path: Path, document: Mapping[Any, Any]) -> dict[str, Any]:
     """The tensors of a document by dotted names."""
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for name, tensor in _leaves(document, DEPTH, set()):
-        if name in found:
+        if name in tensors:
             raise WeightError(f"{str(path)!r} holds two tensors that are named {name!r}")
-        found[name] = tensor
-    return found
+        tensors[name] = tensor
+    return tensors
 
 
 def _leaves(document: Mapping[Any, Any], depth: int, opened: set[int]) -> Iterator[tuple[str, Any]]:
@@ -77,51 +78,79 @@ def _leaves(document: Mapping[Any, Any], depth: int, opened: set[int]) -> Iterat
                 yield f"{name}.{inner}", leaf
 
 
-def net_in(path: Path, held: Weights, root: re.Pattern[str], hints: Mapping[str, Any]) -> Net:
+def names_in(path: Path) -> tuple[str, set[str]]:
+    """The mark that a file of ours has, and the names of its tensors; nothing is run.
+
+    Raises:
+        WeightError: a file that is cut short or unsafe.
+    """
+    kind = kind_of(path)
+    if kind == "pt":
+        names = pickled_strings(path)
+        return next((name for name in sorted(names) if name.startswith(MARK)), ""), names
+    if kind == "safetensors":
+        tensors, metadata = open_safetensors(path)
+        return metadata.get("format", ""), set(tensors)
+    return "", set()
+
+
+def write_state_dict(path: Path, tensors: Tensors, beside: Mapping[str, str]) -> None:
+    """Write tensors and a header, as .safetensors or .pt by the ending of the name."""
+    if path.suffix.lower() == ".safetensors":
+        write_safetensors(path, tensors, beside)
+    else:
+        write_pt(path, state_dict_of(tensors, beside))
+
+
+def net_in(path: Path, tensors: Weights, root: re.Pattern[str], hints: Mapping[str, Any]) -> Net:
     """Find the net in a file.
 
     Args:
         path: for the sentences of errors.
-        held: all tensors of the file.
+        tensors: all tensors of the file.
         root: matches a name that every such net has; its first group is what stands before it.
         hints: `prefix`, where the file holds several nets.
     Raises:
         Undetermined: several nets, and no hint.
         InputError: a hint that names none of them.
     """
-    matches = (root.match(name) for name in held)
-    found = sorted({match[1] for match in matches if match})
-    prefix = _hinted(path, found, hints[PREFIX]) if PREFIX in hints else _only(path, found)
-    beside = [name for name in held if not name.startswith(prefix)]
+    matches = (root.match(name) for name in tensors)
+    prefixes = sorted({match[1] for match in matches if match})
+    prefix = _hinted(path, prefixes, hints[PREFIX]) if PREFIX in hints else _only(path, prefixes)
+    beside = [name for name in tensors if not name.startswith(prefix)]
     reason = f"outside of {prefix.removesuffix('.')!r}, which alone is converted"
-    inside = {name.removeprefix(prefix): held[name] for name in held if name.startswith(prefix)}
+    inside = {
+        name.removeprefix(prefix): array
+        for name, array in tensors.items()
+        if name.startswith(prefix)
+    }
     return Net(inside, prefix, dict.fromkeys(beside, reason))
 
 
-def _only(path: Path, found: list[str]) -> str:
+def _only(path: Path, prefixes: list[str]) -> str:
     """The one prefix that there is; that of a file without any such net is empty."""
-    if len(found) > 1:
-        names = ", ".join(repr(prefix.removesuffix(".")) for prefix in found)
+    if len(prefixes) > 1:
+        names = ", ".join(repr(prefix.removesuffix(".")) for prefix in prefixes)
         raise Undetermined(
-            f"{str(path)!r} holds {len(found)} such nets, with the prefixes {names}; choose one, "
-            f"as in: --set {PREFIX}={found[0].removesuffix('.')}"
+            f"{str(path)!r} holds {len(prefixes)} such nets, with the prefixes {names}; choose "
+            f"one, as in: --set {PREFIX}={prefixes[0].removesuffix('.')}"
         )
-    return found[0] if found else ""
+    return prefixes[0] if prefixes else ""
 
 
-def _hinted(path: Path, found: list[str], given: Any) -> str:
+def _hinted(path: Path, prefixes: list[str], given: Any) -> str:
     """The prefix that the caller names, with the dot."""
     prefix = "" if given is None else str(given)
     prefix += "." * (prefix != "" and not prefix.endswith("."))
-    if prefix not in found:
-        named, known = prefix.removesuffix("."), [name.removesuffix(".") for name in found]
+    if prefix not in prefixes:
+        named, known = prefix.removesuffix("."), [name.removesuffix(".") for name in prefixes]
         raise InputError(
             f"{str(path)!r} holds no such net with the prefix {named!r}{suggestion(named, known)}"
         )
     return prefix
 
 
-def sorted_out(
+def assign_tensors(
     path: Path,
     net: Net,
     spec: Spec,

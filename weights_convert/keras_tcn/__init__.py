@@ -3,99 +3,12 @@
 Source: keras-tcn 3.5.6, and for weight norm 3.5.0 (MIT), https://github.com/philipperemy/keras-tcn.
 """
 
-import re
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from ..containers.keras import SUFFIXES
+from .detect import NAME, detect
+from .read import read, tensors
+from .write import write
 
-import numpy as np
+__all__ = ["DESCRIPTION", "FOREIGN", "NAME", "SUFFIXES", "detect", "read", "tensors", "write"]
 
-from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.files.lazy import Tensors
-from tcnzoo.formats.report import Converted
-from tcnzoo.specs import Spec
-
-from ..containers.keras import (
-    SUFFIXES as SUFFIXES,
-    KerasFile,
-    hinted_document,
-    read_document,
-    read_keras,
-    weight_groups,
-)
-from ..hints import check_hints
-from ..keras_sequential.chain import chain_of, kinds_in
-from ..keras_sequential.plan import converted, plan_of
-from .blocks import tcn_pieces
-from .hints import HINTS, document_of
-
-NAME = "keras-tcn"
 DESCRIPTION = "model of keras-tcn's TCN layer (.keras, .h5 or .weights.h5); read only"
 FOREIGN = True
-
-# Groups that Keras 3 keeps the variables of a TCN in; in older files layers go by their names.
-_GROUP = re.compile(r"tcn(_\d+)?")
-_SET_BY_DATA = re.compile(r".*/weight_normalization(_\d+)?/vars/2|.*/initialized(:0)?")
-
-
-def detect(path: Path) -> bool:
-    """Whether a layer of the model is a TCN, or a group of weights alone is named as its are."""
-    document = read_document(path)
-    if document is not None:
-        return "TCN" in kinds_in(document.model)
-    return any(_GROUP.fullmatch(name) for name in weight_groups(path) or ())
-
-
-def tensors(path: Path) -> Tensors:
-    """Every tensor by its full path."""
-    return read_keras(path).tensors
-
-
-def read(path: Path, hints: Mapping[str, Any]) -> Converted:
-    """Read a model.
-
-    Weights alone need the file of the model's `to_json()` as the hint `config`, or, where they are
-    those of one TCN and dense layers after it, the arguments that no shape says.
-
-    Raises:
-        Undetermined: weights alone, and hints are missing; the sentence names them.
-        SpecError: a model that is no chain, or a layer or an option that has no counterpart.
-        WeightError: a damaged file, or tensors that do not fit.
-        InputError: a hint that is unknown, or contradicts the file.
-    """
-    given = check_hints(NAME, hints, HINTS)
-    document = read_document(path)
-    if document is not None and given:
-        raise InputError(
-            f"{str(path)!r} says what its model is; leave the hint {next(iter(given))} out"
-        )
-    file = read_keras(path, hinted_document(path, given))
-    _check_run(file)
-    assumed: dict[str, Any] = {}
-    document = file.document
-    if document is None:
-        document, assumed = document_of(file, given)
-    found = converted(file, plan_of(chain_of(document.model, document.old), tcn_pieces))
-    return replace(found, assumed={**assumed, **found.assumed})
-
-
-def _check_run(file: KerasFile) -> None:
-    """Refuse a weight norm that the first batch is still to set."""
-    for name in filter(_SET_BY_DATA.fullmatch, file.tensors):
-        if not np.all(file.tensors[name]):
-            raise WeightError(
-                f"the weight norm at {name!r} of {str(file.path)!r} has never seen data, which "
-                "sets its gain; call the model once and save it again"
-            )
-
-
-def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
-    """Refuse: keras-tcn is read only.
-
-    Raises:
-        SpecError: always.
-    """
-    raise SpecError(
-        "format 'keras-tcn' is read only; a chain of layers is written as 'keras-sequential'"
-    )

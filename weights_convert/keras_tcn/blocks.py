@@ -17,10 +17,10 @@ from tcnzoo.errors import SpecError
 from tcnzoo.specs import Shape
 
 from ..containers.keras import Variable
-from ..keras_sequential.activation import named, number
-from ..keras_sequential.chain import Layer
-from ..keras_sequential.layers import pieces_of
-from ..keras_sequential.pieces import Piece, Stored, padding, whole
+from ..keras_chain.activation import named, number
+from ..keras_chain.chain import Layer
+from ..keras_chain.layers import pieces_of
+from ..keras_chain.pieces import Piece, Stored, padding, whole
 
 # Packages that the class is in; a legacy file does not say.
 PACKAGES = ("", "tcn")
@@ -219,7 +219,7 @@ def _pointwise(net: Net, level: int) -> dict[str, Any]:
 def _tensors(layer: Layer, net: Net) -> Iterator[tuple[str, Stored]]:
     """Every tensor of the blocks, by our names of the `tcn` or the graph."""
     for level in range(len(net.dilations)):
-        place, block = f"residual_block_{level}", f"block{level}_"
+        group, block = f"residual_block_{level}", f"block{level}_"
         if net.plain:
             block = f"blocks.{level}."
 
@@ -229,10 +229,10 @@ def _tensors(layer: Layer, net: Net) -> Iterator[tuple[str, Stored]]:
             layout: str,
             inner: tuple[str, ...],
             within: str,
-            root: str = place,
+            root: str = group,
         ) -> Stored:
             groups = tuple(f"{root}/{one}" for one in inner)
-            variable = Variable(slot, index, groups, (root, within), layer.names, layer.place)
+            variable = Variable(slot, index, groups, (root, within), layer.names, layer.group)
             return Stored(variable, layout)
 
         for half in (0, 1):

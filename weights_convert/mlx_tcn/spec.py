@@ -1,30 +1,26 @@
-"""The spec of an mlx-tcn net: from its file and the caller's hints, and back to arguments.
+"""The spec of an mlx-tcn net, from its file and the caller's hints.
 
 Source: arguments of mlx-tcn's `TCN`, https://github.com/WeLiteAuto/mlx-tcn.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.errors import InputError
 from tcnzoo.specs import SqueezeExcitationSpec, TcnSpec
 
 from ..containers.state_dicts import PREFIX
-from ..pytorch_tcn.arguments import ACTIVATIONS, SOFTMAXES, shared_arguments, shared_obstacles
+from ..hints import contradiction
 from ..pytorch_tcn.facts import Shapes
-from ..pytorch_tcn.spec import FIELDS, agreeing, completed
+from ..pytorch_tcn.spec import FIELDS, check_tcn_hints, tcn_from_facts
+from .arguments import SQUEEZE
 from .facts import facts_in, reduction_in
 
-# mlx-tcn's argument, which is the hint -> the field of squeeze_excitation.
-SQUEEZE = {"se_reduction": "reduction", "se_residual": "residual"}
 HINTS = (*FIELDS, *SQUEEZE, PREFIX)
 
-# Its own default is refused for some activations; what it draws is replaced by what is loaded.
-INITIALIZER = {"kernel_initilaizer": "xavier_uniform"}
 
-
-def inferred(
+def spec_from_shapes(
     path: Path, shapes: Shapes, hints: Mapping[str, Any]
 ) -> tuple[TcnSpec, dict[str, Any]]:
     """The spec of a file.
@@ -41,28 +37,28 @@ def inferred(
         WeightError: no file of this net.
         SpecError: a value that a tcn cannot have.
     """
-    facts, asked = facts_in(shapes), []
+    facts, asked = facts_in(shapes), list[str]()
     guess = hints.get("se_reduction")
     if not isinstance(guess, int) or guess < 0:
         guess = SqueezeExcitationSpec.model_fields["reduction"].default
-    reduction = reduction_in(shapes, facts["channels"], guess)
+    reduction = reduction_in(shapes, facts.channels, guess)
     if reduction is not None:
-        squeeze = {"pool": "global", "reduction": reduction}
+        squeeze: dict[str, Any] = {"pool": "global", "reduction": reduction}
         if "se_residual" in hints:
             squeeze["residual"] = hints["se_residual"]
         else:
             asked.append("se_residual")
-        facts["squeeze_excitation"] = squeeze
+        facts = replace(facts, others={"squeeze_excitation": squeeze})
     plain = {name: value for name, value in hints.items() if name in FIELDS}
-    spec, assumed = completed(path, facts, plain, asked=asked)
+    spec, assumed = tcn_from_facts(path, facts, plain, asked=asked)
     _check_squeeze(path, spec, hints)
     return spec, assumed
 
 
-def confirmed(path: Path, written: TcnSpec, hints: Mapping[str, Any]) -> TcnSpec:
-    """The spec that a file of ours carries, if no hint contradicts it."""
+def check_mlx_hints(path: Path, embedded: TcnSpec, hints: Mapping[str, Any]) -> TcnSpec:
+    """The spec that a file of our making carries, as `check_tcn_hints`."""
     plain = {name: value for name, value in hints.items() if name in FIELDS}
-    spec = agreeing(path, written.model_dump(mode="json"), plain)
+    spec = check_tcn_hints(path, embedded, plain)
     _check_squeeze(path, spec, hints)
     return spec
 
@@ -70,26 +66,7 @@ def confirmed(path: Path, written: TcnSpec, hints: Mapping[str, Any]) -> TcnSpec
 def _check_squeeze(path: Path, spec: TcnSpec, hints: Mapping[str, Any]) -> None:
     """Raise InputError if a hint on squeeze-and-excitation contradicts the file."""
     for name, field in SQUEEZE.items():
-        found = getattr(spec.squeeze_excitation, field, None)
-        if name in hints and hints[name] != found:
-            says = "has no squeeze-and-excitation" if found is None else f"says {name}={found}"
-            raise InputError(
-                f"the hint {name}={hints[name]} contradicts {str(path)!r}, which {says}"
-            )
-
-
-def arguments_of(spec: TcnSpec) -> dict[str, Any]:
-    """Arguments of `mlx_tcn.TCN` that make the net of a spec."""
-    arguments = {"num_inputs": spec.in_channels, "kernel_sizes": list(spec.kernel_sizes)}
-    arguments |= {**shared_arguments(spec), **INITIALIZER}
-    if spec.squeeze_excitation is not None:
-        fields = SQUEEZE.items()
-        arguments |= {name: getattr(spec.squeeze_excitation, field) for name, field in fields}
-    return arguments | {"use_se": spec.squeeze_excitation is not None}
-
-
-def obstacles(spec: TcnSpec) -> Iterator[str]:
-    """Say which fields mlx-tcn has no argument for."""
-    if spec.squeeze_excitation is not None and spec.squeeze_excitation.pool != "global":
-        yield (f"squeeze_excitation.pool must be 'global', but is {spec.squeeze_excitation.pool!r}")
-    yield from shared_obstacles(spec, (*ACTIVATIONS, *SOFTMAXES))
+        said = getattr(spec.squeeze_excitation, field, None)
+        if name in hints and hints[name] != said:
+            says = "has no squeeze-and-excitation" if said is None else f"says {name}={said}"
+            raise contradiction(path, f"{name}={hints[name]}", says)

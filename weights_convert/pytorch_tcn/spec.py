@@ -4,15 +4,16 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.checkpoints.directory import read_config
 from tcnzoo.errors import InputError
 from tcnzoo.formats.report import Undetermined
 from tcnzoo.specs import TcnSpec
 from tcnzoo.zoo.parse import parse_spec
 
-from ..containers.own import check_mark, mark
+from ..containers.own import embedded_spec
 from ..containers.state_dicts import PREFIX
+from ..hints import contradiction, spec_from_facts
 from .arguments import the_tcn
+from .facts import TcnFacts
 
 FIELDS = (
     "in_channels", "channels", "kernel_size", "dilations", "dilation_reset", "dropout", "causal",
@@ -31,9 +32,9 @@ _COMPARED = {
 }
 
 
-def completed(
+def tcn_from_facts(
     path: Path,
-    facts: Mapping[str, Any],
+    facts: TcnFacts,
     hints: Mapping[str, Any],
     defaults: Mapping[str, Any] = DEFAULTS,
     asked: Collection[str] = (),
@@ -42,7 +43,7 @@ def completed(
 
     Args:
         path: of the file.
-        facts: as `facts_of` gives them, and what else the kind of file says.
+        facts: what the file says.
         hints: checked values of fields.
         defaults: fields that are assumed where neither says them.
         asked: what else the file leaves open, and no hint says.
@@ -53,19 +54,17 @@ def completed(
         InputError: a hint that contradicts the file.
         SpecError: a value that a tcn cannot have.
     """
-    fields = dict(facts)
-    width = fields.pop("embedding_width", 0)
+    fields, width = facts.fields(), facts.embedding_width
     missing = [*_missing(fields, width, hints), *asked]
     if missing:
-        examples = _examples(len(fields["channels"]), width)
+        examples = _examples(len(facts.channels), width)
         sample = " ".join(f"--set {name}={examples[name]}" for name in missing)
         raise Undetermined(
             f"{str(path)!r} does not determine {', '.join(missing)}; give the values of the net, "
             f"as in: {sample}",
             fields | ({"embeddings": width} if width else {}),
         )
-    assumed = {name: value for name, value in defaults.items() if name not in {**fields, **hints}}
-    spec = agreeing(path, {"kind": "tcn", **fields}, {**assumed, **hints})
+    spec, assumed = _with_hints(path, {"kind": "tcn", **fields}, hints, defaults)
     total = sum(embedding.channels for embedding in spec.embeddings)
     if total != width:
         raise InputError(
@@ -99,42 +98,38 @@ def _missing(fields: Mapping[str, Any], width: int, hints: Mapping[str, Any]) ->
     yield from (name for name in asked if name not in known)
 
 
-def agreeing(path: Path, fields: Mapping[str, Any], hints: Mapping[str, Any]) -> TcnSpec:
-    """The spec of a file's fields and hints together, if no hint contradicts a field."""
-    document = {**fields, **{name: _listed(name, value) for name, value in hints.items()}}
+def embedded_tcn(name: str, path: Path, beside: Mapping[str, Any]) -> TcnSpec | None:
+    """The spec of a file of our making, which must be a tcn; raises as `embedded_spec`."""
+    spec = embedded_spec(name, path, beside)
+    return None if spec is None else the_tcn(name, spec)
+
+
+def check_tcn_hints(path: Path, spec: TcnSpec, hints: Mapping[str, Any]) -> TcnSpec:
+    """The spec that a file of our making carries, with what hints say in another way.
+
+    Raises:
+        InputError: a hint that contradicts it.
+    """
+    return _with_hints(path, spec.model_dump(mode="json"), hints, {})[0]
+
+
+def _with_hints(
+    path: Path, fields: Mapping[str, Any], hints: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[TcnSpec, dict[str, Any]]:
+    """The spec of fields, hints and defaults, if no hint contradicts a field."""
+    said = dict(fields)
+    given = {name: _listed(name, value) for name, value in hints.items()}
     if hints.get("dilation_reset") is not None:
-        document.pop("dilations", None)
-    spec, plain = parse_spec(document), parse_spec(fields)
-    for name in fields:
+        said.pop("dilations", None)
+        given.pop("dilations", None)
+    spec, assumed = spec_from_facts(said, given, defaults)
+    plain = parse_spec(fields)
+    for name, value in fields.items():
         compared = _COMPARED.get(name, name)
         if getattr(spec, compared) != getattr(plain, compared):
-            key = name if name in hints else "dilation_reset"
-            raise InputError(
-                f"the hint {key}={hints[key]} contradicts {str(path)!r}, which says {name}="
-                f"{fields[name]}"
-            )
-    assert isinstance(spec, TcnSpec)
-    return spec
-
-
-def written_in(name: str, path: Path, beside: Mapping[str, Any]) -> TcnSpec | None:
-    """The spec that a file of our making carries.
-
-    Args:
-        name: of the format.
-        path: of the file.
-        beside: what stands beside the tensors.
-    Returns:
-        None where there is none.
-    Raises:
-        WeightError: another format's mark, or a damaged configuration.
-        SpecError: no tcn.
-    """
-    check_mark(name, path, beside)
-    config = beside.get("config")
-    if beside.get("format") != mark(name) or not isinstance(config, str):
-        return None
-    return the_tcn(name, read_config(config, f"the configuration in {str(path)!r}"))
+            hint = name if name in hints else "dilation_reset"
+            raise contradiction(path, f"{hint}={hints[hint]}", f"says {name}={value}")
+    return the_tcn("this format", spec), assumed
 
 
 def _listed(name: str, value: Any) -> Any:

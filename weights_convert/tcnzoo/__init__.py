@@ -19,7 +19,7 @@ from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
 from ..containers.detect import kind_of
-from ..hints import check_hints
+from ..hints import parse_hints
 from ..transformers_mamba2.config import config_of
 
 NAME = "tcnzoo"
@@ -48,7 +48,7 @@ def tensors(path: Path) -> Tensors:
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a checkpoint directory; it says everything itself, so it takes no hints."""
-    check_hints(NAME, hints, ())
+    parse_hints(NAME, hints, ())
     spec, weights = open_checkpoint(_directory(path))
     return Converted(spec, weights, {name: name for name in weights})
 

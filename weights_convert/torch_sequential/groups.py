@@ -31,13 +31,13 @@ class Group:
     """The tensors of one layer.
 
     Attributes:
-        place: of the layer: what stands before its tensors' names.
+        prefix: what stands before the names of its tensors.
         names: names inside the layer, weight norm's by the current ones -> those of the file.
         counters: names of counters in the file.
         shapes: by the names inside the layer.
     """
 
-    place: str
+    prefix: str
     names: dict[str, str] = field(default_factory=dict)
     counters: list[str] = field(default_factory=list)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -65,14 +65,14 @@ def _listed(shape: tuple[int, ...]) -> str:
 
 def prefixes_in(names: Iterable[str]) -> set[str]:
     """What stands before the numbers in names of tensors; nothing where others are among them."""
-    found = set()
+    prefixes = set()
     for name in names:
         match = _NAME.fullmatch(name)
         if match:
-            found.add(match[1] or "")
+            prefixes.add(match[1] or "")
         elif _LAYER.fullmatch(name) and not _MODULE.fullmatch(name):
             return set()
-    return found
+    return prefixes
 
 
 def groups_in(
@@ -92,8 +92,8 @@ def groups_in(
         WeightError: no layers, or among them a tensor of another kind.
     """
     parts = {name: _NAME.fullmatch(name) for name in shapes}
-    found = list(dict.fromkeys(match[1] or "" for match in parts.values() if match))
-    prefixes = _chosen(path, found, hints)
+    known = list(dict.fromkeys(match[1] or "" for match in parts.values() if match))
+    prefixes = _chosen(path, known, hints)
     groups: dict[tuple[int, tuple[int, ...]], Group] = {}
     outside: dict[str, str] = {}
     for name, match in parts.items():
@@ -121,25 +121,25 @@ def _add(group: Group, name: str, inside: str, shapes: Mapping[str, Any]) -> Non
     group.shapes[inside] = tuple(shapes[name].shape)
 
 
-def _chosen(path: Path, found: list[str], hints: Mapping[str, Any]) -> list[str]:
+def _chosen(path: Path, known: list[str], hints: Mapping[str, Any]) -> list[str]:
     """The prefixes of the net, in order."""
     if hints.get("prefix") is not None:
         given = hints["prefix"]
         several = given if isinstance(given, list | tuple) else [given]
-        chosen = ["" if one is None else str(one) for one in several]
+        chosen = ["" if prefix is None else str(prefix) for prefix in several]
         for prefix in chosen:
-            if prefix not in found:
+            if prefix not in known:
                 raise InputError(
                     f"{str(path)!r} has no layers behind the prefix {prefix!r}"
-                    f"{suggestion(prefix, found)}"
+                    f"{suggestion(prefix, known)}"
                 )
         return chosen
-    if not found:
+    if not known:
         raise WeightError(f"{str(path)!r} holds no layers of an nn.Sequential")
-    if len(found) > 1:
-        names = ",".join(found)
+    if len(known) > 1:
+        names = ",".join(known)
         raise Undetermined(
-            f"{str(path)!r} holds layers behind {len(found)} prefixes; name those that are the "
+            f"{str(path)!r} holds layers behind {len(known)} prefixes; name those that are the "
             f"net, in order: --set prefix={names}"
         )
-    return found
+    return known

@@ -64,11 +64,11 @@ def _walk(spec: Spec, path: str, shape: Shape) -> Iterator[Module]:
             shape = part.output_shape(shape)
         return
     texts = list(_texts(spec, path or spec.kind, len(shape) == 2))
-    holder = next((place for place, text in enumerate(texts) if "Pad1d" not in text), 0)
-    for place, text in enumerate(texts):
-        names = list(spec.own_params()) if place == holder else []
-        at = f"{path}." if path else ""
-        yield Module(text, {NAMES.get(name, name): at + name for name in names})
+    holder = next((number for number, text in enumerate(texts) if "Pad1d" not in text), 0)
+    for number, text in enumerate(texts):
+        names = list(spec.own_params()) if number == holder else []
+        prefix = f"{path}." if path else ""
+        yield Module(text, {NAMES.get(name, name): prefix + name for name in names})
 
 
 def _texts(spec: Spec, path: str, signal: bool) -> Iterator[str]:

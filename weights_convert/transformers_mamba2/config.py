@@ -12,6 +12,7 @@ from typing import Any
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.specs import Mamba2Spec
 
+from ..mamba_ssm.facts import MambaFacts
 from ..mamba_ssm.spec import limits, obstacles
 
 CONFIG = "config.json"
@@ -106,37 +107,35 @@ def _decoded(value: Any) -> Any:
     return value
 
 
-def check_shapes(
-    fields: Mapping[str, Any], facts: Mapping[str, Any], path: Path, place: str
-) -> None:
+def check_shapes(fields: Mapping[str, Any], facts: MambaFacts, path: Path, prefix: str) -> None:
     """Raise WeightError where a configuration and the tensors of a layer say different things.
 
     Args:
         fields: as `fields_of` gives them.
-        facts: as `mamba_ssm_spec.facts_of` gives them.
+        facts: of the layer.
         path: of the model, for the sentence.
-        place: what stands before the names of the layer's tensors.
+        prefix: what stands before the names of the layer's tensors.
     """
     said = {name: fields[name] for name in SHAPED if name in fields}
-    found = {name: facts[name] for name in said}
+    shaped = {name: getattr(facts, name) for name in said}
     if "groups" in fields and "d_state" in fields:
         said["groups * d_state"] = fields["groups"] * fields["d_state"]
-        found["groups * d_state"] = facts["shared"]
+        shaped["groups * d_state"] = facts.shared
     for name, value in said.items():
-        if value != found[name]:
+        if value != shaped[name]:
             raise WeightError(
                 f"{CONFIG} in {str(path)!r} says {name}={value!r}, but the tensors "
-                f"{place + '*'!r} have {found[name]}"
+                f"{prefix + '*'!r} have {shaped[name]}"
             )
 
 
-def check_layers(config: Mapping[str, Any], found: int, path: Path) -> None:
+def check_layers(config: Mapping[str, Any], layers: int, path: Path) -> None:
     """Raise WeightError where a configuration says another number of layers than the tensors."""
-    said = config.get("num_hidden_layers", found)
-    if said != found:
+    said = config.get("num_hidden_layers", layers)
+    if said != layers:
         raise WeightError(
             f"{CONFIG} in {str(path)!r} says num_hidden_layers={said!r}, but the tensors are those "
-            f"of {found} layers"
+            f"of {layers} layers"
         )
 
 
