@@ -12,10 +12,10 @@ from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import updated
 from tcnzoo.training.shifts import lost_shifts
-from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.stepper import Batch, Plan, Stepper
 from tcnzoo.training.targets import Targets
 
 from .block import Tensor
@@ -45,7 +45,7 @@ def stepper(model: SpecModel, plan: Plan) -> "KerasStepper":
     return KerasStepper(model, plan)
 
 
-class KerasStepper:
+class KerasStepper(Stepper):
     """One Keras model in training.
 
     Which parameters move is fixed in the compiled functions, so that freezing makes new ones.
@@ -72,7 +72,7 @@ class KerasStepper:
             for _, part in model.root.walk()
             if hasattr(part, "seed_generator")
         ]
-        self._rest(plan.frozen)
+        self._freeze_parts(plan.frozen)
         self._compile()
 
     def _names(self) -> Sequence[str]:
@@ -88,12 +88,12 @@ class KerasStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.counts.freeze(names)
-        self._rest(names)
+        self._freeze_parts(names)
         self._compile()
 
-    def _rest(self, names: frozenset[str]) -> None:
+    def _freeze_parts(self, names: frozenset[str]) -> None:
         """Let the parts that are frozen whole run as in evaluation."""
-        paths = resting(self.model.tcnzoo.spec, names)
+        paths = frozen_parts(self.model.tcnzoo.spec, names)
         for path, part in self.model.root.walk():
             part.resting = path in paths
 

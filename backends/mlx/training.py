@@ -13,10 +13,10 @@ from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import updated
 from tcnzoo.training.shifts import lost_shifts
-from tcnzoo.training.stepper import Alone, Batch, Plan, World
+from tcnzoo.training.stepper import Batch, Plan, SingleProcess, World
 from tcnzoo.training.targets import Targets
 
 from .block import Block, blocks
@@ -65,10 +65,10 @@ class MlxStepper:
         }
         self.last: Any = []
         self.processes = processes()
-        self.world: World = self.processes or Alone()
+        self.world: World = self.processes or SingleProcess()
         if self.processes is not None:
             self.processes.join(model)
-        self._rest(plan.frozen)
+        self._freeze_parts(plan.frozen)
         self._compile()
 
     def _zeros(self, name: str) -> mx.array:
@@ -78,13 +78,13 @@ class MlxStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.counts.freeze(names)
-        self._rest(names)
+        self._freeze_parts(names)
         self._compile()
 
-    def _rest(self, names: frozenset[str]) -> None:
+    def _freeze_parts(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
-        paths = resting(self.model.spec, names)
-        self.resting = [part for part in blocks(self.model) if part._path in paths]
+        paths = frozen_parts(self.model.spec, names)
+        self.frozen_parts = [part for part in blocks(self.model) if part._path in paths]
         self.codebooks = [
             part
             for part in blocks(self.model)
@@ -158,7 +158,7 @@ class MlxStepper:
         if self.processes is not None:
             differentiated = self.processes.value_and_grad(objective, len(signals[0]))
         self.model.train()
-        for part in self.resting:
+        for part in self.frozen_parts:
             part._training = False
         try:
             (loss, parts), slopes = differentiated(weights)

@@ -11,7 +11,7 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import AdamW, Sgd
 from tcnzoo.training.shifts import lost_shifts
 from tcnzoo.training.stepper import Batch, Plan
@@ -68,8 +68,8 @@ class TorchStepper:
         self.model.eval()
         self._settle()
         self.counts.freeze(names)
-        paths = resting(self.model.spec, names)
-        self.resting = [one for one in _blocks(self.model) if one.path in paths]
+        paths = frozen_parts(self.model.spec, names)
+        self.frozen_parts = [one for one in _blocks(self.model) if one.path in paths]
         for name, parameter in self.named.items():
             parameter.requires_grad_(name not in names)
             parameter.grad = None
@@ -84,7 +84,7 @@ class TorchStepper:
             group["lr"] = rate
         if not self.model.training:
             self.model.train()
-            for part in self.resting:
+            for part in self.frozen_parts:
                 part.eval()
         self.optimizer.zero_grad()
         with self._precise():

@@ -31,7 +31,7 @@ def curves(
 
     One run alone can be drawn.
     """
-    from tcnzoo.training.comparing import DEFAULT, draw_runs, gaps, read_run
+    from tcnzoo.training.run_comparison import DEFAULT, draw_runs, gaps, read_run
 
     if output is not None:
         refuse_existing(output)

@@ -144,7 +144,8 @@ class Term(_Loss):
     output: str
 
 
-AnyLoss = CrossEntropy | Bce | Focal | Mse | Mae | Huber | Term
+TargetLoss = CrossEntropy | Bce | Focal | Mse | Mae | Huber
+AnyLoss = TargetLoss | Term
 Loss = Annotated[
     AnyLoss,
     Field(discriminator="kind"),
@@ -157,6 +158,13 @@ def takes_classes(loss: AnyLoss) -> bool:
     return isinstance(loss, CrossEntropy) or (
         isinstance(loss, Focal) and loss.activation == "softmax"
     )
+
+
+def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
+    """The loss that decides what targets are: the first one of classes, else of a target."""
+    targeted = [loss for loss in losses if not isinstance(loss, Term)]
+    classes = [loss for loss in targeted if takes_classes(loss)]
+    return next(iter([*classes, *targeted]), None)
 
 
 def loss_names(losses: Sequence[AnyLoss]) -> tuple[str, ...]:

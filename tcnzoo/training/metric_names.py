@@ -9,8 +9,15 @@ from tcnzoo.specs import Shape
 from tcnzoo.training.config import Training
 from tcnzoo.training.data.dataset import Dataset
 from tcnzoo.training.event_metrics import EVENT_METRICS
-from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, loss_names, takes_classes
-from tcnzoo.training.metrics import leading_loss
+from tcnzoo.training.losses import (
+    AnyLoss,
+    Bce,
+    CrossEntropy,
+    Focal,
+    leading_loss,
+    loss_names,
+    takes_classes,
+)
 from tcnzoo.training.schedule import Mode, Plateau
 from tcnzoo.training.scores import BINARY, CLASSES, MULTILABEL, REGRESSION, classification
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.files.atomic import replacing_in
+from tcnzoo.training.evaluation import Evaluation
 from tcnzoo.training.event_metrics import EventScores
-from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report_figures import draw_confusion, draw_thresholds
 from tcnzoo.training.scores import POSITIVE, confusion, sweep
 
@@ -176,7 +176,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None

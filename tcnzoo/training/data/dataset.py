@@ -20,9 +20,11 @@ class Dataset(Protocol):
 
     Attributes:
         classes: names of the classes in their order, or None where targets are not classes.
+        seconds: from one window to the next of a recording; None where that is unknown.
     """
 
     classes: tuple[str, ...] | None
+    seconds: float | None
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -50,7 +52,9 @@ class Dataset(Protocol):
 
 
 class ArrayDataset:
-    """Examples in arrays whose first axis they are; mapped files stay on disk."""
+    """Examples in arrays, one along the first axis; mapped files stay on disk."""
+
+    seconds: float | None = None
 
     def __init__(
         self,
@@ -115,7 +119,9 @@ class ArrayDataset:
 
 
 class MadeDataset:
-    """Examples that a function makes out of compact arrays when they are asked for."""
+    """Examples that a function makes from compact arrays, one batch at a time."""
+
+    seconds: float | None = None
 
     def __init__(
         self,
@@ -159,7 +165,7 @@ class Subset:
     def __init__(self, whole: Dataset, indices: Array) -> None:
         """Keep the numbers of the examples in `whole`."""
         self.whole, self.indices = whole, np.asarray(indices)
-        self.classes = whole.classes
+        self.classes, self.seconds = whole.classes, whole.seconds
 
     def __len__(self) -> int:
         """How many examples there are."""

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.training.data.dataset import Batch, Dataset
+from tcnzoo.training.data.dataset import Batch, Dataset, Subset
 
 # What the axes after the first are, by their number.
 AXES = ((), ("channel",), ("channel", "step"), ("channel", "device", "step"))
@@ -93,9 +92,9 @@ def _real(batch: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
             yield name, found if found.dtype.itemsize > 2 else found.astype(np.float32)
 
 
-def _origin(dataset: Any, place: Place) -> str:
-    """The example's number in the data that a part was split from, where it is another."""
+def _origin(dataset: Dataset, place: Place) -> str:
+    """The example's number before the split, where it is another."""
     number = place.example
-    while hasattr(dataset, "whole"):
+    while isinstance(dataset, Subset):
         number, dataset = int(dataset.indices[number]), dataset.whole
     return "" if number == place.example else f" (example {number} before the split)"

@@ -23,6 +23,7 @@ class SequenceDataset:
     """Sequences of different lengths, predicted one step ahead."""
 
     classes: tuple[str, ...] | None = None
+    seconds: float | None = None
 
     def __init__(
         self,

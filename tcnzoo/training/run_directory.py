@@ -15,7 +15,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,41 +38,7 @@ FREE_BELOW = ("training.checkpoint.",)
 MOST = 8
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        directory: of the run.
-        steps: optimiser steps taken, in all sessions.
-        epochs: that are over.
-        ended: `finished` or `stopped early`.
-        seconds: of training, in all sessions.
-        metrics: of the last evaluation.
-        best: value of the metric that the best checkpoint goes by, or None.
-        best_step: optimiser steps that it had taken.
-        report: of the best checkpoint on test data; empty where there are none.
-        model: the native module, with the last weights.
-    """
-
-    directory: Path
-    steps: int
-    epochs: int
-    ended: str
-    seconds: float
-    metrics: dict[str, float | None]
-    best: float | None
-    best_step: int
-    report: dict[str, Any] = field(default_factory=dict)
-    model: Any = field(default=None, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the model, as plain values."""
-        plain = {name: value for name, value in vars(self).items() if name != "model"}
-        return plain | {"directory": str(self.directory)}
-
-
-class Run:
+class RunDirectory:
     """One run's directory."""
 
     def __init__(self, config: TrainConfig) -> None:
