@@ -14,7 +14,10 @@ from tcnzoo.errors import InputError
 from tcnzoo.files.bounds import listed, plain, shortened
 from tcnzoo.files.documents import parse_json
 
-# In the order of epilepsy2bids, the library of SzCORE.
+# epilepsy2bids 0.0.7, the library of SzCORE, cannot hold what files have: it writes times to 10 ms,
+# reads no `SZ`, `seiz` or `trial_type`, no Latin-1 and no parts of seconds in dateTime, turns a
+# broken number into n/a instead of refusing it, and needs pandas, numba and pyEDFlib.
+# The columns come in its order.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _KIND = ("eventType", "trial_type")
 _CSV = ("channel", "start_time", "stop_time", "label", "confidence")
