@@ -90,7 +90,7 @@ class Annotations:
         Times are taken to 10 ns, so that rounding decides no comparison.
         """
         joined: list[tuple[int, int]] = []
-        for start, stop in sorted(span_ticks((one.start, one.stop)) for one in self.events):
+        for start, stop in sorted(span_ticks((event.start, event.stop)) for event in self.events):
             if joined and start <= joined[-1][1]:
                 joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
             elif stop > start:
@@ -136,7 +136,7 @@ def within(annotations: Annotations, duration: float, side: str = "the truth") -
         else:
             inside.append(event)
     notes = [
-        counted_spans(side, "event", what, [(one.start, one.stop) for one in some])
+        counted_spans(side, "event", what, [(event.start, event.stop) for event in some])
         for some, what in (
             (cut, f"cut at the end of the recording ({duration:g} s)"),
             (

@@ -105,8 +105,8 @@ def read_header(path: Path) -> EdfHeader:
     marked = [signal.label.lower() in _ANNOTATIONS for signal in signals]
     return EdfHeader(
         path,
-        tuple(one for one, is_text in zip(signals, marked, strict=True) if not is_text),
-        tuple(one for one, is_text in zip(signals, marked, strict=True) if is_text),
+        tuple(signal for signal, is_text in zip(signals, marked, strict=True) if not is_text),
+        tuple(signal for signal, is_text in zip(signals, marked, strict=True) if is_text),
         _records(path, fixed, size - length, record_bytes),
         _seconds(path, fixed[244:252]),
         fixed[192:197].upper() in (b"EDF+D", b"BDF+D"),
@@ -139,10 +139,10 @@ def _signals(path: Path, block: bytes, count: int, width: int) -> list[EdfSignal
     """The signals; each field stands for all of them before the next field begins."""
     columns, begin = [], 0
     for size in _FIELDS:
-        columns.append([block[begin + size * place :][:size] for place in range(count)])
+        columns.append([block[begin + size * index :][:size] for index in range(count)])
         begin += size * count
     labels, _, units, *limits, _, samples, _ = columns
-    found, first_byte = [], 0
+    parsed, first_byte = [], 0
     for label, unit, four, text in zip(
         labels, units, zip(*limits, strict=True), samples, strict=True
     ):
@@ -151,9 +151,9 @@ def _signals(path: Path, block: bytes, count: int, width: int) -> list[EdfSignal
             raise InputError(
                 f"{str(path)!r} has a damaged header: its samples a record is '{size}'"
             )
-        found.append(EdfSignal(field_text(label), field_bytes(unit), four, size, first_byte))
+        parsed.append(EdfSignal(field_text(label), field_bytes(unit), four, size, first_byte))
         first_byte += width * size
-    return found
+    return parsed
 
 
 def _records(path: Path, fixed: bytes, there: int, each: int) -> int:

@@ -42,15 +42,15 @@ def write_tsv(annotations: Annotations) -> str:
         )
         for event in annotations.events
     ] or [(_plain(0.0), _plain(total), BACKGROUND, NOTHING, NOTHING)]
-    rows = [_TSV, *((*line, when, _plain(total)) for line in lines)]
-    return "".join("\t".join(row) + "\n" for row in rows)
+    table = [_TSV, *((*line, when, _plain(total)) for line in lines)]
+    return "".join("\t".join(row) + "\n" for row in table)
 
 
 def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
     """Seizures of an events.tsv, whose columns may come in any order."""
     numbered = [
-        (f"{where}, line {place}", line.split("\t"))
-        for place, line in enumerate(_lines(text), start=1)
+        (f"{where}, line {number}", line.split("\t"))
+        for number, line in enumerate(_lines(text), start=1)
         if line.strip()
     ]
     names = [name.strip() for name in numbered[0][1]] if numbered else []
@@ -65,9 +65,9 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
         raise InputError(f"{where} has two columns {shortened(twice[0])}")
     needed = 1 + max(map(names.index, ("onset", "duration", kinds[0])))
     facts = [(here, _fields(line, names, needed, here)) for here, line in numbered[1:]]
-    rows = (_of_tsv(row, kinds, here) for here, row in facts)
+    events = (_of_tsv(row, kinds, here) for here, row in facts)
     duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
-    return _of_recording(collected(rows, also, where), where, duration, start)
+    return _of_recording(collected(events, also, where), where, duration, start)
 
 
 def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
@@ -96,7 +96,7 @@ def _fields(line: list[str], names: list[str], needed: int, where: str) -> dict[
 
 
 def _of_recording(
-    found: Annotations, where: str, duration: object, start: object, name: str = ""
+    annotations: Annotations, where: str, duration: object, start: object, name: str = ""
 ) -> Annotations:
     """The events with what a file says of the recording; None where it says nothing."""
     length = None if absent(duration) else number(duration, "the duration", where)
@@ -106,7 +106,7 @@ def _of_recording(
             f"{where}: the name of the recording must be one line of text, but is {shortened(name)}"
         )
     try:
-        return replace(found, duration=length, start=begin, name=name)
+        return replace(annotations, duration=length, start=begin, name=name)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -147,18 +147,18 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
     """Seizures of a CSV_BI file."""
     lines = _lines(text)
     numbered = [
-        (place, _csv_row(line, f"{where}, line {place}"))
-        for place, line in enumerate(lines, start=1)
+        (number, _csv_row(line, f"{where}, line {number}"))
+        for number, line in enumerate(lines, start=1)
         if line.strip() and not line.startswith("#")
     ]
     if not numbered or tuple(numbered[0][1]) != _CSV:
-        found = listed([plain(name) for name in numbered[0][1]]) if numbered else "none"
-        raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {found}")
-    rows = (_of_csv(row, f"{where}, line {place}") for place, row in numbered[1:])
+        columns = listed([plain(name) for name in numbered[0][1]]) if numbered else "none"
+        raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {columns}")
+    events = (_of_csv(row, f"{where}, line {number}") for number, row in numbered[1:])
     head = _head(lines)
     length = head.get("duration", "").removesuffix("secs").strip()
     name = head.get("bname", "")
-    return _of_recording(collected(rows, also, where), where, length, None, name)
+    return _of_recording(collected(events, also, where), where, length, None, name)
 
 
 def _head(lines: list[str]) -> dict[str, str]:
@@ -217,12 +217,12 @@ def read_json(text: str, where: str, also: frozenset[str]) -> Annotations:
         document = parse_json(text, constants=True)
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
-    rows = document.get("events") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    events = document.get("events") if isinstance(document, dict) else None
+    if not isinstance(events, list) or not all(isinstance(row, dict) for row in events):
         raise InputError(f"{where} must be a mapping with a list of 'events'")
     return _of_recording(
         collected(
-            (_of_json(row, f"{where}, event {place}") for place, row in enumerate(rows)),
+            (_of_json(row, f"{where}, event {index}") for index, row in enumerate(events)),
             also,
             where,
         ),

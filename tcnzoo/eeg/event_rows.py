@@ -44,13 +44,13 @@ class Row(NamedTuple):
     channel: str | None
 
 
-def collected(rows: Iterable[Row], also: frozenset[str], where: str) -> Annotations:
+def collected(lines: Iterable[Row], also: frozenset[str], where: str) -> Annotations:
     """The seizures among some lines; other lines are only counted by their labels.
 
     What lies before the beginning of the recording is cut off, with a note.
 
     Args:
-        rows: in any order.
+        lines: in any order.
         also: labels that stand for seizures besides the usual ones, by `checked_names`.
         where: the file, as the subject of a sentence.
     Raises:
@@ -60,7 +60,7 @@ def collected(rows: Iterable[Row], also: frozenset[str], where: str) -> Annotati
     cut: list[tuple[float, float]] = []
     outside: list[tuple[float, float]] = []
     others: dict[str, tuple[str, int]] = {}
-    for row in rows:
+    for row in lines:
         if not is_seizure(row.label, also):
             name, count = others.get(normal(row.label), (row.label.strip(), 0))
             others[normal(row.label)] = (name, count + 1)

@@ -82,7 +82,7 @@ def detect_parts(
         BackendMissing: scipy is not installed.
     """
     kept, short = usable(parts)
-    found = [
+    detections = [
         detect(
             model,
             part,
@@ -90,11 +90,11 @@ def detect_parts(
             windows=windows,
             postprocessing=postprocessing,
             batch_size=batch_size,
-            say=part_say(say, place, len(kept)),
+            say=part_say(say, number, len(kept)),
         )
-        for place, part in enumerate(kept, start=1)
+        for number, part in enumerate(kept, start=1)
     ]
-    return Detections(tuple(found), short)
+    return Detections(tuple(detections), short)
 
 
 def usable(parts: Sequence[Recording]) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
@@ -111,18 +111,18 @@ def usable(parts: Sequence[Recording]) -> tuple[tuple[Recording, ...], tuple[Rec
             f"no part of the recording lasts {SHORTEST:g} s; the longest has {lengths:.3g} s"
         )
     if short:
-        told = [f"{part.duration:.3g} s at {part.offset:g} s" for part in short[:_SHOWN]]
+        shown = [f"{part.duration:.3g} s at {part.offset:g} s" for part in short[:_SHOWN]]
         more = f" and {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
         warnings.warn(
-            f"parts shorter than {SHORTEST:g} s are left out: {', '.join(told)}{more}",
+            f"parts shorter than {SHORTEST:g} s are left out: {', '.join(shown)}{more}",
             stacklevel=3,
         )
     return kept, short
 
 
-def part_say(say: Say, place: int, count: int) -> Say:
+def part_say(say: Say, number: int, count: int) -> Say:
     """Report progress with the number of the part, where there are several."""
-    return say if count == 1 else lambda text: say(f"part {place} of {count}: {text}")
+    return say if count == 1 else lambda text: say(f"part {number} of {count}: {text}")
 
 
 def score_parts(truth: Annotations, found: Detections) -> Scores:
@@ -158,9 +158,9 @@ def score_parts(truth: Annotations, found: Detections) -> Scores:
     return Scores(_lasting(clock.event, found), _lasting(clock.sample, found), recorded.taes)
 
 
-def _lasting(one: Score, found: Detections) -> Score:
+def _lasting(score: Score, detections: Detections) -> Score:
     """A score by the time that was recorded."""
-    return replace(one, seconds=found.duration)
+    return replace(score, seconds=detections.duration)
 
 
 Span = tuple[float, float]

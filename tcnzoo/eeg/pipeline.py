@@ -44,8 +44,10 @@ class Detection:
     @property
     def annotations(self) -> Annotations:
         """The events with what is known of the recording, to be written."""
-        one = self.recording
-        return Annotations(self.events, one.offset + one.duration, one.origin, one.name)
+        recording = self.recording
+        return Annotations(
+            self.events, recording.offset + recording.duration, recording.origin, recording.name
+        )
 
     @property
     def parts(self) -> tuple["Detection", ...]:
@@ -108,7 +110,7 @@ def detect(
 def after_gaps(events: Sequence[Event], recording: Recording) -> list[Event]:
     """Events of a part, in s from the first sample of the whole recording."""
     moved = recording.offset
-    return [replace(one, start=one.start + moved, stop=one.stop + moved) for one in events]
+    return [replace(event, start=event.start + moved, stop=event.stop + moved) for event in events]
 
 
 def _led_through(model: Any, x: Array, say: Say) -> Array:

@@ -94,8 +94,8 @@ class Hysteresis:
 
     def _next(self, starts: Array) -> int | None:
         """The first of some starts at or after the cursor."""
-        place = int(np.searchsorted(starts, self._cursor))
-        return int(starts[place]) if place < len(starts) else None
+        index = int(np.searchsorted(starts, self._cursor))
+        return int(starts[index]) if index < len(starts) else None
 
 
 @dataclass

@@ -53,7 +53,10 @@ def taes(
         arXiv:1712.10107, section TAES; the treatment of several overlaps is that of NEDC's
         nedc_eeg_eval 6.0.0. That tool asks for overlap in whole seconds; here any overlap counts.
     """
-    events, claims = [span_ticks(one) for one in reference], [span_ticks(one) for one in prediction]
+    events, claims = (
+        [span_ticks(span) for span in reference],
+        [span_ticks(span) for span in prediction],
+    )
     total = Taes()
     while events:
         event = events.pop(0)
@@ -77,9 +80,9 @@ def _length(span: Span) -> int:
     return span[1] - span[0]
 
 
-def _overlap(one: Span, other: Span) -> int:
+def _overlap(first: Span, other: Span) -> int:
     """Ticks that two spans share, not above 0 where they share none."""
-    return min(one[1], other[1]) - max(one[0], other[0])
+    return min(first[1], other[1]) - max(first[0], other[0])
 
 
 def _outside(event: Span, claim: Span) -> int:

@@ -140,9 +140,9 @@ class TrainConfig(_Config):
         loggers: `jsonl` is written in any case.
     """
 
-    model: Annotated[dict[str, Any], BeforeValidator(lambda one: _spec(one))]
+    model: Annotated[dict[str, Any], BeforeValidator(lambda source: _spec(source))]
     init: str | None = None
-    backend: Annotated[str, BeforeValidator(lambda one: canonical(str(one)))] = "torch"
+    backend: Annotated[str, BeforeValidator(lambda name: canonical(str(name)))] = "torch"
     device: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: AnyData
@@ -219,19 +219,25 @@ def _changed(document: dict[str, Any], dotted: str, value: Any) -> dict[str, Any
     return changed
 
 
-def _set(place: Any, path: list[str], value: Any, dotted: str) -> Any:
+def _set(document: Any, path: list[str], value: Any, dotted: str) -> Any:
     """Copy what is at a place with one value in it set; a mapping that is missing is made."""
     if not path:
         return value
     head, rest = path[0], path[1:]
-    if isinstance(place, list | tuple):
-        if not head.isdecimal() or int(head) >= len(place):
-            raise InputError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(place) - 1}")
+    if isinstance(document, list | tuple):
+        if not head.isdecimal() or int(head) >= len(document):
+            raise InputError(
+                f"cannot set {dotted!r}: {head!r} is not one of 0..{len(document) - 1}"
+            )
         index = int(head)
-        return [*place[:index], _set(place[index], rest, value, dotted), *place[index + 1 :]]
-    if isinstance(place, str):
-        place = {"kind": place}
-    if place is not None and not isinstance(place, Mapping):
+        return [
+            *document[:index],
+            _set(document[index], rest, value, dotted),
+            *document[index + 1 :],
+        ]
+    if isinstance(document, str):
+        document = {"kind": document}
+    if document is not None and not isinstance(document, Mapping):
         raise InputError(f"cannot set {dotted!r}: {head!r} is below a plain value")
-    inner = {} if place is None else dict(place)
+    inner = {} if document is None else dict(document)
     return {**inner, head: _set(inner.get(head), rest, value, dotted)}

@@ -56,8 +56,8 @@ class Counts:
 
     def _regroup(self) -> None:
         """Give a row to each count."""
-        rows = sorted({self.counts[name] for name in self.moving}, reverse=True)
-        self.groups = {name: rows.index(self.counts[name]) for name in self.moving}
+        counts = sorted({self.counts[name] for name in self.moving}, reverse=True)
+        self.groups = {name: counts.index(self.counts[name]) for name in self.moving}
         self._heads = {self.groups[name]: name for name in self.moving}
 
     def advance(self, rate: float, dtype: str = "float32") -> Array:
@@ -68,11 +68,11 @@ class Counts:
         """
         for name in self.moving:
             self.counts[name] += 1
-        rows = [
+        factors = [
             self.optimizer.factors(rate, self.counts[self._heads[row]])
             for row in range(len(self._heads))
         ]
-        return np.array(rows, dtype=dtype)
+        return np.array(factors, dtype=dtype)
 
     def slots(self) -> list[tuple[str, str]]:
         """(slot, parameter) of everything that has been kept since the first step."""

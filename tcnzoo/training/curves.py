@@ -48,12 +48,12 @@ def draw_curves(folder: Path) -> Path | None:
     if not panels:
         return None
     columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = sheet(4.2 * columns, 2.9 * rows, "")
-    for place, name in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    lines = -(-len(panels) // columns)
+    figure = sheet(4.2 * columns, 2.9 * lines, "")
+    for number, name in enumerate(panels, start=1):
+        axes = figure.add_subplot(lines, columns, number)
         _draw(axes, name, curves)
-        if place > len(panels) - columns:
+        if number > len(panels) - columns:
             axes.set_xlabel("optimiser step")
     path = folder / CURVES
     write_figure(path, figure)
@@ -81,7 +81,7 @@ def _base(name: str) -> str:
 
 def _is_loss_again(name: str, curves: Mapping[str, Curve]) -> bool:
     """Whether a curve is that of the loss: the only one that is summed."""
-    prefix = next((one for one in (TRAIN, VAL) if name.startswith(one)), "")
+    prefix = next((part for part in (TRAIN, VAL) if name.startswith(part)), "")
     return _base(name) != "loss" and curves[name] == curves.get(f"{prefix}loss")
 
 

@@ -56,15 +56,15 @@ class EventScores:
 
     def at(self, threshold: float) -> Operation:
         """How events come out where windows from a threshold on are alarms."""
-        found, seizure = self.scores >= threshold, self.labels == 1
+        alarmed, seizure = self.scores >= threshold, self.labels == 1
         alarm = self.quiet >= threshold
         goes_on = np.zeros(alarm.size, bool)
         goes_on[1:] = alarm[:-1] & (self.quiet_run[1:] == self.quiet_run[:-1])
         hours = self.hours
         return Operation(
             threshold=float(threshold),
-            sensitivity=float(found[seizure].mean()) if seizure.any() else None,
-            false_share=float(found[~seizure].mean()) if (~seizure).any() else None,
+            sensitivity=float(alarmed[seizure].mean()) if seizure.any() else None,
+            false_share=float(alarmed[~seizure].mean()) if (~seizure).any() else None,
             false_per_hour=float((alarm & ~goes_on).sum() / hours) if hours else None,
         )
 

@@ -196,11 +196,11 @@ def counts_to_state(counts: Mapping[str, int]) -> dict[str, Array]:
     own, `step.<name>`.
     """
     most = max(counts.values(), default=0)
-    found = {STEP: np.array(most, dtype=np.int64)}
+    state = {STEP: np.array(most, dtype=np.int64)}
     for name, count in counts.items():
         if count != most:
-            found[f"{STEP}.{name}"] = np.array(count, dtype=np.int64)
-    return found
+            state[f"{STEP}.{name}"] = np.array(count, dtype=np.int64)
+    return state
 
 
 def counts_of_state(state: Mapping[str, Array], table: Mapping[str, Param]) -> dict[str, int]:

@@ -59,7 +59,7 @@ class Progress(BaseModel):
         self.loss_sum, self.examples = 0.0, 0
 
 
-def read_progress(text: str, place: str) -> Progress:
+def read_progress(text: str, source: str) -> Progress:
     """Read the text of a `progress.json` back.
 
     Raises:
@@ -71,6 +71,6 @@ def read_progress(text: str, place: str) -> Progress:
         problem: Any = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightError(
-            f"{place} is not the progress of a run (version {VERSION}): "
+            f"{source} is not the progress of a run (version {VERSION}): "
             f"{where + ': ' if where else ''}{problem['msg']}"
         ) from None

@@ -67,35 +67,35 @@ class RunDirectory:
         if not path.is_file():
             return
         before = yaml.safe_load(path.read_text("utf-8"))
-        found = list(differences(before, config.model_dump(mode="json")))
-        models = [text for name, text in found if name.partition(".")[0] == "model"]
+        changes = list(differences(before, config.model_dump(mode="json")))
+        models = [text for name, text in changes if name.partition(".")[0] == "model"]
         if models:
             raise InputError(
                 f"{str(self.folder)!r} trains another model, so it cannot be resumed: "
                 f"{_listed(models)}"
             )
-        others = [text for name, text in found if not _is_free(name)]
+        others = [text for name, text in changes if not _is_free(name)]
         if others:
             warnings.warn(
                 f"the run goes on with another configuration: {_listed(others)}", stacklevel=3
             )
 
     @contextlib.contextmanager
-    def claimed(self, found: Path | None) -> Iterator[None]:
+    def claimed(self, checkpoint: Path | None) -> Iterator[None]:
         """Keep other processes from training in the directory while the block runs.
 
         Args:
-            found: the checkpoint that this process goes on from, or None.
+            checkpoint: from which this process continues, or None.
         Raises:
-            InputError: another process trains there, or has done so since `found` was looked up.
+            InputError: another process trains there, or did so after `checkpoint` was looked up.
         """
         with in_folder(self.folder), exclusive(self.folder, "is being trained"):
-            if self.checkpoints.newest() != found:
+            if self.checkpoints.newest() != checkpoint:
                 raise InputError(
                     f"another process has trained in {str(self.folder)!r} meanwhile; go on with "
                     "resume, or choose another output"
                 )
-            self.checkpoints.take_up(found)
+            self.checkpoints.take_up(checkpoint)
             yield
 
     def check_traces(self) -> None:
@@ -150,17 +150,17 @@ def environment(backend: str) -> dict[str, Any]:
     }
 
 
-def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
+def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Yield (dotted place, `place: before -> after`) wherever two documents differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in dict.fromkeys((*before, *after)):
-            inner = f"{place}.{name}" if place else str(name)
+            inner = f"{path}.{name}" if path else str(name)
             yield from differences(before.get(name), after.get(name), inner)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from differences(one, other, f"{place}.{index}")
+        for index, (first, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(first, other, f"{path}.{index}")
     elif before != after:
-        yield place, f"{place}: {json.dumps(before)} -> {json.dumps(after)}"
+        yield path, f"{path}: {json.dumps(before)} -> {json.dumps(after)}"
 
 
 def _is_free(name: str) -> bool:

@@ -194,16 +194,16 @@ class Subset:
 
 def counts_of(dataset: Dataset) -> dict[str, Any]:
     """Numbers of examples: all, of each label, and of each group if these are few."""
-    found: dict[str, Any] = {"examples": len(dataset)}
+    facts: dict[str, Any] = {"examples": len(dataset)}
     labels, groups = dataset.labels, dataset.groups
     if labels is not None:
         values, counts = np.unique(labels, return_counts=True)
-        found["labels"] = {_name(dataset, v): int(n) for v, n in zip(values, counts, strict=True)}
+        facts["labels"] = {_name(dataset, v): int(n) for v, n in zip(values, counts, strict=True)}
     if groups is not None:
         values, counts = np.unique(groups, return_counts=True)
         each = {str(name): int(count) for name, count in zip(values, counts, strict=True)}
-        found["groups"] = each if len(each) <= LISTED else len(each)
-    return found
+        facts["groups"] = each if len(each) <= LISTED else len(each)
+    return facts
 
 
 def _name(dataset: Dataset, label: Any) -> str:
@@ -227,8 +227,8 @@ def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
         return
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
-        place = int(np.argmax(wrong))
+        first = int(np.argmax(wrong))
         raise InputError(
-            f"labels must be 0 to {classes - 1}, one of {classes} classes, but example {place} of "
-            f"{part} has label {labels[place]}"
+            f"labels must be 0 to {classes - 1}, one of {classes} classes, but example {first} of "
+            f"{part} has label {labels[first]}"
         )

@@ -81,13 +81,13 @@ def time_of(value: Any, where: str) -> datetime | None:
     """
     if value is None or (isinstance(value, str) and is_missing(value)):
         return None
-    found = instant(value) if isinstance(value, str) else None
-    if found is None:
+    time = instant(value) if isinstance(value, str) else None
+    if time is None:
         raise InputError(
             f"{where}: dataTime must be like 2022-05-28T07:05:28Z or 28-05-2022 07:05:28, but is "
             f"{shown(value)}"
         )
-    return found
+    return time
 
 
 def lack_of(samples: Array) -> str:
