@@ -1,4 +1,4 @@
-"""The header of an EDF or BDF file, held against the bytes that are there."""
+"""The header of an EDF or BDF file, checked with the length of the file."""
 
 import re
 import warnings
@@ -45,7 +45,7 @@ class EdfHeader:
         records: how many there are.
         seconds: duration of a record.
         discontinuous: whether the file calls itself EDF+D or BDF+D.
-        start: date and time of the header, in whole seconds; None where it is none.
+        start: date and time of the header, in whole seconds; None if it is invalid.
         length: bytes of the header.
         record_bytes: bytes of a record.
         width: bytes of a sample.
@@ -128,7 +128,7 @@ def field_text(field: bytes) -> str:
 
 
 def field_float(field: bytes) -> float:
-    """A number, with a point or a comma; NaN where the field is none."""
+    """A number, with a point or a comma; NaN if the field is no number."""
     try:
         return float(field_text(field).replace(",", "."))
     except ValueError:
@@ -198,7 +198,7 @@ def _seconds(path: Path, field: bytes) -> float:
 
 
 def _start(fixed: bytes) -> datetime | None:
-    """Date and time; EDF+ tells the century in a field of its own."""
+    """Date and time; EDF+ has the century in a field of its own."""
     date = re.split(r"[.:/-]", field_text(fixed[168:176]))
     time = re.split(r"[.:/-]", field_text(fixed[176:184]))
     plus = re.match(

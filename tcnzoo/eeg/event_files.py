@@ -26,7 +26,7 @@ _TERM = "TERM"
 
 
 def write_tsv(annotations: Annotations) -> str:
-    """Text of an events.tsv; one line of background stands for no event at all.
+    """Text of an events.tsv; without an event, one line of background.
 
     Source:
         BIDS, events files; Dan et al. 2024, arXiv:2402.13005 (SzCORE), with HED-SCORE's labels.
@@ -71,14 +71,14 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
 
 
 def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
-    """A line of an events.tsv, whose label is in the first of some columns that has one."""
+    """A line of an events.tsv; its label is in the first of these columns that has one."""
     label = next((row[kind] for kind in kinds if not absent(row[kind])), row[kinds[0]])
     times = (row["onset"], "onset", row["duration"], "duration")
     return Row(where, label, *times, row.get("confidence", NOTHING), row.get("channels"))
 
 
 def _first(name: str, lines: list[tuple[str, dict[str, str]]]) -> str | None:
-    """What the first line that tells has in a column; None where none does."""
+    """The first known value in a column; None without one."""
     return next((row[name] for _, row in lines if not absent(row.get(name))), None)
 
 
@@ -98,7 +98,7 @@ def _fields(line: list[str], names: list[str], needed: int, where: str) -> dict[
 def _of_recording(
     annotations: Annotations, where: str, duration: object, start: object, name: str = ""
 ) -> Annotations:
-    """The events with what a file says of the recording; None where it says nothing."""
+    """The events with duration, start and name of the recording, as far as a file has them."""
     length = None if absent(duration) else number(duration, "the duration", where)
     begin = None if absent(start) else _date(str(start), where)
     if not is_one_line(name):
@@ -162,7 +162,7 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
 
 
 def _head(lines: list[str]) -> dict[str, str]:
-    """What the lines that begin with # say."""
+    """Names and values in the lines that begin with #."""
     pairs = [line[1:].partition("=") for line in lines if line.startswith("#")]
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -212,7 +212,7 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def read_json(text: str, where: str, also: frozenset[str]) -> Annotations:
-    """Seizures of a document that `write_json` wrote; an event without a label is one."""
+    """Seizures of a document of `write_json`; an event without a label is a seizure."""
     try:
         document = parse_json(text, constants=True)
     except ValueError as error:
@@ -255,7 +255,7 @@ def _plain(value: float) -> str:
 
 
 def _known_duration(annotations: Annotations) -> float:
-    """The duration of the recording, or InputError where nobody has told it."""
+    """The duration of the recording; InputError where it is unknown."""
     if annotations.duration is None:
         raise InputError("the duration of the recording must be known to write this kind of file")
     return annotations.duration

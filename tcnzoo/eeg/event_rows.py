@@ -90,7 +90,7 @@ def number(text: object, what: str, where: str) -> float:
     """A number of a file; `where` is the place as the subject of a sentence.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is no number.
     """
     if not _NUMBER.fullmatch(str(text).strip()):
         raise InputError(f"{where}: {what} must be a number, but is {shortened(text)}")
@@ -127,7 +127,7 @@ def _event(row: Row, start: float, stop: float) -> Event:
 
 
 def _on_labels(left_out: tuple[tuple[str, int], ...], where: str) -> list[str]:
-    """What is said of labels that are not of seizures."""
+    """The warning about labels that are not of seizures."""
     if not left_out:
         return []
     often = sorted(left_out, key=lambda pair: -pair[1])

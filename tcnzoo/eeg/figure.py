@@ -27,7 +27,7 @@ def draw(path: Path, detection: Detection | Detections, truth: Annotations | Non
         detection: by `detect` or `detect_parts`, whose gaps stay empty.
         truth: drawn beside the events, where it is known.
     Raises:
-        InputError: another ending, or a place where nothing can be written.
+        InputError: another ending, or a folder that cannot be written to.
         BackendMissing: matplotlib is not installed.
     """
     check_figure(path, extra="eeg")
@@ -95,7 +95,7 @@ def _draw_probability(axes: Any, detection: Detection | Detections) -> None:
 
 
 def _draw_events(axes: Any, detection: Detection | Detections, truth: Annotations | None) -> None:
-    """One line of bars for what was found, and one for the truth."""
+    """One line of bars for the detected events, and one for the truth."""
     bars_of = [("found", detection.annotations, FOUND)]
     bars_of += [] if truth is None else [("truth", truth, TRUE)]
     for height, (_, annotations, colour) in enumerate(reversed(bars_of)):

@@ -125,7 +125,7 @@ def read_recording(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> 
 def read_parts(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Recording, ...]:
     """Read a recording that may have gaps as the parts between them, in order of time.
 
-    Gaps are where the time stamps of an EDF+ or BDF+ jump, whatever its header calls itself, and
+    Gaps are where the time stamps of an EDF+ or BDF+ jump, even if its header says EDF+C, and
     where any file marks samples as not recorded (`BAD_ACQ_SKIP`) or as a join of pieces.
 
     Args:

@@ -21,7 +21,7 @@ class Runs:
     Attributes:
         closed: first and past-the-last step of each run that has ended since the last time, in
             order.
-        open: first step of the run that reaches `known` and may go on; None where there is none.
+        open: first step of the run that reaches `known` and may go on; None without one.
         known: how many steps of the mask are known, from the start of the signal.
         final: whether the signal has ended, at step `known`.
     """

@@ -1,4 +1,4 @@
-"""Rates and units of a recording's channels, refused or warned of where they cannot be."""
+"""Rates and units of a recording's channels: errors and warnings for implausible ones."""
 
 import warnings
 from collections.abc import Mapping, Sequence

@@ -26,9 +26,9 @@ class Score:
     """Counts of one kind over one recording or several, and what follows from them.
 
     Attributes:
-        hits: what was found, of `references`; fractions in TAES.
-        false_alarms: what was said without being so, in the same unit.
-        references: what there was to find: events, or seconds.
+        hits: detected, of `references`; fractions in TAES.
+        false_alarms: predicted without a reference, in the same unit.
+        references: in the truth: events, or seconds.
         seconds: duration of the recordings.
     """
 
@@ -39,18 +39,18 @@ class Score:
 
     @property
     def sensitivity(self) -> float:
-        """Part of the references that was found; NaN where there were none."""
+        """Part of the references that was detected; NaN without references."""
         return self.hits / self.references if self.references else float("nan")
 
     @property
     def precision(self) -> float:
-        """Part of what was said that was so; NaN where nothing was said."""
+        """Part of the predictions that are right; NaN without predictions."""
         said = self.hits + self.false_alarms
         return self.hits / said if said else float("nan")
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both; NaN where there was nothing and nothing was said."""
+        """Harmonic mean of both; NaN without references and predictions."""
         both = self.references + self.hits + self.false_alarms
         return 2.0 * self.hits / both if both else float("nan")
 
@@ -123,7 +123,7 @@ def score(truth: Annotations, prediction: Annotations, duration: float) -> Score
 
 
 def check_scorer() -> None:
-    """Raise BackendMissing where nothing could be scored, before the work starts."""
+    """Raise BackendMissing before the work starts, if timescoring is not installed."""
     needed("timescoring.scoring", "scoring")
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 
-# Files mark samples that were never recorded, and places where pieces were put together, by these
+# Files mark samples that were never recorded, and joins of two pieces, by these
 # words, in any case; they are MNE's.
 SKIP, JOINS = "bad_acq_skip", ("edge boundary", "bad boundary")
 # A time stamp may err by so many s, or by a sample; and by this part of the time since the record
@@ -35,9 +35,9 @@ class Contents:
 
     Attributes:
         rate: in Hz.
-        start: date and time of the first sample, None where nobody knows.
+        start: date and time of the first sample, None if unknown.
         stretches: in order of time.
-        read: gives (electrodes, time) in uV of a stretch.
+        read: returns (electrodes, time) in uV of a stretch.
     """
 
     rate: float
@@ -163,7 +163,7 @@ def _apart(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _without(
     stretch: Stretch, spans: Sequence[tuple[float, float]], rate: float
 ) -> Iterator[Stretch]:
-    """What is left of a stretch without some spans of time, in s and in order."""
+    """The rest of a stretch without some spans of time, in s and in order."""
     first, last, offset = stretch
     begin = first
     for span in spans:

@@ -11,9 +11,9 @@ class Taes:
     """Sums over the events of one recording, or of several.
 
     Attributes:
-        hits: what was found of the reference events.
-        misses: what was not; hits + misses is the number of reference events.
-        false_alarms: what was said without being so.
+        hits: parts of the reference events that were detected.
+        misses: the other parts; hits + misses is the number of reference events.
+        false_alarms: of the predictions.
     """
 
     hits: float = 0.0
@@ -81,7 +81,7 @@ def _length(span: Span) -> int:
 
 
 def _overlap(first: Span, other: Span) -> int:
-    """Ticks that two spans share, not above 0 where they share none."""
+    """Ticks that two spans share; 0 or less if they do not overlap."""
     return min(first[1], other[1]) - max(first[0], other[0])
 
 

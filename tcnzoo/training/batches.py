@@ -15,7 +15,7 @@ from tcnzoo.training.stepper import Batch, World
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step is taken on, in this process.
+    """The examples of one optimiser step, in this process.
 
     Attributes:
         batches: micro-batches.
@@ -47,7 +47,7 @@ class Batches:
         world: World,
         devices: int = 1,
     ) -> None:
-        """Keep what the order follows from.
+        """Keep all that determines the order.
 
         Raises:
             InputError: too few examples for one step, or a balance that the data cannot give.

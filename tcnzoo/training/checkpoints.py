@@ -92,7 +92,7 @@ class Checkpoints:
         Returns:
             (spec, weights, optimiser state, progress).
         Raises:
-            InputError: there is none of that name.
+            InputError: no checkpoint of that name.
             WeightError: a broken file.
         """
         source = self.folder / name

@@ -1,4 +1,4 @@
-"""What a training run is told: one YAML file, or the same as a dictionary."""
+"""The configuration of a training run: one YAML file, or the same as a dictionary."""
 
 import os
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Training(_Config):
 
     Attributes:
         epochs: passes over the data; or `steps`.
-        steps: optimiser steps, whatever the epoch.
+        steps: optimiser steps, over any number of epochs.
         accumulate: micro-batches of one optimiser step.
         devices: of this machine that one process trains with, each of which takes `batch_size`
             examples; in Keras on TensorFlow. Elsewhere several processes do that.
@@ -115,7 +115,7 @@ class Training(_Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        """Hold fields against one another."""
+        """Check fields that depend on each other."""
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of epochs and steps")
         if self.freeze_epochs is not None and not self.freeze:
@@ -174,7 +174,7 @@ def load_config(
         overrides: fields to change, dotted for inner ones: `**{"training.epochs": 3}`.
     Raises:
         InputError: a field that is unknown, missing or of the wrong kind; one sentence.
-        SpecError: the model is none.
+        SpecError: an invalid model.
         BackendMissing: an unknown backend.
     """
     document = _document(source)
@@ -220,7 +220,7 @@ def _changed(document: dict[str, Any], dotted: str, value: Any) -> dict[str, Any
 
 
 def _set(document: Any, path: list[str], value: Any, dotted: str) -> Any:
-    """Copy what is at a place with one value in it set; a mapping that is missing is made."""
+    """Copy part of a document with one value set; a missing mapping is created."""
     if not path:
         return value
     head, rest = path[0], path[1:]

@@ -1,4 +1,4 @@
-"""Loss and metric curves of a run, out of its metrics.jsonl."""
+"""Loss and metric curves of a run, from its metrics.jsonl."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from tcnzoo.training.charts import BLUE, GREY, ORANGE, plain, sheet, write_figur
 from tcnzoo.training.logs import METRICS, read_lines
 
 CURVES = "curves.png"
-# What a line says of itself; everything else is a curve.
+# Fields of a line that are no curves.
 PLACES = ("kind", "step", "epoch")
 TRAIN, VAL = "train_", "val_"
 # Panels come in this order; of others, and of more than fit, the first by name.

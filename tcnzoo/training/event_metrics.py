@@ -1,4 +1,4 @@
-"""Events out of windows: an event is found where any of its windows is."""
+"""Events from windows: an event is detected if any of its windows is."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class Operation:
 
     Attributes:
         threshold: probability from which a window is an alarm.
-        sensitivity: share of the seizures that are found; None where there are none.
-        false_share: share of the other events with an alarm; None where there are none.
-        false_per_hour: alarms in an hour of other events, adjacent windows being one; None where
-            nobody knows how long they are.
+        sensitivity: share of the seizures that are detected; None without seizures.
+        false_share: share of the other events with an alarm; None without other events.
+        false_per_hour: alarms in an hour of other events, adjacent windows being one; None if
+            their length is unknown.
     """
 
     threshold: float
@@ -40,7 +40,7 @@ class EventScores:
         scores: (events,), largest probability of a window.
         quiet: (windows,), probabilities of the windows of other events, in their order.
         quiet_run: (windows,), which event each belongs to, or which part without a gap.
-        seconds: from one window to the next; None where nobody knows.
+        seconds: from one window to the next; None if unknown.
     """
 
     labels: Array
@@ -92,7 +92,7 @@ def event_scores(
     seconds: float | None,
     runs: Array | None = None,
 ) -> EventScores:
-    """Bring windows together.
+    """Group windows into events.
 
     Args:
         events: (windows,), number of the event of each.

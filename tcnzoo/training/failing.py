@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a run: what led to them is named, and kept."""
+"""Numbers that are not finite end a run; the error names their cause, and the batch is saved."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def check_finite(
 
     Args:
         values: native scalars.
-        step: what it was taken on.
+        step: its batches.
         number: of the step, from 1.
         epoch: from 0.
         folder: of the run.
@@ -45,7 +45,7 @@ def check_finite(
         the scalars as floats.
     Raises:
         InputError: a loss that is NaN or infinite, or gradients too large for the moments; the
-            batch is in `failed_batch.safetensors`, and what further processes had of it in
+            batch is in `failed_batch.safetensors`, and the parts of further processes in
             `failed_batch-1.safetensors` and so on.
     """
     scalars = {name: float(value) for name, value in values.items()}
@@ -93,7 +93,7 @@ def check_tensors(
 
 
 def check_losses(values: Mapping[str, float], number: int) -> None:
-    """Hold the losses of an evaluation, whose data are finite.
+    """Check the losses of an evaluation, whose data are finite.
 
     Raises:
         InputError: a loss that is NaN or infinite.
@@ -114,7 +114,7 @@ def not_finite(weights: Mapping[str, Array]) -> frozenset[str]:
 
 
 def _wrong(scalars: Mapping[str, float], precision: str) -> str | None:
-    """What of a step is not finite, or None."""
+    """The scalar of a step that is not finite or too large, as a clause; None without one."""
     if not math.isfinite(scalars["loss"]):
         return f"the loss is {scalars['loss']}"
     dtype = np.float64 if precision == "64-true" else np.float32

@@ -11,7 +11,7 @@ LONGEST = 60
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The most telling problem of a validation: where it is, what came, and what is near to it."""
+    """The most specific problem of a validation: the path, the value, and a suggestion."""
     order = {"union_tag_invalid": 0, "union_tag_not_found": 0, "extra_forbidden": 1}
     problems = error.errors(include_url=False)
     problem = min(problems, key=lambda entry: order.get(entry["type"], 2))

@@ -1,4 +1,4 @@
-"""Which numbers the evaluations of a run have, known before its first step."""
+"""Names of the metrics that a run will have, known before its first step."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -63,7 +63,7 @@ def check_metrics(
     shapes: Mapping[str | None, Shape],
     dataset: Dataset | None,
 ) -> None:
-    """Hold every metric that a configuration names against those that there will be.
+    """Check that every metric in a configuration is one of those that evaluations have.
 
     Args:
         training: of the configuration.

@@ -1,4 +1,4 @@
-"""Optimisers: what they are told, and the one meaning that every backend gives it, torch.optim's.
+"""Optimisers: their fields, with the meaning of torch.optim in every backend.
 
 For the gradient g of a parameter w at its n-th step, with the rate r that the schedule gives:
 
@@ -45,7 +45,7 @@ class Factors(NamedTuple):
 
 
 class _Optimizer(BaseModel):
-    """What every optimiser is told.
+    """Fields of every optimiser.
 
     Attributes:
         lr: learning rate at the schedule's peak.
@@ -212,7 +212,7 @@ def counts_of_state(state: Mapping[str, Array], table: Mapping[str, Param]) -> d
 def check_state(
     optimizer: Sgd | Adam, table: Mapping[str, Param], state: Mapping[str, Array]
 ) -> None:
-    """Hold a neutral optimiser state against what the optimiser keeps, before any of it is used.
+    """Check a neutral optimiser state, before any of it is used.
 
     Raises:
         WeightError: no `step`, an entry of another optimiser or model, one that is missing, or a

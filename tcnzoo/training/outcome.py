@@ -15,13 +15,13 @@ class Outcome:
     Attributes:
         directory: of the run.
         steps: optimiser steps taken, in all sessions.
-        epochs: that are over.
+        epochs: completed ones.
         ended: `finished` or `stopped early`.
         seconds: of training, in all sessions.
         metrics: of the last evaluation.
         best: value of the metric that the best checkpoint goes by, or None.
         best_step: optimiser steps that it had taken.
-        report: of the best checkpoint on test data; empty where there are none.
+        report: of the best checkpoint on test data; empty without test data.
         model: the native module, with the last weights.
     """
 

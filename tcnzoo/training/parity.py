@@ -196,7 +196,7 @@ def check_options(
 
 
 def _check_clip(clip_norm: float | None, clip_value: float | None) -> None:
-    """Refuse limits of the gradients that are none."""
+    """Refuse invalid limits of the gradients."""
     for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
         if limit is not None and not 0.0 < limit < math.inf:
             raise InputError(f"{name} must be a finite number above 0, but is {limit:g}")

@@ -17,7 +17,7 @@ from tcnzoo.training.scores import POSITIVE, confusion, sweep
 
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 FINE = tuple(float(step) for step in np.linspace(0.0, 1.0, 201))
-# Shares of the events that are no seizures, for which the sensitivity is told.
+# Shares of the events that are no seizures, for which the sensitivity is reported.
 FALSE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1)
 COLUMNS = ("threshold", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "precision", "f1")
 

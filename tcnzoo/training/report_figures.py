@@ -139,5 +139,5 @@ def _events(axes: Any, events: EventScores) -> None:
 
 
 def _number(value: float | None) -> float:
-    """A gap in the line where there is nothing to tell."""
+    """NaN, a gap in the line, for None."""
     return np.nan if value is None else value

@@ -1,4 +1,4 @@
-"""Runs side by side: how far their numbers part, and one picture of their curves."""
+"""Several runs: how far their numbers differ, and one picture of their curves."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ DASHES = ("-", (0, (6, 3)), (0, (2, 2)), (0, (1, 3)), (0, (1, 5)))
 
 @dataclass(frozen=True)
 class RunCurves:
-    """What one run has logged.
+    """Numbers that one run has logged.
 
     Attributes:
         name: its directory, as it was given.
@@ -67,7 +67,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunCurves:
     """Read the directory of a run.
 
     Raises:
-        InputError: it is none, its configuration is broken, or nothing has been logged yet.
+        InputError: no such directory, an invalid configuration, or nothing logged yet.
     """
     path = Path(folder)
     if not (path / CONFIG).is_file():
@@ -80,7 +80,7 @@ def read_run(folder: str | os.PathLike[str]) -> RunCurves:
 
 
 def gaps(runs: Sequence[RunCurves], metrics: Sequence[str] = DEFAULT) -> list[Gap]:
-    """Hold every run against the first.
+    """Compare every run with the first.
 
     Args:
         runs: two or more.

@@ -1,4 +1,4 @@
-"""The directory of a run: begun or taken up, with its configuration and environment.
+"""The directory of a run, new or resumed, with its configuration and environment.
 
 ```
 config.yaml                 as resolved
@@ -29,7 +29,7 @@ from tcnzoo.training.logs import METRICS, read_lines
 from tcnzoo.version import __version__
 
 ENVIRONMENT = "environment.json"
-# What a run may be taken up with without a word: where, how long and what is written.
+# What may change without a warning when a run is resumed.
 FREE = (
     *("backend", "device", "output", "loggers"),
     *("training.epochs", "training.steps", "training.strategy"),
@@ -42,12 +42,12 @@ class RunDirectory:
     """One run's directory."""
 
     def __init__(self, config: TrainConfig) -> None:
-        """Name it; nothing is written yet."""
+        """Write nothing yet."""
         self.folder = Path(config.output)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.training.checkpoint.keep)
 
     def check_new(self) -> None:
-        """Raise InputError if something is there already."""
+        """Raise InputError if the directory exists already."""
         try:
             refuse_existing(self.folder)
         except InputError:
@@ -56,9 +56,9 @@ class RunDirectory:
             ) from None
 
     def check_same(self, config: TrainConfig) -> None:
-        """Hold a configuration against the one that the run was begun with.
+        """Compare a configuration with the one that the run was started with.
 
-        Other differences than the length of the run and where it is computed are warned of.
+        Differences other than the length of the run and its device are warnings.
 
         Raises:
             InputError: another model; the sentence says where they differ.
@@ -99,9 +99,9 @@ class RunDirectory:
             yield
 
     def check_traces(self) -> None:
-        """Hold a directory without a checkpoint to go on from against what else is in it.
+        """Check the rest of a directory that has no checkpoint to resume from.
 
-        What was trained without one is lost, which is warned of.
+        Steps without a checkpoint are lost, with a warning.
 
         Raises:
             InputError: remains of checkpoints.
@@ -136,7 +136,7 @@ class RunDirectory:
 
 
 def environment(backend: str) -> dict[str, Any]:
-    """What a session is computed with."""
+    """Versions, devices and command of a session."""
     info = get_backend(backend).info()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -151,7 +151,7 @@ def environment(backend: str) -> dict[str, Any]:
 
 
 def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted place, `place: before -> after`) wherever two documents differ."""
+    """Yield (dotted path, `path: before -> after`) wherever two documents differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in dict.fromkeys((*before, *after)):
             inner = f"{path}.{name}" if path else str(name)
@@ -164,7 +164,7 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
 
 
 def _is_free(name: str) -> bool:
-    """Whether a run may be taken up with another value of a field."""
+    """Whether a run may be resumed with another value of a field."""
     return name in FREE or name.startswith(FREE_BELOW)
 
 

@@ -9,7 +9,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.training.needs import needed
 
 POSITIVE = 1
-# What each kind of target may give: of two classes, of more, of ones and zeros, of values.
+# Metrics of each kind of target: two classes, more, ones and zeros, values.
 BINARY = ("accuracy", "sensitivity", "f1", "specificity", "precision", "auroc")
 CLASSES = ("accuracy", "balanced_accuracy", "f1", "auroc")
 MULTILABEL = ("nll", "f1")
@@ -130,7 +130,7 @@ def softmax(logits: Array) -> Array:
 
 
 def sigmoid(logits: Array) -> Array:
-    """Probability of each logit by itself."""
+    """Probability of each logit."""
     probabilities: Array = np.exp(-np.logaddexp(0.0, -logits))
     return probabilities
 

@@ -258,7 +258,7 @@ def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches) -> Non
     """
     training = config.training
     steps = training.steps or (training.epochs or 0) * batches.in_epoch
-    # The last epoch that comes to such a batch: to its first, or to its last.
+    # The last epoch that reaches such a batch: its first one, or its last one.
     epoch = (steps - 1 if batches.size == 1 else steps - batches.in_epoch) // batches.in_epoch
     if batches.smallest > 1 or epoch < 0:
         return

@@ -48,7 +48,7 @@ class Targets:
             `target.<loss>`: int32 classes, (batch[, time]), or float32 values like the output;
             `mask.<loss>`: float32, (batch,) or (batch, time), where the loss has one.
         Raises:
-            InputError: a key that is not there, a shape that does not fit, or a class that is none.
+            InputError: a missing key, a shape that does not fit, or an unknown class.
         """
         shapes = self._shapes(entry(batch, "x", "training"), batch)
         size = len(batch["x"])
@@ -70,7 +70,7 @@ class Targets:
         """The `x` of a batch as float32.
 
         Raises:
-            InputError: there is none, or it holds no real numbers; see `tcnzoo.arrays.to_real`.
+            InputError: one is missing, or holds no real numbers; see `tcnzoo.arrays.to_real`.
         """
         return to_real(entry(batch, "x", "training"), name="'x'")
 
@@ -119,7 +119,7 @@ def pick(outputs: Any, key: str | None) -> Any:
     """The output of a native model that a loss is about.
 
     Args:
-        outputs: an array, the pair of a temporal block by itself, or a dictionary.
+        outputs: an array, the pair of a bare temporal block, or a dictionary.
         key: an entry of the dictionary; None for the only or the first output.
     Raises:
         InputError: no such entry.

@@ -77,7 +77,7 @@ def read(kind: Any, settings: Any, what: str) -> Any:
     """One part of a configuration, from its fields or its kind alone.
 
     Raises:
-        SpecError: a kind or field that is none.
+        SpecError: an unknown kind, or an invalid field.
     """
     if isinstance(settings, str):
         settings = {"kind": settings}

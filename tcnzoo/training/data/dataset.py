@@ -1,4 +1,4 @@
-"""Examples that a training run takes by number, whatever they are kept in."""
+"""Examples that a training run takes by number, from any storage."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -45,10 +45,10 @@ class Dataset(Protocol):
 
     @property
     def labels(self) -> Array | None:
-        """Class of each example, (examples,), or None where there is none or one a step."""
+        """Class of each example, (examples,), or None without classes or with one a step."""
 
     def describe(self) -> dict[str, Any]:
-        """What is in it, for a report."""
+        """Shapes and counts, for a report."""
 
 
 class ArrayDataset:
@@ -67,7 +67,7 @@ class ArrayDataset:
         """Keep the arrays.
 
         Args:
-            arrays: `x`, `y` and whatever else goes into a batch.
+            arrays: `x`, `y` and all other arrays of a batch.
             classes: names of the classes.
             groups: names, (examples,).
             augment: of training examples.
@@ -172,23 +172,23 @@ class Subset:
         return len(self.indices)
 
     def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
-        """As that of the whole."""
+        """A batch of the whole data set, by the numbers there."""
         return self.whole.batch(self.indices[indices], rng)
 
     @property
     def groups(self) -> Array | None:
-        """Those of the examples that are in it."""
+        """As in the whole, of these examples."""
         groups = self.whole.groups
         return None if groups is None else groups[self.indices]
 
     @property
     def labels(self) -> Array | None:
-        """Those of the examples that are in it."""
+        """As in the whole, of these examples."""
         labels = self.whole.labels
         return None if labels is None else labels[self.indices]
 
     def describe(self) -> dict[str, Any]:
-        """As that of the whole, with its own counts."""
+        """The description of the whole, with counts of these examples."""
         return self.whole.describe() | counts_of(self)
 
 
@@ -207,13 +207,13 @@ def counts_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def _name(dataset: Dataset, label: Any) -> str:
-    """What a class is called."""
+    """Name of a class."""
     known = dataset.classes is not None and 0 <= int(label) < len(dataset.classes)
     return dataset.classes[int(label)] if known and dataset.classes is not None else str(label)
 
 
 def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
-    """Hold every label against the number of classes.
+    """Check every label with the number of classes.
 
     Args:
         dataset: one without labels passes.

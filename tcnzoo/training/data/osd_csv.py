@@ -101,7 +101,7 @@ def _type(table: Table, where: str, text: str) -> int:
 def _samples(
     table: Table, where: str, line: list[str], places: list[list[int]]
 ) -> tuple[Array | None, str]:
-    """The samples of a line, (channels, 125), or why there are none."""
+    """The samples of a line, (channels, 125), or the reason why they are missing."""
     cells = [line[column] for row in places for column in row]
     if all(map(is_missing, cells)):
         return None, "no samples"

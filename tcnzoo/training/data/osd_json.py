@@ -124,7 +124,7 @@ def _head(path: Path, number: int, event: Event, rate: float) -> tuple[str, int]
 
 
 def _check_rate(value: Any, rate: float, where: str) -> None:
-    """Hold the rate that an event was sampled at against the wanted one; 0 and less are unknown."""
+    """Check the sampling rate of an event with the wanted one; 0 and less are unknown."""
     if value is None:
         return
     try:

@@ -16,7 +16,7 @@ def runs_of(datapoints: Iterable[Row], seconds: float, left_out: LeftOut) -> lis
 
     A step of time within 2 s of a datapoint's length is no gap. Datapoints of one time are kept
     once if they are equal, and not at all if they differ. Where times do not tell datapoints apart
-    (there are none, or all are the same) the order of the file counts, and times are dropped.
+    (they are missing, or all the same) the order of the file counts, and times are dropped.
 
     Args:
         datapoints: of an event, in the order of the file.

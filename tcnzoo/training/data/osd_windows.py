@@ -79,8 +79,8 @@ def windows_of(
 ) -> WindowDataset:
     """Cut windows, each ending with a datapoint and labelled as that one is.
 
-    The buffer starts anew with every event and after every gap, so the first datapoints of a run
-    give no window until it is full: with 30 s, the first five. Events are put together by their
+    The buffer starts empty with every event and after every gap, so the first datapoints of a run
+    have no window until it is full: with 30 s, the first five. Events are put together by their
     name, and their datapoints in the order of time, see `runs_of`.
 
     Args:
@@ -106,7 +106,7 @@ def windows_of(
             f"{where} holds no event of a known type with a window of {config.window:g} s"
         )
     runs = [run for number, event in enumerate(kept) for run in _numbered(number, event)]
-    # As in the files, whatever the order of events and times there.
+    # In the order of the files, which may differ from that of events and times.
     runs.sort(key=lambda run: min(row.position for row in run.rows))
     cut = [
         (run.event, number, run.begin, end * SAMPLES - length, _label(row, config))

@@ -160,7 +160,7 @@ def _single(steps: list[Array], source: Array, start: Array, config: WindowsData
 
 
 def _mapped(recording: RecordingConfig, config: WindowsData) -> tuple[Array, Array]:
-    """A recording and its labels, held against each other."""
+    """A recording and its labels, of equal length."""
     x, y = (read_signal(Path(name)) for name in (recording.x, recording.y))
     if x.ndim != 2:
         raise InputError(f"{recording.x!r} must be (channels, time), but has shape {x.shape}")
