@@ -33,12 +33,12 @@ def cross_validate(
     if as_json:
         console.show_json(scores.to_dict())
         return
-    headings = {"metric": "left"} | {f"fold {place}": "right" for place in range(folds)}
-    rows = [
+    headings = {"metric": "left"} | {f"fold {fold}": "right" for fold in range(folds)}
+    table = [
         [name, *(_number(fold.get(name)) for fold in scores.folds), _number(value)]
         for name, value in scores.combined.items()
     ]
-    console.table(headings | {f"quantile {quantile:g}": "right"}, rows)
+    console.table(headings | {f"quantile {quantile:g}": "right"}, table)
 
 
 def _number(value: float | None) -> str:
