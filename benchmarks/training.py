@@ -19,8 +19,8 @@ from tcnzoo.training.data import load
 from tcnzoo.training.logs import open_logs
 from tcnzoo.training.loop import Loop
 from tcnzoo.training.progress import Progress
-from tcnzoo.training.run import Run
-from tcnzoo.training.stepper import Alone, Plan
+from tcnzoo.training.run_directory import RunDirectory
+from tcnzoo.training.stepper import Plan, SingleProcess
 
 BATCH, LENGTH = 16, 1024
 CLIP, RATE = 1.0, 1e-3
@@ -44,7 +44,7 @@ class Paced:
 
     def __init__(self, stepper: Any) -> None:
         """Wrap a stepper."""
-        self.stepper, self.world = stepper, Alone()
+        self.stepper, self.world = stepper, SingleProcess()
         self.arrived, self.passes = threading.Semaphore(0), threading.Semaphore(0)
 
     def step(self, batches: Sequence[Any], rate: float, seed: int) -> Mapping[str, Any]:
@@ -81,11 +81,11 @@ def steps_in_the_loop(net: Net, backend: str, norm: str | None, folder: Path) ->
     stepper = get_backend(backend).stepper(model, plan)  # type: ignore[attr-defined]
     paced = Paced(stepper)
     batches = Batches(load(config.data, 0)["train"], config.data, 0, 1, paced.world)
-    run = Run(config)
-    run.begin(config, {})
-    logs = open_logs(("jsonl",), run.folder, 0)
-    loop = Loop(config, run, model, paced, batches, None, Progress(), None, logs)  # type: ignore[arg-type]
-    threading.Thread(target=loop.go, daemon=True).start()
+    directory = RunDirectory(config)
+    directory.begin(config, {})
+    logs = open_logs(("jsonl",), directory.folder, 0)
+    loop = Loop(config, directory, model, paced, batches, None, Progress(), None, logs)  # type: ignore[arg-type]
+    threading.Thread(target=loop.run, daemon=True).start()
     paced.arrived.acquire()
     batch = {name: array[:BATCH] for name, array in held.items()}
 

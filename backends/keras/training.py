@@ -13,10 +13,10 @@ from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import Param, permute
 from tcnzoo.training.clipping import accumulated, clipped
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import updated
-from tcnzoo.training.shifts import lost_shifts
-from tcnzoo.training.stepper import Batch, Plan
+from tcnzoo.training.shifts import cancelled_biases
+from tcnzoo.training.stepper import Batch, Plan, Stepper
 from tcnzoo.training.targets import Targets
 
 from .block import Tensor
@@ -46,7 +46,7 @@ def stepper(model: SpecModel, plan: Plan) -> "KerasStepper":
     return KerasStepper(model, plan)
 
 
-class KerasStepper:
+class KerasStepper(Stepper):
     """One Keras model in training.
 
     Which parameters move is fixed in the compiled functions, so that freezing makes new ones.
@@ -61,7 +61,7 @@ class KerasStepper:
         self.targets = Targets(handle.spec, plan.losses, self._predict)
         self.names = tuple(self.targets.losses)
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
-        self.lost = lost_shifts(handle.spec)
+        self.cancelled = cancelled_biases(handle.spec)
         self.weights = dict(model.root.named_variables())
         with model.on_device():
             self.moments = {
@@ -73,7 +73,7 @@ class KerasStepper:
             for _, part in model.root.walk()
             if hasattr(part, "seed_generator")
         ]
-        self._rest(plan.frozen)
+        self._freeze_parts(plan.frozen)
         self._compile()
 
     def _zeros(self, param: Param) -> Any:
@@ -90,12 +90,12 @@ class KerasStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.counts.freeze(names)
-        self._rest(names)
+        self._freeze_parts(names)
         self._compile()
 
-    def _rest(self, names: frozenset[str]) -> None:
-        """Let the parts that are frozen as a whole run as in evaluation."""
-        paths = resting(self.model.tcnzoo.spec, names)
+    def _freeze_parts(self, names: frozenset[str]) -> None:
+        """Let the parts that are frozen whole run as in evaluation."""
+        paths = frozen_parts(self.model.tcnzoo.spec, names)
         for path, part in self.model.root.walk():
             part.resting = path in paths
 
@@ -159,7 +159,7 @@ class KerasStepper:
         """The same on one device, times its share of the examples where there are others."""
         for index, state in enumerate(self.generators):
             state.assign(ops.cast(seeds[index], state.dtype))
-        driven = [name for name in self.counts.moving if name not in self.lost]
+        driven = [name for name in self.counts.moving if name not in self.cancelled]
         moving = [self.weights[name] for name in driven]
         (loss, parts), gradients = slopes(
             self.variables,

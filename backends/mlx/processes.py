@@ -73,7 +73,7 @@ class Processes:
         sums = np.array(mx.distributed.all_sum(mx.array(mine)))
         return [float(value) for value in sums.view(np.float64)]
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """Nothing to give back: each process holds the whole model."""
 
     def value_and_grad(self, objective: Objective, examples: int) -> Differentiated:

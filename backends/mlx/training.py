@@ -14,10 +14,10 @@ from tcnzoo.models.outputs import Output
 from tcnzoo.specs.params import permute
 from tcnzoo.training.clipping import accumulated, clipped
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import updated
-from tcnzoo.training.shifts import lost_shifts
-from tcnzoo.training.stepper import Alone, Batch, Plan, World
+from tcnzoo.training.shifts import cancelled_biases
+from tcnzoo.training.stepper import Batch, Plan, SingleProcess, World
 from tcnzoo.training.targets import Targets
 
 from .block import Block
@@ -60,14 +60,14 @@ class MlxStepper:
         self.type, self.kept_type = PRECISIONS[plan.precision], getattr(mx, plan.dtype)
         self.targets = Targets(handle.spec, plan.losses, lambda *inputs: predict(model, *inputs))
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
-        self.lost = lost_shifts(handle.spec)
+        self.cancelled = cancelled_biases(handle.spec)
         self.moments: dict[str, Arrays] = {
             slot: {name: self._zeros(name) for name in self.counts.counts}
             for slot in plan.optimizer.slots
         }
         self.last: Any = []
         self.processes = processes()
-        self.world: World = self.processes or Alone()
+        self.world: World = self.processes or SingleProcess()
         for _, part in model.walk():
             if isinstance(part, BatchNorm | VectorQuantizer):
                 part._processes = self.processes
@@ -85,7 +85,7 @@ class MlxStepper:
 
     def _freeze_parts(self, names: frozenset[str]) -> None:
         """Find the parts that run as in evaluation from now on."""
-        paths = resting(self.model.spec, names)
+        paths = frozen_parts(self.model.spec, names)
         self.frozen_parts = [part for path, part in self.model.walk() if path in paths]
         self.codebooks = [
             part
@@ -146,7 +146,7 @@ class MlxStepper:
         """Losses of a batch in training mode, and the gradient of their sum."""
         before = _flat(self.model)
         trained = {name: before[name] for name in self.counts.counts}
-        weights = {name: before[name] for name in self.counts.moving if name not in self.lost}
+        weights = {name: before[name] for name in self.counts.moving if name not in self.cancelled}
         aims = {name: _last(array) for name, array in wanted.items()}
 
         def objective(weights: Arrays) -> tuple[mx.array, Arrays]:

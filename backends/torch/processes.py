@@ -95,7 +95,7 @@ class Processes:
         total: Tensor = self.fabric.all_reduce(value, reduce_op="sum")
         return total
 
-    def part(self) -> None:
+    def leave(self) -> None:
         """Give the model back, whole, in every process; none of them trains it any more."""
         if self.sharded:
             from .sharding import made_whole

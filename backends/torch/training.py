@@ -11,9 +11,9 @@ from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output, named_outputs
 from tcnzoo.training.counts import Counts
-from tcnzoo.training.freezing import resting
+from tcnzoo.training.freezing import frozen_parts
 from tcnzoo.training.optimizers import AdamW, Sgd
-from tcnzoo.training.shifts import lost_shifts
+from tcnzoo.training.shifts import cancelled_biases
 from tcnzoo.training.stepper import Batch, Plan
 from tcnzoo.training.targets import Targets
 
@@ -52,7 +52,7 @@ class TorchStepper:
         self.fabric = fabric_for(model, plan)
         self.world = Processes(self.fabric, model, plan)
         self.counts = Counts(plan.optimizer, handle.params, plan.frozen)
-        self.lost = lost_shifts(handle.spec)
+        self.cancelled = cancelled_biases(handle.spec)
         self.since = 0
         named = dict(model.named_parameters())
         self.named = {name: named[name] for name in self.counts.counts}
@@ -68,8 +68,8 @@ class TorchStepper:
         self.model.eval()
         self._settle()
         self.counts.freeze(names)
-        paths = resting(self.model.spec, names)
-        self.resting = [part for path, part in self.model.walk() if path in paths]
+        paths = frozen_parts(self.model.spec, names)
+        self.frozen_parts = [part for path, part in self.model.walk() if path in paths]
         for name, parameter in self.named.items():
             parameter.requires_grad_(name not in names)
             parameter.grad = None
@@ -84,7 +84,7 @@ class TorchStepper:
             group["lr"] = rate
         if not self.model.training:
             self.model.train()
-            for part in self.resting:
+            for part in self.frozen_parts:
                 part.eval()
         self.optimizer.zero_grad()
         with self._precise():
@@ -114,7 +114,7 @@ class TorchStepper:
                 found[name] = found[name] + value if name in found else value
         for name, parameter in zip(self.counts.moving, self.moved, strict=True):
             # A part that no loss sees has a gradient of zero, as elsewhere.
-            if parameter.grad is None or name in self.lost:
+            if parameter.grad is None or name in self.cancelled:
                 parameter.grad = torch.zeros_like(parameter)
         if self.world.size > 1:
             total = self.world.sum_of(torch.stack(list(found.values())))

@@ -79,21 +79,21 @@ def demo(
         directory: of runs, checkpoint, segments and pictures.
         backend: which framework trains.
         changes: fields of every stage's configuration, dotted for inner ones.
-        say: told what goes on.
+        say: called with a line as the work goes on.
     Raises:
         InputError: the directory holds runs already.
         BackendMissing: the framework, or a package of the extra `train`, is not installed.
     """
     from tcnzoo.training import train
 
-    told = {**(changes or {}), "backend": backend}
+    settings = {**(changes or {}), "backend": backend}
     model: Any = None
     for number, name in enumerate(STAGES):
         say(f"stage {number + 1} of {len(STAGES)}: {name}")
         own: dict[str, Any] = {"output": str(directory / name)}
         if number:
             own["init"] = str(directory / STAGES[number - 1] / "checkpoints" / "best")
-        model = train(name, **{**told, **own}).model
+        model = train(name, **{**settings, **own}).model
     say("cutting an unseen recording")
     write_checkpoint(directory / "model", model.tcnzoo.spec, get_weights(model), overwrite=True)
     return _report(directory, model)
@@ -103,21 +103,21 @@ def _report(directory: Path, model: Any) -> BehaviourReport:
     """Name the states on one recording, score them on another, and write what was found."""
     known, unseen = simulate(NAMED[1], NAMED[0]), simulate(SCORED[1], SCORED[0])
     meaning = matched(segment(model, known.signal).path, known.labels).labels
-    found = segment(model, unseen.signal)
-    match = scored(found.path, unseen.labels, meaning)
-    used = active(found.path, len(found.posterior))
+    segmentation = segment(model, unseen.signal)
+    match = scored(segmentation.path, unseen.labels, meaning)
+    used = active(segmentation.path, len(segmentation.posterior))
     spec = model.tcnzoo.spec
-    codes = found.outputs["codes"]
+    codes = segmentation.outputs["codes"]
     vectors = get_weights(model)["vq.codebook"][codes[0]]
     return BehaviourReport(
         match.segments,
         match.accuracy,
         {int(state): _name(meaning, state) for state in used},
         **code_usage(codes, spec.vq.codes),
-        psnr=psnr(unseen.signal[None], found.outputs["reconstructed"]),
-        silhouette=silhouette(vectors, found.path),
-        persistence=persistence(found.path),
-        files=_write(directory, model, unseen, found),
+        psnr=psnr(unseen.signal[None], segmentation.outputs["reconstructed"]),
+        silhouette=silhouette(vectors, segmentation.path),
+        persistence=persistence(segmentation.path),
+        files=_write(directory, model, unseen, segmentation),
     )
 
 
@@ -127,7 +127,9 @@ def _name(meaning: np.ndarray[Any, Any], state: int) -> str:
     return ACTIVITIES[meaning[state]] if known else "not seen before"
 
 
-def _write(directory: Path, model: Any, unseen: Recording, found: Segmentation) -> dict[str, str]:
+def _write(
+    directory: Path, model: Any, unseen: Recording, segmentation: Segmentation
+) -> dict[str, str]:
     """Write segments and pictures; what is where."""
     places = {
         "segments": directory / "segments.csv",
@@ -135,12 +137,12 @@ def _write(directory: Path, model: Any, unseen: Recording, found: Segmentation) 
         "durations": directory / "durations.png",
         "transitions": directory / "transitions.png",
     }
-    write_segments(places["segments"], found, unseen.rate)
+    write_segments(places["segments"], segmentation, unseen.rate)
     shown = Segmentation(
-        tuple(one for one in found.segments if one.start < SHOWN),
-        found.path[:SHOWN],
-        found.posterior[:, :SHOWN],
-        found.log_likelihood,
+        tuple(segment for segment in segmentation.segments if segment.start < SHOWN),
+        segmentation.path[:SHOWN],
+        segmentation.posterior[:, :SHOWN],
+        segmentation.log_likelihood,
         {},
     )
     figures.ethogram(
@@ -152,6 +154,6 @@ def _write(directory: Path, model: Any, unseen: Recording, found: Segmentation) 
         names=ACTIVITIES,
         title="A recording that no stage has seen",
     )
-    figures.duration_histograms(places["durations"], found, tables_in(model))
-    figures.transition_graph(places["transitions"], found)
+    figures.duration_histograms(places["durations"], segmentation, tables_in(model))
+    figures.transition_graph(places["transitions"], segmentation)
     return {name: str(path) for name, path in places.items()}

@@ -70,7 +70,7 @@ def ethogram(
     write_figure(path, figure)
 
 
-def _signal(axes: Any, time: Array, lines: Array, found: Segmentation) -> None:
+def _signal(axes: Any, time: Array, lines: Array, segmentation: Segmentation) -> None:
     """The liveliest lines above each other, on a ground of the states' colours."""
     liveliest = np.sort(np.argsort(-lines.std(axis=1), kind="stable")[:_LINES])
     shown = lines[liveliest] - np.median(lines[liveliest], axis=1, keepdims=True)
@@ -79,21 +79,21 @@ def _signal(axes: Any, time: Array, lines: Array, found: Segmentation) -> None:
     for row, line in enumerate(shown[::-1]):
         axes.plot(time[::every], line[::every] + row * gap, color="0.2", lw=0.6)
     step = time[1] - time[0] if len(time) > 1 else 1.0
-    for one in found.segments:
-        start, stop = time[0] + one.start * step, time[0] + one.stop * step
-        axes.axvspan(start, stop, color=colour(one.state), alpha=0.18, lw=0)
+    for segment in segmentation.segments:
+        start, stop = time[0] + segment.start * step, time[0] + segment.stop * step
+        axes.axvspan(start, stop, color=colour(segment.state), alpha=0.18, lw=0)
     axes.set_yticks(gap * np.arange(len(shown)), [f"line {row}" for row in liveliest[::-1]])
     _style(axes, "Signal")
 
 
-def _states(axes: Any, time: Array, found: Segmentation, used: Array) -> None:
+def _states(axes: Any, time: Array, segmentation: Segmentation, used: Array) -> None:
     """One row for each state that occurs: the ethogram proper."""
     step = time[1] - time[0] if len(time) > 1 else 1.0
     for row, state in enumerate(used[::-1]):
         bars = [
-            (time[0] + one.start * step, (one.stop - one.start) * step)
-            for one in found.segments
-            if one.state == state
+            (time[0] + segment.start * step, (segment.stop - segment.start) * step)
+            for segment in segmentation.segments
+            if segment.state == state
         ]
         axes.broken_barh(bars, (row - 0.4, 0.8), color=colour(int(state)))
     axes.set_yticks(range(len(used)), [f"state {state}" for state in used[::-1]])
@@ -101,12 +101,12 @@ def _states(axes: Any, time: Array, found: Segmentation, used: Array) -> None:
     _style(axes, "States")
 
 
-def _probabilities(axes: Any, time: Array, found: Segmentation, used: Array) -> None:
+def _probabilities(axes: Any, time: Array, segmentation: Segmentation, used: Array) -> None:
     """Probabilities of the states that occur, stacked."""
     every = max(1, len(time) // _POINTS)
     axes.stackplot(
         time[::every],
-        found.posterior[used][:, ::every],
+        segmentation.posterior[used][:, ::every],
         colors=[colour(int(state)) for state in used],
         lw=0,
     )
@@ -120,14 +120,14 @@ def _truth(axes: Any, time: Array, truth: Array, names: Sequence[str]) -> None:
     edges = [0, *(np.flatnonzero(np.diff(truth)) + 1).tolist(), len(truth)]
     greys = ("0.85", "0.6", "0.35", "0.1")
     labels = np.unique(truth)
-    for place, label in enumerate(labels):
+    for index, label in enumerate(labels):
         bars = [
             (time[0] + start * step, (stop - start) * step)
             for start, stop in zip(edges[:-1], edges[1:], strict=True)
             if truth[start] == label
         ]
         name = names[label] if label < len(names) else f"label {label}"
-        axes.broken_barh(bars, (0.0, 1.0), color=greys[place % len(greys)], label=name)
+        axes.broken_barh(bars, (0.0, 1.0), color=greys[index % len(greys)], label=name)
     axes.set_yticks([])
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.3), frameon=False)
     _style(axes, "Truth")
@@ -145,13 +145,13 @@ def duration_histograms(path: Path, found: Segmentation, tables: Tables) -> None
     """
     check_figure(path)
     lengths = durations(found.path, len(found.posterior))
-    used = [state for state, one in enumerate(lengths) if len(one)]
+    used = [state for state, steps in enumerate(lengths) if len(steps)]
     if not used:
         raise InputError("no segment lies whole in the recording, so there are no durations")
     columns = min(3, len(used))
-    rows = -(-len(used) // columns)
-    figure = sheet(4.2 * columns, 0.6 + 2.4 * rows, "Durations of segments and their laws")
-    panels = np.ravel(figure.subplots(rows, columns, squeeze=False))
+    lines = -(-len(used) // columns)
+    figure = sheet(4.2 * columns, 0.6 + 2.4 * lines, "Durations of segments and their laws")
+    panels = np.ravel(figure.subplots(lines, columns, squeeze=False))
     longest = tables.durations.shape[1]
     for axes, state in zip(panels, used, strict=False):
         axes.hist(
@@ -180,7 +180,7 @@ def transition_graph(path: Path, found: Segmentation) -> None:
     check_figure(path)
     states = len(found.posterior)
     counts = np.zeros((states, states), dtype=np.int64)
-    order = [one.state for one in found.segments]
+    order = [segment.state for segment in found.segments]
     np.add.at(counts, (order[:-1], order[1:]), 1)
     share = np.bincount(found.path, minlength=states) / len(found.path)
     used = np.flatnonzero(share)
@@ -192,10 +192,10 @@ def transition_graph(path: Path, found: Segmentation) -> None:
         left = counts[before].sum()
         for after in np.flatnonzero(counts[before]):
             _arrow(axes, places[int(before)], places[int(after)], counts[before, after] / left)
-    for state, place in places.items():
-        axes.scatter(*place, s=500 + 6000 * share[state], color=colour(state), zorder=3)
+    for state, position in places.items():
+        axes.scatter(*position, s=500 + 6000 * share[state], color=colour(state), zorder=3)
         text = f"{state}\n{share[state]:.0%}"
-        axes.text(*place, text, ha="center", va="center", zorder=4, fontweight="bold")
+        axes.text(*position, text, ha="center", va="center", zorder=4, fontweight="bold")
     axes.set_xlim(-1.5, 1.5)
     axes.set_ylim(-1.5, 1.5)
     axes.set_aspect("equal")

@@ -40,13 +40,13 @@ def code_usage(codes: Array, size: int) -> dict[str, float]:
     Raises:
         InputError: no code at all, or one outside the codebook.
     """
-    held = np.asarray(codes).ravel()
-    held = held[held >= 0]
-    if not held.size:
+    used = np.asarray(codes).ravel()
+    used = used[used >= 0]
+    if not used.size:
         raise InputError("there is no code to count: all of them are masked, or none came")
-    if held.max() >= size:
-        raise InputError(f"codes must be 0 to {size - 1}, but {int(held.max())} came")
-    share = np.bincount(held, minlength=size) / held.size
+    if used.max() >= size:
+        raise InputError(f"codes must be 0 to {size - 1}, but {int(used.max())} came")
+    share = np.bincount(used, minlength=size) / used.size
     seen = share[share > 0]
     perplexity = float(np.exp(-(seen * np.log(seen)).sum()))
     return {"perplexity": perplexity, "usage": len(seen) / size}
@@ -60,18 +60,18 @@ def active(path: Array, states: int, share: float = 0.01) -> Array:
         states: how many there could be.
         share: of the steps.
     """
-    held = np.asarray(path).ravel()
-    held = held[held >= 0]
-    counts = np.bincount(held, minlength=states)
-    return np.flatnonzero(counts > share * max(held.size, 1))
+    visited = np.asarray(path).ravel()
+    visited = visited[visited >= 0]
+    counts = np.bincount(visited, minlength=states)
+    return np.flatnonzero(counts > share * max(visited.size, 1))
 
 
 def persistence(path: Array) -> float:
     """Share of the steps (batch, time) or (time,) whose state is that of the step before."""
-    rows = np.atleast_2d(np.asarray(path))
-    if rows.shape[1] < 2:
-        raise InputError(f"a path must have at least 2 steps, but has {rows.shape[1]}")
-    return float((rows[:, 1:] == rows[:, :-1]).mean())
+    paths = np.atleast_2d(np.asarray(path))
+    if paths.shape[1] < 2:
+        raise InputError(f"a path must have at least 2 steps, but has {paths.shape[1]}")
+    return float((paths[:, 1:] == paths[:, :-1]).mean())
 
 
 def psnr(signal: Array, reconstructed: Array) -> float:
@@ -118,13 +118,13 @@ def durations(path: Array, states: int) -> list[Array]:
         path: (batch, time) or (time,).
         states: how many there are.
     """
-    found: list[list[int]] = [[] for _ in range(states)]
+    lengths: list[list[int]] = [[] for _ in range(states)]
     for row in np.atleast_2d(np.asarray(path)):
         edges = np.flatnonzero(np.diff(row)) + 1
         for start, stop in zip(edges[:-1], edges[1:], strict=True):
             if row[start] >= 0:
-                found[row[start]].append(int(stop - start))
-    return [np.array(one, dtype=np.int64) for one in found]
+                lengths[row[start]].append(int(stop - start))
+    return [np.array(steps, dtype=np.int64) for steps in lengths]
 
 
 def matched(path: Array, labels: Array, *, by: str = "majority") -> Match:
@@ -159,8 +159,8 @@ def _meaning(counts: Array, by: str) -> Array:
     if by != "one_to_one":
         raise InputError(f"by must be 'majority' or 'one_to_one', but is {by!r}")
     optimize = needed("scipy.optimize", "the assignment of states to labels")
-    rows, columns = optimize.linear_sum_assignment(-counts)
-    meaning[rows] = columns
+    states, columns = optimize.linear_sum_assignment(-counts)
+    meaning[states] = columns
     return meaning
 
 

@@ -61,18 +61,18 @@ def segment(model: Any, signal: Array) -> Segmentation:
     spec = handle_of(model).spec
     x = shaped(spec, signal)[None]
     if isinstance(spec, HsmmSpec):
-        found = hsmm.viterbi(model, x)
+        decoded = hsmm.viterbi(model, x)
         after = hsmm.posteriors(model, x)
         outputs: dict[str, Array] = {}
-        path, posterior = found.path[0], after.posterior[0]
+        path, posterior = decoded.path[0], after.posterior[0]
         log_likelihood = float(after.log_likelihood[0])
     else:
         outputs = dict(predict(model, x))
         path, posterior = outputs["state_path"][0], outputs["state_posterior"][0]
         log_likelihood = float(outputs["log_likelihood"][0])
     parts = tuple(
-        Labelled(*one, float(posterior[one.state, one.start : one.stop].mean()))
-        for one in hsmm.segments(path)
+        Labelled(*segment, float(posterior[segment.state, segment.start : segment.stop].mean()))
+        for segment in hsmm.segments(path)
     )
     return Segmentation(parts, path, posterior, log_likelihood, outputs)
 
@@ -87,7 +87,7 @@ def tables_in(model: Any) -> Tables:
     """
     spec, weights = handle_of(model).spec, get_weights(model)
     if isinstance(spec, VqHdpHsmmSpec):
-        inside = {name.removeprefix("hsmm."): one for name, one in weights.items()}
+        inside = {name.removeprefix("hsmm."): array for name, array in weights.items()}
         return tables_of(spec.hsmm, inside)
     return current_tables(model)
 
@@ -135,8 +135,8 @@ def write_segments(path: Path, found: Segmentation, rate: float | None = None) -
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow(HEADER)
-        for one in found.segments:
-            edges = (one.start, one.stop)
+        for segment in found.segments:
+            edges = (segment.start, segment.stop)
             if rate is not None:
                 edges = tuple(f"{edge / rate:.6g}" for edge in edges)  # type: ignore[assignment]
-            lines.writerow((*edges, one.state, f"{one.probability:.6f}"))
+            lines.writerow((*edges, segment.state, f"{segment.probability:.6f}"))

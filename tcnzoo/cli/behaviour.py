@@ -68,33 +68,33 @@ def segment(
     with console.working("segmenting"):
         import_backends([name])
         model = tcnzoo.load(checkpoint, backend=name, device=device)
-        found = segmenting.segment(model, signal)
-    segmenting.write_segments(destination, found, rate)
+        segmentation = segmenting.segment(model, signal)
+    segmenting.write_segments(destination, segmentation, rate)
     if picture is not None:
-        figures.ethogram(picture, shaped, found, rate=rate, title=str(source))
+        figures.ethogram(picture, shaped, segmentation, rate=rate, title=str(source))
     if durations is not None:
-        figures.duration_histograms(durations, found, segmenting.tables_in(model))
+        figures.duration_histograms(durations, segmentation, segmenting.tables_in(model))
     if transitions is not None:
-        figures.transition_graph(transitions, found)
-    states = scores.active(found.path, len(found.posterior), 0.0)
-    kept = scores.persistence(found.path) if len(found.path) > 1 else None
-    files = [str(one) for one in (destination, picture, durations, transitions) if one]
+        figures.transition_graph(transitions, segmentation)
+    states = scores.active(segmentation.path, len(segmentation.posterior), 0.0)
+    kept = scores.persistence(segmentation.path) if len(segmentation.path) > 1 else None
+    files = [str(file) for file in (destination, picture, durations, transitions) if file]
     if as_json:
         console.show_json(
             {
-                "segments": [one._asdict() for one in found.segments],
+                "segments": [part._asdict() for part in segmentation.segments],
                 "states": states.tolist(),
-                "log_likelihood": found.log_likelihood,
+                "log_likelihood": segmentation.log_likelihood,
                 "persistence": kept,
                 "backend": name,
                 "files": files,
             }
         )
         return
-    total, each = found.log_likelihood, found.log_likelihood / len(found.path)
+    total, each = segmentation.log_likelihood, segmentation.log_likelihood / len(segmentation.path)
     console.facts(
         {
-            "segments": f"{len(found.segments)}, of {len(states)} states",
+            "segments": f"{len(segmentation.segments)}, of {len(states)} states",
             "log-likelihood": f"{total:.2f} nats, {each:.3f} a step",
             "persistence": "-" if kept is None else f"{kept:.3f} of the steps",
             "backend": name,

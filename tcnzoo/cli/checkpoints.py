@@ -62,13 +62,13 @@ def inspect(
 ) -> None:
     """Tell what a checkpoint is: format, model, and what becomes of each tensor."""
     with console.working(f"reading {source}"):
-        found = run_inspect(source, from_format=from_format, hints=assignments(hints))
+        inspection = run_inspect(source, from_format=from_format, hints=assignments(hints))
     if as_json:
-        spec = found.spec.model_dump(mode="json") if found.spec else None
-        rows = [vars(row) for row in found.tensors]
-        console.show_json({**vars(found), "spec": spec, "tensors": rows})
+        spec = inspection.spec.model_dump(mode="json") if inspection.spec else None
+        tensors = [vars(row) for row in inspection.tensors]
+        console.show_json({**vars(inspection), "spec": spec, "tensors": tensors})
         return
-    _show_inspection(found)
+    _show_inspection(inspection)
 
 
 def _show_conversion(report: ConversionReport) -> None:
@@ -93,22 +93,25 @@ def _show_reasons(what: str, reasons: Mapping[str, str]) -> None:
         console.show(f"{what}: {', '.join(names)}: {reason}")
 
 
-def _show_inspection(found: Inspection) -> None:
+def _show_inspection(inspection: Inspection) -> None:
     """Print the format, what is known of the model, and the tensors."""
-    facts = {"file": found.path, "format": found.format}
-    if found.spec is None:
-        facts |= {"missing": found.missing or "", "known": _pairs(found.known)}
+    facts = {"file": inspection.path, "format": inspection.format}
+    if inspection.spec is None:
+        facts |= {"missing": inspection.missing or "", "known": _pairs(inspection.known)}
     else:
-        if found.assumed:
-            facts["assumed"] = _pairs(found.assumed)
-        facts |= {"model": found.spec.kind, "parameters": _counts_text(count(found.spec.params()))}
+        if inspection.assumed:
+            facts["assumed"] = _pairs(inspection.assumed)
+        facts |= {
+            "model": inspection.spec.kind,
+            "parameters": _counts_text(count(inspection.spec.params())),
+        }
     console.facts(facts)
     console.show()
-    if found.spec is not None:
-        print(_spec_text(found.spec))  # as it is: a wrapped line is no YAML
+    if inspection.spec is not None:
+        print(_spec_text(inspection.spec))  # as it is: a wrapped line is no YAML
     headings = {"tensor": "left", "shape": "right", "type": "left", "role": "left"}
     headings |= {"becomes": "left"}
-    rows = [
+    tensors = [
         (
             row.name,
             " x ".join(map(str, row.shape)) or "scalar",
@@ -116,9 +119,9 @@ def _show_inspection(found: Inspection) -> None:
             row.role or "-",
             row.used_as or (f"dropped: {row.dropped}" if row.dropped else "-"),
         )
-        for row in found.tensors
+        for row in inspection.tensors
     ]
-    console.table(headings, rows)
+    console.table(headings, tensors)
 
 
 def _spec_text(spec: Spec) -> str:

@@ -66,8 +66,8 @@ def parity(
     as_json: Json = False,
 ) -> None:
     """Compare backends with the float64 reference; exit with 1 if one differs beyond tolerance."""
-    one, names = _subject(subject, overrides), chosen_backends(backends)
-    for source in (one, other):
+    model, names = _subject(subject, overrides), chosen_backends(backends)
+    for source in (model, other):
         if source is not None:
             catalog.load_spec(source)
     if train is not None:
@@ -79,14 +79,14 @@ def parity(
         length = input_length or _preset_length(subject)
         title = str(subject)
         if not show_training(
-            title, one, names, asked, input_length=length, seed=seed, as_json=as_json
+            title, model, names, asked, input_length=length, seed=seed, as_json=as_json
         ):
             raise typer.Exit(console.CHECK_FAILED)
         return
     import_backends(names)
     with console.working("starting") as tell:
         report = run_parity(
-            one,
+            model,
             other,
             names,
             input_length=input_length or _preset_length(subject),
@@ -119,7 +119,7 @@ def bench(
     names, sizes = chosen_backends(backends), _sizes(chunks)
     import_backends(names)
     with console.working("starting") as tell:
-        rows = run_bench(
+        measured = run_bench(
             spec,
             names,
             input_length=length,
@@ -130,9 +130,9 @@ def bench(
         )
     if as_json:
         about = {"model": source, "input_length": length, "rounds": rounds}
-        console.show_json({**about, "rows": [asdict(row) for row in rows]})
+        console.show_json({**about, "rows": [asdict(row) for row in measured]})
         return
-    _show_bench(source, length, rounds, rows)
+    _show_bench(source, length, rounds, measured)
 
 
 def compare(
@@ -158,7 +158,7 @@ def compare(
         catalog.load_spec(source)
     import_backends(names)
     with console.working("starting") as tell:
-        found = run_compare(
+        comparison = run_compare(
             sources,
             names,
             input_length=input_length,
@@ -168,11 +168,11 @@ def compare(
             progress=tell,
         )
     if figure is not None:
-        draw_comparison(figure, found)
+        draw_comparison(figure, comparison)
     if as_json:
-        console.show_json(found.to_dict())
+        console.show_json(comparison.to_dict())
         return
-    show_comparison(found)
+    show_comparison(comparison)
 
 
 def doctor(
@@ -186,12 +186,12 @@ def doctor(
         raise InputError(f"no directory at {str(folder)!r}")
     import_backends()
     with console.working("trying every backend"):
-        found = examine(folder)
+        examination = examine(folder)
     if as_json:
-        console.show_json(found.to_dict())
+        console.show_json(examination.to_dict())
     else:
-        _show_examination(found)
-    if not found.passed:
+        _show_examination(examination)
+    if not examination.passed:
         raise typer.Exit(console.CHECK_FAILED)
 
 
@@ -223,7 +223,7 @@ def _show_parity(title: str, report: ParityReport) -> None:
     shape = " x ".join(str(size) for size in report.input_shape)
     headings = {"backend": "left", "trainable": "right", "buffers": "right", "output": "right"}
     headings |= {"streamed": "right", "gradients": "right", "": "left"}
-    rows = [
+    table = [
         (
             row.backend,
             row.trainable,
@@ -235,7 +235,7 @@ def _show_parity(title: str, report: ParityReport) -> None:
         )
         for row in report.rows
     ]
-    console.table(headings, rows, f"{title}: input {shape}, tolerance {report.tolerance:g}")
+    console.table(headings, table, f"{title}: input {shape}, tolerance {report.tolerance:g}")
     if report.layers:
         console.show()
         _show_layers(report)
@@ -247,18 +247,20 @@ def _show_layers(report: ParityReport) -> None:
     """Print the error after each layer, with an arrow at the first that diverges."""
     backends = [row.backend for row in report.rows]
     first = report.first_divergence
-    rows: list[list[str]] = []
+    table: list[list[str]] = []
     for layer in report.layers:
         cells = [console.error_text(layer.errors.get(name)) for name in backends]
         here = [name for name in backends if first.get(name) == layer.path]
-        rows.append([layer.path, *cells, f"<- {', '.join(here)}" if here else ""])
+        table.append([layer.path, *cells, f"<- {', '.join(here)}" if here else ""])
     headings = {"layer": "left"} | dict.fromkeys(backends, "right") | {"": "left"}
-    console.table(headings, rows)
+    console.table(headings, table)
 
 
-def _show_bench(source: str, length: int, rounds: int, rows: list[BenchRow]) -> None:
+def _show_bench(source: str, length: int, rounds: int, measured: list[BenchRow]) -> None:
     """Print medians, and the ratio to the fastest backend of each task."""
-    best = {row.task: min(r.milliseconds for r in rows if r.task == row.task) for row in rows}
+    best = {
+        row.task: min(r.milliseconds for r in measured if r.task == row.task) for row in measured
+    }
     headings = {"task": "left", "backend": "left", "median ms": "right", "range ms": "right"}
     headings |= {"samples/s": "right", "to fastest": "right"}
     console.table(
@@ -272,32 +274,32 @@ def _show_bench(source: str, length: int, rounds: int, rows: list[BenchRow]) -> 
                 f"{row.samples_per_second:,.0f}",
                 f"{row.milliseconds / best[row.task]:.2f}x",
             )
-            for row in rows
+            for row in measured
         ],
         f"{source}: batch 1, {length} steps, {rounds} rounds",
     )
 
 
-def _show_examination(found: Examination) -> None:
+def _show_examination(examination: Examination) -> None:
     """Print the backends and the advice."""
-    console.show(f"Python {found.python}, {found.system}, {found.cores} cores")
+    console.show(f"Python {examination.python}, {examination.system}, {examination.cores} cores")
     console.show()
     headings = {"backend": "left", "versions": "left", "devices": "left", "types": "left"}
     headings |= {"error": "right", "": "left"}
-    console.table(headings, [_examined(one) for one in found.findings])
-    for one in found.findings:
-        if one.problem or not one.info.installed:
-            console.show(f"{one.info.name}: {one.problem or one.info.note}")
-    for sentence in found.advice:
+    console.table(headings, [_examined(finding) for finding in examination.findings])
+    for finding in examination.findings:
+        if finding.problem or not finding.info.installed:
+            console.show(f"{finding.info.name}: {finding.problem or finding.info.note}")
+    for sentence in examination.advice:
         console.show(f"slow: {sentence}")
-    for path in found.settled:
+    for path in examination.settled:
         console.show(f"cleaned up after a write that was killed: {path}")
 
 
-def _examined(one: Finding) -> tuple[Any, ...]:
+def _examined(finding: Finding) -> tuple[Any, ...]:
     """One row of the doctor's table."""
-    info = one.info
-    verdict: Any = console.mark(one.passed) if info.installed else "absent"
+    info = finding.info
+    verdict: Any = console.mark(finding.passed) if info.installed else "absent"
     versions = "\n".join(f"{name} {version}" for name, version in info.versions.items())
-    error = console.error_text(one.error)
+    error = console.error_text(finding.error)
     return info.name, versions, ", ".join(info.devices), ", ".join(info.dtypes), error, verdict

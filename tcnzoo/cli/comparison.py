@@ -14,15 +14,15 @@ fwd s, trn s: seconds of a forward pass and of a training step
 x: that time relative to the first model's, as a median over the rounds"""
 
 
-def show_comparison(found: ComparisonTable) -> None:
+def show_comparison(comparison: ComparisonTable) -> None:
     """Print one table for each form and backend, and below them what the headings mean."""
     headings = {"model": "left"} | dict.fromkeys(HEADINGS, "right")
-    shape = " x ".join(map(str, found.input_shape))
-    for form, backend in dict.fromkeys((row.form, row.backend) for row in found.rows):
-        rows = [row for row in found.rows if (row.form, row.backend) == (form, backend)]
-        where = f"{backend} on {found.device}" if found.device else backend
-        title = f"{form}, {where}: input {shape}, {found.rounds} rounds"
-        console.table(headings, [_cells(row) for row in rows], title)
+    shape = " x ".join(map(str, comparison.input_shape))
+    for form, backend in dict.fromkeys((row.form, row.backend) for row in comparison.rows):
+        measured = [row for row in comparison.rows if (row.form, row.backend) == (form, backend)]
+        where = f"{backend} on {comparison.device}" if comparison.device else backend
+        title = f"{form}, {where}: input {shape}, {comparison.rounds} rounds"
+        console.table(headings, [_cells(row) for row in measured], title)
         console.show()
     console.show(LEGEND)
 

@@ -226,5 +226,5 @@ def mark(passed: bool) -> Text:
 
 
 def error_text(error: float | None) -> str:
-    """A relative error as text; a dash where there is none."""
+    """A relative error as text; a dash without one."""
     return "-" if error is None else f"{error:.1e}"

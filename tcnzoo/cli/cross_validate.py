@@ -8,7 +8,7 @@ from tcnzoo.cli import console
 from tcnzoo.cli.options import Json, Overrides
 from tcnzoo.cli.train import Backend, Config, configured
 
-# What `tcnzoo.training.ensemble` takes by itself; importing it here would make every command wait.
+# The default of `tcnzoo.training.ensemble`; importing it here would slow down every command.
 QUANTILE = 0.7
 
 Folds = Annotated[int, typer.Option(min=3, help="Each is test data once, and validation once.")]
@@ -28,17 +28,17 @@ def cross_validate(
     """Train a model for each fold of the groups, and bring their test scores together."""
     from tcnzoo.training.ensemble import cross_validate as run
 
-    told = configured(config, backend, overrides)
-    scores = run(told, folds, quantile=quantile, resume=resume)
+    settings = configured(config, backend, overrides)
+    scores = run(settings, folds, quantile=quantile, resume=resume)
     if as_json:
         console.show_json(scores.to_dict())
         return
-    headings = {"metric": "left"} | {f"fold {place}": "right" for place in range(folds)}
-    rows = [
+    headings = {"metric": "left"} | {f"fold {fold}": "right" for fold in range(folds)}
+    table = [
         [name, *(_number(fold.get(name)) for fold in scores.folds), _number(value)]
         for name, value in scores.combined.items()
     ]
-    console.table(headings | {f"quantile {quantile:g}": "right"}, rows)
+    console.table(headings | {f"quantile {quantile:g}": "right"}, table)
 
 
 def _number(value: float | None) -> str:

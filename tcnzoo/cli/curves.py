@@ -31,22 +31,24 @@ def curves(
 
     One run alone can be drawn.
     """
-    from tcnzoo.training.comparing import DEFAULT, draw_runs, gaps, read_run
+    from tcnzoo.training.run_comparison import DEFAULT, draw_runs, gaps, read_run
 
     if output is not None:
         refuse_existing(output)
         check_figure(output)
     names = DEFAULT if metrics is None else tuple(metrics.split(","))
-    read = [read_run(one) for one in runs]
-    found = gaps(read, names) if len(read) > 1 or output is None else []
+    read = [read_run(run) for run in runs]
+    differences = gaps(read, names) if len(read) > 1 or output is None else []
     if output is not None:
         draw_runs(read, output, names)
-    held = tolerance is None or all(gap.largest <= tolerance for gap in found)
+    passed = tolerance is None or all(gap.largest <= tolerance for gap in differences)
     if as_json:
-        rows = [gap.to_dict() for gap in found]
+        documents = [gap.to_dict() for gap in differences]
         picture = str(output) if output else None
-        console.show_json({"first": read[0].name, "gaps": rows, "held": held, "output": picture})
-    elif found:
+        console.show_json(
+            {"first": read[0].name, "gaps": documents, "held": passed, "output": picture}
+        )
+    elif differences:
         headings = {"run": "left", "number": "left", "steps": "right", "difference": "right"}
         headings |= {"at step": "right", "first run": "right", "this run": "right"}
         table = [
@@ -58,9 +60,9 @@ def curves(
                 gap.step,
                 *(f"{value:.6g}" for value in gap.last),
             )
-            for gap in found
+            for gap in differences
         ]
         title = f"largest relative difference to {read[0].name}; values of the last step"
         console.table(headings, table, title)
-    if not held:
+    if not passed:
         raise typer.Exit(console.CHECK_FAILED)

@@ -125,23 +125,25 @@ def detect(
         if preprocessing is None:
             before = replace(before, mode=preprocessing_for(model).mode)
         begin = time.perf_counter()
-        found = detect_parts(model, parts, preprocessing=before, postprocessing=after, say=tell)
+        detections = detect_parts(
+            model, parts, preprocessing=before, postprocessing=after, say=tell
+        )
         seconds = time.perf_counter() - begin
     # Before anything is written, so that what cannot be scored leaves no file behind.
-    scores = None if known is None else score_parts(known, found)
-    _write(found, destination, csv_bi)
+    scores = None if known is None else score_parts(known, detections)
+    _write(detections, destination, csv_bi)
     if probabilities is not None:
-        write_signal(probabilities, _all_probabilities(found))
+        write_signal(probabilities, _all_probabilities(detections))
     if picture is not None:
-        figure.draw(picture, found, known)
+        figure.draw(picture, detections, known)
     files = [destination, csv_bi, picture, probabilities]
-    report = _report(model, found, seconds, files)
+    report = _report(model, detections, seconds, files)
     report |= {
         "preprocessing": before.mode,
         "truth": None if known is None else _known(known),
         "scores": None if scores is None else scores.to_dict(),
     }
-    _tell(report, found.events, scores, as_json)
+    _tell(report, detections.events, scores, as_json)
 
 
 def stream_recording(
@@ -176,19 +178,19 @@ def stream_recording(
         model = _model(checkpoint, backend, device, dtype)
         begin = time.perf_counter()
         streams = [
-            _streamed(model, part, chunk, nonfinite, part_say(tell, place, len(parts)))
-            for place, part in enumerate(parts, start=1)
+            _streamed(model, part, chunk, nonfinite, part_say(tell, number, len(parts)))
+            for number, part in enumerate(parts, start=1)
         ]
         seconds = time.perf_counter() - begin
-    found = Detections(tuple(one for one, _, _ in streams), left_out)
+    detections = Detections(tuple(detection for detection, _, _ in streams), left_out)
     if as_signal and destination is not None:
-        write_signal(destination, _all_probabilities(found))
+        write_signal(destination, _all_probabilities(detections))
     else:
-        _write(found, destination)
-    report = _report(model, found, seconds, [destination])
+        _write(detections, destination)
+    report = _report(model, detections, seconds, [destination])
     _, _, latency = streams[0]
     report |= {"chunks": sum(chunks for _, chunks, _ in streams), "latency": _latency(latency)}
-    _tell(report, found.events, None, as_json)
+    _tell(report, detections.events, None, as_json)
 
 
 def check_gaps(gaps: str) -> None:
@@ -210,19 +212,19 @@ def _streamed(
     before = Preprocessing(mode="causal")
     detector = Detector(model, recording.sampling_rate, preprocessing=before, nonfinite=nonfinite)
     events, pieces = [], []
-    for place, (piece, some) in enumerate(stream(detector, recording, chunk)):
-        came = min(place * chunk, recording.signal.shape[1]) / recording.sampling_rate
+    for index, (piece, some) in enumerate(stream(detector, recording, chunk)):
+        came = min(index * chunk, recording.signal.shape[1]) / recording.sampling_rate
         tell(f"streaming: {came:.1f} s of {recording.duration:.1f} s")
         events += some
         pieces.append(piece)
     probabilities, moved = np.concatenate(pieces), tuple(after_gaps(events, recording))
-    found = Detection(recording, probabilities, before.sampling_rate, moved, _DEFAULTS)
-    return found, len(pieces) - 1, detector.latency
+    detection = Detection(recording, probabilities, before.sampling_rate, moved, _DEFAULTS)
+    return detection, len(pieces) - 1, detector.latency
 
 
-def _all_probabilities(found: Detections) -> Array:
+def _all_probabilities(detections: Detections) -> Array:
     """Those of all parts, one after the other."""
-    return np.concatenate([part.probabilities for part in found.parts])
+    return np.concatenate([part.probabilities for part in detections.parts])
 
 
 def _truth(path: Path | None, labels: list[str]) -> Annotations | None:
@@ -262,26 +264,26 @@ def _check_outputs(events: Path | None, csv_bi: Path | None, picture: Path | Non
     check_figure(picture, extra="eeg")
 
 
-def _write(found: Detections, *destinations: Path | None) -> None:
+def _write(detections: Detections, *destinations: Path | None) -> None:
     """Write the events to each file."""
     for path in destinations:
         if path is not None:
-            write_events(path, found.annotations)
+            write_events(path, detections.annotations)
 
 
 def _report(
-    model: Any, found: Detections, seconds: float, files: list[Path | None]
+    model: Any, detections: Detections, seconds: float, files: list[Path | None]
 ) -> dict[str, Any]:
     """What both commands tell; times in s from the first sample of the recording."""
-    recordings = [part.recording for part in found.parts]
+    recordings = [part.recording for part in detections.parts]
     return {
         "backend": model.tcnzoo.backend,
         "recording": str(recordings[0].path),
-        "duration": found.duration,
+        "duration": detections.duration,
         "sampling_rate": recordings[0].sampling_rate,
         "parts": [_span(recording) for recording in recordings],
-        "left_out": [_span(recording) for recording in found.left_out],
-        "events": [event_row(event) for event in found.events],
+        "left_out": [_span(recording) for recording in detections.left_out],
+        "events": [event_row(event) for event in detections.events],
         "seconds": seconds,
         "files": [str(path) for path in files if path is not None],
     }
@@ -311,11 +313,11 @@ def _tell(
         console.show_json(report)
         return
     headings = dict.fromkeys(("start (s)", "stop (s)", "duration (s)", "confidence"), "right")
-    rows = [
+    table = [
         (f"{e.start:.2f}", f"{e.stop:.2f}", f"{e.duration:.2f}", f"{e.confidence:.3f}")
         for e in events
     ]
-    console.table(headings, rows, f"{len(rows)} event{'' if len(rows) == 1 else 's'}")
+    console.table(headings, table, f"{len(table)} event{'' if len(table) == 1 else 's'}")
     console.show()
     if scores is not None:
         _show_scores(scores)
@@ -347,7 +349,7 @@ def _facts(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _truth_line(truth: dict[str, Any]) -> str:
-    """How many seizures the truth has, and which labels of it are none."""
+    """How many seizures the truth has, and which of its labels are no seizures."""
     count = truth["seizures"]
     line = f"{count} seizure{'' if count == 1 else 's'}"
     others = ", ".join(f"{name} ({number:,})" for name, number in truth["left_out"].items())
@@ -357,10 +359,10 @@ def _truth_line(truth: dict[str, Any]) -> str:
 def _show_scores(scores: Scores) -> None:
     """Print the three kinds of score."""
     names = ("sensitivity", "precision", "f1", "false alarms in 24 h")
-    rows = []
+    table = []
     for kind, values in scores.to_dict().items():
-        told = (values[name] for name in ("sensitivity", "precision", "f1"))
+        shown = (values[name] for name in ("sensitivity", "precision", "f1"))
         alarms = values["false_alarms_a_day"]
-        rows.append((kind, *(f"{value:.3f}" for value in told), f"{alarms:,.1f}"))
-    console.table({"score": "left"} | dict.fromkeys(names, "right"), rows)
+        table.append((kind, *(f"{value:.3f}" for value in shown), f"{alarms:,.1f}"))
+    console.table({"score": "left"} | dict.fromkeys(names, "right"), table)
     console.show()

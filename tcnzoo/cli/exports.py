@@ -108,7 +108,7 @@ def _finish(
     if as_json:
         document: dict[str, Any] = report.to_dict() if report else {}
         if violations is not None:
-            document["violations"] = [vars(one) for one in violations]
+            document["violations"] = [vars(violation) for violation in violations]
         console.show_json(document)
     else:
         if report is not None:
@@ -132,7 +132,7 @@ def _show_report(report: ExportReport) -> None:
     if report.comparisons:
         headings = {"input": "left", "shape": "left", "largest difference": "right"}
         headings |= {"relative": "right", "top-1 agreement": "right", "": "left"}
-        console.table(headings, [_row(one) for one in report.comparisons])
+        console.table(headings, [_row(comparison) for comparison in report.comparisons])
     for note in report.notes:
         console.show(note)
     console.show()
@@ -140,13 +140,16 @@ def _show_report(report: ExportReport) -> None:
     print(report.command)  # as it is: a wrapped line could not be run
 
 
-def _row(one: Comparison) -> tuple[Any, ...]:
+def _row(comparison: Comparison) -> tuple[Any, ...]:
     """One comparison, and whether it is within its limit where there is one."""
-    shape = " x ".join(map(str, one.shape))
-    agreement = "-" if one.agreement is None else f"{one.agreement:.2%}"
-    verdict: Any = "" if one.limit is None else console.mark(one.passed)
-    absolute, relative = console.error_text(one.absolute), console.error_text(one.relative)
-    return one.input, shape, absolute, relative, agreement, verdict
+    shape = " x ".join(map(str, comparison.shape))
+    agreement = "-" if comparison.agreement is None else f"{comparison.agreement:.2%}"
+    verdict: Any = "" if comparison.limit is None else console.mark(comparison.passed)
+    absolute, relative = (
+        console.error_text(comparison.absolute),
+        console.error_text(comparison.relative),
+    )
+    return comparison.input, shape, absolute, relative, agreement, verdict
 
 
 def _show_violations(violations: tuple[Violation, ...]) -> None:
@@ -155,4 +158,7 @@ def _show_violations(violations: tuple[Violation, ...]) -> None:
         console.show("The check found nothing that the compiler is known to refuse.")
         return
     headings = {"node": "left", "operator": "left", "what to do": "left"}
-    console.table(headings, [(one.node, one.operator, one.advice) for one in violations])
+    console.table(
+        headings,
+        [(violation.node, violation.operator, violation.advice) for violation in violations],
+    )

@@ -39,8 +39,8 @@ def _quiet() -> Iterator[list[str]]:
         yield reasons
         return
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+    with tempfile.TemporaryFile() as captured:
+        os.dup2(captured.fileno(), 2)
         try:
             yield reasons
         except BaseException as error:
@@ -49,6 +49,6 @@ def _quiet() -> Iterator[list[str]]:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-            held.seek(0)
+            captured.seek(0)
             if reasons:
-                os.write(2, held.read())
+                os.write(2, captured.read())

@@ -23,12 +23,14 @@ def list_models(as_json: Json = False) -> None:
     sizes = [count(catalog.load_spec(preset.spec).params()) for preset in presets]
     if as_json:
         pairs = zip(presets, sizes, strict=True)
-        rows = [{**one.model_dump(exclude={"spec"}), **size._asdict()} for one, size in pairs]
-        console.show_json(rows)
+        documents = [
+            {**preset.model_dump(exclude={"spec"}), **size._asdict()} for preset, size in pairs
+        ]
+        console.show_json(documents)
         return
-    for one, size in zip(presets, sizes, strict=True):
-        title = f"{one.name}: {_size_text(*size)} parameters, input {_input_text(one.input)}"
-        console.entry(title, one.description)
+    for preset, size in zip(presets, sizes, strict=True):
+        title = f"{preset.name}: {_size_text(*size)} parameters, input {_input_text(preset.input)}"
+        console.entry(title, preset.description)
 
 
 def describe(
@@ -126,14 +128,14 @@ def _show_layers(source: str, description: analysis.Description) -> None:
     if description.buffers:
         headings["buffers"] = "right"
     headings |= {"MACs": "right", "field": "right"}
-    rows: list[list[Any]] = []
+    table: list[list[Any]] = []
     for layer in description.layers:
         buffers = [layer.buffers] if description.buffers else []
         shape = _shape_text(layer.output_shape)
         start = [layer.path, layer.kind, shape, layer.trainable, *buffers]
-        rows.append([*start, macs_text(layer.macs), layer.receptive_field])
+        table.append([*start, macs_text(layer.macs), layer.receptive_field])
     title = f"{source}: input {_shape_text(description.input_shape)}"
-    console.table(headings, rows, title)
+    console.table(headings, table, title)
 
 
 def _show_facts(spec: Spec, description: analysis.Description, rate: float | None) -> None:
@@ -155,7 +157,7 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
     if len(description.output_shape) == 2 and description.stride != "1":
         facts["output step every"] = f"{description.stride} input steps"
     if description.mamba2:
-        facts["mamba2"] = "; ".join(f"{one}: {got}" for one, got in description.mamba2.items())
+        facts["mamba2"] = "; ".join(f"{fact}: {got}" for fact, got in description.mamba2.items())
     if description.whole_signal:
         facts["whole signal"] = f"seen by {', '.join(description.whole_signal)}"
     if description.obstacle is None:

@@ -59,16 +59,16 @@ def assignments(pairs: Sequence[str] | None) -> dict[str, Any]:
     Raises:
         InputError: no `=`, or a value that is not YAML.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs or ():
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise InputError(f"--set takes name=value, but got {pair!r}")
         try:
-            found[name] = parse_yaml(text)
+            values[name] = parse_yaml(text)
         except ValueError:
             raise InputError(f"--set {name}: {text!r} is not a YAML value") from None
-    return found
+    return values
 
 
 def spec_of(source: str, overrides: Sequence[str] | None = None, *, literal: bool = False) -> Spec:
@@ -91,7 +91,7 @@ def chosen_backend(name: str | None) -> str:
     if name is not None:
         return canonical(name)
     installed = installed_backends()
-    return next(one for one in (*PREFERRED, *installed) if one in installed)
+    return next(name for name in (*PREFERRED, *installed) if name in installed)
 
 
 def chosen_backends(names: str | None) -> list[str] | None:

@@ -62,11 +62,11 @@ def predict(
 ) -> None:
     """Run a checkpoint on a recording, all of it at once."""
     signals.check_writable(destination)
-    rows = [signals.read_signal(path) for path in embeddings or ()]
+    arrays = [signals.read_signal(path) for path in embeddings or ()]
     model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     with console.working("computing"):
         begin = time.perf_counter()
-        y = tcnzoo.predict(model, x, embeddings=rows)
+        y = tcnzoo.predict(model, x, embeddings=arrays)
         seconds = time.perf_counter() - begin
     if isinstance(y, dict):
         if output is None:
@@ -133,14 +133,14 @@ def stream(
     if state_out is not None:
         streaming_states.check_suffix(state_out)
         check_destination(state_out)
-    rows = [signals.read_signal(path) for path in embeddings or ()]
+    arrays = [signals.read_signal(path) for path in embeddings or ()]
     given = None if state_in is None else streaming_states.read_state(state_in)
     model, x, single = _loaded(checkpoint, source, backend, device, dtype)
     state = tcnzoo.init_state(model, x.shape[0]) if given is None else given
     outputs: list[Array] = []
     begin = time.perf_counter()
     with console.working("streaming") as tell:
-        for start, piece, parts in _chunks(x, rows, chunk):
+        for start, piece, parts in _chunks(x, arrays, chunk):
             tell(f"streaming: step {start:,} of {x.shape[-1]:,}")
             y, state = tcnzoo.step(model, piece, state, embeddings=parts, nonfinite=nonfinite)
             outputs.append(to_numpy(y))

@@ -38,16 +38,16 @@ def simulate(
         write_csv(fresh / files["csv"].name, made)
         write_json(fresh / files["json"].name, made)
     count = Counter(event.activity for event in made)
-    rows = sum(len(event.datapoints) for event in made)
+    datapoints = sum(len(event.datapoints) for event in made)
     if as_json:
         names = {name: str(path) for name, path in files.items()}
-        console.show_json({"users": users, "events": count, "datapoints": rows} | names)
+        console.show_json({"users": users, "events": count, "datapoints": datapoints} | names)
         return
     console.facts(
         {
             "events": ", ".join(f"{number} {name}" for name, number in count.items()),
             "users": str(users),
-            "datapoints": f"{rows:,} of 5 s",
+            "datapoints": f"{datapoints:,} of 5 s",
             "files": ", ".join(map(str, files.values())),
         }
     )

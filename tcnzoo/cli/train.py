@@ -42,10 +42,10 @@ def train(
     """Train a model as a configuration says, or go on with a run."""
     from tcnzoo.training import train as run
 
-    told = configured(config, backend, overrides)
-    outcome = run(told, resume=resume, fast_dev_run=fast_dev_run, progress=not as_json)
+    settings = configured(config, backend, overrides)
+    outcome = run(settings, resume=resume, fast_dev_run=fast_dev_run, progress=not as_json)
     if os.environ.get("RANK", "0") != "0":
-        return  # one of several processes of torchrun; the first one tells
+        return  # one of several processes of torchrun; the first one reports
     document = outcome.to_dict()
     if as_json:
         console.show_json(document | {"kept": not fast_dev_run})
@@ -60,17 +60,19 @@ def configured(config: Path, backend: str | None, overrides: Sequence[str] | Non
     changes = assignments(overrides)
     if backend is not None:
         changes["backend"] = canonical(backend)
-    told = load_config(config, **changes)
-    import_backends([told.backend])
-    return told
+    settings = load_config(config, **changes)
+    import_backends([settings.backend])
+    return settings
 
 
 def _tell(outcome: dict[str, Any], kept: bool) -> None:
     """Print what a run came to."""
     report = outcome["report"].get("metrics", {})
     numbers = {f"test {name}": value for name, value in report.items()} or outcome["metrics"]
-    lines = {name: f"{one:.4g}" for name, one in [*numbers.items()][:MOST] if one is not None}
-    told = {
+    lines = {
+        name: f"{number:.4g}" for name, number in [*numbers.items()][:MOST] if number is not None
+    }
+    facts = {
         "run": f"{outcome['ended']} after {outcome['steps']:,} steps, {outcome['epochs']} epochs, "
         f"{outcome['seconds']:.1f} s",
         "best": "-"
@@ -79,4 +81,4 @@ def _tell(outcome: dict[str, Any], kept: bool) -> None:
         **lines,
         "files": str(outcome["directory"]) if kept else "none kept",
     }
-    console.facts(told)
+    console.facts(facts)

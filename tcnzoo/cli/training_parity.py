@@ -92,12 +92,12 @@ def show_training(
 def _told(option: str, text: str) -> Any:
     """A kind, or fields."""
     try:
-        found = yaml.safe_load(text)
+        value = yaml.safe_load(text)
     except yaml.YAMLError:
-        found = None
-    if not isinstance(found, str | dict):
+        value = None
+    if not isinstance(value, str | dict):
         raise InputError(f"{option} takes a kind or {{kind: ..., ...}}, but got {text!r}")
-    return found
+    return value
 
 
 def _show(title: str, report: Any) -> None:
@@ -106,20 +106,20 @@ def _show(title: str, report: Any) -> None:
     others = report.rows[1:]
     first = report.rows[0].backend
     names = [row.backend for row in others] + ["1 rounding"]
-    rows = [*others, report.yardstick]
+    measured = [*others, report.yardstick]
     headings = {"step": "right", f"loss, {first}": "right"} | dict.fromkeys(names, "right")
     table = [
         (
             step + 1,
             f"{loss:.6g}",
-            *(console.error_text(_gap(row.losses[step], loss)) for row in rows),
+            *(console.error_text(_gap(row.losses[step], loss)) for row in measured),
         )
         for step, loss in enumerate(report.rows[0].losses)
         if step in _shown(report.steps)
     ]
     kind, rate = report.optimizer["kind"], report.optimizer["lr"]
-    told = f"{report.precision}, {kind} at {rate:g}"
-    console.table(headings, table, f"{title}: input {shape}, {told}")
+    setting = f"{report.precision}, {kind} at {rate:g}"
+    console.table(headings, table, f"{title}: input {shape}, {setting}")
     console.show()
     headings = {"against " + first: "left", "losses": "right", "weights": "right"}
     headings |= {"statistics": "right", "of the way": "right", "": "left"}
@@ -132,7 +132,7 @@ def _show(title: str, report: Any) -> None:
             console.error_text(row.way_error),
             console.mark(row.passed) if row is not report.yardstick else "yardstick",
         )
-        for name, row in zip(names, rows, strict=True)
+        for name, row in zip(names, measured, strict=True)
     ]
     console.table(headings, errors, f"after {report.steps} steps, tolerance {report.tolerance:g}")
     for row in others:
@@ -145,12 +145,12 @@ def _show(title: str, report: Any) -> None:
         )
 
 
-def _gap(found: float, expected: float) -> float:
+def _gap(loss: float, expected: float) -> float:
     """Relative difference of two losses."""
-    return abs(found - expected) / max(abs(expected), 1e-30)
+    return abs(loss - expected) / max(abs(expected), 1e-30)
 
 
 def _shown(steps: int) -> set[int]:
     """Numbers of the steps to show, from 0: evenly spread, the first and last among them."""
     count = min(steps, SHOWN)
-    return {round(place * (steps - 1) / max(count - 1, 1)) for place in range(count)}
+    return {round(index * (steps - 1) / max(count - 1, 1)) for index in range(count)}

@@ -68,7 +68,7 @@ def _draw_signal(axes: Any, recording: Recording) -> None:
         label = "3 Hz spike-and-wave burst"
         axes.axvspan(time[first], time[last - 1], color=BURST, alpha=0.35, lw=0, label=label)
     axes.plot(time, (shown + offsets[:, None]).T, color="0.25", lw=0.7)
-    axes.set_yticks(offsets, [f"channel {place + 1}" for place in range(len(shown))])
+    axes.set_yticks(offsets, [f"channel {index + 1}" for index in range(len(shown))])
     axes.set_xlim(0.0, len(time) / recording.rate)
     unit = (recording.unit or "").replace("uV", "\u00b5V")
     _draw_scale(axes, offsets[-1], 10.0 ** np.floor(np.log10(gap / 2)), unit)
@@ -147,8 +147,8 @@ def _style(axes: Any, title: str, ylabel: str) -> None:
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     if once:
-        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False}
-        axes.legend(once.values(), once.keys(), **place)
+        legend = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False}
+        axes.legend(once.values(), once.keys(), **legend)
 
 
 def _runs(mask: Array | None) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""The steps of the demo: all numbers are held against the library that made the checkpoint."""
+"""The steps of the demo: all numbers are compared with the library that made the checkpoint."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -108,7 +108,7 @@ def demo(
     origin = directory / "pytorch_tcn.pt"
     library.save(origin)
     places = {name: _converted(origin, name, say) for name in installed_backends()}
-    models = {name: load(place, backend=name) for name, place in places.items()}
+    models = {name: load(folder, backend=name) for name, folder in places.items()}
     x = recording.scaled
     expected, cuts = library.output(x), ragged(x.shape[2], SEED)
     checks = [_check(name, model, x, expected, cuts, say) for name, model in models.items()]
@@ -139,7 +139,7 @@ def demo(
 def _turns(names: Sequence[str], chunks: int) -> list[str]:
     """Whose turn each chunk is: every backend a few chunks long, round and round."""
     stay = max(1, chunks // (ROUNDS * len(names)))
-    return [names[place // stay % len(names)] for place in range(chunks)]
+    return [names[index // stay % len(names)] for index in range(chunks)]
 
 
 def _converted(origin: Path, name: str, say: Say) -> Path:

@@ -1,4 +1,4 @@
-"""Events in time, and all that is known of those of a recording."""
+"""Events, and those of a recording with its facts."""
 
 import warnings
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ _FINEST = 0.1
 
 @dataclass(frozen=True)
 class Event:
-    """Something that lasts from one time to another.
+    """An event with a start and a stop.
 
     Attributes:
         start, stop: in s from the beginning of the recording.
         confidence: 0 to 1.
         label: as HED-SCORE abbreviates the kind of event, `sz` for any seizure.
-        channel: where it is seen, None for the recording as a whole.
+        channel: of the event, None for the recording as a whole.
     """
 
     start: float
@@ -34,7 +34,7 @@ class Event:
     channel: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no event."""
+        """Refuse impossible times, confidences and labels."""
         if not 0.0 <= self.start <= self.stop < float("inf"):
             raise InputError(
                 f"an event must be 0 <= start <= stop, but is from {self.start} s to {self.stop} s"
@@ -64,8 +64,8 @@ class Annotations:
 
     Attributes:
         events: in order of time.
-        duration: of the recording, in s; None where the file does not tell.
-        start: date and time of the recording, None where nobody knows.
+        duration: of the recording, in s; None if the file does not have it.
+        start: date and time of the recording, None if unknown.
         name: of the recording, without the ending of a file.
         left_out: labels in a file that are not of seizures, each with its number of events.
         notes: sentences on seizures that were cut or left out.
@@ -79,7 +79,7 @@ class Annotations:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a duration that is none."""
+        """Refuse a duration of 0, below it, or that is not finite."""
         if self.duration is not None:
             _check_duration(self.duration)
 
@@ -90,7 +90,7 @@ class Annotations:
         Times are taken to 10 ns, so that rounding decides no comparison.
         """
         joined: list[tuple[int, int]] = []
-        for start, stop in sorted(span_ticks((one.start, one.stop)) for one in self.events):
+        for start, stop in sorted(span_ticks((event.start, event.stop)) for event in self.events):
             if joined and start <= joined[-1][1]:
                 joined[-1] = (joined[-1][0], max(joined[-1][1], stop))
             elif stop > start:
@@ -99,7 +99,7 @@ class Annotations:
 
 
 def _check_duration(seconds: float) -> None:
-    """Refuse a duration that is none."""
+    """Refuse a duration of 0, below it, or that is not finite."""
     if not 0.0 < seconds < float("inf"):
         raise InputError(f"the duration of a recording must be above 0 s, but is {seconds}")
 
@@ -136,7 +136,7 @@ def within(annotations: Annotations, duration: float, side: str = "the truth") -
         else:
             inside.append(event)
     notes = [
-        counted_spans(side, "event", what, [(one.start, one.stop) for one in some])
+        counted_spans(side, "event", what, [(event.start, event.stop) for event in some])
         for some, what in (
             (cut, f"cut at the end of the recording ({duration:g} s)"),
             (
@@ -160,7 +160,7 @@ def within(annotations: Annotations, duration: float, side: str = "the truth") -
 
 
 def counted_spans(side: str, noun: str, what: str, spans: Sequence[tuple[float, float]]) -> str:
-    """A sentence on what was done to some spans, with their number and the first of them."""
+    """A sentence about some spans, with their number and the first of them."""
     shown = ", ".join(f"{start:g} to {stop:g} s" for start, stop in spans[:_LISTED])
     more = f" and {len(spans) - _LISTED} more" if len(spans) > _LISTED else ""
     return f"{side}: {len(spans)} {noun}{'' if len(spans) == 1 else 's'} {what}: {shown}{more}"

@@ -30,7 +30,7 @@ class Latency:
         preprocessing: the resampler's reach.
         model: the steps that the model waits for.
         events: from the last sample of an event until it is given out, if nothing follows it.
-        events_at_most: the same, whatever follows.
+        events_at_most: the same, for any signal that follows.
     """
 
     preprocessing: float
@@ -45,7 +45,7 @@ class Latency:
 
     @property
     def total_at_most(self) -> float:
-        """From the last sample of an event until it is given out, whatever follows."""
+        """From the last sample of an event until it is returned, for any signal that follows."""
         return self.preprocessing + self.model + self.events_at_most
 
 
@@ -59,7 +59,7 @@ class Step(NamedTuple):
 class Detector:
     """Finds events in a signal as it comes, by a model that can stream.
 
-    Events are those of `detect` with the same settings, whatever the chunks, as long as no
+    Events are those of `detect` with the same settings, for any chunks, as long as no
     probability lies within the rounding of float32 from a threshold.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""The header of an EDF or BDF file, held against the bytes that are there."""
+"""The header of an EDF or BDF file, checked with the length of the file."""
 
 import re
 import warnings
@@ -45,7 +45,7 @@ class EdfHeader:
         records: how many there are.
         seconds: duration of a record.
         discontinuous: whether the file calls itself EDF+D or BDF+D.
-        start: date and time of the header, in whole seconds; None where it is none.
+        start: date and time of the header, in whole seconds; None if it is invalid.
         length: bytes of the header.
         record_bytes: bytes of a record.
         width: bytes of a sample.
@@ -105,8 +105,8 @@ def read_header(path: Path) -> EdfHeader:
     marked = [signal.label.lower() in _ANNOTATIONS for signal in signals]
     return EdfHeader(
         path,
-        tuple(one for one, is_text in zip(signals, marked, strict=True) if not is_text),
-        tuple(one for one, is_text in zip(signals, marked, strict=True) if is_text),
+        tuple(signal for signal, is_text in zip(signals, marked, strict=True) if not is_text),
+        tuple(signal for signal, is_text in zip(signals, marked, strict=True) if is_text),
         _records(path, fixed, size - length, record_bytes),
         _seconds(path, fixed[244:252]),
         fixed[192:197].upper() in (b"EDF+D", b"BDF+D"),
@@ -128,7 +128,7 @@ def field_text(field: bytes) -> str:
 
 
 def field_float(field: bytes) -> float:
-    """A number, with a point or a comma; NaN where the field is none."""
+    """A number, with a point or a comma; NaN if the field is no number."""
     try:
         return float(field_text(field).replace(",", "."))
     except ValueError:
@@ -139,10 +139,10 @@ def _signals(path: Path, block: bytes, count: int, width: int) -> list[EdfSignal
     """The signals; each field stands for all of them before the next field begins."""
     columns, begin = [], 0
     for size in _FIELDS:
-        columns.append([block[begin + size * place :][:size] for place in range(count)])
+        columns.append([block[begin + size * index :][:size] for index in range(count)])
         begin += size * count
     labels, _, units, *limits, _, samples, _ = columns
-    found, first_byte = [], 0
+    parsed, first_byte = [], 0
     for label, unit, four, text in zip(
         labels, units, zip(*limits, strict=True), samples, strict=True
     ):
@@ -151,9 +151,9 @@ def _signals(path: Path, block: bytes, count: int, width: int) -> list[EdfSignal
             raise InputError(
                 f"{str(path)!r} has a damaged header: its samples a record is '{size}'"
             )
-        found.append(EdfSignal(field_text(label), field_bytes(unit), four, size, first_byte))
+        parsed.append(EdfSignal(field_text(label), field_bytes(unit), four, size, first_byte))
         first_byte += width * size
-    return found
+    return parsed
 
 
 def _records(path: Path, fixed: bytes, there: int, each: int) -> int:
@@ -198,7 +198,7 @@ def _seconds(path: Path, field: bytes) -> float:
 
 
 def _start(fixed: bytes) -> datetime | None:
-    """Date and time; EDF+ tells the century in a field of its own."""
+    """Date and time; EDF+ has the century in a field of its own."""
     date = re.split(r"[.:/-]", field_text(fixed[168:176]))
     time = re.split(r"[.:/-]", field_text(fixed[176:184]))
     plus = re.match(

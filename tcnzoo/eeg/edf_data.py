@@ -39,7 +39,7 @@ def open_edf(path: Path, electrodes: Sequence[str]) -> Contents:
     """
     header = read_header(path)
     chosen = places([signal.label for signal in header.signals], header.where, electrodes)
-    signals = [header.signals[place] for place in chosen]
+    signals = [header.signals[index] for index in chosen]
     rate = _rate(header, signals, electrodes)
     scales = _scales(header, signals)
     stamps, texts = _times(header)
@@ -49,13 +49,13 @@ def open_edf(path: Path, electrodes: Sequence[str]) -> Contents:
         Stretch(first * each, stop * each, onset - begin)
         for first, stop, onset in runs(header.where, stamps, header.seconds, rate)
     ]
-    found = marks(
+    marked = marks(
         header.where, [(onset - begin, duration, text) for onset, duration, text in texts]
     )
     return Contents(
         rate,
         None if header.start is None else header.start + timedelta(seconds=begin),
-        cut(stretches, found, rate),
+        cut(stretches, marked, rate),
         partial(_samples, header, signals, scales),
     )
 
@@ -99,7 +99,7 @@ def _scales(header: EdfHeader, signals: Sequence[EdfSignal]) -> list[Scale]:
                 f"{8 * header.width} bits, but they are {texts[2]!r} and {texts[3]!r}"
             )
         scales.append(Scale(zero, (high - low) / (last - zero) * size, low * size))
-    warn_without_unit([one.label for one in signals if not one.unit], header.where)
+    warn_without_unit([signal.label for signal in signals if not signal.unit], header.where)
     return scales
 
 
@@ -130,10 +130,10 @@ def _times(header: EdfHeader) -> tuple[list[float | None], list[Text]]:
         for record in range(header.records):
             stamp = None
             for signal in header.annotations:
-                found = list(_annotations(_piece(file, header, record, signal)))
-                if stamp is None and found and not found[0].text:
-                    stamp = found[0].onset
-                texts += found
+                annotations = list(_annotations(_piece(file, header, record, signal)))
+                if stamp is None and annotations and not annotations[0].text:
+                    stamp = annotations[0].onset
+                texts += annotations
             stamps.append(stamp)
     if header.discontinuous and None in stamps:
         raise InputError(
@@ -152,12 +152,12 @@ def _piece(file: BinaryIO, header: EdfHeader, record: int, signal: EdfSignal) ->
 def _annotations(piece: bytes) -> Iterator[Text]:
     """The annotations in some bytes; texts may be in any encoding, marks are ASCII."""
     # By the end of each first, since a search for both in a long piece without an end is quadratic.
-    for one in piece.split(b"\0"):
-        found = _ANNOTATION.search(one[:-1]) if one.endswith(b"\x14") else None
-        if found is None:
+    for entry in piece.split(b"\0"):
+        match = _ANNOTATION.search(entry[:-1]) if entry.endswith(b"\x14") else None
+        if match is None:
             continue
-        onset, duration = found.groups()
-        for text in one[found.end() : -1].split(b"\x14"):
+        onset, duration = match.groups()
+        for text in entry[match.end() : -1].split(b"\x14"):
             yield Text(float(onset), float(duration or 0), text.decode("latin-1"))
 
 
@@ -175,8 +175,8 @@ def _samples(
             count = min(step, last - begin)
             block = np.frombuffer(file.read(count * header.record_bytes), dtype=np.uint8)
             for row, signal in zip(digital, signals, strict=True):
-                place, width = signal.first_byte, header.width
-                part = block.reshape(count, -1)[:, place : place + each * width]
+                first, width = signal.first_byte, header.width
+                part = block.reshape(count, -1)[:, first : first + each * width]
                 row[filled : filled + count * each] = _integers(part, width).reshape(-1)
             filled += count * each
     for row, (zero, gain, lowest) in zip(digital, scales, strict=True):
@@ -190,7 +190,7 @@ def _integers(part: Array, width: int) -> Array:
     """Rows of bytes as little-endian integers of 2 or 3 bytes each."""
     if width == 2:
         return part.view("<i2")
-    low, middle, high = (part[:, place::width] for place in range(width))
+    low, middle, high = (part[:, byte::width] for byte in range(width))
     # The highest byte has the sign.
     whole: Array = low | middle.astype("<i4") << 8 | high.view("i1").astype("<i4") << 16
     return whole

@@ -14,7 +14,10 @@ from tcnzoo.errors import InputError
 from tcnzoo.files.bounds import listed, plain, shortened
 from tcnzoo.files.documents import parse_json
 
-# In the order of epilepsy2bids, the library of SzCORE.
+# epilepsy2bids 0.0.7, the library of SzCORE, cannot hold what files have: it writes times to 10 ms,
+# reads no `SZ`, `seiz` or `trial_type`, no Latin-1 and no parts of seconds in dateTime, turns a
+# broken number into n/a instead of refusing it, and needs pandas, numba and pyEDFlib.
+# The columns come in its order.
 _TSV = ("onset", "duration", "eventType", "confidence", "channels", "dateTime", "recordingDuration")
 _KIND = ("eventType", "trial_type")
 _CSV = ("channel", "start_time", "stop_time", "label", "confidence")
@@ -23,7 +26,7 @@ _TERM = "TERM"
 
 
 def write_tsv(annotations: Annotations) -> str:
-    """Text of an events.tsv; one line of background stands for no event at all.
+    """Text of an events.tsv; without an event, one line of background.
 
     Source:
         BIDS, events files; Dan et al. 2024, arXiv:2402.13005 (SzCORE), with HED-SCORE's labels.
@@ -39,15 +42,15 @@ def write_tsv(annotations: Annotations) -> str:
         )
         for event in annotations.events
     ] or [(_plain(0.0), _plain(total), BACKGROUND, NOTHING, NOTHING)]
-    rows = [_TSV, *((*line, when, _plain(total)) for line in lines)]
-    return "".join("\t".join(row) + "\n" for row in rows)
+    table = [_TSV, *((*line, when, _plain(total)) for line in lines)]
+    return "".join("\t".join(row) + "\n" for row in table)
 
 
 def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
     """Seizures of an events.tsv, whose columns may come in any order."""
     numbered = [
-        (f"{where}, line {place}", line.split("\t"))
-        for place, line in enumerate(_lines(text), start=1)
+        (f"{where}, line {number}", line.split("\t"))
+        for number, line in enumerate(_lines(text), start=1)
         if line.strip()
     ]
     names = [name.strip() for name in numbered[0][1]] if numbered else []
@@ -62,20 +65,20 @@ def read_tsv(text: str, where: str, also: frozenset[str]) -> Annotations:
         raise InputError(f"{where} has two columns {shortened(twice[0])}")
     needed = 1 + max(map(names.index, ("onset", "duration", kinds[0])))
     facts = [(here, _fields(line, names, needed, here)) for here, line in numbered[1:]]
-    rows = (_of_tsv(row, kinds, here) for here, row in facts)
+    events = (_of_tsv(row, kinds, here) for here, row in facts)
     duration, start = (_first(name, facts) for name in ("recordingDuration", "dateTime"))
-    return _of_recording(collected(rows, also, where), where, duration, start)
+    return _of_recording(collected(events, also, where), where, duration, start)
 
 
 def _of_tsv(row: dict[str, str], kinds: list[str], where: str) -> Row:
-    """A line of an events.tsv, whose label is in the first of some columns that has one."""
+    """A line of an events.tsv; its label is in the first of these columns that has one."""
     label = next((row[kind] for kind in kinds if not absent(row[kind])), row[kinds[0]])
     times = (row["onset"], "onset", row["duration"], "duration")
     return Row(where, label, *times, row.get("confidence", NOTHING), row.get("channels"))
 
 
 def _first(name: str, lines: list[tuple[str, dict[str, str]]]) -> str | None:
-    """What the first line that tells has in a column; None where none does."""
+    """The first known value in a column; None without one."""
     return next((row[name] for _, row in lines if not absent(row.get(name))), None)
 
 
@@ -93,9 +96,9 @@ def _fields(line: list[str], names: list[str], needed: int, where: str) -> dict[
 
 
 def _of_recording(
-    found: Annotations, where: str, duration: object, start: object, name: str = ""
+    annotations: Annotations, where: str, duration: object, start: object, name: str = ""
 ) -> Annotations:
-    """The events with what a file says of the recording; None where it says nothing."""
+    """The events with duration, start and name of the recording, as far as a file has them."""
     length = None if absent(duration) else number(duration, "the duration", where)
     begin = None if absent(start) else _date(str(start), where)
     if not is_one_line(name):
@@ -103,7 +106,7 @@ def _of_recording(
             f"{where}: the name of the recording must be one line of text, but is {shortened(name)}"
         )
     try:
-        return replace(found, duration=length, start=begin, name=name)
+        return replace(annotations, duration=length, start=begin, name=name)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -144,22 +147,22 @@ def read_csv_bi(text: str, where: str, also: frozenset[str]) -> Annotations:
     """Seizures of a CSV_BI file."""
     lines = _lines(text)
     numbered = [
-        (place, _csv_row(line, f"{where}, line {place}"))
-        for place, line in enumerate(lines, start=1)
+        (number, _csv_row(line, f"{where}, line {number}"))
+        for number, line in enumerate(lines, start=1)
         if line.strip() and not line.startswith("#")
     ]
     if not numbered or tuple(numbered[0][1]) != _CSV:
-        found = listed([plain(name) for name in numbered[0][1]]) if numbered else "none"
-        raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {found}")
-    rows = (_of_csv(row, f"{where}, line {place}") for place, row in numbered[1:])
+        columns = listed([plain(name) for name in numbered[0][1]]) if numbered else "none"
+        raise InputError(f"{where} must have the columns {', '.join(_CSV)}, but has {columns}")
+    events = (_of_csv(row, f"{where}, line {number}") for number, row in numbered[1:])
     head = _head(lines)
     length = head.get("duration", "").removesuffix("secs").strip()
     name = head.get("bname", "")
-    return _of_recording(collected(rows, also, where), where, length, None, name)
+    return _of_recording(collected(events, also, where), where, length, None, name)
 
 
 def _head(lines: list[str]) -> dict[str, str]:
-    """What the lines that begin with # say."""
+    """Names and values in the lines that begin with #."""
     pairs = [line[1:].partition("=") for line in lines if line.startswith("#")]
     return {name.strip(): value.strip() for name, _, value in pairs}
 
@@ -209,17 +212,17 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def read_json(text: str, where: str, also: frozenset[str]) -> Annotations:
-    """Seizures of a document that `write_json` wrote; an event without a label is one."""
+    """Seizures of a document of `write_json`; an event without a label is a seizure."""
     try:
         document = parse_json(text, constants=True)
     except ValueError as error:
         raise InputError(f"{where} is not valid JSON: {error}") from None
-    rows = document.get("events") if isinstance(document, dict) else None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+    events = document.get("events") if isinstance(document, dict) else None
+    if not isinstance(events, list) or not all(isinstance(row, dict) for row in events):
         raise InputError(f"{where} must be a mapping with a list of 'events'")
     return _of_recording(
         collected(
-            (_of_json(row, f"{where}, event {place}") for place, row in enumerate(rows)),
+            (_of_json(row, f"{where}, event {index}") for index, row in enumerate(events)),
             also,
             where,
         ),
@@ -252,7 +255,7 @@ def _plain(value: float) -> str:
 
 
 def _known_duration(annotations: Annotations) -> float:
-    """The duration of the recording, or InputError where nobody has told it."""
+    """The duration of the recording; InputError where it is unknown."""
     if annotations.duration is None:
         raise InputError("the duration of the recording must be known to write this kind of file")
     return annotations.duration

@@ -44,13 +44,13 @@ class Row(NamedTuple):
     channel: str | None
 
 
-def collected(rows: Iterable[Row], also: frozenset[str], where: str) -> Annotations:
+def collected(lines: Iterable[Row], also: frozenset[str], where: str) -> Annotations:
     """The seizures among some lines; other lines are only counted by their labels.
 
     What lies before the beginning of the recording is cut off, with a note.
 
     Args:
-        rows: in any order.
+        lines: in any order.
         also: labels that stand for seizures besides the usual ones, by `checked_names`.
         where: the file, as the subject of a sentence.
     Raises:
@@ -60,7 +60,7 @@ def collected(rows: Iterable[Row], also: frozenset[str], where: str) -> Annotati
     cut: list[tuple[float, float]] = []
     outside: list[tuple[float, float]] = []
     others: dict[str, tuple[str, int]] = {}
-    for row in rows:
+    for row in lines:
         if not is_seizure(row.label, also):
             name, count = others.get(normal(row.label), (row.label.strip(), 0))
             others[normal(row.label)] = (name, count + 1)
@@ -90,7 +90,7 @@ def number(text: object, what: str, where: str) -> float:
     """A number of a file; `where` is the place as the subject of a sentence.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is no number.
     """
     if not _NUMBER.fullmatch(str(text).strip()):
         raise InputError(f"{where}: {what} must be a number, but is {shortened(text)}")
@@ -127,7 +127,7 @@ def _event(row: Row, start: float, stop: float) -> Event:
 
 
 def _on_labels(left_out: tuple[tuple[str, int], ...], where: str) -> list[str]:
-    """What is said of labels that are not of seizures."""
+    """The warning about labels that are not of seizures."""
     if not left_out:
         return []
     often = sorted(left_out, key=lambda pair: -pair[1])

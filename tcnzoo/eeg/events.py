@@ -26,7 +26,7 @@ def read_events(path: Path, seizures: Iterable[str] = ()) -> Annotations:
 
     Labels of seizures are `sz`, alone or refined as in `sz_foc_ia` (SzCORE), `seiz`, `fnsz`,
     `gnsz`, `spsz`, `cpsz`, `absz`, `tnsz`, `cnsz`, `tcsz`, `atsz` and `mysz` (NEDC), and `seizure`,
-    in any case. Other events are left out whatever their times are; a warning and `left_out` count
+    in any case. Other events are left out, with any times; a warning and `left_out` count
     them, but for `bckg`. Of a seizure that begins before the recording, what lies after 0 s is
     taken, with a warning. The text is UTF-8, else Latin-1.
 
@@ -62,7 +62,7 @@ def check_suffix(path: Path) -> None:
 
 
 def _text(path: Path) -> str:
-    """What a file holds, in UTF-8 or, as its markers may be, in Latin-1."""
+    """The text of a file, in UTF-8 or else in Latin-1."""
     content = path.read_bytes()
     try:
         text = content.decode("utf-8-sig")
@@ -74,7 +74,7 @@ def _text(path: Path) -> str:
 
 
 def _functions(path: Path) -> tuple[Reader, Writer]:
-    """How to read and to write a kind of file."""
+    """The reader and the writer of a kind of file."""
     if path.suffix.lower() not in _FILES:
         raise InputError(f"events are one of {', '.join(_FILES)}, but got {str(path)!r}")
     return _FILES[path.suffix.lower()]

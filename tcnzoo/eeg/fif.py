@@ -38,8 +38,10 @@ def open_fif(path: Path, electrodes: Sequence[str]) -> Contents:
     _check_channels(where, raw, chosen, _reading(path, raw.get_channel_types))
     rate = check_rate({name: float(raw.info["sfreq"]) for name in electrodes}, where)
     first, start = raw.first_samp / rate, raw.info["meas_date"]
-    found = raw.annotations
-    texts = zip(found.onset - first, found.duration, found.description, strict=True)
+    annotations = raw.annotations
+    texts = zip(
+        annotations.onset - first, annotations.duration, annotations.description, strict=True
+    )
     return Contents(
         rate,
         None if start is None else start + timedelta(seconds=first),

@@ -27,7 +27,7 @@ def draw(path: Path, detection: Detection | Detections, truth: Annotations | Non
         detection: by `detect` or `detect_parts`, whose gaps stay empty.
         truth: drawn beside the events, where it is known.
     Raises:
-        InputError: another ending, or a place where nothing can be written.
+        InputError: another ending, or a folder that cannot be written to.
         BackendMissing: matplotlib is not installed.
     """
     check_figure(path, extra="eeg")
@@ -57,7 +57,7 @@ def _draw_signal(axes: Any, detection: Detection | Detections) -> None:
     recordings = [part.recording for part in detection.parts]
     centred = [_centred(recording.signal) for recording in recordings]
     # Most of the signal lies within this; seizures may reach into the neighbour's space.
-    gap = 6.0 * float(np.median([one.std(axis=1) for one in centred])) or 1.0
+    gap = 6.0 * float(np.median([signal.std(axis=1) for signal in centred])) or 1.0
     names = recordings[0].names
     offsets = gap * np.arange(len(names))[::-1]
     for recording, shown in zip(recordings, centred, strict=True):
@@ -95,14 +95,14 @@ def _draw_probability(axes: Any, detection: Detection | Detections) -> None:
 
 
 def _draw_events(axes: Any, detection: Detection | Detections, truth: Annotations | None) -> None:
-    """One line of bars for what was found, and one for the truth."""
-    rows = [("found", detection.annotations, FOUND)]
-    rows += [] if truth is None else [("truth", truth, TRUE)]
-    for height, (_, annotations, colour) in enumerate(reversed(rows)):
+    """One line of bars for the detected events, and one for the truth."""
+    bars_of = [("found", detection.annotations, FOUND)]
+    bars_of += [] if truth is None else [("truth", truth, TRUE)]
+    for height, (_, annotations, colour) in enumerate(reversed(bars_of)):
         bars = [(event.start, event.duration) for event in annotations.events]
         axes.broken_barh(bars, (height - 0.35, 0.7), color=colour)
-    axes.set_yticks(range(len(rows)), [name for name, _, _ in reversed(rows)])
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_yticks(range(len(bars_of)), [name for name, _, _ in reversed(bars_of)])
+    axes.set_ylim(-0.6, len(bars_of) - 0.4)
     axes.set_xlabel("time (s)")
     _style(axes, "Events")
 

@@ -16,7 +16,7 @@ class Preprocessing:
     """How a recording becomes the input of a detector.
 
     Attributes:
-        mode: `origin` resamples by Fourier transform, filters once forwards from rest and divides
+        mode: `origin` resamples by Fourier transform, filters once forwards from zeros and divides
             by the deviation over all of the recording; `zero-phase` does the same but filters
             forwards and backwards; `causal` looks only back: a polyphase resampler, the filter of
             `origin`, and the mean and deviation of the past. `zero-phase` and `causal` begin in the

@@ -35,12 +35,12 @@ def is_seizure(label: str, also: frozenset[str] = frozenset()) -> bool:
 
 
 def kind_of(label: str) -> str:
-    """The label of a seizure as events have it: `sz` where it tells no more than that."""
+    """The label of a seizure for an event: `sz` if it does not name a kind."""
     return SEIZURE if normal(label) in (SEIZURE, ANY_OF_NEDC, _WORD) else label.strip()
 
 
 def is_background(label: str) -> bool:
-    """Whether a label says that nothing happens."""
+    """Whether a label means that nothing happens."""
     return normal(label) == BACKGROUND
 
 

@@ -8,9 +8,9 @@ from tcnzoo.arrays import Array
 class Levels:
     """Subtracts the first sample of each channel, so that filters start in the steady state.
 
-    A band-pass that starts from rest on x - x[0] returns what it would return on x after an
+    A band-pass that starts from zero state on x - x[0] returns what it would return on x after an
     infinite past of x[0]. A sample that is NaN or infinite counts as the last finite one of its
-    channel, or as the first finite one where none came before.
+    channel, or as the first finite one if it has no finite sample before.
     """
 
     def __init__(self, channels: int) -> None:
@@ -34,7 +34,7 @@ class Levels:
         return moved
 
     def _filled(self, x: Array, good: Array) -> Array:
-        """What is no number replaced by the last that is one."""
+        """NaN and infinity replaced by the last finite sample."""
         known = np.concatenate([self._last, np.where(good, x, 0.0)], axis=1)
         places = np.where(good, np.arange(1, known.shape[1]), 0)
         newest = np.maximum.accumulate(places, axis=1)

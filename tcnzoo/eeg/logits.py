@@ -1,4 +1,4 @@
-"""What a detector is, and its logits for a signal that comes in chunks."""
+"""Checks of a detector, and its logits for a signal that comes in chunks."""
 
 from typing import Any
 

@@ -84,14 +84,18 @@ def places(
     wanted = [electrode(name) for name in electrodes]
     channels = [channel(name, wanted) for name in names]
     references = _common_references(channels)
-    sets = {one: _electrodes_against(one, channels) for one in references}
-    whole = [found for found in sets.values() if all(key in found for key in wanted)]
+    sets = {reference: _electrodes_against(reference, channels) for reference in references}
+    whole = [
+        by_electrode for by_electrode in sets.values() if all(key in by_electrode for key in wanted)
+    ]
     if not whole:
         whole = _of_usual_references(sets, wanted, names, where)
     if not whole:
         _refuse(names, where, electrodes, wanted, channels, sets)
     for name, key in zip(electrodes, wanted, strict=True):
-        for first, second in pairwise([index for found in whole for index in found[key]]):
+        for first, second in pairwise(
+            [index for by_electrode in whole for index in by_electrode[key]]
+        ):
             raise InputError(
                 f"{where} has channel {name} twice, as {names[first]!r} and {names[second]!r}"
             )
@@ -105,22 +109,27 @@ def _bare(name: str) -> str:
 
 def _common_references(channels: Sequence[Channel]) -> list[str]:
     """References that may be common to all electrodes, in order."""
-    found = list(dict.fromkeys(one.reference for one in channels))
-    scalp = [one.reference for one in channels if _SCALP.match(one.electrode) and one.reference]
+    references = list(dict.fromkeys(channel.reference for channel in channels))
+    scalp = [
+        channel.reference
+        for channel in channels
+        if _SCALP.match(channel.electrode) and channel.reference
+    ]
     return [
-        one
-        for one in found
-        if not _SCALP.match(one) or (scalp.count(one) > 1 and 2 * scalp.count(one) > len(scalp))
+        reference
+        for reference in references
+        if not _SCALP.match(reference)
+        or (scalp.count(reference) > 1 and 2 * scalp.count(reference) > len(scalp))
     ]
 
 
 def _electrodes_against(reference: str, channels: Sequence[Channel]) -> dict[str, list[int]]:
     """Indices of the channels of each electrode that has a reference."""
-    found: dict[str, list[int]] = {}
-    for index, one in enumerate(channels):
-        if one.reference == reference:
-            found.setdefault(one.electrode, []).append(index)
-    return found
+    by_electrode: dict[str, list[int]] = {}
+    for index, channel in enumerate(channels):
+        if channel.reference == reference:
+            by_electrode.setdefault(channel.electrode, []).append(index)
+    return by_electrode
 
 
 def _of_usual_references(
@@ -133,14 +142,14 @@ def _of_usual_references(
 
     They are read as they stand, with a warning; empty where that does not give all of them.
     """
-    usual = [one for one in sets if re.fullmatch(_REFERENCES, one)]
-    for group in (*EARS, *(("", one) for one in usual)):
+    usual = [reference for reference in sets if re.fullmatch(_REFERENCES, reference)]
+    for group in (*EARS, *(("", reference) for reference in usual)):
         joined: dict[str, list[int]] = {}
         for reference in group:
             for key, indices in sets.get(reference, {}).items():
                 joined.setdefault(key, []).extend(indices)
         if all(key in joined for key in wanted):
-            examples = _examples({one: sets[one] for one in group}, wanted, names)
+            examples = _examples({reference: sets[reference] for reference in group}, wanted, names)
             warnings.warn(
                 f"the electrodes of {where} have several references, as in {examples}; they are "
                 "read as they are",
@@ -154,12 +163,12 @@ def _examples(
     sets: Mapping[str, Mapping[str, Sequence[int]]], wanted: Sequence[str], names: Sequence[str]
 ) -> str:
     """The first electrode of each reference, by the name of its channel."""
-    found: dict[str, str] = {}
+    examples: dict[str, str] = {}
     for key in wanted:
         for reference, indices in sets.items():
             if key in indices:
-                found.setdefault(reference, names[indices[key][0]])
-    return ", ".join(repr(name) for name in found.values())
+                examples.setdefault(reference, names[indices[key][0]])
+    return ", ".join(repr(name) for name in examples.values())
 
 
 def _refuse(
@@ -172,13 +181,15 @@ def _refuse(
 ) -> NoReturn:
     """Say which electrodes are missing, or which have different references."""
     shown = dict(zip(wanted, electrodes, strict=True))
-    missing = [key for key in wanted if not any(key in found for found in sets.values())]
+    missing = [
+        key for key in wanted if not any(key in by_electrode for by_electrode in sets.values())
+    ]
     if missing:
         hints = [f"; {shown[key]} is the reference of the others" for key in missing if key in sets]
         hints += [
             f"; {name!r} is taken for a bipolar derivation"
-            for name, one in zip(names, channels, strict=True)
-            if one.electrode in missing and one.reference
+            for name, channel in zip(names, channels, strict=True)
+            if channel.electrode in missing and channel.reference
         ]
         raise InputError(
             f"{where} lacks {len(missing)} of the {len(wanted)} channels that are needed, "

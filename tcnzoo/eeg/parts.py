@@ -1,4 +1,4 @@
-"""Detection in a recording with gaps: each part between two gaps by itself, on one clock."""
+"""Detection in a recording with gaps: each part alone, with times on one clock."""
 
 import warnings
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _SHOWN = 6
 
 @dataclass(frozen=True)
 class Detections:
-    """What was found in the parts of a recording.
+    """The events in the parts of a recording.
 
     Attributes:
         parts: one for each part that was long enough, in order of time.
@@ -31,17 +31,17 @@ class Detections:
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """Those of all parts, in s from the first sample of the whole recording."""
+        """Events of all parts, in s from the first sample of the whole recording."""
         return tuple(event for part in self.parts for event in part.events)
 
     @property
     def duration(self) -> float:
-        """What was recorded and looked at, in s, without the gaps."""
+        """Duration of all parts in s, without the gaps."""
         return sum(part.recording.duration for part in self.parts)
 
     @property
     def annotations(self) -> Annotations:
-        """The events with what is known of the recording, to be written.
+        """The events with the facts of the recording, for `write_events`.
 
         Their duration reaches from the first sample to the last, gaps included, since that is the
         time in which events lie.
@@ -55,7 +55,7 @@ class Detections:
 
     @property
     def postprocessing(self) -> PostProcessing:
-        """By which the events were found."""
+        """Settings of the post-processing."""
         return self.parts[0].postprocessing
 
 
@@ -82,7 +82,7 @@ def detect_parts(
         BackendMissing: scipy is not installed.
     """
     kept, short = usable(parts)
-    found = [
+    detections = [
         detect(
             model,
             part,
@@ -90,11 +90,11 @@ def detect_parts(
             windows=windows,
             postprocessing=postprocessing,
             batch_size=batch_size,
-            say=part_say(say, place, len(kept)),
+            say=part_say(say, number, len(kept)),
         )
-        for place, part in enumerate(kept, start=1)
+        for number, part in enumerate(kept, start=1)
     ]
-    return Detections(tuple(found), short)
+    return Detections(tuple(detections), short)
 
 
 def usable(parts: Sequence[Recording]) -> tuple[tuple[Recording, ...], tuple[Recording, ...]]:
@@ -111,22 +111,22 @@ def usable(parts: Sequence[Recording]) -> tuple[tuple[Recording, ...], tuple[Rec
             f"no part of the recording lasts {SHORTEST:g} s; the longest has {lengths:.3g} s"
         )
     if short:
-        told = [f"{part.duration:.3g} s at {part.offset:g} s" for part in short[:_SHOWN]]
+        shown = [f"{part.duration:.3g} s at {part.offset:g} s" for part in short[:_SHOWN]]
         more = f" and {len(short) - _SHOWN} more" if len(short) > _SHOWN else ""
         warnings.warn(
-            f"parts shorter than {SHORTEST:g} s are left out: {', '.join(told)}{more}",
+            f"parts shorter than {SHORTEST:g} s are left out: {', '.join(shown)}{more}",
             stacklevel=3,
         )
     return kept, short
 
 
-def part_say(say: Say, place: int, count: int) -> Say:
-    """Report progress with the number of the part, where there are several."""
-    return say if count == 1 else lambda text: say(f"part {place} of {count}: {text}")
+def part_say(say: Say, number: int, count: int) -> Say:
+    """Report progress with the number of the part, if there are several."""
+    return say if count == 1 else lambda text: say(f"part {number} of {count}: {text}")
 
 
 def score_parts(truth: Annotations, found: Detections) -> Scores:
-    """Score the events of a recording with gaps; only what was recorded counts.
+    """Score the events of a recording with gaps; the gaps do not count.
 
     Events are cut to the parts. SzCORE's event score keeps the clock, so that tolerances and the
     time between two events are those that passed; its duration, and all of TAES, leave the gaps
@@ -158,16 +158,16 @@ def score_parts(truth: Annotations, found: Detections) -> Scores:
     return Scores(_lasting(clock.event, found), _lasting(clock.sample, found), recorded.taes)
 
 
-def _lasting(one: Score, found: Detections) -> Score:
+def _lasting(score: Score, detections: Detections) -> Score:
     """A score by the time that was recorded."""
-    return replace(one, seconds=found.duration)
+    return replace(score, seconds=detections.duration)
 
 
 Span = tuple[float, float]
 
 
 def _pieces(event: Event, spans: Sequence[Span]) -> list[Event]:
-    """What lies of an event within some spans."""
+    """The pieces of an event within some spans."""
     cuts = [(max(event.start, start), min(event.stop, stop)) for start, stop in spans]
     return [
         replace(event, start=start, stop=stop)
@@ -183,7 +183,7 @@ def _within(side: Annotations, spans: Sequence[Span]) -> Annotations:
 
 
 def _without_gaps(side: Annotations, spans: Sequence[Span]) -> Annotations:
-    """The same, in s of recorded time; an event over a gap is one."""
+    """Events in s of recorded time; one over a gap stays a single event."""
 
     def recorded(time: float) -> float:
         return sum(min(max(time, start), stop) - start for start, stop in spans)

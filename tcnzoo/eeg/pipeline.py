@@ -17,14 +17,14 @@ from tcnzoo.errors import InputError
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.calls import predict
 
-# Steps that a model which can stream is given at once when all of a recording is there.
+# Steps of one chunk for a model that can stream.
 _BLOCK = 15360
 Say = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found in a recording.
+    """The events of a recording.
 
     Attributes:
         recording: with the channels that the model takes.
@@ -32,7 +32,7 @@ class Detection:
         sampling_rate: in Hz.
         events: in order of time, in s from the first sample of the whole recording, also where
             `recording` is a part of it.
-        postprocessing: by which they were found.
+        postprocessing: its settings.
     """
 
     recording: Recording
@@ -43,13 +43,15 @@ class Detection:
 
     @property
     def annotations(self) -> Annotations:
-        """The events with what is known of the recording, to be written."""
-        one = self.recording
-        return Annotations(self.events, one.offset + one.duration, one.origin, one.name)
+        """The events with the facts of the recording, for `write_events`."""
+        recording = self.recording
+        return Annotations(
+            self.events, recording.offset + recording.duration, recording.origin, recording.name
+        )
 
     @property
     def parts(self) -> tuple["Detection", ...]:
-        """Itself; a recording with gaps has several, see `tcnzoo.eeg.parts`."""
+        """This detection; a recording with gaps has several, see `tcnzoo.eeg.parts`."""
         return (self,)
 
 
@@ -72,8 +74,8 @@ def detect(
 ) -> Detection:
     """Find the events of a whole recording.
 
-    A model that can stream is led through all of the recording with its state; any other one sees
-    it window by window, and the windows are stitched.
+    A model that can stream runs over all of the recording with its state; any other one takes it
+    window by window, and the windows are stitched.
 
     Args:
         model: takes 19 channels, gives one logit for each sample.
@@ -108,7 +110,7 @@ def detect(
 def after_gaps(events: Sequence[Event], recording: Recording) -> list[Event]:
     """Events of a part, in s from the first sample of the whole recording."""
     moved = recording.offset
-    return [replace(one, start=one.start + moved, stop=one.stop + moved) for one in events]
+    return [replace(event, start=event.start + moved, stop=event.stop + moved) for event in events]
 
 
 def _led_through(model: Any, x: Array, say: Say) -> Array:

@@ -215,7 +215,7 @@ class PostProcessor:
         return start - last <= self._gap and start < first + self._most
 
     def _ended(self) -> Iterator[Event]:
-        """Yield the event, unless a cut has left too little of it, and begin anew."""
+        """Yield the event, unless it is too short after a cut, and start the next one."""
         runs, self._event = self._event, []
         first, last = runs[0][0], runs[-1][1]
         if last - first >= self._least:
@@ -223,7 +223,7 @@ class PostProcessor:
             yield Event(first / self._rate, last / self._rate, confidence)
 
     def _confidence(self, start: int, stop: int) -> float:
-        """That of one run."""
+        """Confidence of one run."""
         values = self._held[start - self._first : stop - self._first]
         if self.settings.confidence == "peak":
             return float(values.max())

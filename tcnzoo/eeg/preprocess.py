@@ -124,7 +124,7 @@ def _beside_a_line(x: Array, rate: float, target: float) -> Array:
 
 
 def _filtered(x: Array, settings: Preprocessing) -> Array:
-    """Band-pass and notch, forwards from rest, or both ways from a steady state."""
+    """Band-pass and notch, forwards from zero state, or both ways from a steady state."""
     signal = needed("scipy.signal", "filtering")
     apply = signal.sosfiltfilt if settings.mode == "zero-phase" else signal.sosfilt
     for sections in settings.sections():

@@ -117,15 +117,15 @@ def read_recording(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> 
             stacklevel=2,
         )
     whole = Stretch(contents.stretches[0].first, contents.stretches[-1].stop, 0.0)
-    found = _part(path, electrodes, contents, whole)
-    warn_of_size(found.signal, found.where)
-    return found
+    recording = _part(path, electrodes, contents, whole)
+    warn_of_size(recording.signal, recording.where)
+    return recording
 
 
 def read_parts(path: Path | str, electrodes: Sequence[str] = TEN_TWENTY) -> tuple[Recording, ...]:
     """Read a recording that may have gaps as the parts between them, in order of time.
 
-    Gaps are where the time stamps of an EDF+ or BDF+ jump, whatever its header calls itself, and
+    Gaps are where the time stamps of an EDF+ or BDF+ jump, even if its header says EDF+C, and
     where any file marks samples as not recorded (`BAD_ACQ_SKIP`) or as a join of pieces.
 
     Args:
@@ -178,5 +178,5 @@ def _part(path: Path, electrodes: Sequence[str], contents: Contents, stretch: St
 
 def _suffix(path: Path) -> str:
     """The ending of the name as it is written, `.fif.gz` being one."""
-    ends = [one for one in SUFFIXES if path.name.lower().endswith(one)]
+    ends = [suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)]
     return path.name[-max(map(len, ends)) :] if ends else path.suffix

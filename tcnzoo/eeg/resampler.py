@@ -74,16 +74,16 @@ class Resampler:
 
     def _advanced(self, chunk: Array) -> Array:
         """Filter the chunk behind what is held; keep what later outputs need."""
-        held = np.concatenate([self._held, chunk], axis=1)
-        known = (self._first + held.shape[1]) * self._up - 1 - self._half
+        signal = np.concatenate([self._held, chunk], axis=1)
+        known = (self._first + signal.shape[1]) * self._up - 1 - self._half
         outputs = np.arange(self._given, max(self._given, known // self._down + 1))
         newest, phase = np.divmod(outputs * self._down + self._half, self._up)
-        y = np.zeros((held.shape[0], outputs.size))
+        y = np.zeros((signal.shape[0], outputs.size))
         # Tap by tap, so that the order of the sum does not depend on the chunk.
         for tap, row in enumerate(self._bank):
-            y += row[phase] * held[:, newest - tap - self._first]
+            y += row[phase] * signal[:, newest - tap - self._first]
         self._given += outputs.size
         oldest = (self._given * self._down + self._half) // self._up - len(self._bank) + 1
         drop = max(0, oldest - self._first)
-        self._held, self._first = held[:, drop:], self._first + drop
+        self._held, self._first = signal[:, drop:], self._first + drop
         return y

@@ -21,7 +21,7 @@ class Runs:
     Attributes:
         closed: first and past-the-last step of each run that has ended since the last time, in
             order.
-        open: first step of the run that reaches `known` and may go on; None where there is none.
+        open: first step of the run that reaches `known` and may go on; None without one.
         known: how many steps of the mask are known, from the start of the signal.
         final: whether the signal has ended, at step `known`.
     """
@@ -94,8 +94,8 @@ class Hysteresis:
 
     def _next(self, starts: Array) -> int | None:
         """The first of some starts at or after the cursor."""
-        place = int(np.searchsorted(starts, self._cursor))
-        return int(starts[place]) if place < len(starts) else None
+        index = int(np.searchsorted(starts, self._cursor))
+        return int(starts[index]) if index < len(starts) else None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Rates and units of a recording's channels, refused or warned of where they cannot be."""
+"""Rates and units of a recording's channels: errors and warnings for implausible ones."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ def warn_of_size(signal: Array, where: str) -> None:
     """Warn of a signal that is too large or too small for an EEG in uV."""
     # One channel after the other, since a copy of a long recording may not fit.
     finite = (channel[np.isfinite(channel)] for channel in signal)
-    deviation = float(np.median([one.std() if one.size else 0.0 for one in finite]))
+    deviation = float(np.median([channel.std() if channel.size else 0.0 for channel in finite]))
     low, high = _DEVIATIONS
     if deviation > 0.0 and not low <= deviation <= high:
         warnings.warn(

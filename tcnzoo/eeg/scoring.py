@@ -26,9 +26,9 @@ class Score:
     """Counts of one kind over one recording or several, and what follows from them.
 
     Attributes:
-        hits: what was found, of `references`; fractions in TAES.
-        false_alarms: what was said without being so, in the same unit.
-        references: what there was to find: events, or seconds.
+        hits: detected, of `references`; fractions in TAES.
+        false_alarms: predicted without a reference, in the same unit.
+        references: in the truth: events, or seconds.
         seconds: duration of the recordings.
     """
 
@@ -39,18 +39,18 @@ class Score:
 
     @property
     def sensitivity(self) -> float:
-        """Part of the references that was found; NaN where there were none."""
+        """Part of the references that was detected; NaN without references."""
         return self.hits / self.references if self.references else float("nan")
 
     @property
     def precision(self) -> float:
-        """Part of what was said that was so; NaN where nothing was said."""
+        """Part of the predictions that are right; NaN without predictions."""
         said = self.hits + self.false_alarms
         return self.hits / said if said else float("nan")
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of both; NaN where there was nothing and nothing was said."""
+        """Harmonic mean of both; NaN without references and predictions."""
         both = self.references + self.hits + self.false_alarms
         return 2.0 * self.hits / both if both else float("nan")
 
@@ -123,18 +123,19 @@ def score(truth: Annotations, prediction: Annotations, duration: float) -> Score
 
 
 def check_scorer() -> None:
-    """Raise BackendMissing where nothing could be scored, before the work starts."""
+    """Raise BackendMissing before the work starts, if timescoring is not installed."""
     needed("timescoring.scoring", "scoring")
 
 
 def _timescored(references: Spans, said: Spans, duration: float) -> tuple[Score, Score]:
     """Event and sample scores of timescoring, of spans that neither overlap nor touch."""
     scoring = needed("timescoring.scoring", "scoring")
-    events = [_annotation(one, duration, _EVENT_RATE) for one in (references, said)]
-    samples = [_annotation(one, duration, _SAMPLE_RATE) for one in (references, said)]
-    found = (scoring.EventScoring(*events), scoring.SampleScoring(*samples, _SAMPLE_RATE))
+    events = [_annotation(spans, duration, _EVENT_RATE) for spans in (references, said)]
+    samples = [_annotation(spans, duration, _SAMPLE_RATE) for spans in (references, said)]
+    scorings = (scoring.EventScoring(*events), scoring.SampleScoring(*samples, _SAMPLE_RATE))
     event, sample = (
-        Score(float(one.tp), float(one.fp), float(one.refTrue), duration) for one in found
+        Score(float(counted.tp), float(counted.fp), float(counted.refTrue), duration)
+        for counted in scorings
     )
     return event, sample
 
@@ -213,7 +214,7 @@ def sweep(
     distance = base.tau_on - base.tau_off
     if thresholds is None:
         thresholds = [step / 50 for step in range(50, 0, -1) if step / 50 > distance + 1e-9]
-    references = [within(one.truth, one.duration).spans for one in recordings]
+    references = [within(recording.truth, recording.duration).spans for recording in recordings]
     if not any(references):
         raise InputError("a sweep needs a recording with at least one event to find")
     points = []
@@ -222,8 +223,8 @@ def sweep(
         # Rounded, since a difference of floats is not the threshold that was meant.
         chosen = replace(base, tau_on=tau, tau_off=round(tau - distance, 12))
         total = Score(0.0, 0.0, 0.0, 0.0)
-        for one, spans in zip(recordings, references, strict=True):
-            total += _event_score(one, spans, chosen)
+        for recording, spans in zip(recordings, references, strict=True):
+            total += _event_score(recording, spans, chosen)
         points.append(OperatingPoint(tau, total.sensitivity, total.false_alarms_a_day))
     return points
 
@@ -246,4 +247,6 @@ def best_within(points: Sequence[OperatingPoint], false_alarms: float) -> Operat
         None where every threshold gives more.
     """
     allowed = [point for point in points if point.false_alarms_a_day <= false_alarms]
-    return max(allowed, key=lambda one: (one.sensitivity, -one.false_alarms_a_day), default=None)
+    return max(
+        allowed, key=lambda point: (point.sensitivity, -point.false_alarms_a_day), default=None
+    )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 
-# Files mark samples that were never recorded, and places where pieces were put together, by these
+# Files mark samples that were never recorded, and joins of two pieces, by these
 # words, in any case; they are MNE's.
 SKIP, JOINS = "bad_acq_skip", ("edge boundary", "bad boundary")
 # A time stamp may err by so many s, or by a sample; and by this part of the time since the record
@@ -35,9 +35,9 @@ class Contents:
 
     Attributes:
         rate: in Hz.
-        start: date and time of the first sample, None where nobody knows.
+        start: date and time of the first sample, None if unknown.
         stretches: in order of time.
-        read: gives (electrodes, time) in uV of a stretch.
+        read: returns (electrodes, time) in uV of a stretch.
     """
 
     rate: float
@@ -48,10 +48,10 @@ class Contents:
     def missing(self) -> list[tuple[float, float]]:
         """When each gap begins and how long it is, in s; 0 s where pieces were put together."""
         gaps, end = [], 0.0
-        for place, (first, stop, offset) in enumerate(self.stretches):
+        for index, (first, stop, offset) in enumerate(self.stretches):
             # Half a sample is the rounding of marks that stand between two samples.
             length = offset - end if offset - end > 0.5 / self.rate else 0.0
-            if place or length:
+            if index or length:
                 gaps.append((end, length))
             end = offset + (stop - first) / self.rate
         return gaps
@@ -70,17 +70,17 @@ def marks(where: str, texts: Sequence[tuple[float, float, str]]) -> Marks:
     Raises:
         InputError: a mark whose time is no number.
     """
-    found = Marks([], [])
+    marked = Marks([], [])
     for onset, duration, text in texts:
         if text.strip().lower() not in (SKIP, *JOINS):
             continue
         if not isfinite(onset + duration):
             raise InputError(f"{where} has a mark {text!r} at {onset} s of {duration} s")
         if text.strip().lower() == SKIP:
-            found.skips.append((onset, onset + duration))
+            marked.skips.append((onset, onset + duration))
         else:
-            found.joins.append(onset)
-    return found
+            marked.joins.append(onset)
+    return marked
 
 
 def runs(
@@ -103,7 +103,7 @@ def runs(
     jitter = max(_JITTER, 1.0 / rate)
     drift = _DRIFT * seconds
     begin = _stamp(where, stamps, 0, 0.0)
-    first, end, found = 0, begin + seconds, []
+    first, end, consecutive = 0, begin + seconds, []
     for record in range(1, len(stamps)):
         stamp = _stamp(where, stamps, record, end)
         expected = begin + (record - first) * seconds
@@ -115,10 +115,10 @@ def runs(
                 f"but the one before ends at {max(end, expected):g} s"
             )
         if late > jitter:
-            found.append((first, record, begin))
+            consecutive.append((first, record, begin))
             first, begin = record, stamp
         end = stamp + seconds
-    return [*found, (first, len(stamps), begin)]
+    return [*consecutive, (first, len(stamps), begin)]
 
 
 def _stamp(where: str, stamps: Sequence[float | None], record: int, otherwise: float) -> float:
@@ -133,16 +133,19 @@ def _stamp(where: str, stamps: Sequence[float | None], record: int, otherwise: f
     return stamp
 
 
-def cut(stretches: Sequence[Stretch], found: Marks, rate: float) -> tuple[Stretch, ...]:
+def cut(stretches: Sequence[Stretch], marked: Marks, rate: float) -> tuple[Stretch, ...]:
     """Take the skips out of stretches, and cut these at joins."""
-    spans = _apart([*found.skips, *((join, join) for join in found.joins)])
+    spans = _apart([*marked.skips, *((join, join) for join in marked.joins)])
     starts, stops = [start for start, _ in spans], [stop for _, stop in spans]
     pieces: list[Stretch] = []
-    for one in stretches:
+    for stretch in stretches:
         # A sample more on both sides, since times are rounded to samples.
-        begin, end = one.offset - 1 / rate, one.offset + (one.stop - one.first + 1) / rate
+        begin, end = (
+            stretch.offset - 1 / rate,
+            stretch.offset + (stretch.stop - stretch.first + 1) / rate,
+        )
         near = slice(bisect_left(stops, begin), bisect_right(starts, end))
-        pieces += _without(one, spans[near], rate)
+        pieces += _without(stretch, spans[near], rate)
     return tuple(pieces)
 
 
@@ -160,7 +163,7 @@ def _apart(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _without(
     stretch: Stretch, spans: Sequence[tuple[float, float]], rate: float
 ) -> Iterator[Stretch]:
-    """What is left of a stretch without some spans of time, in s and in order."""
+    """The rest of a stretch without some spans of time, in s and in order."""
     first, last, offset = stretch
     begin = first
     for span in spans:

@@ -11,9 +11,9 @@ class Taes:
     """Sums over the events of one recording, or of several.
 
     Attributes:
-        hits: what was found of the reference events.
-        misses: what was not; hits + misses is the number of reference events.
-        false_alarms: what was said without being so.
+        hits: parts of the reference events that were detected.
+        misses: the other parts; hits + misses is the number of reference events.
+        false_alarms: of the predictions.
     """
 
     hits: float = 0.0
@@ -53,7 +53,10 @@ def taes(
         arXiv:1712.10107, section TAES; the treatment of several overlaps is that of NEDC's
         nedc_eeg_eval 6.0.0. That tool asks for overlap in whole seconds; here any overlap counts.
     """
-    events, claims = [span_ticks(one) for one in reference], [span_ticks(one) for one in prediction]
+    events, claims = (
+        [span_ticks(span) for span in reference],
+        [span_ticks(span) for span in prediction],
+    )
     total = Taes()
     while events:
         event = events.pop(0)
@@ -77,9 +80,9 @@ def _length(span: Span) -> int:
     return span[1] - span[0]
 
 
-def _overlap(one: Span, other: Span) -> int:
-    """Ticks that two spans share, not above 0 where they share none."""
-    return min(one[1], other[1]) - max(one[0], other[0])
+def _overlap(first: Span, other: Span) -> int:
+    """Ticks that two spans share; 0 or less if they do not overlap."""
+    return min(first[1], other[1]) - max(first[0], other[0])
 
 
 def _outside(event: Span, claim: Span) -> int:

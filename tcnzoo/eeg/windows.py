@@ -1,4 +1,4 @@
-"""A long signal in windows of fixed length, and their outputs put together again."""
+"""A long signal in windows of fixed length, and their outputs stitched together."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -58,7 +58,7 @@ class Windows:
 
 
 class Stitcher:
-    """Puts probabilities of windows together, in any order."""
+    """Stitches probabilities of windows together, in any order."""
 
     def __init__(self, windows: Windows, length: int) -> None:
         """Begin with none of `length` steps."""

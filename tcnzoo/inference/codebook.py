@@ -55,11 +55,11 @@ def nearest(values: Array, codes: Array) -> Array:
     centre = codes.mean(axis=0)
     centred = codes - centre
     half = 0.5 * np.square(centred).sum(axis=1)
-    found = np.empty(len(values), dtype=np.int64)
+    indices = np.empty(len(values), dtype=np.int64)
     for start in range(0, len(values), ROWS):
         block = values[start : start + ROWS] - centre
-        found[start : start + ROWS] = np.argmin(half - block @ centred.T, axis=1)
-    return found
+        indices[start : start + ROWS] = np.argmin(half - block @ centred.T, axis=1)
+    return indices
 
 
 def spread(count: int, among: int) -> Array:

@@ -30,27 +30,27 @@ def log_gamma(x: Array) -> Array:
 def digamma(x: Array) -> Array:
     """Derivative of `log_gamma`, of values above 0: ten steps up, then the asymptotic series."""
     x = np.asarray(x, dtype=np.float64)
-    below = sum((1.0 / (x + place) for place in range(10)), np.zeros_like(x))
+    below = sum((1.0 / (x + offset) for offset in range(10)), np.zeros_like(x))
     large = x + 10.0
     inverse, series = 1.0 / large**2, np.zeros_like(x)
     for factor in _SERIES:
         series = inverse * (factor + series)
-    found: Array = np.log(large) - 0.5 / large - series - below
-    return found
+    value: Array = np.log(large) - 0.5 / large - series - below
+    return value
 
 
 def log_sigmoid(x: Array) -> Array:
     """-log(1 + exp(-x))."""
-    found: Array = -np.logaddexp(0.0, -x)
-    return found
+    logs: Array = -np.logaddexp(0.0, -x)
+    return logs
 
 
 def log_weights(stick_logits: Array) -> Array:
     """Logarithms of the L stick-breaking weights of L - 1 logits."""
     zero = np.zeros(1, dtype=stick_logits.dtype)
     left = np.concatenate([zero, np.cumsum(log_sigmoid(-stick_logits))])
-    found: Array = np.concatenate([log_sigmoid(stick_logits), zero]) + left
-    return found
+    logs: Array = np.concatenate([log_sigmoid(stick_logits), zero]) + left
+    return logs
 
 
 def concentrations(log_beta: Array, rows: int, alpha: float, sticky: float | None) -> Array:
@@ -62,10 +62,10 @@ def concentrations(log_beta: Array, rows: int, alpha: float, sticky: float | Non
         alpha: concentration of the rows around the weights.
         sticky: added for a row's own cluster; None where a row has no diagonal.
     """
-    found = np.tile(alpha * np.exp(log_beta.astype(np.float64)), (rows, 1))
+    prior = np.tile(alpha * np.exp(log_beta.astype(np.float64)), (rows, 1))
     if rows == len(log_beta):
-        found[np.diag_indices(rows)] = 0.0 if sticky is None else found.diagonal() + sticky
-    return found
+        prior[np.diag_indices(rows)] = 0.0 if sticky is None else prior.diagonal() + sticky
+    return prior
 
 
 def posterior_rows(prior: Array, counts: Array) -> Array:
@@ -80,17 +80,17 @@ def posterior_rows(prior: Array, counts: Array) -> Array:
 
 def expected_log_rows(omega: Array) -> Array:
     """E[log pi_jk] under Dir(omega_j), (rows, L); -inf where omega is 0."""
-    held = omega > 0.0
-    safe = np.where(held, omega, 1.0)
-    found = digamma(safe) - digamma(omega.sum(axis=1))[:, None]
-    return np.where(held, found, -np.inf)
+    possible = omega > 0.0
+    safe = np.where(possible, omega, 1.0)
+    expected = digamma(safe) - digamma(omega.sum(axis=1))[:, None]
+    return np.where(possible, expected, -np.inf)
 
 
 def rows_bound(omega: Array, prior: Array) -> float:
     """Sum over rows of E[log Dir(pi_j | a_j)] - E[log Dir(pi_j | omega_j)], never above 0."""
-    held = prior > 0.0
-    safe_omega, safe_prior = np.where(held, omega, 1.0), np.where(held, prior, 1.0)
-    told = np.where(held, expected_log_rows(safe_omega * held), 0.0)
-    inner = (prior - omega) * told + log_gamma(safe_omega) - log_gamma(safe_prior)
+    possible = prior > 0.0
+    safe_omega, safe_prior = np.where(possible, omega, 1.0), np.where(possible, prior, 1.0)
+    expected = np.where(possible, expected_log_rows(safe_omega * possible), 0.0)
+    inner = (prior - omega) * expected + log_gamma(safe_omega) - log_gamma(safe_prior)
     outer = log_gamma(prior.sum(axis=1)) - log_gamma(omega.sum(axis=1))
     return float(outer.sum() + inner.sum())

@@ -37,8 +37,8 @@ def quantize(model: Any, x: Any, mask: Any = None) -> dict[str, Array]:
         )
     x, mask = _checked(handle, to_real(x, dtype_of(model)), mask)
     engine: Backend = backend_of(handle.backend)
-    found: Quantized = engine.quantize(model, x, mask)
-    table = {name: np.asarray(value) for name, value in found._asdict().items()}
+    quantized: Quantized = engine.quantize(model, x, mask)
+    table = {name: np.asarray(value) for name, value in quantized._asdict().items()}
     table["indices"] = table["indices"].astype(np.int64)
     return table
 

@@ -15,7 +15,7 @@ from tcnzoo.training.stepper import Batch, World
 
 @dataclass(frozen=True)
 class Step:
-    """What one optimiser step is taken on, in this process.
+    """The examples of one optimiser step, in this process.
 
     Attributes:
         batches: micro-batches.
@@ -28,7 +28,7 @@ class Step:
     @property
     def examples(self) -> int:
         """How many there are."""
-        return sum(len(one) for one in self.indices)
+        return sum(len(indices) for indices in self.indices)
 
 
 class Batches:
@@ -47,7 +47,7 @@ class Batches:
         world: World,
         devices: int = 1,
     ) -> None:
-        """Keep what the order follows from.
+        """Keep all that determines the order.
 
         Raises:
             InputError: too few examples for one step, or a balance that the data cannot give.
@@ -93,19 +93,19 @@ class Batches:
         for step in range(position, self.in_epoch):
             first = step * self.accumulate
             places = range(first, min(first + self.accumulate, self.micro))
-            parts = [self._part(order, place) for place in places]
+            parts = [self._part(order, micro) for micro in places]
             batches = [
-                self.dataset.batch(part, self._generator(epoch, place))
-                for part, place in zip(parts, places, strict=True)
+                self.dataset.batch(part, self._generator(epoch, micro))
+                for part, micro in zip(parts, places, strict=True)
             ]
             yield Step(tuple(batches), tuple(parts))
 
-    def _part(self, order: Array, place: int) -> Array:
+    def _part(self, order: Array, micro: int) -> Array:
         """This process's examples of a micro-batch."""
-        whole = order[place * self.size : (place + 1) * self.size]
+        whole = order[micro * self.size : (micro + 1) * self.size]
         return np.array_split(whole, self.world.size)[self.world.rank]
 
-    def _generator(self, epoch: int, place: int) -> np.random.Generator:
+    def _generator(self, epoch: int, micro: int) -> np.random.Generator:
         """Of the augmentation of one micro-batch; each further process has its own."""
-        key = [self.seed, epoch, place] + [self.world.rank] * (self.world.rank > 0)
+        key = [self.seed, epoch, micro] + [self.world.rank] * (self.world.rank > 0)
         return np.random.Generator(np.random.PCG64(key))

@@ -76,7 +76,7 @@ class Checkpoints:
         """A name for a checkpoint of a step, which no directory has."""
         plain = self.folder / f"step-{step:08d}"
         again = (plain.with_name(f"{plain.name}-{number}") for number in itertools.count(2))
-        return next(one for one in itertools.chain((plain,), again) if not one.exists())
+        return next(path for path in itertools.chain((plain,), again) if not path.exists())
 
     def _link(self, name: str, target: Path) -> None:
         """Point a link at a checkpoint, in one renaming."""
@@ -92,7 +92,7 @@ class Checkpoints:
         Returns:
             (spec, weights, optimiser state, progress).
         Raises:
-            InputError: there is none of that name.
+            InputError: no checkpoint of that name.
             WeightError: a broken file.
         """
         source = self.folder / name
@@ -117,32 +117,32 @@ class Checkpoints:
         if self.has(LAST):
             return Path(os.path.realpath(self.folder / LAST))
         settle_committed(self.folder)
-        found = [*self._steps(), *self.folder.glob(f"{_WRITING}/{_BEFORE}")]
-        whole = [one for one in found if (one / PROGRESS).is_file()]
+        candidates = [*self._steps(), *self.folder.glob(f"{_WRITING}/{_BEFORE}")]
+        whole = [path for path in candidates if (path / PROGRESS).is_file()]
         return max(whole, key=_age, default=None)
 
-    def take_up(self, found: Path | None) -> None:
+    def take_up(self, checkpoint: Path | None) -> None:
         """Point `last` at the checkpoint that a run goes on from, and remove the remains of others.
 
         Args:
-            found: of `newest`; None for a run that begins.
+            checkpoint: of `newest`; None for a run that begins.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         settle(self.folder)
-        if found is not None and not self.has(LAST):
-            target = found
-            if found.name == _BEFORE:
-                target = self._free(_progress(found).step)
-                found.replace(target)
+        if checkpoint is not None and not self.has(LAST):
+            target = checkpoint
+            if checkpoint.name == _BEFORE:
+                target = self._free(_progress(checkpoint).step)
+                checkpoint.replace(target)
             self._link(LAST, target)
         for path in sorted(self.folder.glob(_WRITING)):
             shutil.rmtree(path)
-        self.tidy(upto=0 if found is None else _progress(self.folder / LAST).step)
+        self.tidy(upto=0 if checkpoint is None else _progress(self.folder / LAST).step)
 
     def is_empty(self) -> bool:
         """Whether nothing is left of any checkpoint."""
         return not self.folder.is_dir() or not any(
-            not one.name.startswith(".tcnzoo") for one in self.folder.iterdir()
+            not path.name.startswith(".tcnzoo") for path in self.folder.iterdir()
         )
 
     def tidy(self, upto: int | None = None) -> None:
@@ -152,7 +152,7 @@ class Checkpoints:
             upto: remove checkpoints of later steps too, which a crash has left without a link.
         """
         linked = {os.path.realpath(self.folder / name) for name in (LAST, BEST) if self.has(name)}
-        again = {_step(Path(one)) for one in linked}
+        again = {_step(Path(link)) for link in linked}
         for path in self._steps():
             later = upto is not None and _step(path) > upto
             replaced = later or _step(path) in again or "every" not in self.keep
@@ -161,13 +161,13 @@ class Checkpoints:
 
     def _steps(self) -> list[Path]:
         """Directories of checkpoints."""
-        return [one for one in sorted(self.folder.glob("step-*")) if _STEP.fullmatch(one.name)]
+        return [path for path in sorted(self.folder.glob("step-*")) if _STEP.fullmatch(path.name)]
 
 
 def _step(path: Path) -> int:
     """The step in the name of a checkpoint's directory."""
-    found = _STEP.fullmatch(path.name)
-    return int(found["step"]) if found else 0
+    match = _STEP.fullmatch(path.name)
+    return int(match["step"]) if match else 0
 
 
 def _progress(source: Path) -> Progress:

@@ -1,4 +1,4 @@
-"""What a training run is told: one YAML file, or the same as a dictionary."""
+"""The configuration of a training run: one YAML file, or the same as a dictionary."""
 
 import os
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class Training(_Config):
 
     Attributes:
         epochs: passes over the data; or `steps`.
-        steps: optimiser steps, whatever the epoch.
+        steps: optimiser steps, over any number of epochs.
         accumulate: micro-batches of one optimiser step.
         devices: of this machine that one process trains with, each of which takes `batch_size`
             examples; in Keras on TensorFlow. Elsewhere several processes do that.
@@ -115,7 +115,7 @@ class Training(_Config):
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        """Hold fields against one another."""
+        """Check fields that depend on each other."""
         if (self.epochs is None) == (self.steps is None):
             raise ValueError("give one of epochs and steps")
         if self.freeze_epochs is not None and not self.freeze:
@@ -140,9 +140,9 @@ class TrainConfig(_Config):
         loggers: `jsonl` is written in any case.
     """
 
-    model: Annotated[dict[str, Any], BeforeValidator(lambda one: _spec(one))]
+    model: Annotated[dict[str, Any], BeforeValidator(lambda source: _spec(source))]
     init: str | None = None
-    backend: Annotated[str, BeforeValidator(lambda one: canonical(str(one)))] = "torch"
+    backend: Annotated[str, BeforeValidator(lambda name: canonical(str(name)))] = "torch"
     device: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     data: AnyData
@@ -174,7 +174,7 @@ def load_config(
         overrides: fields to change, dotted for inner ones: `**{"training.epochs": 3}`.
     Raises:
         InputError: a field that is unknown, missing or of the wrong kind; one sentence.
-        SpecError: the model is none.
+        SpecError: an invalid model.
         BackendMissing: an unknown backend.
     """
     document = _document(source)
@@ -219,19 +219,25 @@ def _changed(document: dict[str, Any], dotted: str, value: Any) -> dict[str, Any
     return changed
 
 
-def _set(place: Any, path: list[str], value: Any, dotted: str) -> Any:
-    """Copy what is at a place with one value in it set; a mapping that is missing is made."""
+def _set(document: Any, path: list[str], value: Any, dotted: str) -> Any:
+    """Copy part of a document with one value set; a missing mapping is created."""
     if not path:
         return value
     head, rest = path[0], path[1:]
-    if isinstance(place, list | tuple):
-        if not head.isdecimal() or int(head) >= len(place):
-            raise InputError(f"cannot set {dotted!r}: {head!r} is not one of 0..{len(place) - 1}")
+    if isinstance(document, list | tuple):
+        if not head.isdecimal() or int(head) >= len(document):
+            raise InputError(
+                f"cannot set {dotted!r}: {head!r} is not one of 0..{len(document) - 1}"
+            )
         index = int(head)
-        return [*place[:index], _set(place[index], rest, value, dotted), *place[index + 1 :]]
-    if isinstance(place, str):
-        place = {"kind": place}
-    if place is not None and not isinstance(place, Mapping):
+        return [
+            *document[:index],
+            _set(document[index], rest, value, dotted),
+            *document[index + 1 :],
+        ]
+    if isinstance(document, str):
+        document = {"kind": document}
+    if document is not None and not isinstance(document, Mapping):
         raise InputError(f"cannot set {dotted!r}: {head!r} is below a plain value")
-    inner = {} if place is None else dict(place)
+    inner = {} if document is None else dict(document)
     return {**inner, head: _set(inner.get(head), rest, value, dotted)}

@@ -38,41 +38,41 @@ class Counts:
         self.freeze(frozen)
 
     def freeze(self, names: Iterable[str]) -> None:
-        """Let these parameters rest from now on, and every other one move.
+        """Freeze these parameters from now on, and train every other one.
 
         Raises:
             InputError: a name that is not of the model, or nothing left to train.
         """
-        resting = set(names)
-        for name in sorted(resting - self.table.keys()):
+        frozen = set(names)
+        for name in sorted(frozen - self.table.keys()):
             raise InputError(
                 f"{name!r} cannot be frozen: no such parameter{suggestion(name, self.table)}"
             )
-        moving = tuple(name for name in self.counts if name not in resting)
+        moving = tuple(name for name in self.counts if name not in frozen)
         if not moving:
             raise InputError("every parameter is frozen: there is nothing left to train")
         self.moving = moving
         self._regroup()
 
     def _regroup(self) -> None:
-        """Give a row to each count."""
-        rows = sorted({self.counts[name] for name in self.moving}, reverse=True)
-        self.groups = {name: rows.index(self.counts[name]) for name in self.moving}
+        """Assign a row of factors to each count."""
+        counts = sorted({self.counts[name] for name in self.moving}, reverse=True)
+        self.groups = {name: counts.index(self.counts[name]) for name in self.moving}
         self._heads = {self.groups[name]: name for name in self.moving}
 
     def advance(self, rate: float, dtype: str = "float32") -> Array:
-        """Count a step, and give its scalars.
+        """Count a step, and return its scalars.
 
         Returns:
             (groups, 3), of `dtype`: `Factors` of each group.
         """
         for name in self.moving:
             self.counts[name] += 1
-        rows = [
+        factors = [
             self.optimizer.factors(rate, self.counts[self._heads[row]])
             for row in range(len(self._heads))
         ]
-        return np.array(rows, dtype=dtype)
+        return np.array(factors, dtype=dtype)
 
     def slots(self) -> list[tuple[str, str]]:
         """(slot, parameter) of everything that has been kept since the first step."""
@@ -88,7 +88,7 @@ class Counts:
         return counts_to_state(self.counts)
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Take the counts of a neutral state, once all of it is held against the optimiser.
+        """Take the counts of a neutral state, after a check of all of it.
 
         Raises:
             WeightError: as `check_state`.

@@ -1,4 +1,4 @@
-"""Loss and metric curves of a run, out of its metrics.jsonl."""
+"""Loss and metric curves of a run, from its metrics.jsonl."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from tcnzoo.training.charts import BLUE, GREY, ORANGE, plain, sheet, write_figur
 from tcnzoo.training.logs import METRICS, read_lines
 
 CURVES = "curves.png"
-# What a line says of itself; everything else is a curve.
+# Fields of a line that are no curves.
 PLACES = ("kind", "step", "epoch")
 TRAIN, VAL = "train_", "val_"
 # Panels come in this order; of others, and of more than fit, the first by name.
@@ -48,12 +48,12 @@ def draw_curves(folder: Path) -> Path | None:
     if not panels:
         return None
     columns = min(COLUMNS, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = sheet(4.2 * columns, 2.9 * rows, "")
-    for place, name in enumerate(panels, start=1):
-        axes = figure.add_subplot(rows, columns, place)
+    lines = -(-len(panels) // columns)
+    figure = sheet(4.2 * columns, 2.9 * lines, "")
+    for number, name in enumerate(panels, start=1):
+        axes = figure.add_subplot(lines, columns, number)
         _draw(axes, name, curves)
-        if place > len(panels) - columns:
+        if number > len(panels) - columns:
             axes.set_xlabel("optimiser step")
     path = folder / CURVES
     write_figure(path, figure)
@@ -81,7 +81,7 @@ def _base(name: str) -> str:
 
 def _is_loss_again(name: str, curves: Mapping[str, Curve]) -> bool:
     """Whether a curve is that of the loss: the only one that is summed."""
-    prefix = next((one for one in (TRAIN, VAL) if name.startswith(one)), "")
+    prefix = next((part for part in (TRAIN, VAL) if name.startswith(part)), "")
     return _base(name) != "loss" and curves[name] == curves.get(f"{prefix}loss")
 
 

@@ -29,8 +29,8 @@ class Display:
         if kind == "step":
             self.bar.update(self.task, loss=f"{values['loss']:.4g}")
             return
-        told = [f"{name} {one:.4g}" for name, one in values.items() if one is not None]
-        self.console.print(f"step {step}, epoch {epoch}: {', '.join(told[:MOST])}")
+        shown = [f"{name} {value:.4g}" for name, value in values.items() if value is not None]
+        self.console.print(f"step {step}, epoch {epoch}: {', '.join(shown[:MOST])}")
 
     def close(self) -> None:
         """Leave it as it stands."""

@@ -1,4 +1,4 @@
-"""Events out of windows: an event is found where any of its windows is."""
+"""Events from windows: an event is detected if any of its windows is."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ class Operation:
 
     Attributes:
         threshold: probability from which a window is an alarm.
-        sensitivity: share of the seizures that are found; None where there are none.
-        false_share: share of the other events with an alarm; None where there are none.
-        false_per_hour: alarms in an hour of other events, adjacent windows being one; None where
-            nobody knows how long they are.
+        sensitivity: share of the seizures that are detected; None without seizures.
+        false_share: share of the other events with an alarm; None without other events.
+        false_per_hour: alarms in an hour of other events, adjacent windows being one; None if
+            their length is unknown.
     """
 
     threshold: float
@@ -40,7 +40,7 @@ class EventScores:
         scores: (events,), largest probability of a window.
         quiet: (windows,), probabilities of the windows of other events, in their order.
         quiet_run: (windows,), which event each belongs to, or which part without a gap.
-        seconds: from one window to the next; None where nobody knows.
+        seconds: from one window to the next; None if unknown.
     """
 
     labels: Array
@@ -56,15 +56,15 @@ class EventScores:
 
     def at(self, threshold: float) -> Operation:
         """How events come out where windows from a threshold on are alarms."""
-        found, seizure = self.scores >= threshold, self.labels == 1
+        alarmed, seizure = self.scores >= threshold, self.labels == 1
         alarm = self.quiet >= threshold
         goes_on = np.zeros(alarm.size, bool)
         goes_on[1:] = alarm[:-1] & (self.quiet_run[1:] == self.quiet_run[:-1])
         hours = self.hours
         return Operation(
             threshold=float(threshold),
-            sensitivity=float(found[seizure].mean()) if seizure.any() else None,
-            false_share=float(found[~seizure].mean()) if (~seizure).any() else None,
+            sensitivity=float(alarmed[seizure].mean()) if seizure.any() else None,
+            false_share=float(alarmed[~seizure].mean()) if (~seizure).any() else None,
             false_per_hour=float((alarm & ~goes_on).sum() / hours) if hours else None,
         )
 
@@ -92,7 +92,7 @@ def event_scores(
     seconds: float | None,
     runs: Array | None = None,
 ) -> EventScores:
-    """Bring windows together.
+    """Group windows into events.
 
     Args:
         events: (windows,), number of the event of each.

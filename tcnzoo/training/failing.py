@@ -1,4 +1,4 @@
-"""Numbers that are not finite end a run: what led to them is named, and kept."""
+"""Numbers that are not finite end a run; the error names their cause, and the batch is saved."""
 
 import json
 import math
@@ -35,7 +35,7 @@ def check_finite(
 
     Args:
         values: native scalars.
-        step: what it was taken on.
+        step: its batches.
         number: of the step, from 1.
         epoch: from 0.
         folder: of the run.
@@ -45,22 +45,22 @@ def check_finite(
         the scalars as floats.
     Raises:
         InputError: a loss that is NaN or infinite, or gradients too large for the moments; the
-            batch is in `failed_batch.safetensors`, and what further processes had of it in
+            batch is in `failed_batch.safetensors`, and the parts of further processes in
             `failed_batch-1.safetensors` and so on.
     """
-    found = {name: float(value) for name, value in values.items()}
-    wrong = _wrong(found, precision)
+    scalars = {name: float(value) for name, value in values.items()}
+    wrong = _wrong(scalars, precision)
     if wrong is None:
-        return found
+        return scalars
     path = folder / (FAILED if rank == 0 else FAILED.replace(".", f"-{rank}.", 1))
     arrays = {
-        f"{place}.{name}": array
-        for place, batch in enumerate(step.batches)
+        f"{index}.{name}": array
+        for index, batch in enumerate(step.batches)
         for name, array in batch.items()
         if array.dtype.kind in "fiub"
     }
     numbers = [int(index) for part in step.indices for index in part]
-    facts = {"step": number, "epoch": epoch, "examples": numbers, "values": repr(found)}
+    facts = {"step": number, "epoch": epoch, "examples": numbers, "values": repr(scalars)}
     write_safetensors(path, arrays, {"format": "pt", "failure": json.dumps(facts)})
     named = ", ".join(map(str, numbers[:MOST])) + (", ..." if len(numbers) > MOST else "")
     raise InputError(
@@ -83,8 +83,8 @@ def check_tensors(
     Raises:
         InputError: a tensor with a value that is NaN or infinite.
     """
-    for kind, held in (("weight", weights), ("moment", state)):
-        for name, array in held.items():
+    for kind, tensors in (("weight", weights), ("moment", state)):
+        for name, array in tensors.items():
             if name not in allowed and not np.isfinite(np.asarray(array)).all():
                 raise InputError(
                     f"{kind} {name!r} is not finite after step {number}, so no checkpoint of it is "
@@ -93,7 +93,7 @@ def check_tensors(
 
 
 def check_losses(values: Mapping[str, float], number: int) -> None:
-    """Hold the losses of an evaluation, whose data are finite.
+    """Check the losses of an evaluation, whose data are finite.
 
     Raises:
         InputError: a loss that is NaN or infinite.
@@ -113,13 +113,13 @@ def not_finite(weights: Mapping[str, Array]) -> frozenset[str]:
     )
 
 
-def _wrong(found: Mapping[str, float], precision: str) -> str | None:
-    """What of a step is not finite, or None."""
-    if not math.isfinite(found["loss"]):
-        return f"the loss is {found['loss']}"
+def _wrong(scalars: Mapping[str, float], precision: str) -> str | None:
+    """The scalar of a step that is not finite or too large, as a clause; None without one."""
+    if not math.isfinite(scalars["loss"]):
+        return f"the loss is {scalars['loss']}"
     dtype = np.float64 if precision == "64-true" else np.float32
     most = float(np.sqrt(np.finfo(dtype).max))
-    norm = found.get("gradient_norm", 0.0)
+    norm = scalars.get("gradient_norm", 0.0)
     if precision == "16-mixed" or norm < most:
         return None
     return f"the norm of the gradients is {norm:g}, where less than {most:.2g} is needed,"
@@ -129,8 +129,8 @@ def _cause(step: Step) -> str:
     """The first value of the examples that is not finite, or else the largest."""
     parts = list(zip(step.batches, step.indices, strict=True))
     for batch, indices in parts:
-        place = first_not_finite(batch, indices)
-        if place is not None:
-            return str(place)
-    worst = max((largest(*part) for part in parts), key=lambda place: abs(place.value))
+        value = first_not_finite(batch, indices)
+        if value is not None:
+            return str(value)
+    worst = max((largest(*part) for part in parts), key=lambda value: abs(value.value))
     return f"all examples are finite, and the largest: {worst}"

@@ -1,4 +1,4 @@
-"""Which parameters patterns of names mean, and which parts rest with them."""
+"""Which parameters are frozen, by patterns of their names, and which whole parts with them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -20,42 +20,42 @@ def matching(patterns: Sequence[str], table: Mapping[str, Param]) -> frozenset[s
         InputError: a pattern without a match, or nothing left to train.
     """
     names, trained = list(table), set(trained_names(table))
-    found: set[str] = set()
+    frozen: set[str] = set()
     for pattern in patterns:
-        some = {name for name in names if fnmatchcase(name, pattern)}
-        if not some:
+        matches = {name for name in names if fnmatchcase(name, pattern)}
+        if not matches:
             near = suggestion(pattern, names)
             raise InputError(
                 f"training.freeze: no parameter is called {pattern!r}"
                 f"{near if 'did you mean' in near else f'; the first is {names[0]!r}'}"
             )
-        found |= some
-    if trained <= found:
+        frozen |= matches
+    if trained <= frozen:
         raise InputError("training.freeze matches every parameter, which leaves nothing to train")
-    return frozenset(found)
+    return frozenset(frozen)
 
 
-def resting(spec: Spec, names: Collection[str]) -> frozenset[str]:
-    """Paths of the parts that rest whole: each parameter and statistic in them is frozen.
+def frozen_parts(spec: Spec, names: Collection[str]) -> frozenset[str]:
+    """Paths of the parts that are frozen whole: each of their parameters and statistics is.
 
     They run as in evaluation while the rest of the model is trained: batch norm by its running
     statistics, a codebook as it is, without dropout.
 
     Args:
         spec: of the model.
-        names: what is frozen.
+        names: of the frozen parameters and statistics.
     """
-    frozen, found = frozenset(names), set[str]()
+    frozen, paths = frozenset(names), set[str]()
     for path, part in spec.walk():
-        inside = any(path.startswith(f"{whole}.") for whole in found)
-        held = {f"{path}.{name}" if path else name for name in part.params()}
-        if inside or (held and held <= frozen):
-            found.add(path)
-    return frozenset(found)
+        inside = any(path.startswith(f"{whole}.") for whole in paths)
+        own = {f"{path}.{name}" if path else name for name in part.params()}
+        if inside or (own and own <= frozen):
+            paths.add(path)
+    return frozenset(paths)
 
 
-def frozen_in(told: Training, table: Mapping[str, Param], epoch: int) -> frozenset[str]:
-    """Names of the parameters that rest in an epoch, counted from 0; raises as `matching`."""
-    found = matching(told.freeze, table)
-    rests = told.freeze_epochs is None or epoch < told.freeze_epochs
-    return found if rests else frozenset()
+def frozen_in(training: Training, table: Mapping[str, Param], epoch: int) -> frozenset[str]:
+    """Names of the parameters that are frozen in an epoch, from 0; raises as `matching`."""
+    names = matching(training.freeze, table)
+    freezes = training.freeze_epochs is None or epoch < training.freeze_epochs
+    return names if freezes else frozenset()

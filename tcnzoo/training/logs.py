@@ -58,7 +58,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a `metrics.jsonl`; a last one that a crash has cut is left out."""
     if not path.is_file():
         return []
-    found = []
+    lines = []
     for text in path.read_text("utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
@@ -66,8 +66,8 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             break
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):
             break
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 def _line(values: Mapping[str, Any]) -> str:
@@ -92,10 +92,10 @@ class TensorBoard:
         self.events = needed("tensorboard.compat.proto.event_pb2", "the logger 'tensorboard'")
         records = needed("tensorboard.summary.writer.record_writer", "the logger 'tensorboard'")
         self.summaries = needed("tensorboard.compat.proto.summary_pb2", "the logger 'tensorboard'")
-        place = folder / "tensorboard"
-        place.mkdir(exist_ok=True)
+        directory = folder / "tensorboard"
+        directory.mkdir(exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns()}.{socket.gethostname()}.{os.getpid()}"
-        self.file = (place / name).open("wb")
+        self.file = (directory / name).open("wb")
         self.records = records.RecordWriter(self.file)
         self._add(file_version="brain.Event:2")
         if step:
@@ -105,12 +105,12 @@ class TensorBoard:
     def write(self, kind: str, step: int, epoch: int, values: Values) -> None:
         """Add scalars, those of steps under `train/`."""
         prefix = "train/" if kind == "step" else ""
-        found = [
+        scalars = [
             self.summaries.Summary.Value(tag=prefix + name, simple_value=value)
             for name, value in values.items()
             if value is not None
         ]
-        self._add(step=step, summary=self.summaries.Summary(value=found))
+        self._add(step=step, summary=self.summaries.Summary(value=scalars))
 
     def _add(self, **fields: Any) -> None:
         """Append an event."""

@@ -1,4 +1,4 @@
-"""The loop: it owns order, schedule, stopping, logs and files; a backend takes the steps."""
+"""The training loop: order, schedule, stopping, logs and files; a backend takes the steps."""
 
 import math
 import time
@@ -17,30 +17,47 @@ from tcnzoo.training.logs import Log
 from tcnzoo.training.metric_names import best_by
 from tcnzoo.training.prefetch import prefetched
 from tcnzoo.training.progress import Progress
-from tcnzoo.training.run import Run
+from tcnzoo.training.run_directory import RunDirectory
 from tcnzoo.training.schedule import Plateau
-from tcnzoo.training.stepper import Stepper, world_of
+from tcnzoo.training.stepper import Stepper
+
+
+@dataclass(frozen=True)
+class Due:
+    """What to do after an optimiser step.
+
+    Attributes:
+        evaluate: evaluate the model.
+        close_epoch: the epoch is over.
+        save: write a checkpoint, also where no evaluation asks for one.
+        last: this was the last step of the run.
+    """
+
+    evaluate: bool
+    close_epoch: bool
+    save: bool
+    last: bool
 
 
 @dataclass
 class Loop:
-    """A run that is going on.
+    """A run in progress.
 
     Attributes:
         config: of the run.
-        run: its directory.
+        directory: of the run.
         model: native module.
         stepper: of the model, with what this epoch freezes frozen.
         batches: of the train part.
-        validate: gives numbers of the model on what is set aside; None where nothing is.
-        progress: where the run stands; changed as it goes on.
-        trial: optimiser steps to stop after, as if they were all; None for the whole run.
-        logs: what takes numbers down; none in processes after the first.
+        validate: returns losses and metrics on the validation data; None without such data.
+        progress: of the run; updated in place.
+        trial: optimiser steps of a trial run; None for the whole run.
+        logs: of steps and evaluations; empty in processes after the first.
         total: optimiser steps of the whole run.
     """
 
     config: TrainConfig
-    run: Run
+    directory: RunDirectory
     model: Any
     stepper: Stepper
     batches: Batches
@@ -52,26 +69,26 @@ class Loop:
     _pending: tuple[Step, Mapping[str, Any], float] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        """Count the steps of the run, and hold the configuration against model and data.
+        """Count the steps of the run.
 
         Raises:
             InputError: a schedule that is longer than the run.
         """
-        told = self.config.training
-        self.total = told.steps or (told.epochs or 0) * self.batches.in_epoch
-        told.schedule.check(self.total)
-        self._frozen = self._rests()
+        training = self.config.training
+        self.total = training.steps or (training.epochs or 0) * self.batches.in_epoch
+        training.schedule.check(self.total)
+        self._frozen = self._frozen_now()
         self._allowed = not_finite(get_weights(self.model))
         self._begin = time.perf_counter()
 
-    def go(self) -> None:
+    def run(self) -> None:
         """Train to the end.
 
         Raises:
             InputError: a loss, gradients, weights or moments that are not finite.
         """
         if self.progress.step < self.end and self.progress.ended == "finished":
-            self.progress.ended = None  # it has been made longer
+            self.progress.ended = None  # the run has been made longer
         while self.progress.ended is None:
             if self.progress.step < self.end:
                 self._epoch()
@@ -81,7 +98,7 @@ class Loop:
 
     @property
     def end(self) -> int:
-        """The step that is the last."""
+        """Number of the last step."""
         return self.total if self.trial is None else min(self.trial, self.total)
 
     def _epoch(self) -> None:
@@ -91,36 +108,35 @@ class Loop:
         with prefetched(self.batches.of(progress.epoch, progress.position)) as steps:
             for step in steps:
                 self._step(step)
-                over = progress.position == self.batches.in_epoch
-                self._after(over, progress.step == self.end)
+                self._follow_up(self._due())
                 if progress.ended is not None or progress.step == self.end:
                     return
 
-    def _rests(self) -> frozenset[str]:
-        """What is frozen in this epoch."""
+    def _frozen_now(self) -> frozenset[str]:
+        """Names of the parameters that are frozen in this epoch."""
         return frozen_in(self.config.training, self.model.tcnzoo.params, self.progress.epoch)
 
     def _freeze(self) -> None:
-        """Freeze and thaw as the epoch wants it."""
-        wanted = self._rests()
-        if wanted != self._frozen:
-            self.stepper.freeze(wanted)
-            self._frozen = wanted
+        """Freeze what is frozen in this epoch, and train the rest."""
+        frozen = self._frozen_now()
+        if frozen != self._frozen:
+            self.stepper.freeze(frozen)
+            self._frozen = frozen
 
     def _step(self, step: Step) -> None:
-        """Take a step, and take in what the one before came to, which may have run meanwhile."""
+        """Start a step, then fetch the numbers of the one before, which may have run meanwhile."""
         config, progress = self.config, self.progress
         factor = config.training.schedule.at(progress.step, self.total)
         rate = config.optimizer.lr * factor * progress.plateau.factor
-        seed = np.random.SeedSequence([config.seed, progress.step, world_of(self.stepper).rank])
+        seed = np.random.SeedSequence([config.seed, progress.step, self.stepper.world.rank])
         values = self.stepper.step(step.batches, rate, int(seed.generate_state(1)[0]))
-        self._settle()
+        self._fetch_pending()
         self._pending = (step, values, rate)
         progress.step += 1
         progress.position += 1
 
-    def _settle(self) -> None:
-        """Fetch the numbers of the step that is under way."""
+    def _fetch_pending(self) -> None:
+        """Fetch the numbers of the step that is under way; they count towards its epoch."""
         if self._pending is None:
             return
         step, native, rate = self._pending
@@ -133,8 +149,8 @@ class Loop:
             step,
             number,
             progress.epoch,
-            self.run.folder,
-            world_of(self.stepper).rank,
+            self.directory.folder,
+            self.stepper.world.rank,
             self.config.training.precision,
         )
         progress.loss_sum += values["loss"] * step.examples
@@ -143,62 +159,66 @@ class Loop:
             self._log("step", {**values, "rate": rate})
 
     def _log(self, kind: str, values: Mapping[str, float | None]) -> None:
-        """Take numbers down."""
+        """Write numbers to every log."""
         for log in self.logs:
             log.write(kind, self.progress.step, self.progress.epoch, values)
 
-    def _after(self, over: bool, last: bool) -> None:
-        """Evaluate and save, where it is time to."""
-        told, progress = self.config.training, self.progress
-        every = told.evaluate_every
-        due = over if every is None else progress.step % every == 0
-        better = False
-        if due or last:
-            self._settle()
-            better = self._evaluate()
-        steps = told.checkpoint.every_steps
-        save = better or last or progress.ended is not None
-        save |= steps is not None and progress.step % steps == 0
-        if over:
-            self._settle()
-            progress.next_epoch()
-            save |= progress.epoch % told.checkpoint.every == 0
-        if save:
-            self._settle()
-            if last and progress.ended is None:
-                progress.ended = "finished"
-            self._save(better)
+    def _due(self) -> Due:
+        """What to do after the step that was just taken."""
+        training, progress = self.config.training, self.progress
+        last = progress.step == self.end
+        close_epoch = progress.position == self.batches.in_epoch
+        every, every_steps = training.evaluate_every, training.checkpoint.every_steps
+        save = last or (every_steps is not None and progress.step % every_steps == 0)
+        if close_epoch:
+            save |= (progress.epoch + 1) % training.checkpoint.every == 0
+        evaluate = close_epoch if every is None else progress.step % every == 0
+        return Due(evaluate or last, close_epoch, save, last)
+
+    def _follow_up(self, due: Due) -> None:
+        """Evaluate, close the epoch and save a checkpoint, in this order, as far as it is due."""
+        if not (due.evaluate or due.close_epoch or due.save):
+            return
+        # First of all: the mean loss of this epoch has the step, and a loss of NaN ends the run.
+        self._fetch_pending()
+        best = due.evaluate and self._evaluate()
+        if due.close_epoch:
+            self.progress.next_epoch()
+        if due.save or best or self.progress.ended is not None:
+            if due.last and self.progress.ended is None:
+                self.progress.ended = "finished"
+            self._save(best)
 
     def _evaluate(self) -> bool:
-        """Evaluate, and take it into account; return whether the model is the best so far."""
-        progress, told = self.progress, self.config.training
+        """Evaluate, update schedule and stopping; return whether the model is the best so far."""
+        progress, training = self.progress, self.config.training
         values: dict[str, float] = {"train_loss": progress.train_loss}
         if self.validate is not None:
             values |= {f"val_{name}": value for name, value in self.validate().items()}
-        agreed = world_of(self.stepper).agree(list(values.values()))
+        agreed = self.stepper.world.agree(list(values.values()))
         values = dict(zip(values, agreed, strict=True))
         check_losses(values, progress.step)
         progress.metrics = dict(values)
         self._log("evaluation", values)
-        if isinstance(told.schedule, Plateau):
-            value = values.get(told.schedule.metric, math.nan)
-            progress.plateau.seen(told.schedule, value)
-        stop = told.early_stopping
+        if isinstance(training.schedule, Plateau):
+            value = values.get(training.schedule.metric, math.nan)
+            progress.plateau.seen(training.schedule, value)
+        stop = training.early_stopping
         if stop is not None:
             value = values.get(stop.metric, math.nan)
             progress.patience.seen(value, progress.step, stop.mode, stop.min_delta)
             if progress.patience.bad >= stop.patience:
                 progress.ended = "stopped early"
-        name, mode = best_by(told, self.validate is not None)
+        name, mode = best_by(training, self.validate is not None)
         return progress.best.seen(values.get(name, math.nan), progress.step, mode)
 
     def _save(self, best: bool) -> None:
-        """Write a checkpoint, in the first process, of what all processes hold together."""
+        """Collect weights and state from all processes; the first one writes the checkpoint."""
         now = time.perf_counter()
         self.progress.seconds += now - self._begin
         self._begin = now
         spec, weights = self.model.tcnzoo.spec, get_weights(self.model)
         state = self.stepper.state()
         check_tensors(weights, state, self.progress.step, self._allowed)
-        if world_of(self.stepper).rank == 0:
-            self.run.checkpoints.save(spec, weights, state, self.progress, best)
+        if self.stepper.world.rank == 0:
+            self.directory.checkpoints.save(spec, weights, state, self.progress, best)

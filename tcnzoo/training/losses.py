@@ -1,8 +1,8 @@
-"""Losses: what each is told and what it means.
+"""Losses: their fields and their meaning.
 
 Every loss has one value for each example and step, its mean over channels where it has one for each
-of these. What counts is their mean, weighted by mask and class weight: sum(m * l) / sum(m), and 0
-where nothing counts. Outputs are logits wherever probabilities are meant.
+of these. The loss is their mean, weighted by mask and class weight: sum(m * l) / sum(m), and 0
+if all weights are 0. Outputs are logits wherever probabilities are meant.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ EachClass = tuple[NotNegative, ...]
 
 
 class _Loss(BaseModel):
-    """What every loss is told.
+    """Fields of every loss.
 
     Attributes:
         name: what logs call it; its kind unless it is given.
@@ -80,7 +80,7 @@ class Focal(_Targeted):
     """alpha * (1 - p)^gamma * -log p, with p the probability of what is true.
 
     Attributes:
-        activation: `sigmoid` of each logit by itself, with targets 0 or 1 of the output's shape;
+        activation: `sigmoid` of each logit, with targets 0 or 1 of the output's shape;
             `softmax` over channels, with classes as targets.
         gamma: how little the easy ones count.
         alpha: for `sigmoid` the weight of ones, 1 - alpha that of zeros; for `softmax` one for each
@@ -100,7 +100,7 @@ class Focal(_Targeted):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Hold the fields against the activation."""
+        """Check the fields that depend on the activation."""
         single = isinstance(self.alpha, float)
         if self.alpha is not None and single != (self.activation == "sigmoid"):
             wanted = "one number" if self.activation == "sigmoid" else "one for each class"
@@ -144,7 +144,8 @@ class Term(_Loss):
     output: str
 
 
-AnyLoss = CrossEntropy | Bce | Focal | Mse | Mae | Huber | Term
+TargetLoss = CrossEntropy | Bce | Focal | Mse | Mae | Huber
+AnyLoss = TargetLoss | Term
 Loss = Annotated[
     AnyLoss,
     Field(discriminator="kind"),
@@ -157,6 +158,13 @@ def takes_classes(loss: AnyLoss) -> bool:
     return isinstance(loss, CrossEntropy) or (
         isinstance(loss, Focal) and loss.activation == "softmax"
     )
+
+
+def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
+    """The loss that decides what targets are: the first one of classes, else of a target."""
+    targeted = [loss for loss in losses if not isinstance(loss, Term)]
+    classes = [loss for loss in targeted if takes_classes(loss)]
+    return next(iter([*classes, *targeted]), None)
 
 
 def loss_names(losses: Sequence[AnyLoss]) -> tuple[str, ...]:

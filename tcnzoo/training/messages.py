@@ -11,12 +11,12 @@ LONGEST = 60
 
 
 def sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The most telling problem of a validation: where it is, what came, and what is near to it."""
+    """The most specific problem of a validation: the path, the value, and a suggestion."""
     order = {"union_tag_invalid": 0, "union_tag_not_found": 0, "extra_forbidden": 1}
     problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda one: order.get(one["type"], 2))
-    place, owner = _place(problem["loc"], model)
-    where = ".".join(place)
+    problem = min(problems, key=lambda entry: order.get(entry["type"], 2))
+    path, owner = _place(problem["loc"], model)
+    where = ".".join(path)
     if problem["type"] == "union_tag_invalid":
         known = [tag.strip("' ") for tag in str(problem["ctx"]["expected_tags"]).split(",")]
         tag = str(problem["ctx"]["tag"])
@@ -24,9 +24,9 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     if problem["type"] == "union_tag_not_found":
         return f"{where!r} lacks its 'kind'"
     if problem["type"] == "extra_forbidden":
-        above = f" at {'.'.join(place[:-1])!r}" if place[1:] else ""
-        near = suggestion(place[-1], owner.model_fields) if owner else ""
-        return f"unknown field {place[-1]!r}{above}{near}"
+        above = f" at {'.'.join(path[:-1])!r}" if path[1:] else ""
+        near = suggestion(path[-1], owner.model_fields) if owner else ""
+        return f"unknown field {path[-1]!r}{above}{near}"
     if problem["type"] == "missing":
         return f"field {where!r} is missing"
     if problem["type"] == "value_error":
@@ -39,20 +39,20 @@ def _place(
     loc: Sequence[str | int], model: type[BaseModel]
 ) -> tuple[list[str], type[BaseModel] | None]:
     """The path of a problem without the kinds that pydantic puts in, and the class around it."""
-    place: list[str] = []
+    path: list[str] = []
     candidates, owner = [model], None
     for part in loc:
-        tagged = [one for one in candidates if _tag(one) == part]
+        tagged = [candidate for candidate in candidates if _tag(candidate) == part]
         if tagged and len(candidates) > 1:
             candidates = tagged
             continue
-        place.append(str(part))
+        path.append(str(part))
         if isinstance(part, int):
             continue
         owner = candidates[0] if candidates else None
         field = owner.model_fields.get(part) if owner else None
         candidates = list(_models(field.annotation)) if field else []
-    return place, owner
+    return path, owner
 
 
 def _tag(model: type[BaseModel]) -> Any:

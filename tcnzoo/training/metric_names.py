@@ -1,4 +1,4 @@
-"""Which numbers the evaluations of a run have, known before its first step."""
+"""Names of the metrics that a run will have, known before its first step."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -9,8 +9,15 @@ from tcnzoo.specs import Shape
 from tcnzoo.training.config import Training
 from tcnzoo.training.data.dataset import Dataset
 from tcnzoo.training.event_metrics import EVENT_METRICS
-from tcnzoo.training.losses import AnyLoss, Bce, CrossEntropy, Focal, loss_names, takes_classes
-from tcnzoo.training.metrics import leading_loss
+from tcnzoo.training.losses import (
+    AnyLoss,
+    Bce,
+    CrossEntropy,
+    Focal,
+    leading_loss,
+    loss_names,
+    takes_classes,
+)
 from tcnzoo.training.schedule import Mode, Plateau
 from tcnzoo.training.scores import BINARY, CLASSES, MULTILABEL, REGRESSION, classification
 
@@ -56,7 +63,7 @@ def check_metrics(
     shapes: Mapping[str | None, Shape],
     dataset: Dataset | None,
 ) -> None:
-    """Hold every metric that a configuration names against those that there will be.
+    """Check that every metric in a configuration is one of those that evaluations have.
 
     Args:
         training: of the configuration.

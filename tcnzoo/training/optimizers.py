@@ -1,4 +1,4 @@
-"""Optimisers: what they are told, and the one meaning that every backend gives it, torch.optim's.
+"""Optimisers: their fields, with the meaning of torch.optim in every backend.
 
 For the gradient g of a parameter w at its n-th step, with the rate r that the schedule gives:
 
@@ -45,7 +45,7 @@ class Factors(NamedTuple):
 
 
 class _Optimizer(BaseModel):
-    """What every optimiser is told.
+    """Fields of every optimiser.
 
     Attributes:
         lr: learning rate at the schedule's peak.
@@ -196,11 +196,11 @@ def counts_to_state(counts: Mapping[str, int]) -> dict[str, Array]:
     own, `step.<name>`.
     """
     most = max(counts.values(), default=0)
-    found = {STEP: np.array(most, dtype=np.int64)}
+    state = {STEP: np.array(most, dtype=np.int64)}
     for name, count in counts.items():
         if count != most:
-            found[f"{STEP}.{name}"] = np.array(count, dtype=np.int64)
-    return found
+            state[f"{STEP}.{name}"] = np.array(count, dtype=np.int64)
+    return state
 
 
 def counts_of_state(state: Mapping[str, Array], table: Mapping[str, Param]) -> dict[str, int]:
@@ -212,7 +212,7 @@ def counts_of_state(state: Mapping[str, Array], table: Mapping[str, Param]) -> d
 def check_state(
     optimizer: Sgd | Adam, table: Mapping[str, Param], state: Mapping[str, Array]
 ) -> None:
-    """Hold a neutral optimiser state against what the optimiser keeps, before any of it is used.
+    """Check a neutral optimiser state, before any of it is used.
 
     Raises:
         WeightError: no `step`, an entry of another optimiser or model, one that is missing, or a

@@ -108,8 +108,8 @@ class TrainingReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""
-        rows = [{**asdict(row), "passed": row.passed} for row in self.rows]
-        return {**asdict(self), "rows": rows, "passed": self.passed}
+        documents = [{**asdict(row), "passed": row.passed} for row in self.rows]
+        return {**asdict(self), "rows": documents, "passed": self.passed}
 
 
 def training_parity(
@@ -163,10 +163,10 @@ def training_parity(
     if precision not in RATES:
         raise InputError(f"precision must be {' or '.join(RATES)}, but is {precision!r}")
     _check_clip(clip_norm, clip_value)
-    told = _optimizer(optimizer, RATES[precision])
+    optimiser = _optimizer(optimizer, RATES[precision])
     objective = loss_of(loss, spec, shape)
-    plan = Plan(told, (objective,), clip_norm, clip_value, precision)
-    rates = rates_of(read(Schedule, schedule, "schedule"), told.lr, steps)
+    plan = Plan(optimiser, (objective,), clip_norm, clip_value, precision)
+    rates = rates_of(read(Schedule, schedule, "schedule"), optimiser.lr, steps)
     say = progress or (lambda line: None)
     batches = random_batches(spec, objective, (batch_size, *shape), steps, seed)
     contest = _Contest(spec, weights, plan, names)
@@ -174,11 +174,11 @@ def training_parity(
         say(f"step {number + 1} of {steps}")
         contest.step(number, batch, rates[number])
     title = str(subject) if isinstance(subject, str | os.PathLike) else spec.kind
-    document = told.model_dump(mode="json")
-    *rows, yardstick = contest.rows
+    document = optimiser.model_dump(mode="json")
+    *measured, yardstick = contest.rows
     sizes = (batch_size, *shape)
     return TrainingReport(
-        title, sizes, steps, precision, document, TOLERANCE[precision], tuple(rows), yardstick
+        title, sizes, steps, precision, document, TOLERANCE[precision], tuple(measured), yardstick
     )
 
 
@@ -196,7 +196,7 @@ def check_options(
 
 
 def _check_clip(clip_norm: float | None, clip_value: float | None) -> None:
-    """Refuse limits of the gradients that are none."""
+    """Refuse invalid limits of the gradients."""
     for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)):
         if limit is not None and not 0.0 < limit < math.inf:
             raise InputError(f"{name} must be a finite number above 0, but is {limit:g}")
@@ -226,19 +226,21 @@ class _Contest:
             row.losses.append(float(stepper.step([batch], rate, number)["loss"]))
         reference = get_weights(self.models[0])
         for row, model in zip(self.rows, self.models, strict=True):
-            expected, found = self.rows[0].losses[-1], row.losses[-1]
-            gap = abs(found - expected) / max(abs(expected), TINY)
+            expected, actual = self.rows[0].losses[-1], row.losses[-1]
+            gap = abs(actual - expected) / max(abs(expected), TINY)
             row.loss_error = float(np.max([row.loss_error, gap]))
             self._compare(row, number, reference, get_weights(model))
 
-    def _compare(self, row: TrainingRow, number: int, reference: Weights, found: Weights) -> None:
+    def _compare(self, row: TrainingRow, number: int, reference: Weights, weights: Weights) -> None:
         """Errors of all arrays after a step, and which is the first beyond tolerance."""
-        errors = {name: relative_error(found[name], one) for name, one in reference.items()}
+        errors = {
+            name: relative_error(weights[name], expected) for name, expected in reference.items()
+        }
         trained = [name for name in errors if self.table[name].trainable]
         others = [errors[name] for name in errors if not self.table[name].trainable]
         row.weight_error = float(np.max([errors[name] for name in trained]))
         row.statistic_error = float(np.max(others)) if others else None
-        gap = _length({name: found[name] - reference[name] for name in trained})
+        gap = _length({name: weights[name] - reference[name] for name in trained})
         way = _length({name: reference[name] - self.start[name] for name in trained})
         row.way_error = gap / way if way else float(gap > 0.0)
         allowed = TOLERANCE[row.precision]
@@ -247,13 +249,13 @@ class _Contest:
             row.parameter, row.step = beyond[0], number + 1
 
 
-def _optimizer(told: Any, rates: Mapping[str, float]) -> Any:
+def _optimizer(settings: Any, rates: Mapping[str, float]) -> Any:
     """The optimiser that was asked for, at a rate of ours where none was named."""
-    if isinstance(told, str):
-        told = {"kind": told}
-    if isinstance(told, Mapping) and "lr" not in told:
-        told = {**told, "lr": rates.get(str(told.get("kind")), 0.0)}
-    return read(Optimizer, told, "optimizer")
+    if isinstance(settings, str):
+        settings = {"kind": settings}
+    if isinstance(settings, Mapping) and "lr" not in settings:
+        settings = {**settings, "lr": rates.get(str(settings.get("kind")), 0.0)}
+    return read(Optimizer, settings, "optimizer")
 
 
 def _nudged(weights: Weights) -> Weights:
@@ -268,7 +270,9 @@ def _nudged(weights: Weights) -> Weights:
 
 def _length(arrays: Weights) -> float:
     """Euclidean norm of all arrays together."""
-    return float(np.sqrt(sum(np.square(one, dtype=np.float64).sum() for one in arrays.values())))
+    return float(
+        np.sqrt(sum(np.square(array, dtype=np.float64).sum() for array in arrays.values()))
+    )
 
 
 def _backends(names: Sequence[str] | None) -> list[str]:

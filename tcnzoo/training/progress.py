@@ -1,4 +1,4 @@
-"""Where a run stands: with weights and optimiser state, all that it goes on from."""
+"""Progress of a run: with weights and optimiser state, all that a resumed run needs."""
 
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Progress(BaseModel):
-    """What is in `progress.json`.
+    """The fields of `progress.json`.
 
     Data order, augmentation and dropout follow from the seed and these numbers, so that no
     generator has to be kept.
@@ -59,11 +59,11 @@ class Progress(BaseModel):
         self.loss_sum, self.examples = 0.0, 0
 
 
-def read_progress(text: str, place: str) -> Progress:
+def read_progress(text: str, source: str) -> Progress:
     """Read the text of a `progress.json` back.
 
     Raises:
-        WeightError: it is none, or one of another version.
+        WeightError: no such document, or one of another version.
     """
     try:
         return Progress.model_validate_json(text)
@@ -71,6 +71,6 @@ def read_progress(text: str, place: str) -> Progress:
         problem: Any = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in problem["loc"])
         raise WeightError(
-            f"{place} is not the progress of a run (version {VERSION}): "
+            f"{source} is not the progress of a run (version {VERSION}): "
             f"{where + ': ' if where else ''}{problem['msg']}"
         ) from None

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.files.atomic import replacing_in
+from tcnzoo.training.evaluation import Evaluation
 from tcnzoo.training.event_metrics import EventScores
-from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report_figures import draw_confusion, draw_thresholds
 from tcnzoo.training.scores import POSITIVE, confusion, sweep
 
 THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(1, 10))
 FINE = tuple(float(step) for step in np.linspace(0.0, 1.0, 201))
-# Shares of the events that are no seizures, for which the sensitivity is told.
+# Shares of the events that are no seizures, for which the sensitivity is reported.
 FALSE_SHARES = (0.0, 0.01, 0.02, 0.05, 0.1)
 COLUMNS = ("threshold", "tp", "fp", "tn", "fn", "sensitivity", "specificity", "precision", "f1")
 
@@ -114,11 +114,11 @@ def report_text(document: Mapping[str, Any]) -> str:
     lines += _pairs({name: _shown(value) for name, value in document["metrics"].items()})
     if "confusion" in document:
         names = document["classes"]
-        rows = [[name, *row] for name, row in zip(names, document["confusion"], strict=True)]
-        lines += ["Confusion (rows true, columns predicted)", *_table(["", *names], rows), ""]
+        table = [[name, *row] for name, row in zip(names, document["confusion"], strict=True)]
+        lines += ["Confusion (rows true, columns predicted)", *_table(["", *names], table), ""]
     if "thresholds" in document:
-        rows = [[row[name] for name in COLUMNS] for row in document["thresholds"]]
-        lines += ["Windows or steps at each threshold", *_table(COLUMNS, rows), ""]
+        table = [[row[name] for name in COLUMNS] for row in document["thresholds"]]
+        lines += ["Windows or steps at each threshold", *_table(COLUMNS, table), ""]
     if "events" in document:
         lines += _event_lines(document["events"])
     return "\n".join(lines).rstrip() + "\n"
@@ -130,27 +130,30 @@ def _event_lines(events: Mapping[str, Any]) -> list[str]:
     length = "" if hours is None else f" ({hours:.2f} h)"
     title = f"Events: {events['seizures']} seizures, {events['others']} others{length}"
     columns = ["threshold", "sensitivity", "false_share", "false_per_hour"]
-    rows = [[row[name] for name in columns] for row in events["thresholds"]]
+    table = [[row[name] for name in columns] for row in events["thresholds"]]
     best = [[row[name] for name in ["at_most", *columns]] for row in events["at_false_share"]]
     return [
         title,
-        *_table(columns, rows),
+        *_table(columns, table),
         "",
         "Events at the lowest threshold that alarms at most so many of the others",
         *_table(["at_most", *columns], best),
     ]
 
 
-def _pairs(found: Mapping[str, str]) -> list[str]:
+def _pairs(pairs: Mapping[str, str]) -> list[str]:
     """Names and values, one a line, and an empty line after them."""
-    width = max((len(name) for name in found), default=0)
-    return [f"{name:<{width}}  {value}" for name, value in found.items()] + [""] * bool(found)
+    width = max((len(name) for name in pairs), default=0)
+    return [f"{name:<{width}}  {value}" for name, value in pairs.items()] + [""] * bool(pairs)
 
 
-def _table(headings: Any, rows: list[list[Any]]) -> list[str]:
+def _table(headings: Any, body: list[list[Any]]) -> list[str]:
     """Columns of equal width, numbers to the right."""
-    cells = [[str(one) for one in headings], *([_shown(one) for one in row] for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    cells = [
+        [str(heading) for heading in headings],
+        *([_shown(cell) for cell in row] for row in body),
+    ]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     return [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
         for row in cells
@@ -176,7 +179,7 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
+    if isinstance(value, np.ndarray | np.generic):
         return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
         return None

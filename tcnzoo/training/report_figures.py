@@ -53,7 +53,7 @@ def draw_thresholds(
     path: Path,
     labels: Array,
     positive: Array,
-    rows: Sequence[Mapping[str, Any]],
+    operations: Sequence[Mapping[str, Any]],
     events: EventScores | None,
     classes: Sequence[str],
     title: str,
@@ -64,7 +64,7 @@ def draw_thresholds(
         path: .png to write.
         labels: (n,), 0 or 1.
         positive: (n,), probability of class 1.
-        rows: of `scores.sweep`.
+        operations: of `scores.sweep`.
         events: scores of events, or None.
         classes: names of the two.
         title: above it.
@@ -72,7 +72,7 @@ def draw_thresholds(
     panels = 3 if events is not None else 2
     figure = sheet(4.2 * panels, 3.6, title)
     _distribution(figure.add_subplot(1, panels, 1), labels, positive, classes)
-    _sweep(figure.add_subplot(1, panels, 2), rows)
+    _sweep(figure.add_subplot(1, panels, 2), operations)
     if events is not None:
         _events(figure.add_subplot(1, panels, 3), events)
     write_figure(path, figure)
@@ -96,17 +96,17 @@ def _distribution(axes: Any, labels: Array, positive: Array, classes: Sequence[s
     axes.legend(frameon=False, fontsize=8)
 
 
-def _sweep(axes: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _sweep(axes: Any, operations: Sequence[Mapping[str, Any]]) -> None:
     """Measures against the threshold."""
     plain(axes)
-    thresholds = [row["threshold"] for row in rows]
+    thresholds = [row["threshold"] for row in operations]
     for name, colour in (
         ("sensitivity", ORANGE),
         ("specificity", BLUE),
         ("precision", GREY),
         ("f1", GREEN),
     ):
-        values = [np.nan if row[name] is None else row[name] for row in rows]
+        values = [np.nan if row[name] is None else row[name] for row in operations]
         axes.plot(thresholds, values, color=colour, label=name, linewidth=1.4)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("threshold")
@@ -120,19 +120,24 @@ def _events(axes: Any, events: EventScores) -> None:
     operations = [events.at(threshold) for threshold in LINE]
     hourly = events.hours is not None
     name = "false_per_hour" if hourly else "false_share"
-    found = [_number(one.sensitivity) for one in operations]
-    axes.plot(LINE, found, color=ORANGE, linewidth=1.4, label="sensitivity")
+    sensitivities = [_number(operation.sensitivity) for operation in operations]
+    axes.plot(LINE, sensitivities, color=ORANGE, linewidth=1.4, label="sensitivity")
     axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("threshold")
     axes.set_ylabel("events found", color=ORANGE)
     axes.set_title("events", loc="left", fontsize=10)
     twin = axes.twinx()
     twin.spines["top"].set_visible(False)
-    twin.plot(LINE, [_number(getattr(one, name)) for one in operations], color=BLUE, linewidth=1.4)
+    twin.plot(
+        LINE,
+        [_number(getattr(operation, name)) for operation in operations],
+        color=BLUE,
+        linewidth=1.4,
+    )
     twin.set_ylabel("false alarms per hour" if hourly else "other events alarmed", color=BLUE)
     twin.set_ylim(bottom=0.0)
 
 
 def _number(value: float | None) -> float:
-    """A gap in the line where there is nothing to tell."""
+    """NaN, a gap in the line, for None."""
     return np.nan if value is None else value

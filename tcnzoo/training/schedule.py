@@ -16,7 +16,7 @@ Mode = Literal["min", "max"]
 
 
 class _Schedule(BaseModel):
-    """What every schedule is told.
+    """Fields of every schedule.
 
     Attributes:
         warmup_steps: over which the factor rises in a line; step s has (s + 1) / warmup_steps.

@@ -9,7 +9,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.training.needs import needed
 
 POSITIVE = 1
-# What each kind of target may give: of two classes, of more, of ones and zeros, of values.
+# Metrics of each kind of target: two classes, more, ones and zeros, values.
 BINARY = ("accuracy", "sensitivity", "f1", "specificity", "precision", "auroc")
 CLASSES = ("accuracy", "balanced_accuracy", "f1", "auroc")
 MULTILABEL = ("nll", "f1")
@@ -28,26 +28,26 @@ def classification(labels: Array, probabilities: Array) -> dict[str, float]:
     """
     metrics = needed("sklearn.metrics", "computing metrics")
     predicted, count = probabilities.argmax(axis=1), probabilities.shape[1]
-    found = {"accuracy": metrics.accuracy_score(labels, predicted)}
+    scores = {"accuracy": metrics.accuracy_score(labels, predicted)}
     present = np.unique(labels)
     if count > 2:
-        found["balanced_accuracy"] = metrics.recall_score(
+        scores["balanced_accuracy"] = metrics.recall_score(
             labels, predicted, labels=present, average="macro", zero_division=0.0
         )
-        found["f1"] = metrics.f1_score(labels, predicted, average="macro", zero_division=0.0)
+        scores["f1"] = metrics.f1_score(labels, predicted, average="macro", zero_division=0.0)
         if len(present) == count:
-            found["auroc"] = metrics.roc_auc_score(labels, probabilities, multi_class="ovr")
-        return _floats(found)
+            scores["auroc"] = metrics.roc_auc_score(labels, probabilities, multi_class="ovr")
+        return _floats(scores)
     if POSITIVE in present:
-        found["sensitivity"] = metrics.recall_score(labels, predicted)
-        found["f1"] = metrics.f1_score(labels, predicted)
+        scores["sensitivity"] = metrics.recall_score(labels, predicted)
+        scores["f1"] = metrics.f1_score(labels, predicted)
     if 0 in present:
-        found["specificity"] = metrics.recall_score(labels, predicted, pos_label=0)
+        scores["specificity"] = metrics.recall_score(labels, predicted, pos_label=0)
     if (predicted == POSITIVE).any():
-        found["precision"] = metrics.precision_score(labels, predicted)
+        scores["precision"] = metrics.precision_score(labels, predicted)
     if len(present) == 2:
-        found["auroc"] = metrics.roc_auc_score(labels, probabilities[:, POSITIVE])
-    return _floats(found)
+        scores["auroc"] = metrics.roc_auc_score(labels, probabilities[:, POSITIVE])
+    return _floats(scores)
 
 
 def multilabel(target: Array, logits: Array) -> dict[str, float]:
@@ -62,11 +62,11 @@ def multilabel(target: Array, logits: Array) -> dict[str, float]:
     """
     metrics = needed("sklearn.metrics", "computing metrics")
     each = np.logaddexp(0.0, logits) - target * logits
-    ones, found = target.ravel() > 0.5, logits.ravel() > 0.0
+    ones, predicted = target.ravel() > 0.5, logits.ravel() > 0.0
     return _floats(
         {
             "nll": each.sum(axis=-1).mean(),
-            "f1": metrics.f1_score(ones, found, zero_division=0.0),
+            "f1": metrics.f1_score(ones, predicted, zero_division=0.0),
         }
     )
 
@@ -74,11 +74,13 @@ def multilabel(target: Array, logits: Array) -> dict[str, float]:
 def regression(target: Array, output: Array) -> dict[str, float]:
     """Mean squared and mean absolute error of values, (n, channels)."""
     metrics = needed("sklearn.metrics", "computing metrics")
-    one, other = (np.asarray(each, np.float64).reshape(len(each), -1) for each in (target, output))
+    expected, other = (
+        np.asarray(each, np.float64).reshape(len(each), -1) for each in (target, output)
+    )
     return _floats(
         {
-            "mse": metrics.mean_squared_error(one, other),
-            "mae": metrics.mean_absolute_error(one, other),
+            "mse": metrics.mean_squared_error(expected, other),
+            "mae": metrics.mean_absolute_error(expected, other),
         }
     )
 
@@ -86,8 +88,8 @@ def regression(target: Array, output: Array) -> dict[str, float]:
 def confusion(labels: Array, predicted: Array, classes: int) -> Array:
     """How often each class (rows) was taken for each (columns)."""
     metrics = needed("sklearn.metrics", "computing metrics")
-    found: Array = metrics.confusion_matrix(labels, predicted, labels=range(classes))
-    return found
+    counts: Array = metrics.confusion_matrix(labels, predicted, labels=range(classes))
+    return counts
 
 
 def sweep(labels: Array, positive: Array, thresholds: Sequence[float]) -> list[dict[str, Any]]:
@@ -102,11 +104,11 @@ def sweep(labels: Array, positive: Array, thresholds: Sequence[float]) -> list[d
         accuracy and f1; None where there is nothing to divide by.
     """
     ones, zeros = (np.sort(positive[labels == value]) for value in (POSITIVE, 0))
-    rows: list[dict[str, Any]] = []
+    points: list[dict[str, Any]] = []
     for threshold in thresholds:
-        fn, tn = (int(np.searchsorted(one, threshold)) for one in (ones, zeros))
+        fn, tn = (int(np.searchsorted(ordered, threshold)) for ordered in (ones, zeros))
         tp, fp = len(ones) - fn, len(zeros) - tn
-        rows.append(
+        points.append(
             {
                 "threshold": threshold,
                 **{"tp": tp, "fp": fp, "tn": tn, "fn": fn},
@@ -117,20 +119,20 @@ def sweep(labels: Array, positive: Array, thresholds: Sequence[float]) -> list[d
                 "f1": _ratio(2 * tp, 2 * tp + fp + fn),
             }
         )
-    return rows
+    return points
 
 
 def softmax(logits: Array) -> Array:
     """Probabilities over the last axis."""
     powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    found: Array = powers / powers.sum(axis=-1, keepdims=True)
-    return found
+    probabilities: Array = powers / powers.sum(axis=-1, keepdims=True)
+    return probabilities
 
 
 def sigmoid(logits: Array) -> Array:
-    """Probability of each logit by itself."""
-    found: Array = np.exp(-np.logaddexp(0.0, -logits))
-    return found
+    """Probability of each logit."""
+    probabilities: Array = np.exp(-np.logaddexp(0.0, -logits))
+    return probabilities
 
 
 def _ratio(part: int, whole: int) -> float | None:
@@ -138,6 +140,6 @@ def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _floats(found: Mapping[str, Any]) -> dict[str, float]:
+def _floats(scores: Mapping[str, Any]) -> dict[str, float]:
     """Python's own numbers."""
-    return {name: float(value) for name, value in found.items()}
+    return {name: float(value) for name, value in scores.items()}

@@ -3,7 +3,7 @@
 from tcnzoo.specs import BatchNormSpec, Spec
 
 
-def lost_shifts(spec: Spec) -> frozenset[str]:
+def cancelled_biases(spec: Spec) -> frozenset[str]:
     """Names of the biases that feed a batch norm and nothing else.
 
     The mean of the batch takes such a bias away, so its gradient is zero. What a framework computes

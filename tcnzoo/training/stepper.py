@@ -1,4 +1,4 @@
-"""What a backend answers when it trains: a plan goes in, a step comes out."""
+"""What a backend that trains provides: a stepper for a model and a plan."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Plan:
         launcher: str | None = None,
         strategies: Collection[str] = ("ddp",),
     ) -> None:
-        """Hold precision, devices and strategy against a backend and the weights of a model.
+        """Check precision, devices and strategy with a backend and the weights of a model.
 
         Args:
             backend: name of the backend.
@@ -84,8 +84,43 @@ class Plan:
             )
 
 
+class World(Protocol):
+    """The processes that train one model together."""
+
+    rank: int
+    size: int
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        """The values of the first process, in every process."""
+
+    def leave(self) -> None:
+        """Make the model whole again in every process; none of them trains it any more."""
+
+
+class SingleProcess:
+    """A world of one process."""
+
+    rank = 0
+    size = 1
+
+    def agree(self, values: Sequence[float]) -> list[float]:
+        """The values as they are."""
+        return list(values)
+
+    def leave(self) -> None:
+        """Do nothing: the model is whole."""
+
+
 class Stepper(Protocol):
-    """One model in training. Made by `stepper(model, plan)` of `backends/<name>/training.py`."""
+    """One model in training. Made by `stepper(model, plan)` of `backends/<name>/training.py`.
+
+    A class that inherits from this one trains in a single process, unless it overrides `world`.
+    """
+
+    @property
+    def world(self) -> World:
+        """The processes that train the model together."""
+        return SingleProcess()
 
     def step(self, batches: Sequence[Batch], rate: float, seed: int) -> Mapping[str, Any]:
         """Take one optimiser step in training mode over accumulated micro-batches.
@@ -103,7 +138,7 @@ class Stepper(Protocol):
         """Losses and neutral outputs in evaluation mode; nothing is updated."""
 
     def freeze(self, names: frozenset[str]) -> None:
-        """Give these parameters no update from now on, and every other one its updates."""
+        """Freeze these parameters from now on, and train every other one."""
 
     def state(self) -> dict[str, Array]:
         """Optimiser state: `exp_avg.<param>`, `exp_avg_sq.<param>`, `momentum.<param>`, `step`.
@@ -115,36 +150,3 @@ class Stepper(Protocol):
 
     def load_state(self, state: Mapping[str, Array]) -> None:
         """Go on from a `state()` of this or another backend."""
-
-
-class World(Protocol):
-    """The processes that train one model together. A stepper that has some holds it as `world`."""
-
-    rank: int
-    size: int
-
-    def agree(self, values: Sequence[float]) -> list[float]:
-        """The values of the first process, in every process."""
-
-    def part(self) -> None:
-        """Give the model back, whole, in every process; none of them trains it any more."""
-
-
-class Alone:
-    """A world of one process."""
-
-    rank = 0
-    size = 1
-
-    def agree(self, values: Sequence[float]) -> list[float]:
-        """Return them as they are."""
-        return list(values)
-
-    def part(self) -> None:
-        """Leave the model, which is whole."""
-
-
-def world_of(stepper: Stepper) -> World:
-    """The processes that a stepper trains with; it is alone where it says nothing."""
-    world: World = getattr(stepper, "world", None) or Alone()
-    return world

@@ -48,29 +48,29 @@ class Targets:
             `target.<loss>`: int32 classes, (batch[, time]), or float32 values like the output;
             `mask.<loss>`: float32, (batch,) or (batch, time), where the loss has one.
         Raises:
-            InputError: a key that is not there, a shape that does not fit, or a class that is none.
+            InputError: a missing key, a shape that does not fit, or an unknown class.
         """
         shapes = self._shapes(entry(batch, "x", "training"), batch)
         size = len(batch["x"])
-        found: dict[str, Array] = {}
+        arrays: dict[str, Array] = {}
         for name, loss in self.losses.items():
             if isinstance(loss, Term):
                 continue
             shape = shapes[loss.output]
             target = entry(batch, loss.target, f"loss {name!r}")
             shaped = _classes if takes_classes(loss) else _values
-            found[f"target.{name}"] = shaped(name, loss, target, size, shape)
+            arrays[f"target.{name}"] = shaped(name, loss, target, size, shape)
             if loss.mask is not None:
                 mask = entry(batch, loss.mask, f"loss {name!r}")
                 _check_shape(name, "mask", mask, [(size,), (size, *shape[1:])])
-                found[f"mask.{name}"] = mask.astype(np.float32)
-        return found
+                arrays[f"mask.{name}"] = mask.astype(np.float32)
+        return arrays
 
     def signal(self, batch: Mapping[str, Array]) -> Array:
         """The `x` of a batch as float32.
 
         Raises:
-            InputError: there is none, or it holds no real numbers; see `tcnzoo.arrays.to_real`.
+            InputError: one is missing, or holds no real numbers; see `tcnzoo.arrays.to_real`.
         """
         return to_real(entry(batch, "x", "training"), name="'x'")
 
@@ -83,9 +83,9 @@ class Targets:
             InputError: one that is not there, or of another shape.
         """
         wanted = range(len(self.spec.embedding_specs))
-        rows = [entry(batch, f"embedding{place}", "the model") for place in wanted]
-        check_embeddings(self.spec, batch["x"].shape, rows)
-        return [to_real(row, name=f"'embedding{place}'") for place, row in enumerate(rows)]
+        embeddings = [entry(batch, f"embedding{index}", "the model") for index in wanted]
+        check_embeddings(self.spec, batch["x"].shape, embeddings)
+        return [to_real(row, name=f"'embedding{index}'") for index, row in enumerate(embeddings)]
 
     def _shapes(self, x: Array, batch: Mapping[str, Array]) -> dict[str | None, Shape]:
         """Shape of each output that a loss names, without the batch axis."""
@@ -99,25 +99,27 @@ class Targets:
             raise InputError(
                 f"'x' must be (batch, channels[, time]) with some examples, but has {x.shape}"
             )
-        found: dict[str | None, Shape] = {None: self.spec.output_shape(x.shape[1:])}
-        wanted = {one.output for one in self.losses.values() if not isinstance(one, Term)} - {None}
+        shapes: dict[str | None, Shape] = {None: self.spec.output_shape(x.shape[1:])}
+        wanted = {loss.output for loss in self.losses.values() if not isinstance(loss, Term)} - {
+            None
+        }
         if not wanted:
-            return found
+            return shapes
         outputs = self.predict(x[:1], [row[:1] for row in embeddings])
-        held = outputs if isinstance(outputs, dict) else {}
+        named = outputs if isinstance(outputs, dict) else {}
         for key in wanted:
-            if key not in held:
-                given = f"the outputs {', '.join(held)}" if held else "one output"
+            if key not in named:
+                given = f"the outputs {', '.join(named)}" if named else "one output"
                 raise InputError(f"a loss names the output {key!r}, but the model has {given}")
-            found[key] = held[key].shape[1:]
-        return found
+            shapes[key] = named[key].shape[1:]
+        return shapes
 
 
 def pick(outputs: Any, key: str | None) -> Any:
     """The output of a native model that a loss is about.
 
     Args:
-        outputs: an array, the pair of a temporal block by itself, or a dictionary.
+        outputs: an array, the pair of a bare temporal block, or a dictionary.
         key: an entry of the dictionary; None for the only or the first output.
     Raises:
         InputError: no such entry.
@@ -138,10 +140,10 @@ def class_vector(values: Sequence[float] | float, classes: int, field: str) -> A
     Raises:
         InputError: a list of another length.
     """
-    found = np.asarray(values, dtype=np.float32)
-    if found.ndim and len(found) != classes:
-        raise InputError(f"{field} has {len(found)} values, but the output has {classes} channels")
-    return np.broadcast_to(found, (classes,)).copy()
+    vector = np.asarray(values, dtype=np.float32)
+    if vector.ndim and len(vector) != classes:
+        raise InputError(f"{field} has {len(vector)} values, but the output has {classes} channels")
+    return np.broadcast_to(vector, (classes,)).copy()
 
 
 def entry(batch: Mapping[str, Array], key: str, wanted_by: str) -> Array:

@@ -37,12 +37,12 @@ def without_dropout(spec: Spec) -> Spec:
 
     def quiet(value: Any) -> Any:
         if isinstance(value, list):
-            return [quiet(one) for one in value]
+            return [quiet(item) for item in value]
         if not isinstance(value, dict):
             return value
         zeros = {"dropout": 0.0} if "dropout" in value else {}
         zeros |= {"rate": 0.0} if value.get("kind") == "dropout" else {}
-        return {name: quiet(one) for name, one in value.items()} | zeros
+        return {name: quiet(item) for name, item in value.items()} | zeros
 
     return parse_spec(quiet(spec.model_dump(mode="json")))
 
@@ -67,22 +67,22 @@ def loss_of(loss: Any, spec: Spec, shape: Shape) -> AnyLoss:
     if loss is None:
         output = spec.output_shape(shape)
         loss = "cross_entropy" if len(output) == 1 and output[0] > 1 else "mse"
-    found: AnyLoss = read(Loss, loss, "loss")
-    if found.kind == "term" or found.output or found.mask:
+    objective: AnyLoss = read(Loss, loss, "loss")
+    if objective.kind == "term" or objective.output or objective.mask:
         raise InputError("training parity makes its own batches: no mask, no term, and one output")
-    return found
+    return objective
 
 
-def read(kind: Any, told: Any, what: str) -> Any:
+def read(kind: Any, settings: Any, what: str) -> Any:
     """One part of a configuration, from its fields or its kind alone.
 
     Raises:
-        SpecError: a kind or field that is none.
+        SpecError: an unknown kind, or an invalid field.
     """
-    if isinstance(told, str):
-        told = {"kind": told}
+    if isinstance(settings, str):
+        settings = {"kind": settings}
     try:
-        return TypeAdapter(kind).validate_python(told)
+        return TypeAdapter(kind).validate_python(settings)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in (what, *first["loc"]))
@@ -109,9 +109,9 @@ def random_batches(
     output = (shape[0], *spec.output_shape(shape[1:]))
     for _ in range(steps):
         batch = {"x": _signals(shape, generator)}
-        for place, one in enumerate(spec.embedding_specs):
-            size = (shape[0], one.channels, *shape[2:][: int(one.per_step)])
-            batch[f"embedding{place}"] = generator.standard_normal(size).astype(np.float32)
+        for index, embedding in enumerate(spec.embedding_specs):
+            size = (shape[0], embedding.channels, *shape[2:][: int(embedding.per_step)])
+            batch[f"embedding{index}"] = generator.standard_normal(size).astype(np.float32)
         if not isinstance(loss, Term):
             batch[loss.target] = _target(loss, output, generator)
         yield batch

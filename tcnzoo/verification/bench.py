@@ -82,13 +82,13 @@ def bench(
         (1, *spec.signal_shape(length)), dtype=np.float32
     )
     tasks = {name: _forward(model, signal) for name, model in models.items()}
-    rows = _rounds("forward", length, tasks, rounds, say)
+    measured = _rounds("forward", length, tasks, rounds, say)
     if spec.streaming_blocker() is None:
         for size in chunks:
             chunk = np.resize(signal, (*signal.shape[:-1], size))
             tasks = {name: _step(model, chunk) for name, model in models.items()}
-            rows += _rounds(f"step {size}", size, tasks, rounds, say)
-    return rows
+            measured += _rounds(f"step {size}", size, tasks, rounds, say)
+    return measured
 
 
 def _forward(model: Any, x: Array) -> Task:
@@ -98,10 +98,10 @@ def _forward(model: Any, x: Array) -> Task:
 
 def _step(model: Any, chunk: Array) -> Task:
     """A streaming step that goes on from the one before."""
-    held = [init_state(model, chunk.shape[0])]
+    states = [init_state(model, chunk.shape[0])]
 
     def task() -> None:
-        held[0] = step(model, chunk, held[0])[1]
+        states[0] = step(model, chunk, states[0])[1]
 
     return task
 
@@ -120,7 +120,7 @@ def _rounds(
             begin = time.perf_counter()
             tasks[name]()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    return [_row(label, name, found, samples) for name, found in times.items()]
+    return [_row(label, name, seconds, samples) for name, seconds in times.items()]
 
 
 def _row(label: str, name: str, times: list[float], samples: int) -> BenchRow:

@@ -18,16 +18,16 @@ from tcnzoo.errors import InputError
 CLEAR = 1e-4
 
 
-def array_error(found: Array, reference: Array) -> float:
+def array_error(actual: Array, reference: Array) -> float:
     """max|found - reference| / max(1, max|reference|), for arrays of one shape."""
     if reference.size == 0:
         return 0.0
-    gap = np.abs(found.astype(np.float64) - reference).max()
+    gap = np.abs(actual.astype(np.float64) - reference).max()
     return float(gap / max(1.0, np.abs(reference).max()))
 
 
-def same_choices(found: Array, reference: Array, gaps: Array) -> Array | None:
-    """Hold two arrays of choices, (batch, time), against each other.
+def same_choices(actual: Array, reference: Array, gaps: Array) -> Array | None:
+    """Compare two arrays of choices, (batch, time).
 
     Args:
         found, reference: integers.
@@ -35,7 +35,7 @@ def same_choices(found: Array, reference: Array, gaps: Array) -> Array | None:
     Returns:
         (batch,), whether all choices of a signal are the same; None where a clear one differs.
     """
-    differs = found != reference
+    differs = actual != reference
     if np.any(differs & (gaps >= CLEAR)):
         return None
     same: Array = ~differs.reshape(len(differs), -1).any(axis=1)
@@ -43,7 +43,7 @@ def same_choices(found: Array, reference: Array, gaps: Array) -> Array | None:
 
 
 def outputs_error(
-    found: Mapping[str, Array], reference: Mapping[str, Array], gaps: Mapping[str, Array]
+    actual: Mapping[str, Array], reference: Mapping[str, Array], gaps: Mapping[str, Array]
 ) -> float:
     """The worst relative error over the outputs of a model, by the rule above.
 
@@ -55,26 +55,26 @@ def outputs_error(
     Raises:
         InputError: the two have different outputs or shapes.
     """
-    if found.keys() != reference.keys():
-        raise InputError(f"expected the outputs {sorted(reference)}, but {sorted(found)} came")
+    if actual.keys() != reference.keys():
+        raise InputError(f"expected the outputs {sorted(reference)}, but {sorted(actual)} came")
     kept: Array | None = None
     for name, wanted in reference.items():
-        if found[name].shape != wanted.shape:
+        if actual[name].shape != wanted.shape:
             raise InputError(
                 f"expected an output {name!r} of shape {wanted.shape}, "
-                f"but one of {found[name].shape} came"
+                f"but one of {actual[name].shape} came"
             )
     for name, gap in gaps.items():
-        same = same_choices(found[name], reference[name], gap)
+        same = same_choices(actual[name], reference[name], gap)
         if same is None:
             return float("inf")
         kept = same if kept is None else kept & same
     if kept is None or kept.all():
-        return max(array_error(found[name], reference[name]) for name in reference)
+        return max(array_error(actual[name], reference[name]) for name in reference)
     if not kept.any():
         return float("inf")
     return max(
-        array_error(found[name][kept], wanted[kept])
+        array_error(actual[name][kept], wanted[kept])
         for name, wanted in reference.items()
         if wanted.ndim > 0
     )

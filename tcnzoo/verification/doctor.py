@@ -81,7 +81,11 @@ def examine(folder: Path | None = None) -> Examination:
     """
     settled = tuple(map(str, settle_below(folder))) if folder is not None else ()
     findings = tuple(_find(name) for name in backend_modules())
-    installed = {one.info.name: one.info for one in findings if one.passed and one.info.installed}
+    installed = {
+        finding.info.name: finding.info
+        for finding in findings
+        if finding.passed and finding.info.installed
+    }
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return Examination(
         python=platform.python_version(),
@@ -94,7 +98,7 @@ def examine(folder: Path | None = None) -> Examination:
 
 
 def _find(name: str) -> Finding:
-    """One backend; whatever goes wrong inside its framework is a finding, not an error."""
+    """One backend; any exception inside its framework is a finding, not an error."""
     package = missing_package(name)
     if package is not None:
         note = f"{package} is missing: pip install 'tcnzoo[{name}]'"
@@ -117,15 +121,15 @@ def _probe(name: str) -> float:
 
 def _advice(installed: dict[str, BackendInfo]) -> list[str]:
     """Slow spots that this machine has."""
-    found = []
+    advice = []
     if "mlx" in installed and sys.platform == "linux" and "gpu" not in installed["mlx"].devices:
-        found += _mlx_advice()
+        advice += _mlx_advice()
     if "torch" in installed and "OMP_WAIT_POLICY" not in os.environ:
-        found.append(
+        advice.append(
             "torch: on busy cores its waiting threads slow small chunks down; set "
             "OMP_WAIT_POLICY=passive, or call torch.set_num_threads(1)"
         )
-    return found
+    return advice
 
 
 def _mlx_advice() -> list[str]:

@@ -20,7 +20,7 @@ MEASURES = {
 }
 
 
-def draw_comparison(path: Path, found: ComparisonTable) -> None:
+def draw_comparison(path: Path, comparison: ComparisonTable) -> None:
     """Write the chart as a .png file.
 
     Args:
@@ -34,36 +34,36 @@ def draw_comparison(path: Path, found: ComparisonTable) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    panels = list(dict.fromkeys((row.form, row.backend) for row in found.rows))
+    panels = list(dict.fromkeys((row.form, row.backend) for row in comparison.rows))
     figure = Figure(figsize=(10, 3.4 * len(panels)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    shape = " x ".join(map(str, found.input_shape))
-    figure.suptitle(f"Relative to {found.rows[0].model}; input {shape}", fontweight="bold")
-    for place, panel in enumerate(panels):
-        rows = [row for row in found.rows if (row.form, row.backend) == panel]
-        axes = figure.add_subplot(len(panels), 1, place + 1)
+    shape = " x ".join(map(str, comparison.input_shape))
+    figure.suptitle(f"Relative to {comparison.rows[0].model}; input {shape}", fontweight="bold")
+    for index, panel in enumerate(panels):
+        measured = [row for row in comparison.rows if (row.form, row.backend) == panel]
+        axes = figure.add_subplot(len(panels), 1, index + 1)
         axes.set_title(", ".join(panel), loc="left")
-        _draw_bars(axes, rows)
-        if place == 0:
-            axes.legend(frameon=False, ncols=len(rows), loc="upper right")
+        _draw_bars(axes, measured)
+        if index == 0:
+            axes.legend(frameon=False, ncols=len(measured), loc="upper right")
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
-def _draw_bars(axes: Any, rows: list[Row]) -> None:
-    """One group of bars for each measure that the backend tells."""
-    first = rows[0]
+def _draw_bars(axes: Any, measured: list[Row]) -> None:
+    """One group of bars for each measure that the backend has."""
+    first = measured[0]
     measures = {label: name for label, name in MEASURES.items() if getattr(first, name)}
-    width = 0.8 / len(rows)
-    for place, row in enumerate(rows):
+    width = 0.8 / len(measured)
+    for index, row in enumerate(measured):
         shares = [getattr(row, name) / getattr(first, name) for name in measures.values()]
-        offset = (place - (len(rows) - 1) / 2) * width
+        offset = (index - (len(measured) - 1) / 2) * width
         bars = axes.bar(
             [group + offset for group in range(len(shares))],
             shares,
             width,
             label=row.model,
-            color=COLOURS[place % len(COLOURS)],
+            color=COLOURS[index % len(COLOURS)],
         )
         axes.bar_label(bars, [f"{share:.2f}" for share in shares], fontsize=7)
     axes.axhline(1.0, color="#999999", linewidth=0.8, zorder=0)

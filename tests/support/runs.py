@@ -8,6 +8,7 @@ import tcnzoo
 from tcnzoo.models.backend import handle_of
 from tcnzoo.training import load_config
 from tcnzoo.training.logs import METRICS, read_lines
+from tcnzoo.training.stepper import Stepper
 
 CHANNELS, STEPS, EXAMPLES = 3, 20, 52
 SPEC = {
@@ -79,7 +80,7 @@ def plain_lines(folder):
     return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
 
 
-class PlainStepper:
+class PlainStepper(Stepper):
     """Training without derivatives: weights and moments follow from batches, rate and seed.
 
     Every number that a real step depends on changes what comes after it, so that a run that was not

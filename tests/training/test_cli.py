@@ -9,14 +9,14 @@ from typer.testing import CliRunner
 import tcnzoo
 from tcnzoo.backends import numpy as plain
 from tcnzoo.cli import app
-from tcnzoo.training import running
+from tcnzoo.training import session
 from tests.support.runs import SPEC, PlainStepper, document_of, plain_lines
 
 
 @pytest.fixture(autouse=True)
 def _no_framework(monkeypatch):
     monkeypatch.setattr(plain, "stepper", PlainStepper, raising=False)
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
 
 
 @pytest.fixture

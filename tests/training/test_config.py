@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 import tcnzoo
 from tcnzoo.errors import BackendMissing, InputError, SpecError
 from tcnzoo.training import load_config
-from tcnzoo.training.run import differences
+from tcnzoo.training.run_directory import differences
 from tcnzoo.training.schedule import PlateauState, Schedule
 from tcnzoo.training.stopping import Watch
 from tests.support.compare import assert_refused

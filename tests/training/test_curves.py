@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
-from tcnzoo.training.comparing import Gap, draw_runs, gaps, logged, read_run
+from tcnzoo.training.run_comparison import Gap, draw_runs, gaps, logged, read_run
 from tests.support.compare import assert_refused
 from tests.support.runs import config_of
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tcnzoo.checkpoints.directory import read_checkpoint
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tests.support.processes import two_processes
 from tests.support.runs import SPEC, config_of, losses_of, write_data
 
@@ -28,10 +28,10 @@ TOLERANCE = 1e-5
 TWO = """
 import sys
 from pathlib import Path
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tests.training.test_distributed import told_of
 
-running.draw_curves = lambda folder: None
+session.draw_curves = lambda folder: None
 outcome = train(told_of(Path(sys.argv[1]), 4, "two"))
 outcome = train(told_of(Path(sys.argv[1]), 4, "two"), resume=True, **{"training.epochs": 4})
 assert (outcome.steps, outcome.ended) == (12, "finished")
@@ -50,7 +50,7 @@ def told_of(folder, batch_size, output):
 
 
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
     write_data(tmp_path, EXAMPLES)
     with two_processes(tmp_path, TWO):
         one = train(told_of(tmp_path, 8, "one"), **{"training.epochs": 4})

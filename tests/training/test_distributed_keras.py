@@ -14,7 +14,7 @@ import tcnzoo
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files.safetensors import read_safetensors
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tests.support.compare import assert_close, noise, weights_of
 from tests.support.runs import SPEC, config_of, losses_of, write_data
 from tests.support.train_oracles import plan_of, stepper_of, uncompiled
@@ -116,7 +116,7 @@ def masked_losses():
 
 def on_two(folder):
     """What the process with two devices does."""
-    running.draw_curves = lambda folder: None
+    session.draw_curves = lambda folder: None
     train(told_of(folder, 2), **{"training.epochs": 1})
     outcome = train(told_of(folder, 2), resume=True)
     assert (outcome.steps, outcome.ended) == (STEPS, "finished")
@@ -142,7 +142,7 @@ def folder(tmp_path_factory):
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "draw_curves", lambda folder: None)
+        patch.setattr(session, "draw_curves", lambda folder: None)
         train(told_of(folder, 1))
     try:
         text, _ = process.communicate(timeout=120)

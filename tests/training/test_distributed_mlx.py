@@ -16,10 +16,10 @@ import tcnzoo
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import get_backend
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tcnzoo.training.losses import Mse
 from tcnzoo.training.optimizers import Sgd
-from tcnzoo.training.stepper import Alone, Plan
+from tcnzoo.training.stepper import Plan, SingleProcess
 from tests.support.quantizers import quantizer, signal
 from tests.support.runs import CHANNELS, config_of, losses_of, write_data
 from tests.support.train_oracles import uncompiled
@@ -61,7 +61,7 @@ def in_each(folder):
     found = {"ordered": ordered(given), "slope": slope(given)}
     mx.disable_compile()  # as in `interpreted`
     told = told_of(folder, 4, "two")
-    running.draw_curves = lambda folder: None
+    session.draw_curves = lambda folder: None
     first = train(told)
     given.agree([0.0])  # so that the first process has written
     outcome = train(told, resume=True, **{"training.epochs": 3})
@@ -192,7 +192,7 @@ def start(folder, rank):
 
 
 def test_two_processes_are_one_with_the_doubled_batch(folder, monkeypatch):
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
     one = train(told_of(folder, 8, "one"), **{"training.epochs": 3})
     expected, found = losses_of(one.directory), losses_of(folder / "two")
     assert list(found) == list(expected) == list(range(1, 7))
@@ -258,14 +258,14 @@ def set_only(monkeypatch, names):
 @pytest.mark.parametrize("names", [{}, {"MLX_RANK": "0"}, {"MLX_RANK": "0", "MLX_WORLD_SIZE": "1"}])
 def test_one_process_is_alone(monkeypatch, names):
     set_only(monkeypatch, names)
-    assert isinstance(stepper().world, Alone)
+    assert isinstance(stepper().world, SingleProcess)
 
 
 def test_one_process_of_mlx_launch_is_alone(monkeypatch, tmp_path):
     # What mlx.launch writes for one host.
     (tmp_path / "hosts").write_text("\n")
     set_only(monkeypatch, {"MLX_RANK": "0", "MLX_HOSTFILE": str(tmp_path / "hosts")})
-    assert isinstance(stepper().world, Alone)
+    assert isinstance(stepper().world, SingleProcess)
 
 
 def test_processes_that_cannot_join_are_refused(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from tcnzoo.backends import numpy as plain
 from tcnzoo.errors import InputError
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tcnzoo.training.batches import Step
 from tcnzoo.training.data.dataset import ArrayDataset, Subset
 from tcnzoo.training.data.finite import check_finite_examples
@@ -37,7 +37,7 @@ NORMED = {
 def plain_steps(monkeypatch):
     """Steps of no framework, in the backend numpy."""
     monkeypatch.setattr(plain, "stepper", PlainStepper, raising=False)
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
 
 
 def write_parts(folder, part, array, place, value, **more):

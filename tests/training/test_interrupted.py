@@ -13,7 +13,7 @@ import yaml
 
 import tcnzoo
 from tcnzoo.checkpoints.directory import read_checkpoint
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tcnzoo.training.checkpoints import Checkpoints
 from tcnzoo.training.progress import Progress
 from tests.support.compare import assert_same_bits, weights_of
@@ -48,8 +48,8 @@ print("ended", point)
 @pytest.fixture
 def plain(monkeypatch):
     """Training of no framework, without figures."""
-    monkeypatch.setattr(running.get_backend("numpy"), "stepper", PlainStepper, raising=False)
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session.get_backend("numpy"), "stepper", PlainStepper, raising=False)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
 
 
 def test_a_step_that_is_saved_again_never_leaves_last_without_a_checkpoint(tmp_path):
@@ -133,7 +133,7 @@ import signal, sys, time
 from pathlib import Path
 from tcnzoo.backends import numpy as plain
 from tcnzoo.cli import main
-from tcnzoo.training import running
+from tcnzoo.training import session
 from tests.support.runs import PlainStepper
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C.
@@ -152,7 +152,7 @@ def slow(self, *args):
 
 PlainStepper.step = slow
 plain.stepper = PlainStepper
-running.draw_curves = lambda folder: None
+session.draw_curves = lambda folder: None
 sys.argv = ["tcnzoo", "train", str(folder / "config.yaml"), "--resume", "--json"]
 main()
 """
@@ -192,7 +192,7 @@ def test_a_run_has_one_process(tmp_path, plain):
 def test_a_process_that_was_overtaken_does_not_go_on(tmp_path, plain, monkeypatch):
     # Another process takes the run up and ends it while this one reads its data.
     train(config_of(tmp_path, training={"epochs": 1}))
-    load, done = running.load_data, []
+    load, done = session.load_data, []
 
     def late(*args):
         if not done:
@@ -200,7 +200,7 @@ def test_a_process_that_was_overtaken_does_not_go_on(tmp_path, plain, monkeypatc
             train(config_of(tmp_path), resume=True)
         return load(*args)
 
-    monkeypatch.setattr(running, "load_data", late)
+    monkeypatch.setattr(session, "load_data", late)
     with pytest.raises(tcnzoo.InputError, match="another process has trained in .* meanwhile"):
         train(config_of(tmp_path), resume=True)
 
@@ -220,7 +220,7 @@ def test_a_signal_ends_training_and_keeps_its_checkpoint(number, code, word, tmp
     assert (process.returncode, printed) == (code, f"tcnzoo: {word}\n")
     assert not [one for one in (tmp_path / "run").rglob(".*")]
     config = config_of(tmp_path)
-    assert running.Run(config).checkpoints.load()[3].step == 6
+    assert session.RunDirectory(config).checkpoints.load()[3].step == 6
     whole = train(config_of(tmp_path, output=str(tmp_path / "whole")))
     after = train(config, resume=True)
     assert_same_bits(tcnzoo.get_weights(after.model), tcnzoo.get_weights(whole.model))

@@ -16,7 +16,7 @@ from tcnzoo.backends import numpy as plain
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files.safetensors import read_safetensors
-from tcnzoo.training import checkpoints, curves, prefetch, running, train
+from tcnzoo.training import checkpoints, curves, prefetch, session, train
 from tcnzoo.training.batches import Step
 from tcnzoo.training.failing import check_finite
 from tests.support.compare import assert_refused, assert_same_bits
@@ -35,7 +35,7 @@ def steppers(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(plain, "stepper", stepper, raising=False)
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)  # half of the time
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)  # half of the time
     return made
 
 
@@ -123,9 +123,9 @@ def scripted(monkeypatch, values):
         current[:] = [next(left, current[0] if current else 0.0)]
         return original(*args)
 
-    original = running.evaluate
+    original = session.evaluate
     monkeypatch.setattr(PlainStepper, "evaluate", evaluate)
-    monkeypatch.setattr(running, "evaluate", start)
+    monkeypatch.setattr(session, "evaluate", start)
 
 
 def test_early_stopping_waits_for_its_patience(tmp_path, steppers, monkeypatch):
@@ -170,7 +170,7 @@ def test_every_checkpoint_can_be_kept(tmp_path, steppers):
 
 
 def test_a_run_leaves_the_files_that_it_promises(tmp_path, steppers, monkeypatch):
-    monkeypatch.setattr(running, "draw_curves", curves.draw_curves)
+    monkeypatch.setattr(session, "draw_curves", curves.draw_curves)
     told = {"data.split.test": 0.1, "loggers": ["tensorboard"]}
     outcome = train(config_of(tmp_path), **told)
     names = {one.name for one in outcome.directory.iterdir()}
@@ -185,8 +185,8 @@ def test_a_run_leaves_the_files_that_it_promises(tmp_path, steppers, monkeypatch
         outcome.report["metrics"]["accuracy"]
         == json.loads((outcome.directory / "test_report.json").read_text())["metrics"]["accuracy"]
     )
-    session = json.loads((outcome.directory / "environment.json").read_text())
-    assert [one["backend"] for one in session] == ["numpy"]
+    sessions = json.loads((outcome.directory / "environment.json").read_text())
+    assert [one["backend"] for one in sessions] == ["numpy"]
 
 
 def test_tensorboard_reads_what_was_logged(tmp_path, steppers):
@@ -371,12 +371,12 @@ import os, random, signal, sys
 from pathlib import Path
 import sklearn.metrics  # once, and not in each process
 from tcnzoo.backends import numpy as plain
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tests.support.runs import PlainStepper, config_of
 
 folder = Path(sys.argv[1])
 plain.stepper = PlainStepper
-running.draw_curves = lambda folder: None
+session.draw_curves = lambda folder: None
 told = {"checkpoint": {"every_steps": 2}, "early_stopping": {"patience": 3}, "epochs": 4}
 config = config_of(folder, training=told)
 generator = random.Random(0)

@@ -5,11 +5,11 @@ import pytest
 
 from tcnzoo.backends import numpy as plain
 from tcnzoo.errors import InputError
-from tcnzoo.training import ensemble, running, train
+from tcnzoo.training import ensemble, session, train
 from tcnzoo.training.data.dataset import ArrayDataset
+from tcnzoo.training.evaluation import Evaluation
 from tcnzoo.training.losses import Bce, CrossEntropy, Focal, Mse, Term
 from tcnzoo.training.metric_names import metric_names
-from tcnzoo.training.metrics import Evaluation
 from tests.support.runs import PlainStepper, config_of, document_of, write_data
 
 
@@ -17,7 +17,7 @@ from tests.support.runs import PlainStepper, config_of, document_of, write_data
 def plain_steps(monkeypatch):
     """Steps of no framework, in the backend numpy."""
     monkeypatch.setattr(plain, "stepper", PlainStepper, raising=False)
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
 
 
 def refused(folder, sentence, **changes):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tcnzoo.training.curves import draw_curves, read_curves
+from tcnzoo.training.evaluation import Evaluation
 from tcnzoo.training.losses import CrossEntropy, Mse
-from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.report import write_report
 from tests.support.compare import noise
 

@@ -12,7 +12,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.checkpoints.directory import read_checkpoint
-from tcnzoo.training import load_config, running, train
+from tcnzoo.training import load_config, session, train
 from tests.conftest import NATIVE
 from tests.support.compare import assert_same_bits
 from tests.support.runs import SPEC, config_of, losses_of, plain_lines
@@ -56,7 +56,7 @@ train(config_of(folder, training=TOLD, backend=backend), **FULL)
 
 @pytest.fixture(autouse=True)
 def _no_figures(monkeypatch):
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
 
 
 def killed(folder, backend, step):
@@ -80,7 +80,7 @@ def test_a_killed_run_ends_with_the_same_bits(native, tmp_path):
     step = int(np.random.default_rng(len(native)).integers(5, 15))
     killed(tmp_path / "killed", native, step)
     config = load_config(config_of(tmp_path / "killed", training=TOLD, backend=native), **FULL)
-    at = running.Run(config).checkpoints.load()[3].step
+    at = session.RunDirectory(config).checkpoints.load()[3].step
     assert step - 4 <= at < step
     resumed = train(config, resume=True)
     assert (resumed.steps, resumed.epochs) == (15, 3)
@@ -134,7 +134,7 @@ def stopped_after(config, steps):
     class Stop(Exception):
         """The end."""
 
-    step = running.Loop._step
+    step = session.Loop._step
 
     def counted(self, *args):
         if self.progress.step == steps:
@@ -142,6 +142,6 @@ def stopped_after(config, steps):
         step(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running.Loop, "_step", counted)
+        patch.setattr(session.Loop, "_step", counted)
         with pytest.raises(Stop):
             train(config)

@@ -7,7 +7,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tcnzoo.training.checkpoints import Checkpoints
 from tests.support.compare import assert_close, assert_refused
 from tests.support.processes import two_processes
@@ -23,12 +23,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import tcnzoo
-from tcnzoo.training import running, train
+from tcnzoo.training import session, train
 from tests.training.test_distributed import told_of
 from tests.training.test_sharded import steps_of_two
 
 steps_of_two(sys.argv[1])
-running.draw_curves = lambda folder: None
+session.draw_curves = lambda folder: None
 for epochs, strategy in ((2, "fsdp"), (3, "ddp"), (4, "fsdp")):
     wanted = {"training.epochs": epochs, "training.strategy": strategy}
     outcome = train(told_of(Path(sys.argv[1]), 4, "two"), resume=epochs > 2, **wanted)
@@ -141,7 +141,7 @@ def steps_of_two(folder):
         )
         kernels = [packed.cached(part) for part in model.modules()]
         assert not any(kernels), "kernels of other weights"
-        world.part()
+        world.leave()
         assert_close(tcnzoo.get_weights(model), trained, 0.0)
         with pytest.raises(InputError, match="'fsdp' shards a model once, but this one has been"):
             stepper_of("torch", model, stepper.plan)
@@ -153,7 +153,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     write_data(folder, EXAMPLES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "draw_curves", lambda folder: None)
+        patch.setattr(session, "draw_curves", lambda folder: None)
         with two_processes(folder, TWO):
             train(told_of(folder, 8, "one"), **{"training.epochs": 4})
     return folder
@@ -224,7 +224,7 @@ def test_a_run_that_is_sharded_and_not_is_one_with_the_doubled_batch(folder):
 
 
 def test_what_two_processes_wrote_goes_on_in_one(folder, monkeypatch):
-    monkeypatch.setattr(running, "draw_curves", lambda folder: None)
+    monkeypatch.setattr(session, "draw_curves", lambda folder: None)
     longer = {"training.epochs": 5}
     train(told_of(folder, 8, "one"), resume=True, **longer)
     with pytest.warns(UserWarning, match="goes on with another configuration: data.batch_size"):

@@ -5,7 +5,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError
-from tcnzoo.training.shifts import lost_shifts
+from tcnzoo.training.shifts import cancelled_biases
 from tcnzoo.training.targets import Targets
 from tests.support.compare import assert_close, assert_refused, assert_same_bits, noise, weights_of
 from tests.support.train_oracles import plan_of, stepper_of, uncompiled
@@ -174,7 +174,7 @@ LOST = {
 
 @pytest.mark.parametrize("spec, names", LOST.values(), ids=LOST)
 def test_which_biases_a_batch_norm_takes_away(spec, names):
-    assert lost_shifts(tcnzoo.load_spec(spec)) == names
+    assert cancelled_biases(tcnzoo.load_spec(spec)) == names
 
 
 def test_a_lost_bias_has_no_gradient_in_the_reference():
@@ -183,7 +183,7 @@ def test_a_lost_bias_has_no_gradient_in_the_reference():
     model = tcnzoo.create(spec, "torch", weights=weights_of(spec), dtype="float64")
     batch = batch_of(0)
     _, slopes = tcnzoo.gradients(model, batch["x"], batch["y"], "cross_entropy", training=True)
-    (name,) = lost_shifts(spec)
+    (name,) = cancelled_biases(spec)
     assert np.abs(slopes[name]).max() < 1e-15
     assert np.abs(slopes["stem.norm.bias"]).max() > 1e-3
     assert torch.is_grad_enabled()

@@ -20,14 +20,14 @@ def _log_likelihood(tables: Tables, scores: Array, name: Engine) -> Found:
 
 def _posteriors(tables: Tables, scores: Array, name: Engine) -> Found:
     """`log_likelihood` (), `posterior` (K, T), and the expected counts."""
-    found = inference.expected(tables, scores, name)
+    expected = inference.expected(tables, scores, name)
     return {
-        "log_likelihood": np.asarray(found.log_likelihood),
-        "posterior": found.posterior,
-        "transitions": found.transitions,
-        "durations": found.durations,
-        "censored": found.censored,
-        "segments": (found.durations + found.censored).sum(axis=1),
+        "log_likelihood": np.asarray(expected.log_likelihood),
+        "posterior": expected.posterior,
+        "transitions": expected.transitions,
+        "durations": expected.durations,
+        "censored": expected.censored,
+        "segments": (expected.durations + expected.censored).sum(axis=1),
     }
 
 
@@ -39,8 +39,8 @@ def _viterbi(tables: Tables, scores: Array, name: Engine) -> Found:
 
 def _filter(tables: Tables, scores: Array, name: Engine) -> Found:
     """`filtered` (K, T) and `log_likelihood` (T,)."""
-    found, so_far = inference.filtered(tables, scores, name)
-    return {"filtered": found, "log_likelihood": so_far}
+    filtered, so_far = inference.filtered(tables, scores, name)
+    return {"filtered": filtered, "log_likelihood": so_far}
 
 
 TASKS: dict[str, Callable[[Tables, Array, Engine], Found]] = {
@@ -72,19 +72,19 @@ def run(
     Returns:
         name -> array with the batch on its first axis.
     """
-    rows = [
-        TASKS[task](tables, one[:, :length], name)
-        for one, length in zip(scores, lengths, strict=True)
+    results = [
+        TASKS[task](tables, sequence[:, :length], name)
+        for sequence, length in zip(scores, lengths, strict=True)
     ]
     table = {}
-    for key in rows[0]:
+    for key in results[0]:
         fill = TIMED.get((task, key))
         if fill is None:
-            table[key] = np.stack([row[key] for row in rows])
+            table[key] = np.stack([row[key] for row in results])
             continue
-        first = rows[0][key]
-        shape = (len(rows), *first.shape[:-1], scores.shape[2])
+        first = results[0][key]
+        shape = (len(results), *first.shape[:-1], scores.shape[2])
         table[key] = np.full(shape, fill, dtype=first.dtype)
-        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            table[key][place, ..., :length] = row[key]
+        for index, (row, length) in enumerate(zip(results, lengths, strict=True)):
+            table[key][index, ..., :length] = row[key]
     return table

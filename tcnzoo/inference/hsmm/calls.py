@@ -110,8 +110,8 @@ def _run(model: Any, task: str, x: Any, lengths: Any, mask: Any) -> dict[str, Ar
     given = checked(spec_of(model), to_real(x, wide, "x"), lengths, mask)
     current_tables(model)
     backend = importlib.import_module(f"{backend_modules()[handle_of(model).backend]}.hsmm")
-    found: dict[str, Array] = backend.call(model, task, given.x, given.lengths, given.mask)
-    return found
+    arrays: dict[str, Array] = backend.call(model, task, given.x, given.lengths, given.mask)
+    return arrays
 
 
 def log_likelihood(model: Any, x: Any, lengths: Any = None, mask: Any = None) -> Array:
@@ -145,9 +145,9 @@ def viterbi(model: Any, x: Any, lengths: Any = None, mask: Any = None) -> Path:
 
     Args, Raises: as `log_likelihood`.
     """
-    found = _run(model, "viterbi", x, lengths, mask)
-    path = found["path"]
-    return Path(path, found["score"], [segments(one) for one in path])
+    arrays = _run(model, "viterbi", x, lengths, mask)
+    paths = arrays["path"]
+    return Path(paths, arrays["score"], [segments(path) for path in paths])
 
 
 def filter(model: Any, x: Any, lengths: Any = None, mask: Any = None) -> Filtered:

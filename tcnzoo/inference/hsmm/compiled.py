@@ -105,15 +105,15 @@ def _across(weights: Array, logs: Array, odds: Array, out: Array) -> None:
 
 
 @_compiled
-def _push(logs: Array, powers: Array, place: int, reference: float) -> float:
+def _push(logs: Array, powers: Array, index: int, reference: float) -> float:
     """Take the log weight at `place` into the powers, and return the reference.
 
     Args:
         logs, powers: the next window, in which `place` is the new one.
     """
-    value = logs[place]
+    value = logs[index]
     if value - reference < HIGH:
-        powers[place] = np.exp(value - reference)
+        powers[index] = np.exp(value - reference)
     elif value > -np.inf:
         return _rescale(logs, powers)
     return reference
@@ -153,16 +153,16 @@ def _forward(
 def _alive(total: Array, history: Array, law: Array) -> Array:
     """Log weight of a segment of each state under way after each step, (K, T)."""
     states, steps, reach = total.shape[0], total.shape[1] - 1, law.shape[1]
-    odds, found = np.exp(law), np.empty((states, steps))
+    odds, alive = np.exp(law), np.empty((states, steps))
     powers = np.zeros(history.shape[1])
     for k in range(states):
         reference = _rescale(history[k, :reach], powers[:reach])
         for t in range(1, steps + 1):
             at, then = slice(t - 1, t - 1 + reach), slice(t, t + reach)
             value, reference = _window(history[k, at], powers[at], reference, law[k], odds[k])
-            found[k, t - 1] = total[k, t] + value
+            alive[k, t - 1] = total[k, t] + value
             reference = _push(history[k, then], powers[then], reach - 1, reference)
-    return found
+    return alive
 
 
 @_compiled
@@ -271,21 +271,21 @@ def _viterbi(
     weights = np.empty(states)
     for t in range(1, steps + 1):
         for k in range(states):
-            best, found = -np.inf, 1
+            best, choice = -np.inf, 1
             for d in range(1, min(reach, t) + 1):
                 chance = whole[k, d - 1] if d == t else law[k, d - 1]
                 value = history[k, t - 1 + reach - d] + chance
                 if value > best:
-                    best, found = value, d
-            lasted[t, k] = found
+                    best, choice = value, d
+            lasted[t, k] = choice
             weights[k] = total[k, t] + best
         for k in range(states):
-            best, found = -np.inf, 0
+            best, choice = -np.inf, 0
             for j in range(states):
                 value = weights[j] + change[k, j]
                 if value > best:
-                    best, found = value, j
-            before[t, k] = found
+                    best, choice = value, j
+            before[t, k] = choice
             history[k, t - 1 + reach] = best - total[k, t]
     return history, lasted, before
 

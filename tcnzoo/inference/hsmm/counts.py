@@ -1,7 +1,7 @@
 """Expected numbers of segments, from passes that carry the steps that a segment has left.
 
 Such a pass gives a segment that the end of the signal cuts a duration beyond that end, in
-proportion to its law; here it is told from those that ended, and counted by its age.
+proportion to its law; here it is separate from those that ended, and counted by its age.
 """
 
 from dataclasses import dataclass
@@ -54,8 +54,8 @@ def posteriors(tables: Tables, passed: Passed, lengths: Array) -> dict[str, Arra
     """
     check_possible(passed.log_likelihood, passed.posterior.shape[1])
     share = _shares(tables)
-    rows = [_settled(tables, share, passed, row, int(n)) for row, n in enumerate(lengths)]
-    durations, censored = (np.stack(part) for part in zip(*rows, strict=True))
+    settled = [_settled(tables, share, passed, row, int(n)) for row, n in enumerate(lengths)]
+    durations, censored = (np.stack(part) for part in zip(*settled, strict=True))
     return {
         "log_likelihood": passed.log_likelihood,
         "posterior": np.moveaxis(passed.posterior, 1, -1),
@@ -95,13 +95,13 @@ def _settled(
 
 def _cut(tables: Tables, passed: Passed, row: int, length: int) -> Array:
     """Expected number of segments after the first that the end cut, by age, (K, D)."""
-    found = np.zeros(tables.survival.shape)
+    chances = np.zeros(tables.survival.shape)
     most = min(tables.survival.shape[1], length - 1)
     if most == 0:
-        return found
+        return chances
     at = slice(length - most, length)
     scores = passed.scores[row, at][::-1].astype(np.float64)
     begun = passed.starts[row, at][::-1].astype(np.float64)
     weights = (begun + np.cumsum(scores, axis=0)).T + tables.survival[:, :most]
-    found[:, :most] = np.exp(weights)
-    return found
+    chances[:, :most] = np.exp(weights)
+    return chances

@@ -35,24 +35,26 @@ def fitted_durations(
     """
     if spec.duration == "categorical":
         return {"duration_logits": _categorical(weights["duration_logits"], counts, begun)}
-    held = {name: weights[name].copy() for name in duration_slopes(spec, weights)}
-    value = _objective(spec, held, counts, begun)
+    parameters = {name: weights[name].copy() for name in duration_slopes(spec, weights)}
+    value = _objective(spec, parameters, counts, begun)
     for _ in range(100):
-        moves = _moves(spec, held, counts, begun)
+        moves = _moves(spec, parameters, counts, begun)
         rate = np.ones(spec.states)
         for _ in range(30):
-            tried = {name: _bounded(name, held[name] + rate * moves[name]) for name in held}
+            tried = {
+                name: _bounded(name, parameters[name] + rate * moves[name]) for name in parameters
+            }
             reached = _objective(spec, tried, counts, begun)
             worse = ~(reached >= value)
             if not worse.any():
                 break
             rate = np.where(worse, 0.5 * rate, rate)
         gain = np.where(worse, 0.0, reached - value)
-        held = {name: np.where(worse, held[name], tried[name]) for name in held}
+        parameters = {name: np.where(worse, parameters[name], tried[name]) for name in parameters}
         value = value + gain
         if (gain <= 1e-10 * counts.sum(axis=1)).all():
             break
-    return held
+    return parameters
 
 
 def _bounded(name: str, values: Array) -> Array:
@@ -60,19 +62,23 @@ def _bounded(name: str, values: Array) -> Array:
     return np.asarray(np.clip(values, *BOUNDS.get(name, WIDEST)))
 
 
-def _objective(spec: HsmmSpec, held: Mapping[str, Array], counts: Array, begun: Array) -> Array:
+def _objective(
+    spec: HsmmSpec, parameters: Mapping[str, Array], counts: Array, begun: Array
+) -> Array:
     """What each state's parameters are to raise, (K,)."""
-    law = log_softmax(duration_scores(spec, held))
+    law = log_softmax(duration_scores(spec, parameters))
     mean = np.exp(law) @ np.arange(1.0, spec.max_duration + 1.0)
     return np.asarray((counts * law).sum(axis=1) - begun * np.log(mean))
 
 
 def _moves(
-    spec: HsmmSpec, held: Mapping[str, Array], counts: Array, begun: Array
+    spec: HsmmSpec, parameters: Mapping[str, Array], counts: Array, begun: Array
 ) -> dict[str, Array]:
     """A step of Fisher scoring for each state's parameters."""
-    slopes = np.stack(list(duration_slopes(spec, held).values()), axis=1)  # (K, parameters, D)
-    chances = np.exp(log_softmax(duration_scores(spec, held)))
+    slopes = np.stack(
+        list(duration_slopes(spec, parameters).values()), axis=1
+    )  # (K, parameters, D)
+    chances = np.exp(log_softmax(duration_scores(spec, parameters)))
     steps = np.arange(1.0, spec.max_duration + 1.0)
     mean = chances @ steps
     number = counts.sum(axis=1, keepdims=True)
@@ -85,7 +91,7 @@ def _moves(
     bend += ridge[:, None, None] * np.eye(bend.shape[1])
     moves = np.linalg.solve(bend, slope[:, :, None])[:, :, 0]
     moves /= np.maximum(1.0, np.abs(moves).max(axis=1, keepdims=True) / 3.0)  # still uphill
-    return {name: moves[:, place] for place, name in enumerate(held)}
+    return {name: moves[:, index] for index, name in enumerate(parameters)}
 
 
 def _categorical(logits: Array, counts: Array, begun: Array) -> Array:
@@ -106,5 +112,5 @@ def _categorical(logits: Array, counts: Array, begun: Array) -> Array:
         level = 0.5 * (low + high)
         above = (counts / np.maximum(level + tilt, 1e-300)).sum(axis=1, keepdims=True) > 1.0
         low, high = np.where(above, level, low), np.where(above, high, level)
-    found = np.log(np.where(possible, counts, 1.0) / np.maximum(high + tilt, 1e-300))
-    return np.where((number > TINY) & possible, found, logits)
+    fitted = np.log(np.where(possible, counts, 1.0) / np.maximum(high + tilt, 1e-300))
+    return np.where((number > TINY) & possible, fitted, logits)

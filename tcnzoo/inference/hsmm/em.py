@@ -70,7 +70,7 @@ def fit_em(
     keeps its weights.
 
     `variance_floor` has the squared unit of the signal, so the same signal in another unit is
-    fitted alike only with a floor in that unit. A warning says so where the floor is above a
+    fitted alike only with a floor in that unit. A warning appears where the floor is above a
     hundredth of a channel's variance, and where a state ends with less variance than the floor.
 
     Args:
@@ -91,18 +91,18 @@ def fit_em(
         raise InputError(f"iterations must be at least 1, but is {iterations}")
     check_weights(spec.params(), weights)
     batches = checked_sequences(spec, sequences, masks)
-    held = {name: np.asarray(one, dtype=np.float64) for name, one in weights.items()}
-    least = tolerance * sum(int(one.mask.sum()) for one in batches)
-    counts, reached, converged = expect(spec, held, batches), [], False
+    parameters = {name: np.asarray(array, dtype=np.float64) for name, array in weights.items()}
+    least = tolerance * sum(int(batch.mask.sum()) for batch in batches)
+    counts, reached, converged = expect(spec, parameters, batches), [], False
     for _ in range(iterations):
         reached.append(counts.log_likelihood)
-        held = maximise(spec, held, counts, transition_step)
-        counts = expect(spec, held, batches)
+        parameters = maximise(spec, parameters, counts, transition_step)
+        counts = expect(spec, parameters, batches)
         converged = counts.log_likelihood - reached[-1] <= least
         if converged:
             break
     reached.append(counts.log_likelihood)
-    rounded = {name: one.astype(np.float32) for name, one in held.items()}
+    rounded = {name: array.astype(np.float32) for name, array in parameters.items()}
     warn_of_reached_floor(spec, rounded, np.flatnonzero(counts.weight > HELD))
     return Fit(rounded, reached, converged)
 
@@ -117,23 +117,23 @@ def expect(
         np.zeros(k), np.zeros((k, k)), np.zeros((k, spec.max_duration)),
         np.zeros((k, spec.max_duration)), np.zeros(k), np.zeros((k, width)), np.zeros((k, width)),
     )  # fmt: skip
-    for one in batches:
-        scores = reference_scores(spec, weights, one.x, one.mask)[0]
-        found = inference.expected(tables, scores)
-        counts.log_likelihood += found.log_likelihood
-        counts.initial += found.posterior[:, 0]
-        counts.transitions += found.transitions
-        counts.durations += found.durations
-        counts.censored += found.censored
-        _add_emission(spec, weights, counts, one, found.posterior)
+    for batch in batches:
+        scores = reference_scores(spec, weights, batch.x, batch.mask)[0]
+        expected = inference.expected(tables, scores)
+        counts.log_likelihood += expected.log_likelihood
+        counts.initial += expected.posterior[:, 0]
+        counts.transitions += expected.transitions
+        counts.durations += expected.durations
+        counts.censored += expected.censored
+        _add_emission(spec, weights, counts, batch, expected.posterior)
     return counts
 
 
 def _add_emission(
-    spec: HsmmSpec, weights: Weights, counts: Counts, one: Batch, posterior: Array
+    spec: HsmmSpec, weights: Weights, counts: Counts, batch: Batch, posterior: Array
 ) -> None:
     """Add what the observed steps say of each state's emission."""
-    x, share = one.x[0], posterior * one.mask[0]
+    x, share = batch.x[0], posterior * batch.mask[0]
     if spec.emission == "gaussian":  # around the last means, so that squares stay small
         counts.weight += share.sum(axis=1)
         for k, mean in enumerate(weights["means"]):
@@ -173,19 +173,19 @@ def maximise(
 def _logs(counts: Array, before: Array) -> Array:
     """Logs of rows of counts as chances; a row without any stays as it was, and so does a 0."""
     number = counts.sum(axis=1, keepdims=True)
-    found = np.log(np.maximum(counts / np.maximum(number, TINY), TINY))
-    return np.where((number > TINY) & (before > NEVER), found, before)
+    logs = np.log(np.maximum(counts / np.maximum(number, TINY), TINY))
+    return np.where((number > TINY) & (before > NEVER), logs, before)
 
 
 def _durations(spec: HsmmSpec, weights: Weights, tables: Tables, counts: Counts) -> Weights:
     """Parameters of the law of durations."""
     whole = completed(tables, counts.durations, counts.censored)
     begun = counts.initial if tables.stationary else np.zeros(spec.states)
-    found = fitted_durations(spec, weights, whole, begun)
+    fitted = fitted_durations(spec, weights, whole, begun)
     seen = whole.sum(axis=1) > TINY
     return {
-        name: np.where(seen.reshape(-1, *[1] * (one.ndim - 1)), one, weights[name])
-        for name, one in found.items()
+        name: np.where(seen.reshape(-1, *[1] * (array.ndim - 1)), array, weights[name])
+        for name, array in fitted.items()
     }
 
 

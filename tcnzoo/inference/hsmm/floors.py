@@ -56,12 +56,13 @@ def warn_of_reached_floor(spec: HsmmSpec, weights: dict[str, Array], states: Arr
     """
     if spec.emission != "gaussian":
         return
-    held = np.exp(weights["log_variances"][states].astype(np.float64)) < spec.variance_floor
-    if held.any():
-        state, channel = np.argwhere(held)[0]
+    at_floor = np.exp(weights["log_variances"][states].astype(np.float64)) < spec.variance_floor
+    if at_floor.any():
+        state, channel = np.argwhere(at_floor)[0]
         warnings.warn(
-            f"{int(held.sum())} variances are held up by variance_floor, {spec.variance_floor:g}, "
-            f"as that of state {states[state]} in channel {channel}: the fit depends on the unit "
-            "of the signal there; change variance_floor, or fit fewer states",
+            f"{int(at_floor.sum())} variances are held up by variance_floor, "
+            f"{spec.variance_floor:g}, as that of state {states[state]} in channel {channel}: the "
+            "fit depends on the unit of the signal there; change variance_floor, or fit fewer "
+            "states",
             stacklevel=3,
         )

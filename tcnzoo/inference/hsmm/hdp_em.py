@@ -62,7 +62,7 @@ class _Prior:
 class _Point:
     """Where a fit stands: weights, what they make of the data, and the bound."""
 
-    held: Weights
+    weights: Weights
     counts: Counts
     log_beta: Array
     bound: float
@@ -112,16 +112,16 @@ def fit_hdp(
         )
     check_weights(spec.params(), weights)
     batches, prior = checked_sequences(spec, sequences, masks), _Prior(alpha, gamma)
-    held = {name: np.asarray(one, dtype=np.float64) for name, one in weights.items()}
+    parameters = {name: np.asarray(array, dtype=np.float64) for name, array in weights.items()}
     log_beta = np.full(spec.states, -np.log(spec.states))
-    point = _Point(held, expect(spec, held, batches), log_beta, -np.inf)
+    point = _Point(parameters, expect(spec, parameters, batches), log_beta, -np.inf)
     point = _steps(spec, batches, point, prior, iterations)
     bounds = [point.bound]
     while (merged := _merged(spec, batches, point, prior)) is not None:
         point = merged
         bounds.append(point.bound)
     point = _steps(spec, batches, point, prior, iterations)
-    rounded = {name: one.astype(np.float32) for name, one in point.held.items()}
+    rounded = {name: array.astype(np.float32) for name, array in point.weights.items()}
     active = _active(spec, point.counts)
     warn_of_reached_floor(spec, rounded, active)
     return HdpFit(rounded, bounds, active, np.exp(point.log_beta))
@@ -135,16 +135,21 @@ def _steps(
         log_beta = _global(point.counts.transitions, point.log_beta, prior)
         a = concentrations(log_beta, spec.states, prior.alpha, None)
         omega = posterior_rows(a, point.counts.transitions)
-        rows = np.maximum(expected_log_rows(omega), NEVER)
-        np.fill_diagonal(rows, 0.0)
-        held = maximise(spec, point.held, point.counts, lambda _, rows=rows: rows)  # type: ignore[misc]
-        np.fill_diagonal(rows, -np.inf)
-        tables = replace(tables_of(spec, held), transitions=rows)
-        counts = expect(spec, held, batches, tables)
+        transitions = np.maximum(expected_log_rows(omega), NEVER)
+        np.fill_diagonal(transitions, 0.0)
+        parameters = maximise(
+            spec,
+            point.weights,
+            point.counts,
+            lambda _, fixed=transitions: fixed,  # type: ignore[misc]
+        )
+        np.fill_diagonal(transitions, -np.inf)
+        tables = replace(tables_of(spec, parameters), transitions=transitions)
+        counts = expect(spec, parameters, batches, tables)
         # In the basis of its logits, where the density of beta has an upper bound.
         bound = counts.log_likelihood + rows_bound(omega, a)
         bound += prior.gamma / spec.states * float(log_beta.sum())
-        point = _Point(held, counts, log_beta, bound)
+        point = _Point(parameters, counts, log_beta, bound)
     return point
 
 
@@ -164,8 +169,8 @@ def _active(spec: HsmmSpec, counts: Counts) -> Array:
 
 def _steps_held(spec: HsmmSpec, counts: Counts) -> Array:
     """Expected number of steps of each state."""
-    held = counts.weight if spec.emission == "gaussian" else counts.sums.sum(axis=1)
-    return np.asarray(held)
+    steps = counts.weight if spec.emission == "gaussian" else counts.sums.sum(axis=1)
+    return np.asarray(steps)
 
 
 def _merged(
@@ -195,7 +200,7 @@ def _misfit(spec: HsmmSpec, point: _Point, states: Sequence[int]) -> float:
     if spec.emission == "categorical":
         total = np.maximum(counts.sums[states].sum(axis=0), TINY)
         return float(-(total * np.log(total / total.sum())).sum())
-    weight, means = counts.weight[states], point.held["means"][states]
+    weight, means = counts.weight[states], point.weights["means"][states]
     apart = counts.sums[states] / weight[:, None]
     squares = counts.squares[states] - weight[:, None] * apart**2
     centres, number = means + apart, weight.sum()
@@ -206,19 +211,19 @@ def _misfit(spec: HsmmSpec, point: _Point, states: Sequence[int]) -> float:
 
 def _together(point: _Point, kept: int, gone: int) -> Counts:
     """The expected numbers with one state's added to another's."""
-    found = copy.deepcopy(point.counts)
-    if "means" in point.held:  # sums and squares are around each state's own mean
-        shift = point.held["means"][gone] - point.held["means"][kept]
-        weight, sums = found.weight[gone], found.sums[gone].copy()
-        found.sums[gone] = sums + weight * shift
-        found.squares[gone] += 2.0 * shift * sums + weight * shift**2
+    merged = copy.deepcopy(point.counts)
+    if "means" in point.weights:  # sums and squares are around each state's own mean
+        shift = point.weights["means"][gone] - point.weights["means"][kept]
+        weight, sums = merged.weight[gone], merged.sums[gone].copy()
+        merged.sums[gone] = sums + weight * shift
+        merged.squares[gone] += 2.0 * shift * sums + weight * shift**2
     for table in (
-        found.initial, found.transitions, found.durations, found.censored, found.weight,
-        found.sums, found.squares,
+        merged.initial, merged.transitions, merged.durations, merged.censored, merged.weight,
+        merged.sums, merged.squares,
     ):  # fmt: skip
         table[kept] += table[gone]
         table[gone] = 0.0
-    found.transitions[:, kept] += found.transitions[:, gone]
-    found.transitions[:, gone] = 0.0
-    found.transitions[kept, kept] = 0.0
-    return found
+    merged.transitions[:, kept] += merged.transitions[:, gone]
+    merged.transitions[:, gone] = 0.0
+    merged.transitions[kept, kept] = 0.0
+    return merged

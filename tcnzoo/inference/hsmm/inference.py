@@ -53,8 +53,8 @@ def forward(tables: Tables, scores: Array, name: Engine = "auto") -> Forward:
         InputError: no segmentation of the sequence is possible.
         WeightError: tables or scores that are NaN.
     """
-    held, least = finite(tables, np.ascontiguousarray(scores, dtype=np.float64))
-    passed: Forward = engine(name).forward(tables, held)
+    scored, least = finite(tables, np.ascontiguousarray(scores, dtype=np.float64))
+    passed: Forward = engine(name).forward(tables, scored)
     if not passed.log_likelihood > least:
         raise impossible(scores.shape[1], np.isnan(passed.log_likelihood))
     return passed
@@ -77,7 +77,7 @@ def finite(tables: Tables, scores: Array) -> tuple[Array, float]:
     best = np.where(best > -np.inf, best, 0.0)
     worst = np.where(never, best, scores).min(axis=0)
     logs = (tables.first, tables.transitions, tables.durations, tables.survival)
-    span = sum(-float(np.where(one > -np.inf, one, 0.0).min()) for one in logs)
+    span = sum(-float(np.where(array > -np.inf, array, 0.0).min()) for array in logs)
     least = -float((best - worst).sum()) - span * (scores.shape[1] + 1) - 1.0
     return np.where(never, best + least - 100.0, scores), least
 
@@ -90,8 +90,8 @@ def log_likelihood(tables: Tables, scores: Array, name: Engine = "auto") -> floa
 
 def expected(tables: Tables, scores: Array, name: Engine = "auto") -> Expected:
     """Posterior of one sequence, and the expected numbers of what happened in it."""
-    found: Expected = engine(name).expected(tables, forward(tables, scores, name))
-    return found
+    expectations: Expected = engine(name).expected(tables, forward(tables, scores, name))
+    return expectations
 
 
 def filtered(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array, Array]:
@@ -108,8 +108,8 @@ def viterbi(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array
     How long the first segment of a stationary start had lasted, and how long a censored last one
     goes on, is summed over. Ties go to the shortest duration, then to the lowest state.
     """
-    held, least = finite(tables, np.asarray(scores, dtype=np.float64))
-    total, taken = recursion.centred(held)
+    scored, least = finite(tables, np.asarray(scores, dtype=np.float64))
+    total, taken = recursion.centred(scored)
     path, score = recursion.traced(tables, total, *engine(name).best(tables, total))
     if not score > least:
         raise impossible(scores.shape[1], np.isnan(score))

@@ -19,7 +19,7 @@ RESTARTS = 4
 def checked_sequences(
     spec: HsmmSpec, sequences: Sequence[Array], masks: Sequence[Array] | None = None
 ) -> list[Batch]:
-    """Hold sequences (channels, time) against a model that is to be fitted to them.
+    """Check sequences (channels, time) for a fit of a model.
 
     Warns of a variance floor that is not small beside the variance of the data.
 
@@ -36,19 +36,21 @@ def checked_sequences(
         raise InputError("EM needs at least one sequence, but none came")
     if masks is not None and len(masks) != len(sequences):
         raise InputError(f"{len(sequences)} sequences need as many masks, but {len(masks)} came")
-    rows: list[Array | None] = [None] * len(sequences) if masks is None else list(masks)
-    found = [
-        checked(spec, to_real(one, "float64", "a sequence")[None], None, _mask(row))
-        for one, row in zip(sequences, rows, strict=True)
+    row_masks: list[Array | None] = [None] * len(sequences) if masks is None else list(masks)
+    batches = [
+        checked(spec, to_real(sequence, "float64", "a sequence")[None], None, _mask(row))
+        for sequence, row in zip(sequences, row_masks, strict=True)
     ]
-    observed = sum(int(one.mask.sum()) for one in found)
+    observed = sum(int(batch.mask.sum()) for batch in batches)
     if observed < spec.states:
         raise InputError(
             f"{spec.states} states cannot be fitted to {observed} observed steps: "
             "there must be at least one step for each"
         )
-    warn_of_large_floor(spec, np.concatenate([one.x[0][:, one.mask[0]] for one in found], 1), 4)
-    return found
+    warn_of_large_floor(
+        spec, np.concatenate([batch.x[0][:, batch.mask[0]] for batch in batches], 1), 4
+    )
+    return batches
 
 
 def _mask(row: Any) -> Array | None:
@@ -79,27 +81,27 @@ def from_data(
     batches = checked_sequences(spec, sequences, masks)
     weights = initial_weights(spec.params(), seed)
     generator = np.random.default_rng(seed)
-    points = np.concatenate([_features(spec, one) for one in batches])
+    points = np.concatenate([_features(spec, batch) for batch in batches])
     if len(points) > SAMPLED:
         points = points[generator.choice(len(points), SAMPLED, replace=False)]
     labels = kmeans(points, spec.states, generator)
     groups = [points[labels == k] for k in range(spec.states)]
-    groups = [one if len(one) else points for one in groups]
+    groups = [group if len(group) else points for group in groups]
     if spec.emission == "gaussian":
         floor = spec.variance_floor
-        spread = [np.log(np.maximum(one.var(axis=0) - floor, floor)) for one in groups]
-        weights["means"] = np.stack([one.mean(axis=0) for one in groups]).astype(np.float32)
+        spread = [np.log(np.maximum(group.var(axis=0) - floor, floor)) for group in groups]
+        weights["means"] = np.stack([group.mean(axis=0) for group in groups]).astype(np.float32)
         weights["log_variances"] = np.stack(spread).astype(np.float32)
     else:
-        chances = np.stack([one.mean(axis=0) for one in groups])
+        chances = np.stack([group.mean(axis=0) for group in groups])
         smooth = 0.9 * chances + 0.1 * points.mean(axis=0) + 1e-3
         weights["code_logits"] = np.log(smooth).astype(np.float32)
     return weights
 
 
-def _features(spec: HsmmSpec, one: Batch) -> Array:
+def _features(spec: HsmmSpec, batch: Batch) -> Array:
     """What is clustered of each observed step, (steps, features)."""
-    seen, x = one.mask[0], one.x[0]
+    seen, x = batch.mask[0], batch.x[0]
     if spec.emission == "gaussian":
         return np.asarray(x.T[seen])
     if spec.encoding == "index":
@@ -119,8 +121,8 @@ def kmeans(points: Array, count: int, generator: np.random.Generator) -> Array:
     """
     scale = points.std(axis=0)
     points = (points - points.mean(axis=0)) / np.where(scale > 0.0, scale, 1.0)
-    found = [_lloyd(points, _spread_out(points, count, generator)) for _ in range(RESTARTS)]
-    return min(found, key=lambda one: one[1])[0]
+    fits = [_lloyd(points, _spread_out(points, count, generator)) for _ in range(RESTARTS)]
+    return min(fits, key=lambda fit: fit[1])[0]
 
 
 def _distances(points: Array, centres: Array) -> Array:
@@ -134,8 +136,8 @@ def _spread_out(points: Array, count: int, generator: np.random.Generator) -> Ar
     centres = points[[generator.integers(len(points))]]
     for _ in range(count - 1):
         far = np.cumsum(_distances(points, centres).min(axis=1))
-        place = int(np.searchsorted(far, generator.random() * far[-1], side="right"))
-        centres = np.concatenate([centres, points[[min(place, len(points) - 1)]]])
+        drawn = int(np.searchsorted(far, generator.random() * far[-1], side="right"))
+        centres = np.concatenate([centres, points[[min(drawn, len(points) - 1)]]])
     return centres
 
 

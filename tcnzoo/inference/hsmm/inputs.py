@@ -26,7 +26,7 @@ class Batch:
 
 
 def checked(spec: HsmmSpec, x: Any, lengths: Any = None, mask: Any = None) -> Batch:
-    """Hold sequences against a model.
+    """Check sequences for a model.
 
     Raises:
         InputError: a wrong shape; a length outside of 1 .. time; a sequence without any observed

@@ -19,8 +19,8 @@ def log_sum_exp(x: Array, axis: int) -> Array:
     top = np.max(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0.0)
     with np.errstate(divide="ignore"):
-        found: Array = np.log(np.sum(np.exp(x - top), axis=axis)) + np.squeeze(top, axis)
-    return found
+        total: Array = np.log(np.sum(np.exp(x - top), axis=axis)) + np.squeeze(top, axis)
+    return total
 
 
 def log_softmax(x: Array, axis: int = -1) -> Array:

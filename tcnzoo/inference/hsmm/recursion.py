@@ -93,11 +93,11 @@ def closed(tables: Tables, total: Array, history: Array, ended: Array, taken: fl
 def alive(tables: Tables, passed: Forward) -> Array:
     """Log weight of a segment of each state under way after each step, (K, T)."""
     reach, backwards = tables.survival.shape[1], tables.survival[:, ::-1]
-    found = passed.total[:, 1:].copy()
-    for t in range(1, found.shape[1] + 1):
+    weights = passed.total[:, 1:].copy()
+    for t in range(1, weights.shape[1] + 1):
         starts = passed.history[:, t - 1 : t - 1 + reach]
-        found[:, t - 1] += log_sum_exp(starts + backwards, axis=1)
-    return found
+        weights[:, t - 1] += log_sum_exp(starts + backwards, axis=1)
+    return weights
 
 
 def expected(tables: Tables, passed: Forward) -> Expected:
@@ -192,10 +192,10 @@ def _choices(tables: Tables, history: Array, t: int, law: Array, whole: Array) -
         law: of the duration, and `whole` instead for a segment that starts with the signal.
     """
     reach = law.shape[1]
-    found = history[:, t - 1 : t - 1 + reach][:, ::-1] + law
+    choices = history[:, t - 1 : t - 1 + reach][:, ::-1] + law
     if t <= reach:
-        found[:, t - 1] = tables.initial + whole[:, t - 1]
-    return np.asarray(found)
+        choices[:, t - 1] = tables.initial + whole[:, t - 1]
+    return np.asarray(choices)
 
 
 def sample(tables: Tables, passed: Forward, generator: np.random.Generator) -> Array:

@@ -1,4 +1,4 @@
-"""Samples of segmentations and signals; the same draws whatever the model's backend."""
+"""Samples of segmentations and signals; the same draws in every backend."""
 
 import dataclasses
 from typing import Any
@@ -54,8 +54,8 @@ def sample_posterior(
     tables, given = tables_of(spec, weights), checked(spec, x, lengths, mask)
     scores = reference_scores(spec, weights, given.x, given.mask)
     paths = np.full(given.mask.shape, -1, dtype=np.int64)
-    for place, (one, length) in enumerate(zip(scores, given.lengths, strict=True)):
-        paths[place, :length] = inference.sample(tables, one[:, :length], generator)
+    for index, (sequence, length) in enumerate(zip(scores, given.lengths, strict=True)):
+        paths[index, :length] = inference.sample(tables, sequence[:, :length], generator)
     return paths
 
 

@@ -76,19 +76,19 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
         WeightError: a row that cannot be normalised: a NaN or +inf in it, or nothing above NEVER
             (but of the transitions, where that is a state without a way out).
     """
-    held = {name: possible(to_numpy(one)) for name, one in weights.items()}
-    transitions = held["transition_logits"]
+    parameters = {name: possible(to_numpy(array)) for name, array in weights.items()}
+    transitions = parameters["transition_logits"]
     np.fill_diagonal(transitions, -np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
-        scores = duration_scores(spec, held)
-    _check("initial_logits", held["initial_logits"][None])
+        scores = duration_scores(spec, parameters)
+    _check("initial_logits", parameters["initial_logits"][None])
     _check("transition_logits", transitions, may_be_nothing=True)
     _check("the durations", scores)
     durations = log_softmax(scores)
     survival = log_tail(durations)
     survival[:, 0] = 0.0
     return Tables(
-        log_softmax(held["initial_logits"]),
+        log_softmax(parameters["initial_logits"]),
         log_softmax(transitions),
         durations,
         survival,
@@ -97,14 +97,14 @@ def tables_of(spec: HsmmSpec, weights: Mapping[str, Array]) -> Tables:
     )
 
 
-def _check(name: str, rows: Array, may_be_nothing: bool = False) -> None:
+def _check(name: str, logits: Array, may_be_nothing: bool = False) -> None:
     """Raise WeightError for the first row that has no sum to be divided by."""
-    for place, row in enumerate(rows):
+    for index, row in enumerate(logits):
         highest = row.max()  # NaN where one is in it
         if np.isfinite(highest) or (may_be_nothing and highest == -np.inf):
             continue
         raise WeightError(
-            f"row {place} of {name} cannot be normalised: "
+            f"row {index} of {name} cannot be normalised: "
             f"its scores must be numbers with at least one above -inf, but are {row[:4]}"
             f"{' ...' if len(row) > 4 else ''}"
         )

@@ -52,23 +52,23 @@ def load(config: AnyData, seed: int) -> dict[Part, Dataset]:
         BackendMissing: a package that reads the files is not installed.
     """
     if isinstance(config, AddingData):
-        found = adding_datasets(config, seed)
+        parts = adding_datasets(config, seed)
     elif isinstance(config, CopyMemoryData):
-        found = copy_memory_datasets(config, seed)
+        parts = copy_memory_datasets(config, seed)
     elif isinstance(config, MatData):
-        found = mat_datasets(config)
+        parts = mat_datasets(config)
     elif isinstance(config, EventsData):
-        found = split(events_dataset(config), config.split, seed)
+        parts = split(events_dataset(config), config.split, seed)
     elif isinstance(config, BoutsData):
-        found = split(bouts_dataset(config), config.split, seed)
+        parts = split(bouts_dataset(config), config.split, seed)
     elif isinstance(config, WindowsData):
-        found = split(window_dataset(config), config.split, seed)
+        parts = split(window_dataset(config), config.split, seed)
     else:
-        found = _from_files(config, seed)
-    for part, dataset in found.items():
+        parts = _from_files(config, seed)
+    for part, dataset in parts.items():
         if dataset.classes is not None:
             check_labels(dataset, len(dataset.classes), part)
-    return found
+    return parts
 
 
 def _from_files(config: ArraysData | OsdData, seed: int) -> dict[Part, Dataset]:
@@ -86,7 +86,7 @@ def _from_files(config: ArraysData | OsdData, seed: int) -> dict[Part, Dataset]:
         own["test"] = read(config.test)
     whole = read(config.path)
     rest = [part for part in PARTS if part not in own]
-    found = {"train": whole} if rest == ["train"] else split(whole, config.split, seed, rest)
-    merged: dict[Part, Dataset] = {**found, **own}  # type: ignore[dict-item]
+    from_path = {"train": whole} if rest == ["train"] else split(whole, config.split, seed, rest)
+    merged: dict[Part, Dataset] = {**from_path, **own}  # type: ignore[dict-item]
     check_parts(merged, config.split)
     return {part: merged[part] for part in PARTS if part in merged}

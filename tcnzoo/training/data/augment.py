@@ -23,7 +23,7 @@ def augmenter(config: Sequence[Augmentation]) -> Augment:
     Phase is none of them, as it takes other samples of the recording, see `shifts`; nor is
     transposition, which changes targets too, see `transposed`.
     """
-    steps = [one for one in config if isinstance(one, NoiseConfig | GainConfig)]
+    steps = [step for step in config if isinstance(step, NoiseConfig | GainConfig)]
 
     def changed(x: Array, rng: np.random.Generator) -> Array:
         for step in steps:
@@ -35,12 +35,12 @@ def augmenter(config: Sequence[Augmentation]) -> Augment:
 
 def largest_shift(config: Sequence[Augmentation]) -> int:
     """Steps by which a window may begin earlier: the sum over all phase entries."""
-    return sum(one.steps for one in config if isinstance(one, PhaseConfig))
+    return sum(step.steps for step in config if isinstance(step, PhaseConfig))
 
 
 def largest_transposition(config: Sequence[Augmentation]) -> int:
     """Channels by which a sequence may move: the sum over all transpose entries."""
-    return sum(one.channels for one in config if isinstance(one, TransposeConfig))
+    return sum(step.channels for step in config if isinstance(step, TransposeConfig))
 
 
 def refuse(config: Sequence[Augmentation], kind: str, *refused: str) -> None:
@@ -52,9 +52,9 @@ def refuse(config: Sequence[Augmentation], kind: str, *refused: str) -> None:
         refused: `phase`, where examples are not cut out of longer recordings; `transpose`, where
             channels are not alike.
     """
-    for one in config:
-        if one.kind in refused:
-            raise InputError(f"data of kind {kind!r} have no augmentation {one.kind!r}")
+    for augmentation in config:
+        if augmentation.kind in refused:
+            raise InputError(f"data of kind {kind!r} have no augmentation {augmentation.kind!r}")
 
 
 def transposed(sequence: Array, channels: int, rng: np.random.Generator) -> Array:
@@ -73,8 +73,8 @@ def shifts(steps: int, room: Array, rng: np.random.Generator) -> Array:
         room: (batch,), steps that the recording has before each window.
         rng: of this batch.
     """
-    found: Array = rng.integers(0, np.minimum(steps, room) + 1)
-    return found
+    moves: Array = rng.integers(0, np.minimum(steps, room) + 1)
+    return moves
 
 
 def _noise(x: Array, config: NoiseConfig, rng: np.random.Generator) -> Array:

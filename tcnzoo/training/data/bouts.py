@@ -20,11 +20,14 @@ def bouts_dataset(config: BoutsData) -> ArrayDataset:
         simulate(steps, config.simulation_seed + number, config.noise)
         for number in range(config.recordings)
     ]
-    x = [one.signal.reshape(9, 2, config.windows, config.window) for one in made]
-    y = [one.labels.reshape(config.windows, config.window) for one in made]
+    x = [recording.signal.reshape(9, 2, config.windows, config.window) for recording in made]
+    y = [recording.labels.reshape(config.windows, config.window) for recording in made]
     names = [f"recording {number}" for number in range(config.recordings)]
     return ArrayDataset(
-        {"x": np.concatenate([np.moveaxis(one, 2, 0) for one in x]), "y": np.concatenate(y)},
+        {
+            "x": np.concatenate([np.moveaxis(windows, 2, 0) for windows in x]),
+            "y": np.concatenate(y),
+        },
         classes=ACTIVITIES,
         groups=np.repeat(names, config.windows),
     )

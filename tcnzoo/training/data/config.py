@@ -25,6 +25,7 @@ __all__ = [
     "BoutsData",
     "CopyMemoryData",
     "DataConfig",
+    "DataInParts",
     "EventsData",
     "GainConfig",
     "MatData",
@@ -248,6 +249,8 @@ class CopyMemoryData(_Generated):
     symbols: Positive = 10
 
 
+# Data that come in train, val and test already, so that there is nothing to split.
+DataInParts = MatData | AddingData | CopyMemoryData
 AnyData = Annotated[
     ArraysData
     | OsdData

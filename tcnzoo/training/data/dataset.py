@@ -1,4 +1,4 @@
-"""Examples that a training run takes by number, whatever they are kept in."""
+"""Examples that a training run takes by number, from any storage."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -20,9 +20,11 @@ class Dataset(Protocol):
 
     Attributes:
         classes: names of the classes in their order, or None where targets are not classes.
+        seconds: from one window to the next of a recording; None where that is unknown.
     """
 
     classes: tuple[str, ...] | None
+    seconds: float | None
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -43,14 +45,16 @@ class Dataset(Protocol):
 
     @property
     def labels(self) -> Array | None:
-        """Class of each example, (examples,), or None where there is none or one a step."""
+        """Class of each example, (examples,), or None without classes or with one a step."""
 
     def describe(self) -> dict[str, Any]:
-        """What is in it, for a report."""
+        """Shapes and counts, for a report."""
 
 
 class ArrayDataset:
-    """Examples in arrays whose first axis they are; mapped files stay on disk."""
+    """Examples in arrays, one along the first axis; mapped files stay on disk."""
+
+    seconds: float | None = None
 
     def __init__(
         self,
@@ -63,7 +67,7 @@ class ArrayDataset:
         """Keep the arrays.
 
         Args:
-            arrays: `x`, `y` and whatever else goes into a batch.
+            arrays: `x`, `y` and all other arrays of a batch.
             classes: names of the classes.
             groups: names, (examples,).
             augment: of training examples.
@@ -115,7 +119,9 @@ class ArrayDataset:
 
 
 class MadeDataset:
-    """Examples that a function makes out of compact arrays when they are asked for."""
+    """Examples that a function makes from compact arrays, one batch at a time."""
+
+    seconds: float | None = None
 
     def __init__(
         self,
@@ -159,55 +165,55 @@ class Subset:
     def __init__(self, whole: Dataset, indices: Array) -> None:
         """Keep the numbers of the examples in `whole`."""
         self.whole, self.indices = whole, np.asarray(indices)
-        self.classes = whole.classes
+        self.classes, self.seconds = whole.classes, whole.seconds
 
     def __len__(self) -> int:
         """How many examples there are."""
         return len(self.indices)
 
     def batch(self, indices: Array, rng: Generator | None = None) -> Batch:
-        """As that of the whole."""
+        """A batch of the whole data set, by the numbers there."""
         return self.whole.batch(self.indices[indices], rng)
 
     @property
     def groups(self) -> Array | None:
-        """Those of the examples that are in it."""
+        """As in the whole, of these examples."""
         groups = self.whole.groups
         return None if groups is None else groups[self.indices]
 
     @property
     def labels(self) -> Array | None:
-        """Those of the examples that are in it."""
+        """As in the whole, of these examples."""
         labels = self.whole.labels
         return None if labels is None else labels[self.indices]
 
     def describe(self) -> dict[str, Any]:
-        """As that of the whole, with its own counts."""
+        """The description of the whole, with counts of these examples."""
         return self.whole.describe() | counts_of(self)
 
 
 def counts_of(dataset: Dataset) -> dict[str, Any]:
     """Numbers of examples: all, of each label, and of each group if these are few."""
-    found: dict[str, Any] = {"examples": len(dataset)}
+    facts: dict[str, Any] = {"examples": len(dataset)}
     labels, groups = dataset.labels, dataset.groups
     if labels is not None:
         values, counts = np.unique(labels, return_counts=True)
-        found["labels"] = {_name(dataset, v): int(n) for v, n in zip(values, counts, strict=True)}
+        facts["labels"] = {_name(dataset, v): int(n) for v, n in zip(values, counts, strict=True)}
     if groups is not None:
         values, counts = np.unique(groups, return_counts=True)
         each = {str(name): int(count) for name, count in zip(values, counts, strict=True)}
-        found["groups"] = each if len(each) <= LISTED else len(each)
-    return found
+        facts["groups"] = each if len(each) <= LISTED else len(each)
+    return facts
 
 
 def _name(dataset: Dataset, label: Any) -> str:
-    """What a class is called."""
+    """Name of a class."""
     known = dataset.classes is not None and 0 <= int(label) < len(dataset.classes)
     return dataset.classes[int(label)] if known and dataset.classes is not None else str(label)
 
 
 def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
-    """Hold every label against the number of classes.
+    """Check every label with the number of classes.
 
     Args:
         dataset: one without labels passes.
@@ -221,8 +227,8 @@ def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
         return
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
-        place = int(np.argmax(wrong))
+        first = int(np.argmax(wrong))
         raise InputError(
-            f"labels must be 0 to {classes - 1}, one of {classes} classes, but example {place} of "
-            f"{part} has label {labels[place]}"
+            f"labels must be 0 to {classes - 1}, one of {classes} classes, but example {first} of "
+            f"{part} has label {labels[first]}"
         )

@@ -27,7 +27,7 @@ TIME = "%Y-%m-%d %H:%M:%S"
 
 def write_csv(path: Path, events: Sequence[SimulatedEvent]) -> None:
     """Write one line for each datapoint, whole or not at all."""
-    columns = [f"{axis}{place:03d}" for axis in "MXYZ" for place in range(SAMPLES)]
+    columns = [f"{axis}{number:03d}" for axis in "MXYZ" for number in range(SAMPLES)]
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
         lines.writerow([*HEADER, *columns])
@@ -67,7 +67,7 @@ def _powers(magnitude: Array) -> tuple[int, int]:
 def _event(event: SimulatedEvent) -> dict[str, Any]:
     """One event as the database holds it."""
     kind = event.kind
-    found = {
+    document = {
         "id": event.number,
         "userId": event.user,
         "type": kind.type,
@@ -79,8 +79,8 @@ def _event(event: SimulatedEvent) -> dict[str, Any]:
         "datapoints": [_datapoint(event, first) for first in event.datapoints],
     }
     if event.seizure is not None:
-        found["seizureTimes"] = [round(second) for second in event.seizure]
-    return found
+        document["seizureTimes"] = [round(second) for second in event.seizure]
+    return document
 
 
 def _datapoint(event: SimulatedEvent, first: int) -> dict[str, Any]:

@@ -74,8 +74,8 @@ class SimulatedEvent:
     @property
     def magnitude(self) -> Array:
         """Length of the acceleration, (steps,), whole milli-g."""
-        found: Array = np.rint(np.sqrt((self.axes.astype(np.float64) ** 2).sum(axis=0)))
-        return found.astype(np.int32)
+        magnitude: Array = np.rint(np.sqrt((self.axes.astype(np.float64) ** 2).sum(axis=0)))
+        return magnitude.astype(np.int32)
 
     @property
     def datapoints(self) -> range:
@@ -99,17 +99,17 @@ def simulate(users: int, events: int, seed: int) -> Iterator[SimulatedEvent]:
     for user in range(users):
         rng = np.random.Generator(np.random.PCG64([seed, user]))
         habits = draw_habits(rng)
-        for place in range(events * len(activities)):
-            number = 1 + user * events * len(activities) + place
-            activity = activities[place % len(activities)]
+        for index in range(events * len(activities)):
+            number = 1 + user * events * len(activities) + index
+            activity = activities[index % len(activities)]
             yield _event(number, user + 1, activity, habits, rng)
 
 
 def events_dataset(config: EventsData) -> WindowDataset:
     """The windows of simulated events, the same as from the files that `tcnzoo simulate` writes."""
     made = simulate(config.users, config.events, config.simulation_seed)
-    rows = (row for event in made for row in _rows(event, config.signal))
-    placed = (row._replace(position=place) for place, row in enumerate(rows))
+    unplaced = (row for event in made for row in _rows(event, config.signal))
+    placed = (row._replace(position=position) for position, row in enumerate(unplaced))
     return windows_of(placed, config, "the simulation")
 
 

@@ -27,18 +27,18 @@ def array_dataset(config: ArraysData, path: str) -> ArrayDataset:
         InputError: no such file, an array that is missing, or shapes that do not go together.
     """
     refuse(config.augment, config.kind, "phase", "transpose")
-    held = open_arrays(Path(path))
+    stored = open_arrays(Path(path))
     wanted = {"x": config.x, "y": config.y} | {name: name for name in config.extra}
     for name in wanted.values():
-        if name not in held:
-            raise InputError(f"{path!r} has no array {name!r}{suggestion(name, held)}")
-    arrays = {name: held[key] for name, key in wanted.items()}
+        if name not in stored:
+            raise InputError(f"{path!r} has no array {name!r}{suggestion(name, stored)}")
+    arrays = {name: stored[key] for name, key in wanted.items()}
     if arrays["x"].ndim not in (2, 3) or not is_real(arrays["x"].dtype):
         raise InputError(
             f"x must be numbers (examples, channels, time) or (examples, channels), but in "
             f"{path!r} it has shape {arrays['x'].shape} of {arrays['x'].dtype}"
         )
-    groups = held.get(config.group)
+    groups = stored.get(config.group)
     return ArrayDataset(
         arrays,
         classes=None if config.classes is None else tuple(map(str, range(config.classes))),
@@ -56,10 +56,10 @@ def open_arrays(path: Path) -> dict[str, Array]:
         InputError: no such file, another ending, or arrays that are not what they say.
     """
     if path.is_dir():
-        found = {one.stem: _numbers_or_names(one) for one in sorted(path.glob("*.npy"))}
-        if not found:
+        arrays = {file.stem: _numbers_or_names(file) for file in sorted(path.glob("*.npy"))}
+        if not arrays:
             raise InputError(f"the folder {str(path)!r} holds no .npy files")
-        return found
+        return arrays
     if not path.is_file():
         raise InputError(f"no file at {str(path)!r}")
     if path.suffix == ".safetensors":
@@ -71,8 +71,8 @@ def open_arrays(path: Path) -> dict[str, Array]:
         )
     try:
         with zipfile.ZipFile(path) as archive:
-            members = [one for one in archive.infolist() if one.filename.endswith(".npy")]
-            return {one.filename[:-4]: _member(path, archive, one) for one in members}
+            members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+            return {member.filename[:-4]: _member(path, archive, member) for member in members}
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
         raise InputError(f"{str(path)!r} is not a .npz file: {reason}") from None

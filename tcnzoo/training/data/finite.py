@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
-from tcnzoo.training.data.dataset import Batch, Dataset
+from tcnzoo.training.data.dataset import Batch, Dataset, Subset
 
 # What the axes after the first are, by their number.
 AXES = ((), ("channel",), ("channel", "step"), ("channel", "device", "step"))
@@ -26,9 +25,9 @@ def check_finite_examples(dataset: Dataset, part: str, size: int) -> None:
     """
     for start in range(0, len(dataset), size):
         indices = np.arange(start, min(start + size, len(dataset)))
-        place = first_not_finite(dataset.batch(indices, None), indices)
-        if place is not None:
-            raise InputError(f"the {part} data are not finite: {place}{_origin(dataset, place)}")
+        value = first_not_finite(dataset.batch(indices, None), indices)
+        if value is not None:
+            raise InputError(f"the {part} data are not finite: {value}{_origin(dataset, value)}")
 
 
 @dataclass(frozen=True)
@@ -81,21 +80,21 @@ def largest(batch: Batch, indices: Array) -> Place:
 
 def _place(name: str, array: Array, flat: int, indices: Array) -> Place:
     """The place of a value by its number in an array."""
-    index = tuple(int(one) for one in np.unravel_index(flat, array.shape))
+    index = tuple(int(axis) for axis in np.unravel_index(flat, array.shape))
     return Place(name, float(array[index]), int(indices[index[0]]), index[1:])
 
 
 def _real(batch: Mapping[str, Array]) -> Iterator[tuple[str, Array]]:
     """The arrays of a batch that can hold NaN; 16-bit ones in float32."""
     for name, array in batch.items():
-        found = np.asarray(array)
-        if found.size and (found.dtype.kind == "f" or str(found.dtype) == "bfloat16"):
-            yield name, found if found.dtype.itemsize > 2 else found.astype(np.float32)
+        values = np.asarray(array)
+        if values.size and (values.dtype.kind == "f" or str(values.dtype) == "bfloat16"):
+            yield name, values if values.dtype.itemsize > 2 else values.astype(np.float32)
 
 
-def _origin(dataset: Any, place: Place) -> str:
-    """The example's number in the data that a part was split from, where it is another."""
-    number = place.example
-    while hasattr(dataset, "whole"):
+def _origin(dataset: Dataset, value: Place) -> str:
+    """The example's number before the split, where it is another."""
+    number = value.example
+    while isinstance(dataset, Subset):
         number, dataset = int(dataset.indices[number]), dataset.whole
-    return "" if number == place.example else f" (example {number} before the split)"
+    return "" if number == value.example else f" (example {number} before the split)"

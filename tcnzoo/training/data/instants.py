@@ -19,7 +19,7 @@ def instant(text: str) -> datetime | None:
     writes both forms within one event.
 
     Returns:
-        the time in UTC, or None if the text is none.
+        the time in UTC, or None if the text is no time.
     Source:
         OpenSeizureDatabase, commit c0d2c3e, `makeOsdDb_refactor/src/datetime_normalization.py`.
     """

@@ -39,9 +39,9 @@ class LeftOut:
 def sentence(left_out: Mapping[str, Mapping[str, Any]]) -> str:
     """What was left out, for a person; empty if nothing was."""
     return "; ".join(
-        f"{_number(one['datapoints'], 'datapoint')} of {_number(one['events'], 'event')}: {reason} "
-        f"({_listed(one['such as'], one['events'])})"
-        for reason, one in left_out.items()
+        f"{_number(counts['datapoints'], 'datapoint')} of {_number(counts['events'], 'event')}: "
+        f"{reason} ({_listed(counts['such as'], counts['events'])})"
+        for reason, counts in left_out.items()
     )
 
 

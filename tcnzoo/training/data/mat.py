@@ -23,6 +23,7 @@ class SequenceDataset:
     """Sequences of different lengths, predicted one step ahead."""
 
     classes: tuple[str, ...] | None = None
+    seconds: float | None = None
 
     def __init__(
         self,
@@ -51,17 +52,17 @@ class SequenceDataset:
 
         `mask` (batch, time) is 1 where a sequence has a step, and 0 after its end.
         """
-        chosen = [self._sequences[int(place)] for place in indices]
+        chosen = [self._sequences[int(index)] for index in indices]
         if rng is not None and self._transpose:
-            chosen = [transposed(one, self._transpose, rng) for one in chosen]
-        longest = max(len(one) - 1 for one in chosen)
+            chosen = [transposed(sequence, self._transpose, rng) for sequence in chosen]
+        longest = max(len(sequence) - 1 for sequence in chosen)
         steps = -(-longest // self._pad_to) * self._pad_to
         shape = (len(chosen), chosen[0].shape[1], steps)
         x, y = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
         mask = np.zeros((shape[0], steps), np.float32)
-        for row, one in enumerate(chosen):
-            length = len(one) - 1
-            x[row, :, :length], y[row, :, :length] = one[:-1].T, one[1:].T
+        for row, sequence in enumerate(chosen):
+            length = len(sequence) - 1
+            x[row, :, :length], y[row, :, :length] = sequence[:-1].T, sequence[1:].T
             mask[row, :length] = 1.0
         if rng is not None and self._augment is not None:
             x = self._augment(x, rng)
@@ -79,7 +80,7 @@ class SequenceDataset:
 
     def describe(self) -> dict[str, Any]:
         """How many sequences, and their steps to predict."""
-        lengths = [len(one) - 1 for one in self._sequences]
+        lengths = [len(sequence) - 1 for sequence in self._sequences]
         return {
             "examples": len(self),
             "steps": int(sum(lengths)),
@@ -102,7 +103,7 @@ def mat_datasets(config: MatData) -> dict[Part, Dataset]:
         raise InputError(f"no file at {config.path!r}")
     reader = needed("scipy.io", "reading a .mat file")
     try:
-        held = reader.loadmat(path)
+        variables = reader.loadmat(path)
     except (
         *(ValueError, TypeError, NotImplementedError, OSError, EOFError),
         reader.matlab.MatReadError,
@@ -112,24 +113,30 @@ def mat_datasets(config: MatData) -> dict[Part, Dataset]:
     augment, move = augmenter(config.augment), largest_transposition(config.augment)
     names: dict[Part, str] = {"train": config.train, "val": config.val, "test": config.test}
     return {
-        part: SequenceDataset(_sequences(config.path, held, name), config.pad_to, augment, move)
+        part: SequenceDataset(
+            _sequences(config.path, variables, name), config.pad_to, augment, move
+        )
         for part, name in names.items()
     }
 
 
-def _sequences(path: str, held: dict[str, Any], name: str) -> list[Array]:
+def _sequences(path: str, variables: dict[str, Any], name: str) -> list[Array]:
     """The sequences of a cell array."""
-    known = [key for key in held if not key.startswith("__")]
+    known = [key for key in variables if not key.startswith("__")]
     if name not in known:
         raise InputError(f"{path!r} has no variable {name!r}{suggestion(name, known)}")
-    cells = held[name]
-    found = [np.asarray(one) for one in cells.ravel()] if cells.dtype == object else []
-    widths = {one.shape[1:] for one in found}
-    if not found or any(one.ndim != 2 or len(one) < 2 for one in found) or len(widths) > 1:
+    cells = variables[name]
+    sequences = [np.asarray(cell) for cell in cells.ravel()] if cells.dtype == object else []
+    widths = {sequence.shape[1:] for sequence in sequences}
+    if (
+        not sequences
+        or any(sequence.ndim != 2 or len(sequence) < 2 for sequence in sequences)
+        or len(widths) > 1
+    ):
         raise InputError(
             f"variable {name!r} of {path!r} must be a cell array of (steps, channels) sequences of "
             "two steps or more, all of one width"
         )
-    if any(one.dtype.kind not in "fiub" for one in found):
+    if any(sequence.dtype.kind not in "fiub" for sequence in sequences):
         raise InputError(f"variable {name!r} of {path!r} holds something other than numbers")
-    return found
+    return sequences

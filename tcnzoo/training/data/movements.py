@@ -98,21 +98,21 @@ def smooth(rng: Generator, steps: int, seconds: float) -> Array:
     """Noise of deviation 1 that changes within about so many seconds, (steps,)."""
     knots = max(4, int(steps / (seconds * RATE)) + 4)
     values = rng.standard_normal(knots)
-    found: Array = np.interp(np.linspace(0.0, knots - 1.0, steps), np.arange(knots), values)
-    return found
+    noise: Array = np.interp(np.linspace(0.0, knots - 1.0, steps), np.arange(knots), values)
+    return noise
 
 
 def _along(axis: Array, course: Array, rng: Generator) -> Array:
     """A movement along an axis, with a part of it along the others, (3, steps)."""
     aside = 0.25 * rng.standard_normal(3)
-    found: Array = (axis + aside)[:, None] * course
-    return found
+    moved: Array = (axis + aside)[:, None] * course
+    return moved
 
 
 def _phase(frequency: Array, rng: Generator) -> Array:
     """Cycles gone since the start, for a frequency (steps,) that changes."""
-    found: Array = np.cumsum(frequency) / RATE + rng.random()
-    return found
+    phase: Array = np.cumsum(frequency) / RATE + rng.random()
+    return phase
 
 
 def _seizure(
@@ -144,8 +144,8 @@ def _seizure(
 
 def _ramp(time: Array, begin: float, end: float) -> Array:
     """From 0 at `begin` to 1 at `end`."""
-    found: Array = np.clip((time - begin) / (end - begin), 0.0, 1.0)
-    return found
+    ramp: Array = np.clip((time - begin) / (end - begin), 0.0, 1.0)
+    return ramp
 
 
 def _walking(habits: Habits, time: Array, rng: Generator) -> Array:
@@ -155,8 +155,8 @@ def _walking(habits: Habits, time: Array, rng: Generator) -> Array:
     strikes = np.sin(2.0 * np.pi * phase) + 0.4 * np.sin(4.0 * np.pi * phase + 0.8)
     swing = np.sin(np.pi * phase)
     moved = _along(habits.main, 0.7 * strikes, rng) + _along(habits.posture, swing, rng)
-    found: Array = habits.swing * pace * moved
-    return found
+    walk: Array = habits.swing * pace * moved
+    return walk
 
 
 def _brushing(habits: Habits, time: Array, rng: Generator) -> Array:

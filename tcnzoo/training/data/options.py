@@ -1,4 +1,4 @@
-"""What every kind of data is told: how it is parted, drawn, batched and augmented."""
+"""Fields of every kind of data: how it is split, drawn, batched and augmented."""
 
 from typing import Annotated, Literal, Self
 
@@ -21,7 +21,7 @@ class SplitConfig(Options):
 
     Attributes:
         by: `group` keeps every group (a user, an event, a recording) in one part; `example` parts
-            examples whatever they belong to.
+            examples without regard to groups.
         val: share of the groups of each label.
         test: as `val`.
         folds: number of folds of cross-validation instead of shares: fold `fold` is test, the one
@@ -62,7 +62,7 @@ class NoiseConfig(Options):
 
 
 class PhaseConfig(Options):
-    """Training windows that begin earlier in their recording than they do by themselves.
+    """Training windows that begin earlier in their recording than they do without it.
 
     Attributes:
         steps: the most that they are moved by, in time steps; each move from 0 on is as likely.
@@ -100,7 +100,7 @@ Augmentation = Annotated[
 
 
 class DataConfig(Options):
-    """What every kind of data has.
+    """Fields of every kind of data.
 
     Attributes:
         batch_size: examples of a micro-batch in training.

@@ -36,7 +36,7 @@ class Row(NamedTuple):
         event: name of its event.
         user: name of whose it is; empty where nobody says.
         label: 0 not a seizure, 1 a seizure, 2 unknown.
-        samples: (channels, 125) float32, in milli-g; None where `lack` says why there are none.
+        samples: (channels, 125) float32, in milli-g; None, with the reason in `lack`.
         in_seizure: whether it lies in the noted times of the seizure; None where none are noted.
         time: when it was complete, in UTC; None where nobody says.
         position: its place among all datapoints; a hole is a datapoint that is not there.
@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 
 def name_of(value: Any, what: str, where: str) -> str:
-    """The name of an event or user: 39, 39.0, "39" and "39.0" are one; empty where there is none.
+    """The name of an event or user: 39, 39.0, "39" and "39.0" are one; empty if it is missing.
 
     Raises:
         InputError: a value that is neither text nor a number, or that no sentence could show.
@@ -74,20 +74,20 @@ def name_of(value: Any, what: str, where: str) -> str:
 
 
 def time_of(value: Any, where: str) -> datetime | None:
-    """The instant of a `dataTime`, or None where there is none.
+    """The instant of a `dataTime`, or None if it is missing.
 
     Raises:
         InputError: something that is no time.
     """
     if value is None or (isinstance(value, str) and is_missing(value)):
         return None
-    found = instant(value) if isinstance(value, str) else None
-    if found is None:
+    time = instant(value) if isinstance(value, str) else None
+    if time is None:
         raise InputError(
             f"{where}: dataTime must be like 2022-05-28T07:05:28Z or 28-05-2022 07:05:28, but is "
             f"{shown(value)}"
         )
-    return found
+    return time
 
 
 def lack_of(samples: Array) -> str:

@@ -68,12 +68,12 @@ def _columns(table: Table) -> dict[str, int]:
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:
         raise InputError(f"{str(table.path)!r} has two columns {shown(twice[0])}")
-    return {name: place for place, name in enumerate(names)}
+    return {name: column for column, name in enumerate(names)}
 
 
 def _sample_columns(path: Path, columns: dict[str, int], letter: str) -> list[int]:
     """Places of the samples of a channel; columns with feature history end in `_t-0`."""
-    names = [f"{letter}{place:03d}" for place in range(SAMPLES)]
+    names = [f"{letter}{number:03d}" for number in range(SAMPLES)]
     if any(re.fullmatch(rf"{letter}\d{{3}}_t-0", name) for name in columns):
         names = [f"{name}_t-0" for name in names]
     there = [columns[name] for name in names if name in columns]
@@ -85,9 +85,9 @@ def _sample_columns(path: Path, columns: dict[str, int], letter: str) -> list[in
     return there
 
 
-def _optional(line: list[str], place: int | None, what: str, where: str) -> str:
+def _optional(line: list[str], column: int | None, what: str, where: str) -> str:
     """The text of a cell, without the quotes that some files have; empty without the column."""
-    return "" if place is None else name_of(line[place], what, where)
+    return "" if column is None else name_of(line[column], what, where)
 
 
 def _type(table: Table, where: str, text: str) -> int:
@@ -101,13 +101,13 @@ def _type(table: Table, where: str, text: str) -> int:
 def _samples(
     table: Table, where: str, line: list[str], places: list[list[int]]
 ) -> tuple[Array | None, str]:
-    """The samples of a line, (channels, 125), or why there are none."""
-    cells = [line[place] for row in places for place in row]
+    """The samples of a line, (channels, 125), or the reason why they are missing."""
+    cells = [line[column] for row in places for column in row]
     if all(map(is_missing, cells)):
         return None, "no samples"
     values = [table.number(cell) for cell in cells]
-    found = np.array([np.nan if value is None else value for value in values])
-    if not (np.abs(found) <= LARGEST).all():
+    numbers = np.array([np.nan if value is None else value for value in values])
+    if not (np.abs(numbers) <= LARGEST).all():
         raise InputError(f"{where} has samples that are not numbers")
-    samples = found.astype(np.float32).reshape(len(places), SAMPLES)
+    samples = numbers.astype(np.float32).reshape(len(places), SAMPLES)
     return samples, lack_of(samples)

@@ -40,53 +40,53 @@ class KeptEvent(NamedTuple):
 
 
 def kept_events(
-    events: Mapping[str, list[Row]], config: Config, place: str, left_out: LeftOut
+    events: Mapping[str, list[Row]], config: Config, origin: str, left_out: LeftOut
 ) -> list[KeptEvent]:
     """The events that give windows.
 
     Args:
         events: datapoints by the name of their event.
         config: which events are wanted, and how long a window is.
-        place: where they come from, for error messages.
+        origin: the files, for error messages.
         left_out: counts what is not used.
     Raises:
         InputError: an event of unknown type or without noted times where these are refused, or
             one of no user or of two.
     """
-    found = []
-    for event, rows in events.items():
-        runs = _runs(event, rows, config, left_out)
+    kept = []
+    for event, datapoints in events.items():
+        runs = _runs(event, datapoints, config, left_out)
         if runs:
-            found.append(KeptEvent(event, _user(event, rows, config, place), runs))
-    return found
+            kept.append(KeptEvent(event, _user(event, datapoints, config, origin), runs))
+    return kept
 
 
-def _runs(event: str, rows: list[Row], config: Config, left_out: LeftOut) -> list[list[Row]]:
+def _runs(event: str, datapoints: list[Row], config: Config, left_out: LeftOut) -> list[list[Row]]:
     """The runs of an event that give a window."""
-    unknown = [row for row in rows if row.label == UNKNOWN]
+    unknown = [row for row in datapoints if row.label == UNKNOWN]
     if unknown and config.other == "refuse":
         raise InputError(f"event {event} is neither a seizure nor known to be none")
     if unknown and config.other == "drop":
-        left_out.add(f"events of type {unknown[0].kind!r}", event, len(rows))
+        left_out.add(f"events of type {unknown[0].kind!r}", event, len(datapoints))
         return []
-    runs = runs_of(rows, SAMPLES / config.sampling_rate, left_out)
+    runs = runs_of(datapoints, SAMPLES / config.sampling_rate, left_out)
     if config.label == "seizure_times":
         runs = _with_times(event, runs, config, left_out)
-    length, found = round(config.window * config.sampling_rate), []
+    length, long_enough = round(config.window * config.sampling_rate), []
     for run in runs:
         if len(run) * SAMPLES >= length:
-            found.append(run)
+            long_enough.append(run)
         else:
             left_out.add("in a run shorter than a window", event, len(run))
-    return found
+    return long_enough
 
 
 def _with_times(
     event: str, runs: list[list[Row]], config: Config, left_out: LeftOut
 ) -> list[list[Row]]:
     """The runs of an event, if it is no seizure, or one whose times say which datapoints are."""
-    rows = [row for run in runs for row in run]
-    known = [row.in_seizure for row in rows if row.label == POSITIVE]
+    datapoints = [row for run in runs for row in run]
+    known = [row.in_seizure for row in datapoints if row.label == POSITIVE]
     if not known or (None not in known and any(known)):
         return runs
     lack = "without noted times" if None in known else "whose noted times hold no datapoint"
@@ -95,19 +95,21 @@ def _with_times(
             f"event {event} is a seizure {lack}; set untimed to drop or by_type, or label to type"
         )
     if config.untimed == "drop":
-        left_out.add(f"seizures {lack}", event, len(rows))
+        left_out.add(f"seizures {lack}", event, len(datapoints))
         return []
     return [[row._replace(in_seizure=None) for row in run] for run in runs]
 
 
-def _user(event: str, rows: list[Row], config: Config, place: str) -> str:
+def _user(event: str, datapoints: list[Row], config: Config, origin: str) -> str:
     """Whose an event is."""
-    users = sorted({row.user for row in rows})
+    users = sorted({row.user for row in datapoints})
     if len(users) > 1:
-        raise InputError(f"event {event} of {place} is of two users, {users[0]!r} and {users[1]!r}")
+        raise InputError(
+            f"event {event} of {origin} is of two users, {users[0]!r} and {users[1]!r}"
+        )
     if not users[0] and config.group_by == "user":
         raise InputError(
-            f"event {event} has no user: {place} does not say whose its events are; group them by "
+            f"event {event} has no user: {origin} does not say whose its events are; group them by "
             "event"
         )
     return users[0]

@@ -58,8 +58,8 @@ def json_rows(
             left_out.add("an event without datapoints", name, 0)
             continue
         span = _span(event, where) if timed and label == POSITIVE else None
-        for place, point in enumerate(points):
-            here = f"{where}, datapoint {place}"
+        for index, point in enumerate(points):
+            here = f"{where}, datapoint {index}"
             time, samples, lack = _datapoint(point, signal, here)
             yield Row(
                 event=name,
@@ -68,7 +68,7 @@ def json_rows(
                 samples=samples,
                 in_seizure=_within(time, span),
                 time=time,
-                position=position + place,
+                position=position + index,
                 kind=plain(str(event["type"])),
                 lack=lack,
             )
@@ -79,33 +79,33 @@ def _events(path: Path) -> list[Event]:
     """The events of a file."""
     text = "".join(text_lines(path))
     try:
-        found = _parsed(text)
+        events = _parsed(text)
     except (ValueError, RecursionError) as error:
-        found = _lines(path, text, error)
-    if isinstance(found, dict) and ("datapoints" in found or "id" in found):
-        found = [found]
-    if not isinstance(found, list):
+        events = _lines(path, text, error)
+    if isinstance(events, dict) and ("datapoints" in events or "id" in events):
+        events = [events]
+    if not isinstance(events, list):
         raise InputError(f"{str(path)!r} must hold a list of events")
-    for number, event in enumerate(found):
+    for number, event in enumerate(events):
         if not isinstance(event, dict):
             raise InputError(
                 f"{str(path)!r} must hold a list of events, but entry {number} is {shown(event)}"
             )
-    return found
+    return events
 
 
 def _lines(path: Path, text: str, error: Exception) -> list[Any]:
     """The values of a file with one a line."""
-    found = []
+    events = []
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            found += [_parsed(line)] if line.strip() else []
+            events += [_parsed(line)] if line.strip() else []
         except (ValueError, RecursionError) as wrong:
-            said = f"line {number}: {wrong}" if found else error
+            said = f"line {number}: {wrong}" if events else error
             raise InputError(f"{str(path)!r} is not valid JSON: {said}") from None
-    if not found:
+    if not events:
         raise InputError(f"{str(path)!r} is not valid JSON: {error}")
-    return found
+    return events
 
 
 def _parsed(text: str) -> Any:
@@ -124,7 +124,7 @@ def _head(path: Path, number: int, event: Event, rate: float) -> tuple[str, int]
 
 
 def _check_rate(value: Any, rate: float, where: str) -> None:
-    """Hold the rate that an event was sampled at against the wanted one; 0 and less are unknown."""
+    """Check the sampling rate of an event with the wanted one; 0 and less are unknown."""
     if value is None:
         return
     try:

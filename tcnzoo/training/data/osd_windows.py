@@ -61,32 +61,32 @@ def read_rows(files: Iterable[str], config: OsdData, left_out: LeftOut) -> Itera
         if not path.is_file():
             raise InputError(f"no file at {str(path)!r}")
         if path.suffix == ".csv":
-            rows = csv_rows(path, config.signal, position)
+            datapoints = csv_rows(path, config.signal, position)
         elif path.suffix in JSON:
             rate = config.sampling_rate
-            rows = json_rows(path, config.signal, timed, rate, left_out, position)
+            datapoints = json_rows(path, config.signal, timed, rate, left_out, position)
         else:
             raise InputError(
                 f"accelerometer events are a .csv or .json file, but got {str(path)!r}"
             )
-        for row in rows:
+        for row in datapoints:
             yield row
             position = row.position + 2  # a hole, so that files do not touch
 
 
 def windows_of(
-    rows: Iterable[Row], config: Config, place: str, left_out: LeftOut | None = None
+    datapoints: Iterable[Row], config: Config, origin: str, left_out: LeftOut | None = None
 ) -> WindowDataset:
     """Cut windows, each ending with a datapoint and labelled as that one is.
 
-    The buffer starts anew with every event and after every gap, so the first datapoints of a run
-    give no window until it is full: with 30 s, the first five. Events are put together by their
+    The buffer starts empty with every event and after every gap, so the first datapoints of a run
+    have no window until it is full: with 30 s, the first five. Events are put together by their
     name, and their datapoints in the order of time, see `runs_of`.
 
     Args:
-        rows: datapoints.
+        datapoints: of all events.
         config: how windows are made.
-        place: where the rows come from, for error messages.
+        origin: the files, for error messages.
         left_out: what is not used, counted; more is added.
     Raises:
         InputError: no window, an event of unknown type where these are refused, no user or two, or
@@ -96,17 +96,17 @@ def windows_of(
     left_out = LeftOut() if left_out is None else left_out
     length = round(config.window * config.sampling_rate)
     events: dict[str, list[Row]] = {}
-    for row in rows:
+    for row in datapoints:
         events.setdefault(row.event, []).append(row)
-    kept = kept_events(events, config, place, left_out)
+    kept = kept_events(events, config, origin, left_out)
     if not kept:
         lost = sentence(left_out.describe())
-        where = f"{place} (left out: {lost})" if lost else place
+        where = f"{origin} (left out: {lost})" if lost else origin
         raise InputError(
             f"{where} holds no event of a known type with a window of {config.window:g} s"
         )
-    runs = [one for number, event in enumerate(kept) for one in _numbered(number, event)]
-    # As in the files, whatever the order of events and times there.
+    runs = [run for number, event in enumerate(kept) for run in _numbered(number, event)]
+    # In the order of the files, which may differ from that of events and times.
     runs.sort(key=lambda run: min(row.position for row in run.rows))
     cut = [
         (run.event, number, run.begin, end * SAMPLES - length, _label(row, config))
@@ -164,9 +164,9 @@ def _facts(
 def _numbered(number: int, event: KeptEvent) -> Iterator[_Run]:
     """The runs of an event, one behind the other in its signal."""
     begin = 0
-    for rows in event.runs:
-        yield _Run(number, begin, rows)
-        begin += len(rows) * SAMPLES
+    for datapoints in event.runs:
+        yield _Run(number, begin, datapoints)
+        begin += len(datapoints) * SAMPLES
 
 
 def _label(row: Row, config: Config) -> int:

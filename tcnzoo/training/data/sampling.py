@@ -56,6 +56,6 @@ def shares(dataset: Dataset, balance: str) -> Array:
         values, places = np.unique(column, return_inverse=True)
         kinds = kinds * len(values) + places
     _, places, counts = np.unique(kinds, return_inverse=True, return_counts=True)
-    found: Array = 1.0 / (counts[places] * len(counts))
-    found /= found.sum()
-    return found
+    chances: Array = 1.0 / (counts[places] * len(counts))
+    chances /= chances.sum()
+    return chances

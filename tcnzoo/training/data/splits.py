@@ -35,11 +35,11 @@ def split(
     else:
         chosen = _drawn(_strata(names, dataset.labels), config, seed, wanted)
     indices = {part: np.flatnonzero(np.isin(names, list(chosen[part]))) for part in chosen}
-    found: dict[Part, Dataset] = {
+    subsets: dict[Part, Dataset] = {
         part: Subset(dataset, indices[part]) for part in PARTS if part in chosen
     }
-    check_parts(found, config)
-    return found
+    check_parts(subsets, config)
+    return subsets
 
 
 def check_parts(parts: Mapping[Part, Dataset], config: SplitConfig) -> None:
@@ -62,12 +62,12 @@ def check_parts(parts: Mapping[Part, Dataset], config: SplitConfig) -> None:
 
 def _strata(names: Array, labels: Array | None) -> list[list[str]]:
     """Names of groups, in one list for each largest label that a group has."""
-    found, places = np.unique(names, return_inverse=True)
-    largest = np.zeros(len(found), np.int64)
+    groups, places = np.unique(names, return_inverse=True)
+    largest = np.zeros(len(groups), np.int64)
     if labels is not None:
         largest[:] = np.iinfo(np.int64).min
         np.maximum.at(largest, places, labels)
-    return [[str(name) for name in found[largest == value]] for value in np.unique(largest)]
+    return [[str(name) for name in groups[largest == value]] for value in np.unique(largest)]
 
 
 def _drawn(
@@ -85,7 +85,7 @@ def _drawn(
     }
     dealt = 0
     for stratum in strata:
-        order = [stratum[place] for place in rng.permutation(len(stratum))]
+        order = [stratum[index] for index in rng.permutation(len(stratum))]
         if config.folds is not None:
             for name in order:
                 chosen[_fold_part(dealt % config.folds, config)].add(name)
@@ -126,6 +126,8 @@ def _assigned(assign: Mapping[Part, tuple[str, ...]], names: Array) -> dict[Part
     rest = sorted(known - set(owner))
     if rest and "train" in assign:
         raise InputError(f"group {rest[0]!r} is assigned to no part of the data")
-    chosen = {part: {name for name, one in owner.items() if one == part} for part in assign}
+    chosen = {
+        part: {name for name, assigned in owner.items() if assigned == part} for part in assign
+    }
     chosen.setdefault("train", set()).update(rest)
     return chosen

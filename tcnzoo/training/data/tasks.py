@@ -35,8 +35,8 @@ def adding_datasets(config: AddingData, seed: int) -> dict[Part, Dataset]:
             "places": np.stack([first, second], axis=1),
         }
 
-    def make(rows: Mapping[str, Array]) -> Batch:
-        numbers, places = rows["numbers"], rows["places"]
+    def make(examples: Mapping[str, Array]) -> Batch:
+        numbers, places = examples["numbers"], examples["places"]
         marks = np.zeros_like(numbers)
         np.put_along_axis(marks, places, np.float32(1.0), axis=1)
         total = np.take_along_axis(numbers, places, axis=1).sum(axis=1, keepdims=True)
@@ -56,8 +56,8 @@ def copy_memory_datasets(config: CopyMemoryData, seed: int) -> dict[Part, Datase
     def arrays(rng: np.random.Generator, count: int) -> dict[str, Array]:
         return {"symbols": rng.integers(1, SYMBOLS + 1, (count, config.symbols), np.uint8)}
 
-    def make(rows: Mapping[str, Array]) -> Batch:
-        symbols = rows["symbols"]
+    def make(examples: Mapping[str, Array]) -> Batch:
+        symbols = examples["symbols"]
         count, kept = symbols.shape
         total = config.steps + 2 * kept
         x = np.full((count, 1, total), BLANK, np.float32)
@@ -77,8 +77,8 @@ def _parts(
 ) -> dict[Part, Dataset]:
     """Each part, from a generator of its own."""
     augment = augmenter(config.augment)
-    found: dict[Part, Dataset] = {}
-    for part, place in PLACES.items():
-        rng = np.random.Generator(np.random.PCG64([seed, place]))
-        found[part] = MadeDataset(arrays(rng, getattr(config, part)), make, augment)
-    return found
+    datasets: dict[Part, Dataset] = {}
+    for part, stream in PLACES.items():
+        rng = np.random.Generator(np.random.PCG64([seed, stream]))
+        datasets[part] = MadeDataset(arrays(rng, getattr(config, part)), make, augment)
+    return datasets

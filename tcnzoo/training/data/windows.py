@@ -85,17 +85,19 @@ class WindowDataset:
         if rng is not None and self.phase:
             room = start if self.room is None else self.room[indices]
             start = start - shifts(self.phase, room, rng)
-        x = np.stack([self._cut(self.signals, *place) for place in zip(source, start, strict=True)])
+        x = np.stack(
+            [self._cut(self.signals, *window) for window in zip(source, start, strict=True)]
+        )
         x = x.astype(np.float32)
         if rng is not None and self.augment is not None:
             x = self.augment(x, rng)
         if isinstance(self.targets, np.ndarray):
             y = self.targets[indices]
         else:
-            rows = zip(source, start, strict=True)
-            y = np.stack([self._cut(self.targets, *place) for place in rows])
-        found = {"x": self.scale(x), "y": y.astype(np.int64), "event": source.astype(np.int64)}
-        return found if self.run is None else found | {"run": self.run[indices]}
+            windows = zip(source, start, strict=True)
+            y = np.stack([self._cut(self.targets, *window) for window in windows])
+        batch = {"x": self.scale(x), "y": y.astype(np.int64), "event": source.astype(np.int64)}
+        return batch if self.run is None else batch | {"run": self.run[indices]}
 
     def _cut(self, arrays: Sequence[Array], source: int, start: int) -> Array:
         """The steps of one window."""
@@ -127,12 +129,12 @@ def window_dataset(config: WindowsData) -> WindowDataset:
             recording, or a recording shorter than a window.
     """
     refuse(config.augment, config.kind, "transpose")
-    pairs = [_mapped(one, config) for one in config.recordings]
+    pairs = [_mapped(recording, config) for recording in config.recordings]
     hop = config.hop or config.window
     starts = [np.arange(0, x.shape[1] - config.window + 1, hop) for x, _ in pairs]
-    source = np.concatenate([np.full(len(s), place) for place, s in enumerate(starts)])
+    source = np.concatenate([np.full(len(s), number) for number, s in enumerate(starts)])
     start = np.concatenate(starts)
-    names = [one.group or Path(one.x).stem for one in config.recordings]
+    names = [recording.group or Path(recording.x).stem for recording in config.recordings]
     steps = [y for _, y in pairs]
     targets: Array | list[Array] = steps
     if config.label != "steps":
@@ -153,12 +155,12 @@ def window_dataset(config: WindowsData) -> WindowDataset:
 
 def _single(steps: list[Array], source: Array, start: Array, config: WindowsData) -> Array:
     """One label for each window."""
-    rows = (steps[i][at : at + config.window] for i, at in zip(source, start, strict=True))
-    return np.array([row.max() if config.label == "any" else row[-1] for row in rows], np.int64)
+    windows = (steps[i][at : at + config.window] for i, at in zip(source, start, strict=True))
+    return np.array([row.max() if config.label == "any" else row[-1] for row in windows], np.int64)
 
 
 def _mapped(recording: RecordingConfig, config: WindowsData) -> tuple[Array, Array]:
-    """A recording and its labels, held against each other."""
+    """A recording and its labels, of equal length."""
     x, y = (read_signal(Path(name)) for name in (recording.x, recording.y))
     if x.ndim != 2:
         raise InputError(f"{recording.x!r} must be (channels, time), but has shape {x.shape}")

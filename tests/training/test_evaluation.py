@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from tcnzoo.errors import InputError
+from tcnzoo.training.data.dataset import Subset
+from tcnzoo.training.evaluation import Evaluation
 from tcnzoo.training.event_metrics import event_scores
 from tcnzoo.training.losses import Bce, CrossEntropy, Focal, Mse, Term
-from tcnzoo.training.metrics import Evaluation
 from tcnzoo.training.scores import classification, softmax, sweep
 from tests.support.compare import noise
 
@@ -222,7 +223,7 @@ def test_evaluation_knows_the_gaps_between_its_windows():
 def test_evaluation_knows_the_events_of_its_windows():
     logits = np.stack([np.log(1 - POSITIVE), np.log(POSITIVE)], axis=1)
     whole = SimpleNamespace(classes=("other", "seizure"), seconds=5.0)
-    part = SimpleNamespace(whole=whole, classes=whole.classes)
+    part = Subset(whole, np.arange(len(OF_EVENTS)))
     cuts = (slice(0, 4), slice(4, None))
     batches = [({"y": OF_EVENTS[cut], "event": NUMBER[cut]}, logits[cut]) for cut in cuts]
     found = evaluated([CrossEntropy()], batches, part)

@@ -1,4 +1,4 @@
-"""The directory of a run: begun or taken up, with its configuration and environment.
+"""The directory of a run, new or resumed, with its configuration and environment.
 
 ```
 config.yaml                 as resolved
@@ -15,7 +15,6 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from tcnzoo.training.logs import METRICS, read_lines
 from tcnzoo.version import __version__
 
 ENVIRONMENT = "environment.json"
-# What a run may be taken up with without a word: where, how long and what is written.
+# What may change without a warning when a run is resumed.
 FREE = (
     *("backend", "device", "output", "loggers"),
     *("training.epochs", "training.steps", "training.strategy"),
@@ -39,50 +38,16 @@ FREE_BELOW = ("training.checkpoint.",)
 MOST = 8
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        directory: of the run.
-        steps: optimiser steps taken, in all sessions.
-        epochs: that are over.
-        ended: `finished` or `stopped early`.
-        seconds: of training, in all sessions.
-        metrics: of the last evaluation.
-        best: value of the metric that the best checkpoint goes by, or None.
-        best_step: optimiser steps that it had taken.
-        report: of the best checkpoint on test data; empty where there are none.
-        model: the native module, with the last weights.
-    """
-
-    directory: Path
-    steps: int
-    epochs: int
-    ended: str
-    seconds: float
-    metrics: dict[str, float | None]
-    best: float | None
-    best_step: int
-    report: dict[str, Any] = field(default_factory=dict)
-    model: Any = field(default=None, repr=False, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All but the model, as plain values."""
-        plain = {name: value for name, value in vars(self).items() if name != "model"}
-        return plain | {"directory": str(self.directory)}
-
-
-class Run:
+class RunDirectory:
     """One run's directory."""
 
     def __init__(self, config: TrainConfig) -> None:
-        """Name it; nothing is written yet."""
+        """Write nothing yet."""
         self.folder = Path(config.output)
         self.checkpoints = Checkpoints(self.folder / "checkpoints", config.training.checkpoint.keep)
 
     def check_new(self) -> None:
-        """Raise InputError if something is there already."""
+        """Raise InputError if the directory exists already."""
         try:
             refuse_existing(self.folder)
         except InputError:
@@ -91,9 +56,9 @@ class Run:
             ) from None
 
     def check_same(self, config: TrainConfig) -> None:
-        """Hold a configuration against the one that the run was begun with.
+        """Compare a configuration with the one that the run was started with.
 
-        Other differences than the length of the run and where it is computed are warned of.
+        Differences other than the length of the run and its device are warnings.
 
         Raises:
             InputError: another model; the sentence says where they differ.
@@ -102,41 +67,41 @@ class Run:
         if not path.is_file():
             return
         before = yaml.safe_load(path.read_text("utf-8"))
-        found = list(differences(before, config.model_dump(mode="json")))
-        models = [text for name, text in found if name.partition(".")[0] == "model"]
+        changes = list(differences(before, config.model_dump(mode="json")))
+        models = [text for name, text in changes if name.partition(".")[0] == "model"]
         if models:
             raise InputError(
                 f"{str(self.folder)!r} trains another model, so it cannot be resumed: "
                 f"{_listed(models)}"
             )
-        others = [text for name, text in found if not _is_free(name)]
+        others = [text for name, text in changes if not _is_free(name)]
         if others:
             warnings.warn(
                 f"the run goes on with another configuration: {_listed(others)}", stacklevel=3
             )
 
     @contextlib.contextmanager
-    def claimed(self, found: Path | None) -> Iterator[None]:
+    def claimed(self, checkpoint: Path | None) -> Iterator[None]:
         """Keep other processes from training in the directory while the block runs.
 
         Args:
-            found: the checkpoint that this process goes on from, or None.
+            checkpoint: from which this process continues, or None.
         Raises:
-            InputError: another process trains there, or has done so since `found` was looked up.
+            InputError: another process trains there, or did so after `checkpoint` was looked up.
         """
         with in_folder(self.folder), exclusive(self.folder, "is being trained"):
-            if self.checkpoints.newest() != found:
+            if self.checkpoints.newest() != checkpoint:
                 raise InputError(
                     f"another process has trained in {str(self.folder)!r} meanwhile; go on with "
                     "resume, or choose another output"
                 )
-            self.checkpoints.take_up(found)
+            self.checkpoints.take_up(checkpoint)
             yield
 
     def check_traces(self) -> None:
-        """Hold a directory without a checkpoint to go on from against what else is in it.
+        """Check the rest of a directory that has no checkpoint to resume from.
 
-        What was trained without one is lost, which is warned of.
+        Steps without a checkpoint are lost, with a warning.
 
         Raises:
             InputError: remains of checkpoints.
@@ -171,7 +136,7 @@ class Run:
 
 
 def environment(backend: str) -> dict[str, Any]:
-    """What a session is computed with."""
+    """Versions, devices and command of a session."""
     info = get_backend(backend).info()
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -185,21 +150,21 @@ def environment(backend: str) -> dict[str, Any]:
     }
 
 
-def differences(before: Any, after: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Yield (dotted place, `place: before -> after`) wherever two documents differ."""
+def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (dotted path, `path: before -> after`) wherever two documents differ."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in dict.fromkeys((*before, *after)):
-            inner = f"{place}.{name}" if place else str(name)
+            inner = f"{path}.{name}" if path else str(name)
             yield from differences(before.get(name), after.get(name), inner)
     elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
-        for index, (one, other) in enumerate(zip(before, after, strict=True)):
-            yield from differences(one, other, f"{place}.{index}")
+        for index, (first, other) in enumerate(zip(before, after, strict=True)):
+            yield from differences(first, other, f"{path}.{index}")
     elif before != after:
-        yield place, f"{place}: {json.dumps(before)} -> {json.dumps(after)}"
+        yield path, f"{path}: {json.dumps(before)} -> {json.dumps(after)}"
 
 
 def _is_free(name: str) -> bool:
-    """Whether a run may be taken up with another value of a field."""
+    """Whether a run may be resumed with another value of a field."""
     return name in FREE or name.startswith(FREE_BELOW)
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: how far their numbers part, and one picture of their curves."""
+"""Several runs: how far their numbers differ, and one picture of their curves."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ DASHES = ("-", (0, (6, 3)), (0, (2, 2)), (0, (1, 3)), (0, (1, 5)))
 
 @dataclass(frozen=True)
 class RunCurves:
-    """What one run has logged.
+    """Numbers that one run has logged.
 
     Attributes:
         name: its directory, as it was given.
@@ -67,20 +67,20 @@ def read_run(folder: str | os.PathLike[str]) -> RunCurves:
     """Read the directory of a run.
 
     Raises:
-        InputError: it is none, its configuration is broken, or nothing has been logged yet.
+        InputError: no such directory, an invalid configuration, or nothing logged yet.
     """
     path = Path(folder)
     if not (path / CONFIG).is_file():
         raise InputError(f"{str(path)!r} is not the directory of a run: it has no {CONFIG}")
-    told = load_config(path)
+    config = load_config(path)
     curves = read_curves(read_lines(path / METRICS)) if (path / METRICS).is_file() else {}
     if not curves:
         raise InputError(f"the run {str(path)!r} has logged nothing yet")
-    return RunCurves(str(folder), told.backend, told.training.precision, curves)
+    return RunCurves(str(folder), config.backend, config.training.precision, curves)
 
 
 def gaps(runs: Sequence[RunCurves], metrics: Sequence[str] = DEFAULT) -> list[Gap]:
-    """Hold every run against the first.
+    """Compare every run with the first.
 
     Args:
         runs: two or more.
@@ -100,30 +100,30 @@ def logged(runs: Sequence[RunCurves], metrics: Sequence[str]) -> list[str]:
     Raises:
         InputError: one that a run has not logged.
     """
-    found = []
+    common = []
     for name in metrics:
         lacking = [run for run in runs if name not in run.curves]
         if not lacking:
-            found.append(name)
+            common.append(name)
         elif tuple(metrics) != DEFAULT:
             known = sorted(lacking[0].curves)
             raise InputError(
                 f"the run {lacking[0].name!r} has logged no {name!r}{suggestion(name, known)}"
             )
-    if not found:
+    if not common:
         raise InputError(f"the runs have none of {', '.join(metrics)} in common")
-    return found
+    return common
 
 
 def _gap(first: RunCurves, other: RunCurves, metric: str) -> Gap:
     """One number of a run against that of the first."""
-    expected, found = (_by_step(run.curves[metric]) for run in (first, other))
-    steps = sorted(expected.keys() & found.keys())
+    expected, actual = (_by_step(run.curves[metric]) for run in (first, other))
+    steps = sorted(expected.keys() & actual.keys())
     if not steps:
         raise InputError(
             f"{first.name!r} and {other.name!r} have logged {metric!r} at no step in common"
         )
-    a, b = (np.array([values[step] for step in steps]) for values in (expected, found))
+    a, b = (np.array([values[step] for step in steps]) for values in (expected, actual))
     sizes = np.maximum(np.abs(a), np.abs(b))
     apart = np.abs(a - b) / np.where(sizes == 0.0, 1.0, sizes)
     worst = int(np.argmax(apart))
@@ -162,8 +162,8 @@ def draw_runs(
     names = logged(runs, metrics)
     columns = min(COLUMNS, len(names))
     figure = sheet(4.8 * columns, 3.2 * -(-len(names) // columns), title)
-    for place, name in enumerate(names, start=1):
-        axes = figure.add_subplot(-(-len(names) // columns), columns, place)
+    for number, name in enumerate(names, start=1):
+        axes = figure.add_subplot(-(-len(names) // columns), columns, number)
         _draw(axes, name, runs)
     write_figure(path, figure)
 
@@ -173,13 +173,13 @@ def _draw(axes: Any, name: str, runs: Sequence[RunCurves]) -> None:
     plain(axes)
     axes.set_title(name.replace("_", " "), loc="left", fontsize=10)
     axes.set_xlabel("optimiser step")
-    for place, run in enumerate(runs):
+    for index, run in enumerate(runs):
         steps, values = run.curves[name]
         axes.plot(
             steps,
             values,
-            color=COLOURS[place],
-            linestyle=DASHES[place],
+            color=COLOURS[index],
+            linestyle=DASHES[index],
             linewidth=1.6,
             marker="o" if len(values) <= FEW else "",
             markersize=3,

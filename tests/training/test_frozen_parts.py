@@ -5,7 +5,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError
-from tcnzoo.training.freezing import matching, resting
+from tcnzoo.training.freezing import frozen_parts, matching
 from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 from tests.support.train_oracles import plan_of, stepper_of
 
@@ -35,11 +35,11 @@ def test_patterns_take_statistics_along_and_name_the_parts_that_rest():
     spec = tcnzoo.load_spec(SPEC)
     names = matching(["stem.*"], spec.params())
     assert names >= STEM | STATISTICS
-    paths = resting(spec, names)
+    paths = frozen_parts(spec, names)
     assert {"stem", "stem.conv", "stem.norm"} <= paths
     assert not paths & {"", "codes", "head"}
     assert {path for path, _ in spec.walk() if path.startswith("stem")} == paths
-    assert resting(spec, STEM) == {"stem.conv"}
+    assert frozen_parts(spec, STEM) == {"stem.conv"}
     with pytest.raises(InputError, match="matches every parameter"):
         matching(["stem.*", "codes.*", "head.*"], spec.params())
 

@@ -1,7 +1,6 @@
-"""What an evaluation pass says of a model: its losses and metrics."""
+"""An evaluation pass: a model over a data set, and its losses and metrics there."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +9,17 @@ from tcnzoo.errors import InputError
 from tcnzoo.models.outputs import Output
 from tcnzoo.training.data.dataset import Batch, Dataset
 from tcnzoo.training.event_metrics import EventScores, event_scores
-from tcnzoo.training.losses import AnyLoss, Bce, Focal, Term, takes_classes
+from tcnzoo.training.losses import (
+    AnyLoss,
+    Bce,
+    CrossEntropy,
+    Focal,
+    TargetLoss,
+    Term,
+    leading_loss,
+    takes_classes,
+)
+from tcnzoo.training.prefetch import prefetched
 from tcnzoo.training.scores import (
     POSITIVE,
     classification,
@@ -19,24 +28,25 @@ from tcnzoo.training.scores import (
     sigmoid,
     softmax,
 )
+from tcnzoo.training.stepper import Stepper
 
 
 class Evaluation:
     """Collects the batches of an evaluation pass, in the order of the data.
 
-    The first loss of classes, else the first with a target, says what the targets are: classes
-    (cross-entropy and softmax focal), ones and zeros (BCE and sigmoid focal) or values. What its
-    mask or `ignore` takes out does not count here either.
+    The first loss of classes, else the first with a target, decides what the targets are: classes
+    (cross-entropy and softmax focal), ones and zeros (BCE and sigmoid focal) or values. Its mask
+    and its `ignore` apply to the metrics, too.
 
     Attributes:
         classes: names of the classes, where targets are classes and their number is known.
     """
 
     def __init__(self, losses: Sequence[AnyLoss], dataset: Dataset | None = None) -> None:
-        """Nothing has come yet; `dataset` names the classes and the seconds of its windows."""
+        """Begin without a batch; `dataset` has the names of classes and the seconds of windows."""
         self._loss = leading_loss(losses)
         self._names = None if dataset is None else dataset.classes
-        self._seconds: float | None = getattr(_whole(dataset), "seconds", None)
+        self._seconds = None if dataset is None else dataset.seconds
         self._sums: dict[str, float] = {}
         self._examples = 0
         self._targets: list[Array] = []
@@ -64,17 +74,17 @@ class Evaluation:
             values = np.moveaxis(values, 1, -1)
         elif values.ndim >= 3:
             values, target = np.moveaxis(values, 1, -1), np.moveaxis(target, 1, -1)
-        rows = np.broadcast_to(kept, values.shape[:-1])
-        self._outputs.append(values[rows])
-        self._targets.append(target[rows])
+        counted = np.broadcast_to(kept, values.shape[:-1])
+        self._outputs.append(values[counted])
+        self._targets.append(target[counted])
         if "event" in batch and values.ndim == 2:
-            self._events.append(batch["event"][rows])
-            self._runs.append(batch.get("run", batch["event"])[rows])
+            self._events.append(batch["event"][counted])
+            self._runs.append(batch.get("run", batch["event"])[counted])
 
     @property
     def is_finite(self) -> bool:
         """Whether no output is NaN or infinite; else there are no metrics of them."""
-        return all(bool(np.isfinite(one).all()) for one in self._outputs)
+        return all(bool(np.isfinite(output).all()) for output in self._outputs)
 
     @property
     def is_classes(self) -> bool:
@@ -98,8 +108,8 @@ class Evaluation:
     @property
     def labels(self) -> Array:
         """Class of everything that counts, (n,)."""
-        found = np.concatenate(self._targets)
-        return (found if self.is_classes else found[..., 0]).astype(np.int64)
+        targets = np.concatenate(self._targets)
+        return (targets if self.is_classes else targets[..., 0]).astype(np.int64)
 
     @property
     def probabilities(self) -> Array:
@@ -135,28 +145,45 @@ class Evaluation:
         Raises:
             BackendMissing: scikit-learn is not installed.
         """
-        found = self.losses()
+        losses = self.losses()
         if not self._targets or not self.is_finite:
-            return found
+            return losses
         if self.is_classes or self.is_binary:
-            found |= classification(self.labels, self.probabilities)
+            metrics = losses | classification(self.labels, self.probabilities)
             events = self.events
-            return found if events is None else found | events.summary()
+            return metrics if events is None else metrics | events.summary()
         target, output = np.concatenate(self._targets), self._logits
         if isinstance(self._loss, Bce | Focal):
-            return found | multilabel(target, output)
-        return found | regression(target, output)
+            return losses | multilabel(target, output)
+        return losses | regression(target, output)
 
 
-def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
-    """The loss that says what targets are: the first of classes, else the first with a target."""
-    targeted = [loss for loss in losses if not isinstance(loss, Term)]
-    classes = [loss for loss in targeted if takes_classes(loss)]
-    return next(iter([*classes, *targeted]), None)
+def evaluate(
+    stepper: Stepper, dataset: Dataset, losses: Sequence[AnyLoss], size: int
+) -> Evaluation:
+    """Run a model in evaluation mode over all examples of a data set, in their order.
+
+    Args:
+        stepper: of the model.
+        dataset: train, val or test.
+        losses: of the plan.
+        size: examples of a batch.
+    """
+    evaluation = Evaluation(losses, dataset)
+    with prefetched(_batches(dataset, size)) as batches:
+        for batch in batches:
+            evaluation.add(batch, *stepper.evaluate(batch))
+    return evaluation
+
+
+def _batches(dataset: Dataset, size: int) -> Iterator[Batch]:
+    """All examples in their order, not augmented."""
+    for start in range(0, len(dataset), size):
+        yield dataset.batch(np.arange(start, min(start + size, len(dataset))), None)
 
 
 def _chosen(output: Output, name: str | None) -> Array:
-    """The output that a loss is of."""
+    """The output that a loss takes."""
     if isinstance(output, Mapping):
         if name is None or name not in output:
             raise InputError(f"the model has outputs {', '.join(output)}, but no {name!r}")
@@ -164,20 +191,13 @@ def _chosen(output: Output, name: str | None) -> Array:
     return np.asarray(output)
 
 
-def _kept(loss: Any, batch: Batch, target: Array) -> Array:
+def _kept(loss: TargetLoss, batch: Batch, target: Array) -> Array:
     """What counts: (batch,), or (batch, time)."""
     steps = target.shape if takes_classes(loss) else (*target.shape[:1], *target.shape[2:])
     kept = np.ones(steps, bool)
     if loss.mask is not None:
         mask = batch[loss.mask] > 0
         kept &= mask.reshape(mask.shape + (1,) * (kept.ndim - mask.ndim))
-    if getattr(loss, "ignore", None) is not None:
+    if isinstance(loss, CrossEntropy | Focal) and loss.ignore is not None:
         kept &= target != loss.ignore
     return kept
-
-
-def _whole(dataset: Any) -> Any:
-    """The data set that parts were taken from."""
-    while hasattr(dataset, "whole"):
-        dataset = dataset.whole
-    return dataset

@@ -1,4 +1,4 @@
-"""A run from its configuration to its report."""
+"""One session of a training run, from its configuration to its report."""
 
 import contextlib
 import os
@@ -29,17 +29,17 @@ from tcnzoo.training.data.dataset import Subset, check_labels
 from tcnzoo.training.data.finite import check_finite_examples
 from tcnzoo.training.data.left_out import use_of
 from tcnzoo.training.display import Display
-from tcnzoo.training.evaluating import evaluate
-from tcnzoo.training.freezing import frozen_in, resting
+from tcnzoo.training.evaluation import Evaluation, evaluate
+from tcnzoo.training.freezing import frozen_in, frozen_parts
 from tcnzoo.training.logs import open_logs
 from tcnzoo.training.loop import Loop
 from tcnzoo.training.losses import CrossEntropy, Focal, takes_classes
 from tcnzoo.training.metric_names import check_metrics
-from tcnzoo.training.metrics import Evaluation
+from tcnzoo.training.outcome import Outcome
 from tcnzoo.training.progress import Progress
 from tcnzoo.training.report import write_report
-from tcnzoo.training.run import Outcome, Run
-from tcnzoo.training.stepper import Plan, Stepper, world_of
+from tcnzoo.training.run_directory import RunDirectory
+from tcnzoo.training.stepper import Plan, Stepper
 from tcnzoo.training.targets import Targets
 
 # What a trial run takes: enough to see one step after another, an evaluation and a checkpoint.
@@ -51,14 +51,14 @@ class Start:
     """What a session starts from.
 
     Attributes:
-        weights, state, progress: of the checkpoint `found`, or of the beginning.
-        found: the directory of the checkpoint, or None.
+        weights, state, progress: of the checkpoint, or of the beginning.
+        checkpoint: its directory, or None.
     """
 
     weights: Weights
     state: Weights | None
     progress: Progress
-    found: Path | None = None
+    checkpoint: Path | None = None
 
 
 def train(
@@ -81,88 +81,87 @@ def train(
         overrides: fields to change, dotted for inner ones: `backend="mlx"`,
             `**{"training.epochs": 3}`.
     Returns:
-        what the run came to, with the native module, which has the weights of the best checkpoint.
+        the result of the run, with the native module, which has the weights of the best checkpoint.
     Raises:
-        InputError: a configuration or data that are not what they should be, a directory that is
-            taken, or a loss that is not finite.
-        SpecError: the model is none.
+        InputError: an invalid configuration, invalid data, a directory that exists already, or a
+            loss that is not finite.
+        SpecError: an invalid model.
         BackendMissing: the framework, or a package of the extra `train`, is not installed.
         OSError: no room to write; what was written before stays whole.
     """
-    told = load_config(config, **overrides)
+    settings = load_config(config, **overrides)
     if not fast_dev_run:
-        return _train(told, resume, None, progress)
+        return _train(settings, resume, None, progress)
     with tempfile.TemporaryDirectory() as folder:
-        trial = told.model_copy(update={"output": str(Path(folder) / "run")})
+        trial = settings.model_copy(update={"output": str(Path(folder) / "run")})
         return _train(trial, False, TRIAL_STEPS, progress)
 
 
 def _train(config: TrainConfig, resume: bool, trial: int | None, shown: bool) -> Outcome:
-    """Train, in this process's part."""
-    run = Run(config)
-    start = _start(config, run, resume)
+    """Train in this process: with others the examples are shared, and the first one writes."""
+    directory = RunDirectory(config)
+    start = _start(config, directory, resume)
     parts = load_data(config.data, config.seed)
     validation = parts.get("val")
     if trial is not None:
         parts = {name: _tried(name, part, config) for name, part in parts.items()}
     size = config.data.eval_batch_size or config.data.batch_size
     for name, part in parts.items():
-        if name != "train":  # what is trained on is looked at where a step fails
+        if name != "train":  # training examples are checked where a step fails
             check_finite_examples(part, name, size)
     model, stepper = _ready(config, start, parts, validation)
-    world, progress = world_of(stepper), start.progress
-    told = config.training
-    batches = Batches(
-        parts["train"], config.data, config.seed, told.accumulate, world, told.devices
-    )
+    world, progress = stepper.world, start.progress
+    accumulate, devices = config.training.accumulate, config.training.devices
+    batches = Batches(parts["train"], config.data, config.seed, accumulate, world, devices)
     _check_batch_norms(config, model, batches)
 
     def evaluated(part: Part) -> Evaluation:
         return evaluate(stepper, parts[part], config.losses, size)
 
     validate = (lambda: evaluated("val").result()) if "val" in parts else None
-    loop = Loop(config, run, model, stepper, batches, validate, progress, trial)
+    loop = Loop(config, directory, model, stepper, batches, validate, progress, trial)
     if world.rank:
-        _go(loop, stepper)
-        return _outcome(run, model, progress, {})
-    with run.claimed(start.found):
+        _run(loop, stepper)
+        return Outcome.of(directory, model, progress, {})
+    with directory.claimed(start.checkpoint):
         described = {name: part.describe() for name, part in parts.items()}
-        run.begin(config, {"processes": world.size, "step": progress.step, "data": described})
-        used = {name: use_of(facts) for name, facts in described.items()}
+        facts = {"processes": world.size, "step": progress.step, "data": described}
+        directory.begin(config, facts)
+        used = {name: use_of(description) for name, description in described.items()}
         notes = dict.fromkeys(f"data: {text}" for text in used.values() if text)
-        with contextlib.ExitStack() as logs:
-            opened = [*open_logs(config.loggers, run.folder, progress.step)]
-            opened += [Display(loop.end, progress.step, notes)] if shown else []
-            for log in opened:
-                logs.callback(log.close)
-            loop.logs = opened
-            _go(loop, stepper)
-        draw_curves(run.folder)
-        _take_best(run, model)
+        with contextlib.ExitStack() as stack:
+            logs = [*open_logs(config.loggers, directory.folder, progress.step)]
+            logs += [Display(loop.end, progress.step, notes)] if shown else []
+            for log in logs:
+                stack.callback(log.close)
+            loop.logs = logs
+            _run(loop, stepper)
+        draw_curves(directory.folder)
+        _take_best(directory, model)
         report = {}
         if "test" in parts:
             facts = _facts(config, progress) | ({"data": used["test"]} if used["test"] else {})
-            report = write_report(run.folder, evaluated("test"), facts=facts)
-        return _outcome(run, model, progress, report)
+            report = write_report(directory.folder, evaluated("test"), facts=facts)
+        return Outcome.of(directory, model, progress, report)
 
 
-def _start(config: TrainConfig, run: Run, resume: bool) -> Start:
+def _start(config: TrainConfig, directory: RunDirectory, resume: bool) -> Start:
     """Weights, optimiser state and progress: of the last checkpoint, or of the beginning."""
-    check_destination(run.folder, folder=True)
+    check_destination(directory.folder, folder=True)
     if not resume:
-        run.check_new()
+        directory.check_new()
         return Start(_first_weights(config), None, Progress())
-    run.check_same(config)
-    found = run.checkpoints.newest()
-    if found is not None:
-        if not run.checkpoints.has(LAST):
-            place = str(run.checkpoints.folder / LAST)
+    directory.check_same(config)
+    newest = directory.checkpoints.newest()
+    if newest is not None:
+        if not directory.checkpoints.has(LAST):
+            missing = str(directory.checkpoints.folder / LAST)
             warnings.warn(
-                f"{place!r} is missing; the run goes on from {found.name!r}", stacklevel=4
+                f"{missing!r} is missing; the run goes on from {newest.name!r}", stacklevel=4
             )
-        _, weights, state, progress = run.checkpoints.load(found)
-        return Start(weights, state, progress, found)
-    run.check_traces()
+        _, weights, state, progress = directory.checkpoints.load(newest)
+        return Start(weights, state, progress, newest)
+    directory.check_traces()
     return Start(_first_weights(config), None, Progress())
 
 
@@ -179,38 +178,38 @@ def _first_weights(config: TrainConfig) -> Weights:
         return weights
     source = Path(config.init)
     within = source / "checkpoints" / BEST
-    _, found = read_checkpoint(within if within.is_dir() else source)
-    shared = [name for name in table if name in found]
+    _, saved = read_checkpoint(within if within.is_dir() else source)
+    shared = [name for name in table if name in saved]
     if not shared:
         raise InputError(f"init: {config.init!r} has no tensor of this model")
-    check_weights({name: table[name] for name in shared}, {name: found[name] for name in shared})
+    check_weights({name: table[name] for name in shared}, {name: saved[name] for name in shared})
     for text, rest in (
-        (f"{config.init!r} lacks", [name for name in table if name not in found]),
-        (f"this model does not have what {config.init!r} has:", [*(found.keys() - table.keys())]),
+        (f"{config.init!r} lacks", [name for name in table if name not in saved]),
+        (f"this model does not have what {config.init!r} has:", [*(saved.keys() - table.keys())]),
     ):
         if rest:
             warnings.warn(
                 f"init: {text} {len(rest)} tensors, as {min(rest)!r}; the others are taken",
                 stacklevel=4,
             )
-    return weights | {name: found[name] for name in shared}
+    return weights | {name: saved[name] for name in shared}
 
 
 def _ready(
     config: TrainConfig, start: Start, parts: Mapping[Part, Dataset], validation: Dataset | None
 ) -> tuple[Any, Stepper]:
-    """The model with its weights, held against the examples, and its stepper with its state."""
+    """The model with its weights, checked with the first examples, and its stepper."""
     make = stepper_of(get_backend(config.backend))
-    told, spec = config.training, config.spec
+    training, spec = config.training, config.spec
     plan = Plan(
         config.optimizer,
         config.losses,
-        clip_norm=told.clip_norm,
-        clip_value=told.clip_value,
-        precision=told.precision,
-        frozen=frozen_in(told, spec.params(), start.progress.epoch),
-        strategy=told.strategy,
-        devices=told.devices,
+        clip_norm=training.clip_norm,
+        clip_value=training.clip_value,
+        precision=training.precision,
+        frozen=frozen_in(training, spec.params(), start.progress.epoch),
+        strategy=training.strategy,
+        devices=training.devices,
     )
     model = create(
         spec, config.backend, weights=start.weights, device=config.device, dtype=plan.dtype
@@ -219,12 +218,14 @@ def _ready(
     first = examples.batch(np.arange(min(config.data.batch_size, len(examples))), None)
     shape = first["x"].shape[1:]
     warn_of_large_floor(spec, np.moveaxis(first["x"], 1, 0).reshape(shape[0], -1))
-    targets = Targets(spec, config.losses, lambda x, rows: predict(model, x, embeddings=rows))
+    targets = Targets(
+        spec, config.losses, lambda x, embeddings: predict(model, x, embeddings=embeddings)
+    )
     targets.of(first)
     _check_classes(config, parts, shape)
-    check_metrics(told, config.losses, targets.known[shape], validation)
+    check_metrics(training, config.losses, targets.known[shape], validation)
     stepper: Stepper = make(model, plan)
-    if told.strategy == "fsdp" and world_of(stepper).size == 1:
+    if training.strategy == "fsdp" and stepper.world.size == 1:
         raise InputError("strategy 'fsdp' needs several processes, as torchrun starts for torch")
     if start.state is not None:
         stepper.load_state(start.state)
@@ -232,10 +233,10 @@ def _ready(
 
 
 def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Shape) -> None:
-    """Hold every label of every part against the model's classes, before the first step.
+    """Check every label of every part, before the first step.
 
     Raises:
-        InputError: a label outside them, and which example has it.
+        InputError: a label outside the model's classes; the sentence names the example.
     """
     for loss in config.losses:
         if not isinstance(loss, CrossEntropy | Focal) or not takes_classes(loss):
@@ -246,25 +247,25 @@ def _check_classes(config: TrainConfig, parts: Mapping[Part, Dataset], shape: Sh
 
 
 def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches) -> None:
-    """Refuse micro-batches that leave a batch norm one value a channel, which has no variance.
+    """Refuse micro-batches of one value a channel for a batch norm, since that has no variance.
 
-    A norm that rests counts if it is thawed before the last of them.
+    A frozen norm counts if it is trained again before the last such batch.
 
     Raises:
         InputError: the norm, and what to change.
     """
-    told = config.training
-    steps = told.steps or (told.epochs or 0) * batches.in_epoch
-    # The last epoch that comes to such a batch: to its first, or to its last.
+    training = config.training
+    steps = training.steps or (training.epochs or 0) * batches.in_epoch
+    # The last epoch that reaches such a batch: its first one, or its last one.
     epoch = (steps - 1 if batches.size == 1 else steps - batches.in_epoch) // batches.in_epoch
     if batches.smallest > 1 or epoch < 0:
         return
     spec, first = config.spec, batches.dataset.batch(np.arange(1), None)
-    still = resting(spec, frozen_in(told, spec.params(), epoch))
-    rows = [first[f"embedding{place}"] for place in range(len(spec.embedding_specs))]
-    outputs = get_backend(config.backend).trace(model, first["x"], rows)
+    frozen = frozen_parts(spec, frozen_in(training, spec.params(), epoch))
+    embeddings = [first[f"embedding{index}"] for index in range(len(spec.embedding_specs))]
+    outputs = get_backend(config.backend).trace(model, first["x"], embeddings)
     for path, part in spec.walk():
-        if not isinstance(part, BatchNormSpec) or path in still or path not in outputs:
+        if not isinstance(part, BatchNormSpec) or path in frozen or path not in outputs:
             continue
         if outputs[path].size == part.channels:
             last = "the last batch of an epoch" if batches.size > 1 else "each batch"
@@ -275,27 +276,27 @@ def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches) -> Non
             )
 
 
-def _go(loop: Loop, stepper: Stepper) -> None:
-    """Train to the end; the model is as any other module then, for whoever goes on with it."""
-    loop.go()
+def _run(loop: Loop, stepper: Stepper) -> None:
+    """Train to the end, and leave an ordinary module: nothing frozen, nothing shared."""
+    loop.run()
     stepper.freeze(frozenset())
-    world_of(stepper).part()
+    stepper.world.leave()
 
 
 def _tried(name: Part, part: Dataset, config: TrainConfig) -> Dataset:
-    """What a trial run takes of a part: all to train on, which it soon ends, else one batch."""
+    """The part for a trial run: all of `train`, of which it takes few steps, else one batch."""
     wanted = config.data.eval_batch_size or config.data.batch_size
     return part if name == "train" else Subset(part, np.arange(min(wanted, len(part))))
 
 
-def _take_best(run: Run, model: Any) -> None:
+def _take_best(directory: RunDirectory, model: Any) -> None:
     """Give the model the weights of the best checkpoint."""
-    if run.checkpoints.has(BEST):
-        set_weights(model, run.checkpoints.load(BEST)[1])
+    if directory.checkpoints.has(BEST):
+        set_weights(model, directory.checkpoints.load(BEST)[1])
 
 
 def _facts(config: TrainConfig, progress: Progress) -> dict[str, Any]:
-    """What a report says of the run."""
+    """Facts of the run, for its report."""
     return {
         "backend": config.backend,
         "checkpoint_step": progress.best.step or progress.step,
@@ -303,19 +304,3 @@ def _facts(config: TrainConfig, progress: Progress) -> dict[str, Any]:
         "epochs": progress.epoch,
         "seconds": progress.seconds,
     }
-
-
-def _outcome(run: Run, model: Any, progress: Progress, report: dict[str, Any]) -> Outcome:
-    """What the run came to."""
-    return Outcome(
-        directory=run.folder,
-        steps=progress.step,
-        epochs=progress.epoch,
-        ended=progress.ended or "",
-        seconds=progress.seconds,
-        metrics=progress.metrics,
-        best=progress.best.best,
-        best_step=progress.best.step,
-        report=report,
-        model=model,
-    )
