@@ -52,8 +52,8 @@ class Pretrained:
         if Path(pretrained_model_name_or_path).is_dir():
             model = load(pretrained_model_name_or_path, "torch", **chosen)
         else:
-            found = _mixin().from_pretrained(pretrained_model_name_or_path, **chosen, **options)
-            model = found.model
+            hubbed = _mixin().from_pretrained(pretrained_model_name_or_path, **chosen, **options)
+            model = hubbed.model
         if not isinstance(model, cls):
             raise InputError(
                 f"{str(pretrained_model_name_or_path)!r} holds a {type(model).__name__}, not a "

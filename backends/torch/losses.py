@@ -34,9 +34,9 @@ def total(
     Returns:
         scalars in float32 at least.
     """
-    found = {name: _one(name, loss, outputs, wanted) for name, loss in losses.items()}
-    parts = [losses[name].weight * value for name, value in found.items()]
-    return torch.stack(parts).sum(), found
+    values = {name: _value_of(name, loss, outputs, wanted) for name, loss in losses.items()}
+    parts = [losses[name].weight * value for name, value in values.items()]
+    return torch.stack(parts).sum(), values
 
 
 def by_kind(kinds: str | Mapping[str, str]) -> dict[str, AnyLoss]:
@@ -57,7 +57,7 @@ def by_kind(kinds: str | Mapping[str, str]) -> dict[str, AnyLoss]:
     }
 
 
-def _one(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
+def _value_of(name: str, loss: AnyLoss, outputs: Any, wanted: Mapping[str, Tensor]) -> Tensor:
     """One loss, without its weight in the sum."""
     y: Tensor = pick(outputs, loss.output)
     y = y.to(torch.promote_types(y.dtype, torch.float32))

@@ -100,9 +100,9 @@ class Options:
 def _wide(y: Any) -> Any:
     """Outputs of 16 bits as float32."""
     if isinstance(y, dict):
-        return {name: _wide(one) for name, one in y.items()}
+        return {name: _wide(output) for name, output in y.items()}
     if isinstance(y, tuple):
-        return tuple(_wide(one) for one in y)
+        return tuple(_wide(output) for output in y)
     return y.float() if isinstance(y, Tensor) and y.dtype in DTYPES.values() else y
 
 
@@ -125,14 +125,14 @@ def _contexts(part: nn.Module) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def _on_copies(part: nn.Module) -> Iterator[None]:
     """Give a part copies of its buffers for a while."""
-    tables = [one._buffers for one in part.modules() if one._buffers]
-    kept = [dict(table) for table in tables]
+    tables = [inner._buffers for inner in part.modules() if inner._buffers]
+    originals = [dict(table) for table in tables]
     for table in tables:
-        table.update({name: one.clone() for name, one in table.items() if one is not None})
+        table.update({name: buffer.clone() for name, buffer in table.items() if buffer is not None})
     try:
         yield
     finally:
-        for table, own in zip(tables, kept, strict=True):
+        for table, own in zip(tables, originals, strict=True):
             table.update(own)
 
 
@@ -142,14 +142,14 @@ def checkpointed(model: nn.Module) -> list[Any]:
     Raises:
         InputError: there are none.
     """
-    found: dict[str, nn.Module] = {}
+    outermost: dict[str, nn.Module] = {}
     for path, part in model.named_modules():
-        inside = any(not one or path.startswith(f"{one}.") for one in found)
+        inside = any(not outer or path.startswith(f"{outer}.") for outer in outermost)
         if getattr(getattr(part, "spec", None), "kind", None) in BLOCKS and not inside:
-            found[path] = part
-    if not found:
+            outermost[path] = part
+    if not outermost:
         raise InputError(
             f"checkpointing='blocks' takes a model with one of {', '.join(BLOCKS)} in it, but this "
             "one has none"
         )
-    return list(found.values())
+    return list(outermost.values())

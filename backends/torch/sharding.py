@@ -51,10 +51,10 @@ def shard(model: Block[Any], mesh: DeviceMesh) -> None:
     warnings.filterwarnings("ignore", VIEWS, UserWarning)
     for part in (*groups(model), model):
         # The root too, so that what is found between steps is always the shards.
-        one = fully_shard(part, mesh=mesh["data_parallel"], reshard_after_forward=True)
+        sharded = fully_shard(part, mesh=mesh["data_parallel"], reshard_after_forward=True)
         # The room for whole parameters is made now: made in inference mode, it could not train.
-        one.unshard()
-        one.reshard()
+        sharded.unshard()
+        sharded.reshard()
 
 
 def groups(model: Block[Any]) -> Iterator[Block[Any]]:
@@ -64,11 +64,11 @@ def groups(model: Block[Any]) -> Iterator[Block[Any]]:
     """
     inner: list[Block[Any]] = []
     for path, part in model.named_modules():
-        within = any(path.startswith(f"{one.path}.") for one in inner)
+        within = any(path.startswith(f"{block.path}.") for block in inner)
         if isinstance(part, Block) and path and part.spec.kind in BLOCKS and not within:
             inner.append(part)
     layers = model.children() if model.spec.kind in CHAINS else ()
-    outer = [one for one in layers if isinstance(one, Block) and one not in inner]
+    outer = [block for block in layers if isinstance(block, Block) and block not in inner]
     for part in (*inner, *outer):
         if any(True for _ in part.parameters()):
             yield part

@@ -66,7 +66,7 @@ class TorchStepper:
     def freeze(self, names: frozenset[str]) -> None:
         """Give these parameters no update from now on, and every other one its updates."""
         self.model.eval()
-        self._settle()
+        self._count_steps()
         self.counts.freeze(names)
         paths = frozen_parts(self.model.spec, names)
         self.frozen_parts = [part for path, part in self.model.walk() if path in paths]
@@ -88,20 +88,20 @@ class TorchStepper:
                 part.eval()
         self.optimizer.zero_grad()
         with self._precise():
-            found = self._gradients(batches)
-            found["gradient_norm"] = self._clip()
+            values = self._gradients(batches)
+            values["gradient_norm"] = self._clip()
             self.steps.step()
         self.since += 1
-        return found
+        return values
 
     def _gradients(self, batches: Sequence[Batch]) -> dict[str, Tensor]:
         """Gradients of all micro-batches into the parameters; loss and terms."""
         shares = self._shares([len(batch["x"]) for batch in batches])
-        found: dict[str, Tensor] = {}
-        for place, (batch, share) in enumerate(zip(batches, shares, strict=True)):
+        values: dict[str, Tensor] = {}
+        for index, (batch, share) in enumerate(zip(batches, shares, strict=True)):
             wanted = self._wanted(batch)
             # Gradients that wait are whole: those of a sharded model are shared out at once.
-            waits = place < len(batches) - 1 and self.world.size > 1 and not self.world.sharded
+            waits = index < len(batches) - 1 and self.world.size > 1 and not self.world.sharded
             with self.fabric.no_backward_sync(self.module, enabled=waits):
                 loss, terms = losses.total(
                     self.targets.losses, self.module(*self._inputs(batch)), wanted
@@ -111,15 +111,15 @@ class TorchStepper:
                 self.fabric.backward(loss if scale == 1.0 else loss * scale)
             for name, value in {"loss": loss, **terms}.items():
                 value = value.detach() if share == 1.0 else value.detach() * share
-                found[name] = found[name] + value if name in found else value
+                values[name] = values[name] + value if name in values else value
         for name, parameter in zip(self.counts.moving, self.moved, strict=True):
             # A part that no loss sees has a gradient of zero, as elsewhere.
             if parameter.grad is None or name in self.cancelled:
                 parameter.grad = torch.zeros_like(parameter)
         if self.world.size > 1:
-            total = self.world.sum_of(torch.stack(list(found.values())))
-            found = dict(zip(found, total, strict=True))
-        return found
+            total = self.world.sum_of(torch.stack(list(values.values())))
+            values = dict(zip(values, total, strict=True))
+        return values
 
     def _shares(self, sizes: list[int]) -> list[float]:
         """The part of all examples of a step, in all processes, that each micro-batch holds."""
@@ -131,7 +131,7 @@ class TorchStepper:
     def _clip(self) -> Tensor:
         """Limit the gradients; their norm before that."""
         self.fabric.strategy.precision.unscale_gradients(self.optimizer)
-        gradients = [one.grad for one in self.moved if one.grad is not None]
+        gradients = [parameter.grad for parameter in self.moved if parameter.grad is not None]
         norm = left = whole(torch.nn.utils.get_total_norm(gradients))
         if self.plan.clip_value is not None:
             torch.nn.utils.clip_grad_value_(self.moved, self.plan.clip_value)
@@ -152,14 +152,14 @@ class TorchStepper:
 
     def state(self) -> dict[str, Array]:
         """Optimiser state, by neutral names."""
-        self._settle()
-        held = self.optimizer.state
+        self._count_steps()
+        slots = self.optimizer.state
         moments = {
-            f"{slot}.{name}": held[self.named[name]][SLOTS.get(slot, slot)]
+            f"{slot}.{name}": slots[self.named[name]][SLOTS.get(slot, slot)]
             for slot, name in self.counts.slots()
         }
         return self.counts.state() | {
-            name: to_numpy(whole(one)).copy() for name, one in moments.items()
+            name: to_numpy(whole(moment)).copy() for name, moment in moments.items()
         }
 
     def load_state(self, state: Mapping[str, Array]) -> None:
@@ -169,13 +169,13 @@ class TorchStepper:
         self.optimizer.state.clear()
         for slot, name in self.counts.slots():
             parameter = self.named[name]
-            held = self.optimizer.state[parameter]
+            slots = self.optimizer.state[parameter]
             moment = to_torch(state[f"{slot}.{name}"]).to(parameter.device, parameter.dtype)
-            held[SLOTS.get(slot, slot)] = laid_out_as(moment, parameter)
+            slots[SLOTS.get(slot, slot)] = laid_out_as(moment, parameter)
             if not isinstance(self.plan.optimizer, Sgd):
-                held["step"] = torch.tensor(float(self.counts.counts[name]))
+                slots["step"] = torch.tensor(float(self.counts.counts[name]))
 
-    def _settle(self) -> None:
+    def _count_steps(self) -> None:
         """Count the steps since the last time for those that were moved by them."""
         for name in self.counts.moving:
             self.counts.counts[name] += self.since
@@ -194,7 +194,9 @@ class TorchStepper:
     def _wanted(self, batch: Batch) -> dict[str, Tensor]:
         """Targets and masks on the model's device."""
         arrays = self.targets.of(batch)
-        return {name: torch.from_numpy(one).to(self.fabric.device) for name, one in arrays.items()}
+        return {
+            name: torch.from_numpy(array).to(self.fabric.device) for name, array in arrays.items()
+        }
 
     @contextlib.contextmanager
     def _precise(self) -> Iterator[None]:
@@ -219,15 +221,17 @@ def _array(tensor: Tensor) -> Array:
 
 def _optimizer(plan: Plan, named: Mapping[str, Tensor]) -> torch.optim.Optimizer:
     """The optimiser of torch that a plan names; parameters that do not decay are a group."""
-    told = plan.optimizer
-    decay = [one for name, one in named.items() if told.decays(name)]
-    others = [one for name, one in named.items() if not told.decays(name)]
+    optimizer = plan.optimizer
+    decay = [tensor for name, tensor in named.items() if optimizer.decays(name)]
+    others = [tensor for name, tensor in named.items() if not optimizer.decays(name)]
     groups: list[dict[str, Any]] = [
         {"params": some, "weight_decay": weight_decay}
-        for some, weight_decay in ((decay, told.weight_decay), (others, 0.0))
+        for some, weight_decay in ((decay, optimizer.weight_decay), (others, 0.0))
         if some
     ]
-    if isinstance(told, Sgd):
-        return torch.optim.SGD(groups, told.lr, told.momentum, nesterov=told.nesterov)
-    kind = torch.optim.AdamW if isinstance(told, AdamW) else torch.optim.Adam
-    return kind(groups, told.lr, told.betas, told.eps)
+    if isinstance(optimizer, Sgd):
+        return torch.optim.SGD(
+            groups, optimizer.lr, optimizer.momentum, nesterov=optimizer.nesterov
+        )
+    kind = torch.optim.AdamW if isinstance(optimizer, AdamW) else torch.optim.Adam
+    return kind(groups, optimizer.lr, optimizer.betas, optimizer.eps)

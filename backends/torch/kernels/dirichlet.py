@@ -15,11 +15,11 @@ def concentrations(log_beta: Tensor, rows: int, alpha: float, sticky: float | No
         alpha: concentration of the rows around the weights.
         sticky: added for a row's own cluster; None where a row has no diagonal.
     """
-    found = (log_beta + math.log(alpha)).exp().expand(rows, -1)
+    shared = (log_beta + math.log(alpha)).exp().expand(rows, -1)
     if rows != len(log_beta):
-        return found
-    own = torch.eye(rows, dtype=found.dtype, device=found.device)
-    return found * (1.0 - own) if sticky is None else found + sticky * own
+        return shared
+    own = torch.eye(rows, dtype=shared.dtype, device=shared.device)
+    return shared * (1.0 - own) if sticky is None else shared + sticky * own
 
 
 def posterior_rows(prior: Tensor, counts: Tensor) -> Tensor:
@@ -29,17 +29,17 @@ def posterior_rows(prior: Tensor, counts: Tensor) -> Tensor:
 
 def expected_log_rows(omega: Tensor) -> Tensor:
     """E[log pi_jk] under Dir(omega_j), (rows, L); -inf where omega is 0."""
-    held = omega > 0.0
-    safe = torch.where(held, omega, torch.ones_like(omega))
-    found = torch.digamma(safe) - torch.digamma(omega.sum(dim=1, keepdim=True))
-    return found.masked_fill(~held, -math.inf)
+    positive = omega > 0.0
+    safe = torch.where(positive, omega, torch.ones_like(omega))
+    expected = torch.digamma(safe) - torch.digamma(omega.sum(dim=1, keepdim=True))
+    return expected.masked_fill(~positive, -math.inf)
 
 
 def rows_bound(omega: Tensor, prior: Tensor) -> Tensor:
     """Sum over rows of E[log Dir(pi_j | a_j)] - E[log Dir(pi_j | omega_j)], never above 0."""
-    held, one = prior > 0.0, torch.ones_like(prior)
-    safe_omega, safe_prior = torch.where(held, omega, one), torch.where(held, prior, one)
-    told = expected_log_rows(omega).masked_fill(~held, 0.0)
-    inner = (prior - omega) * told + torch.lgamma(safe_omega) - torch.lgamma(safe_prior)
+    positive, ones = prior > 0.0, torch.ones_like(prior)
+    safe_omega, safe_prior = torch.where(positive, omega, ones), torch.where(positive, prior, ones)
+    log_rows = expected_log_rows(omega).masked_fill(~positive, 0.0)
+    inner = (prior - omega) * log_rows + torch.lgamma(safe_omega) - torch.lgamma(safe_prior)
     outer = torch.lgamma(prior.sum(dim=1)) - torch.lgamma(omega.sum(dim=1))
-    return outer.sum() + (inner * held).sum()
+    return outer.sum() + (inner * positive).sum()

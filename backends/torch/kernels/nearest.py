@@ -41,24 +41,26 @@ def nearest(values: Tensor, codes: Tensor) -> Tensor:
             return torch.addmm(half, values - centre, centred.T).argmax(1)
         if values.device.type == "cpu":
             return _on_cpu(values, centre, centred, half)
-        rows = max(ROWS, SCORES // len(codes))
-        found = [torch.addmm(half, one - centre, centred.T).argmax(1) for one in values.split(rows)]
-        return torch.cat(found) if found else values.new_zeros(0, dtype=torch.int64)
+        size = max(ROWS, SCORES // len(codes))
+        chosen = [
+            torch.addmm(half, block - centre, centred.T).argmax(1) for block in values.split(size)
+        ]
+        return torch.cat(chosen) if chosen else values.new_zeros(0, dtype=torch.int64)
 
 
 def _on_cpu(values: Tensor, centre: Tensor, codes: Tensor, half: Tensor) -> Tensor:
     """The same with numpy's argmax, which is four times as fast as torch's on a CPU."""
     count, rows = len(values), min(ROWS, len(values))
     scores, block = values.new_empty(rows, len(codes)), values.new_empty(rows, values.shape[1])
-    found = torch.empty(count, dtype=torch.int64)
-    seen, chosen, turned = scores.numpy(), found.numpy(), codes.T
+    chosen = torch.empty(count, dtype=torch.int64)
+    score_array, chosen_array, columns = scores.numpy(), chosen.numpy(), codes.T
     for start in range(0, count, ROWS):
         stop = min(start + ROWS, count)
         size = stop - start
         torch.sub(values[start:stop], centre, out=block[:size])
-        torch.addmm(half, block[:size], turned, out=scores[:size])
-        seen[:size].argmax(1, out=chosen[start:stop])
-    return found
+        torch.addmm(half, block[:size], columns, out=scores[:size])
+        score_array[:size].argmax(1, out=chosen_array[start:stop])
+    return chosen
 
 
 class _Passed(torch.autograd.Function):
