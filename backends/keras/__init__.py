@@ -15,7 +15,7 @@ from tcnzoo.specs.implementations import check_native
 
 from . import weights
 from .block import BLOCKS, Block
-from .device import devices, dtypes, placed
+from .device import devices, dtypes, full_name
 from .gradients import differentiate
 from .model import SpecModel
 from .quantizer import quantize
@@ -50,7 +50,7 @@ def info() -> BackendInfo:
 def build(spec: Spec, dtype: str, device: str | None) -> SpecModel:
     """Make the model, with a Handle as `tcnzoo`."""
     check_native(spec, NAME)
-    return SpecModel(spec, placed(device), dtype=dtype)
+    return SpecModel(spec, None if device is None else full_name(device), dtype=dtype)
 
 
 def get_weights(model: SpecModel) -> Weights:

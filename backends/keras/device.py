@@ -10,21 +10,19 @@ def devices() -> tuple[str, ...]:
     if keras.backend.backend() == "torch":
         import torch
 
-        found = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
-        found += ["mps:0"] * torch.backends.mps.is_available()
+        names = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
+        names += ["mps:0"] * torch.backends.mps.is_available()
     else:
-        found = keras.distribution.list_devices()
-    return ("cpu:0", *(name for name in found if not name.startswith("cpu")))
+        names = keras.distribution.list_devices()
+    return ("cpu:0", *(name for name in names if not name.startswith("cpu")))
 
 
-def placed(device: str | None) -> str | None:
+def full_name(device: str) -> str:
     """The full name of a device; `cuda` stands for `gpu`, and index 0 may be left out.
 
     Raises:
         InputError: there is no such device.
     """
-    if device is None:
-        return None
     name = device.lower().replace("cuda", "gpu")
     name = name if ":" in name else f"{name}:0"
     if name not in devices():
@@ -34,6 +32,6 @@ def placed(device: str | None) -> str | None:
 
 def dtypes() -> tuple[str, ...]:
     """Float types that can be computed: Keras rounds float64 to float32 except on TensorFlow."""
-    found = ("float32", "bfloat16", "float16")
-    whole = keras.backend.result_type("float64", "float64") == "float64"
-    return (*found, "float64") if whole else found
+    names = ("float32", "bfloat16", "float16")
+    kept = keras.backend.result_type("float64", "float64") == "float64"
+    return (*names, "float64") if kept else names

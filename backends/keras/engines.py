@@ -56,14 +56,14 @@ def _jax_function(variables: list[Any], body: Body) -> Body:
     @jax.jit
     def pure(values: list[Tensor], *args: Any) -> Any:
         with keras.StatelessScope(zip(variables, values, strict=True)) as scope:
-            found = body(*args)
-        return found, [scope.get_current_value(variable) for variable in variables]
+            result = body(*args)
+        return result, [scope.get_current_value(variable) for variable in variables]
 
     def call(*args: Any) -> Any:
-        found, after = pure([variable.value for variable in variables], *args)
+        result, after = pure([variable.value for variable in variables], *args)
         for variable, value in zip(variables, after, strict=True):
             variable.assign(value)
-        return found
+        return result
 
     return call
 
@@ -81,9 +81,9 @@ def _tensorflow_slopes(variables: list[Any], moving: list[Any], run: Run) -> tup
     watched = [variable.value for variable in moving]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(watched)
-        found = run()
-    return found, tape.gradient(
-        found[0], watched, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        result = run()
+    return result, tape.gradient(
+        result[0], watched, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
 
 
@@ -92,18 +92,18 @@ def _jax_slopes(variables: list[Any], moving: list[Any], run: Run) -> tuple[Any,
 
     chosen = {id(variable) for variable in moving}
     others = [variable for variable in variables if id(variable) not in chosen]
-    held = [(variable, variable.value) for variable in others]
+    fixed = [(variable, variable.value) for variable in others]
 
     def objective(values: list[Tensor]) -> tuple[Tensor, Any]:
-        with keras.StatelessScope([*zip(moving, values, strict=True), *held]) as scope:
-            found = run()
-        return found[0], (found, [scope.get_current_value(variable) for variable in others])
+        with keras.StatelessScope([*zip(moving, values, strict=True), *fixed]) as scope:
+            result = run()
+        return result[0], (result, [scope.get_current_value(variable) for variable in others])
 
     values = [variable.value for variable in moving]
-    (_, (found, after)), gradients = jax.value_and_grad(objective, has_aux=True)(values)
+    (_, (result, after)), gradients = jax.value_and_grad(objective, has_aux=True)(values)
     for variable, value in zip(others, after, strict=True):
         variable.assign(value)
-    return found, gradients
+    return result, gradients
 
 
 def _torch_slopes(variables: list[Any], moving: list[Any], run: Run) -> tuple[Any, Any]:
@@ -113,7 +113,7 @@ def _torch_slopes(variables: list[Any], moving: list[Any], run: Run) -> tuple[An
     with torch.enable_grad():
         loss, rest = run()
         gradients = torch.autograd.grad(loss, watched, allow_unused=True, materialize_grads=True)
-    detached = {name: one.detach() for name, one in rest.items()}
+    detached = {name: value.detach() for name, value in rest.items()}
     return (loss.detach(), detached), list(gradients)
 
 

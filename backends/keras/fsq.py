@@ -14,9 +14,8 @@ class Fsq(Quantizer[FsqSpec], kind="fsq"):
     """Bounded and rounded channels; see FsqSpec."""
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:
-        """Round each channel of rows."""
         output = self.lookup(rows.values)
-        width, stride = (ops.cast(one, "int32") for one in np.array(self.spec.bounds).T[3:])
+        width, stride = (ops.cast(bound, "int32") for bound in np.array(self.spec.bounds).T[3:])
         rounded = ops.round(ops.stop_gradient(output) * ops.cast(width, output.dtype))
         chosen = ops.sum((ops.cast(rounded, "int32") + width) * stride, axis=1)
         counts = rows.counts(chosen, self.spec.codes)
@@ -26,7 +25,7 @@ class Fsq(Quantizer[FsqSpec], kind="fsq"):
     def lookup(self, values: Tensor) -> Tensor:
         """Bound and round rows; rounding passes the gradient on."""
         bounds = np.array(self.spec.bounds).T
-        half, offset, shift, width, _ = (ops.cast(one, values.dtype) for one in bounds)
+        half, offset, shift, width, _ = (ops.cast(bound, values.dtype) for bound in bounds)
         bounded = ops.tanh(values + shift) * half - offset
         rounded = ops.round(ops.stop_gradient(bounded))
         return (rounded + (bounded - ops.stop_gradient(bounded))) / width

@@ -53,17 +53,17 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         if self.spec.output == "posterior":
             return ops.cast(self.posterior(x), x.dtype)
         scores = self.scores(x)
-        held = nothing_yet(scores, self.spec.max_duration)
+        ages = nothing_yet(scores, self.spec.max_duration)
         if stream is not None:
-            held = Ages(*(stream.read(self.path, name) for name in STATE))
+            ages = Ages(*(stream.read(self.path, name) for name in STATE))
             # A state of three axes comes and goes as signals do, with the last two swapped.
-            held = held._replace(ages=ops.swapaxes(held.ages, 1, 2))
-        told, _, after = follow(scores, held, self.laws(), self._stationary)
+            ages = ages._replace(ages=ops.swapaxes(ages.ages, 1, 2))
+        log_posterior, _, after = follow(scores, ages, self.laws(), self._stationary)
         if stream is not None:
             stream.write(self.path, "ages", ops.swapaxes(after.ages, 1, 2))
             stream.write(self.path, "scale", after.scale)
             stream.write(self.path, "count", after.steps)
-        return ops.cast(ops.exp(told), x.dtype)
+        return ops.cast(ops.exp(log_posterior), x.dtype)
 
     def laws(self) -> Laws:
         """The tables of the model."""
@@ -86,9 +86,9 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
 
     def posterior(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> Tensor:
         """P(state at t | the whole signal), (batch, time, states); NaN where none is possible."""
-        passed, found = self.passes(x, lengths, mask)
+        passed, expected = self.passes(x, lengths, mask)
         odd = beside(ops.logical_not(ops.isfinite(passed.total)), 2)
-        return replaced(found.states, odd, math.nan)
+        return replaced(expected.states, odd, math.nan)
 
     def passes(
         self, x: Tensor, lengths: Rows = None, mask: Rows = None
@@ -101,11 +101,13 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
     def filtered(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> tuple[Tensor, Tensor]:
         """P(state at t | x up to t), (batch, time, states), and log P(x up to t), (batch, time)."""
         scores = self.scores(x, mask)
-        held = nothing_yet(scores, self.spec.max_duration)
-        told, known, _ = follow(scores, held, self.laws(), self._stationary)
+        ages = nothing_yet(scores, self.spec.max_duration)
+        log_posterior, log_likelihoods, _ = follow(scores, ages, self.laws(), self._stationary)
         inside = ops.transpose(live(_steps(x, lengths), ops.swapaxes(scores, 0, 1)))
-        found = ops.where(beside(inside, 1), ops.exp(told), ops.zeros_like(told))
-        return found, ops.where(inside, known, ops.zeros_like(known))
+        probabilities = ops.where(
+            beside(inside, 1), ops.exp(log_posterior), ops.zeros_like(log_posterior)
+        )
+        return probabilities, ops.where(inside, log_likelihoods, ops.zeros_like(log_likelihoods))
 
     def viterbi(self, x: Tensor, lengths: Rows = None, mask: Rows = None) -> tuple[Tensor, Tensor]:
         """The likeliest states, (batch, time) int32, and the log probability of each, (batch,)."""
@@ -140,12 +142,12 @@ def call(model: SpecModel, task: str, x: Array, lengths: Array, mask: Array) -> 
     if task not in model.tasks:
         model.tasks[task] = compiled(model, functools.partial(body, model.root))
     with model.on_device():
-        found = model.tasks[task](
+        outputs = model.tasks[task](
             tensor_of(np.moveaxis(x, 1, -1), _wide(model)),
             tensor_of(lengths, "int32"),
             ops.convert_to_tensor(mask, dtype="bool"),
         )
-    return finish(model, [to_numpy(one) for one in found], lengths)
+    return finish(model, [to_numpy(y) for y in outputs], lengths)
 
 
 def _wide(model: SpecModel) -> str:
@@ -157,41 +159,47 @@ def _log_likelihood(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
     return (root.log_likelihood(*inputs),)
 
 
-def _likelihoods(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
-    check_possible(found[0], int(lengths.max()))
-    return {"log_likelihood": found[0]}
+def _likelihoods(model: SpecModel, outputs: list[Array], lengths: Array) -> dict[str, Array]:
+    check_possible(outputs[0], int(lengths.max()))
+    return {"log_likelihood": outputs[0]}
 
 
 def _passes(root: Hsmm, x: Tensor, lengths: Tensor, mask: Tensor) -> tuple[Tensor, ...]:
-    passed, found = root.passes(x, lengths, mask)
+    passed, expected = root.passes(x, lengths, mask)
     rows, _ = by_step(root.scores(x, mask))
     left = ops.where(beside(live(lengths, rows), 1), rows - beside(passed.norms, 1), 0 * rows)
     # Nothing that starts at the first step is asked for.
     starts = ops.pad(passed.starts, ((1, 0), (0, 0), (0, 0)))
-    parts = (passed.total, found.states, found.first, found.transitions, found.durations)
+    parts = (
+        passed.total,
+        expected.states,
+        expected.first,
+        expected.transitions,
+        expected.durations,
+    )
     return (*parts, ops.swapaxes(starts, 0, 1), ops.swapaxes(left, 0, 1))
 
 
-def _posteriors(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
-    held = weights.read(model.root.named_variables(), model.tcnzoo.params)
-    return posteriors(tables_of(model.root.spec, held), Passed(*found), lengths)
+def _posteriors(model: SpecModel, outputs: list[Array], lengths: Array) -> dict[str, Array]:
+    own = weights.read(model.root.named_variables(), model.tcnzoo.params)
+    return posteriors(tables_of(model.root.spec, own), Passed(*outputs), lengths)
 
 
 def _viterbi(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
     return root.viterbi(*inputs)
 
 
-def _path(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
-    check_possible(found[1], int(lengths.max()))
-    return {"path": found[0].astype(np.int64), "score": found[1]}
+def _path(model: SpecModel, outputs: list[Array], lengths: Array) -> dict[str, Array]:
+    check_possible(outputs[1], int(lengths.max()))
+    return {"path": outputs[0].astype(np.int64), "score": outputs[1]}
 
 
 def _filter(root: Hsmm, *inputs: Tensor) -> tuple[Tensor, ...]:
     return root.filtered(*inputs)
 
 
-def _told(model: SpecModel, found: list[Array], lengths: Array) -> dict[str, Array]:
-    return {"filtered": np.moveaxis(found[0], 1, -1), "log_likelihood": found[1]}
+def _filtered(model: SpecModel, outputs: list[Array], lengths: Array) -> dict[str, Array]:
+    return {"filtered": np.moveaxis(outputs[0], 1, -1), "log_likelihood": outputs[1]}
 
 
 # What each task computes, and what becomes of it in numpy.
@@ -199,5 +207,5 @@ _TASKS: dict[str, tuple[Callable[..., Any], Callable[..., dict[str, Array]]]] = 
     "log_likelihood": (_log_likelihood, _likelihoods),
     "posteriors": (_passes, _posteriors),
     "viterbi": (_viterbi, _path),
-    "filter": (_filter, _told),
+    "filter": (_filter, _filtered),
 }

@@ -79,7 +79,7 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         x, b, c = split(xbc, (spec.width, inside, inside))
         x = ops.reshape(x, (batch, steps, spec.heads, spec.head_dim))
         shape, share = (batch, steps, spec.groups, spec.d_state), spec.heads // spec.groups
-        b, c = (ops.repeat(ops.reshape(one, shape), share, axis=2) for one in (b, c))
+        b, c = (ops.repeat(ops.reshape(s, shape), share, axis=2) for s in (b, c))
         a = dt * -ops.exp(a_log)
         if stream is None:
             shape = (batch, spec.heads, spec.head_dim, spec.d_state)
@@ -125,24 +125,24 @@ def chunks(
     if isinstance(steps, int):
         pieces = []
         for start in range(0, steps, size):
-            rows = [one[:, start : start + size] for one in (x, a, b, c)]
+            rows = [s[:, start : start + size] for s in (x, a, b, c)]
             y, state = chunk(rows, state)
             pieces.append(y)
         return ops.concatenate(pieces, axis=1), state
     count = (steps - 1) // size + 1
     short = count * size - steps
     # Steps without decay and input leave the state as it is.
-    parts = [_rows(one, short, count, size) for one in (x, a, b, c)]
+    parts = [_rows(s, short, count, size) for s in (x, a, b, c)]
 
-    def advance(held: Tensors, rows: Tensors) -> tuple[Tensors, Tensors]:
-        y, after = chunk(rows, held[0])
+    def advance(carry: Tensors, rows: Tensors) -> tuple[Tensors, Tensors]:
+        y, after = chunk(rows, carry[0])
         return (after,), (y,)
 
     # Not ops.scan: under TensorFlow its outputs must have the shape of the state.
-    (state,), (found,) = scan(advance, (state,), parts)
-    found = ops.moveaxis(found, 0, 1)
+    (state,), (y,) = scan(advance, (state,), parts)
+    y = ops.moveaxis(y, 0, 1)
     shape = (ops.shape(x)[0], count * size, *x.shape[2:])
-    return ops.reshape(found, shape)[:, :steps], state
+    return ops.reshape(y, shape)[:, :steps], state
 
 
 def _rows(x: Tensor, short: Tensor, count: Tensor, size: int) -> Tensor:
@@ -162,7 +162,7 @@ def chunk(rows: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
         (y as x, state after the last step).
     """
     x, a, b, c = rows
-    x, b, c = (ops.swapaxes(one, 1, 2) for one in (x, b, c))  # (batch, heads, time, ...)
+    x, b, c = (ops.swapaxes(s, 1, 2) for s in (x, b, c))  # (batch, heads, time, ...)
     sums = ops.cumsum(ops.swapaxes(a, 1, 2), axis=2)
     mixed = ops.matmul(c, ops.swapaxes(b, 2, 3)) * decays(sums)
     carried = ops.matmul(c, ops.swapaxes(state, 2, 3)) * ops.expand_dims(ops.exp(sums), -1)

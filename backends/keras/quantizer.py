@@ -75,13 +75,13 @@ class Rows:
             once = ops.cast(self.kept, once.dtype)
         return ops.segment_sum(once, chosen, num_segments=codes)
 
-    def take(self, places: Tensor, rows: Tensor) -> Tensor:
-        """The rows at some places, counted among those that are not masked."""
+    def take(self, positions: Tensor, rows: Tensor) -> Tensor:
+        """The rows at some positions, counted among those that are not masked."""
         if self.kept is not None:
             # Stable: those that are kept come first, in their order.
             order = ops.argsort(ops.cast(ops.logical_not(self.kept), "int32"))
-            places = ops.take(order, places, axis=0)
-        return ops.take(rows, places, axis=0)
+            positions = ops.take(order, positions, axis=0)
+        return ops.take(rows, positions, axis=0)
 
 
 def spread_of(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,5 +137,5 @@ def quantize(model: SpecModel, x: Array, mask: Array | None) -> Quantized:
     """Run a quantiser on a neutral signal, in evaluation mode."""
     with model.on_device():
         kept = None if mask is None else ops.convert_to_tensor(mask)
-        found = model.root.quantized(native_inputs(model, x, ())["x"], kept)
-    return Quantized(*(neutral(one) for one in found))
+        quantized = model.root.quantized(native_inputs(model, x, ())["x"], kept)
+    return Quantized(*(neutral(y) for y in quantized))

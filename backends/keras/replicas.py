@@ -58,11 +58,11 @@ class Replicas:
         """
         import tensorflow as tf
 
-        found = tf.config.list_logical_devices("GPU")
+        available = tf.config.list_logical_devices("GPU")
         # Without a GPU there is no NCCL, and TensorFlow would warn that it is not used.
-        reduction = None if found else tf.distribute.ReductionToOneDevice()
-        found = found or tf.config.list_logical_devices("CPU")
-        names = [one.name.rpartition("device:")[2].lower() for one in found]
+        reduction = None if available else tf.distribute.ReductionToOneDevice()
+        available = available or tf.config.list_logical_devices("CPU")
+        names = [each.name.rpartition("device:")[2].lower() for each in available]
         if len(names) < devices:
             raise InputError(
                 f"training.devices asks for {devices} devices, but TensorFlow has {len(names)} "
@@ -84,11 +84,11 @@ class Replicas:
         """
         columns = {name: np.array_split(rows, len(self.names)) for name, rows in batch.items()}
         values = []
-        for place, name in enumerate(self.names):
-            part = {key: column[place] for key, column in columns.items()}
+        for index, name in enumerate(self.names):
+            part = {key: column[index] for key, column in columns.items()}
             share = np.float64(len(part["x"]) / len(batch["x"]))
             with keras.device(name):
-                scalars = (ops.convert_to_tensor(one) for one in (seeds[place], share))
+                scalars = (ops.convert_to_tensor(each) for each in (seeds[index], share))
                 values.append((*inputs(part), *scalars))
         return self.strategy.experimental_distribute_values_from_function(
             lambda context: values[context.replica_id_in_sync_group]
@@ -113,16 +113,16 @@ class Replicas:
             # What a device assigns stays in its scope, and what the first assigned is taken below.
             own = [tf.identity(value) for value in values]
             with keras.StatelessScope(list(zip(variables, own, strict=True))) as scope:
-                found = body(*part)
+                result = body(*part)
             after = [scope.get_current_value(variable) for variable in variables]
             moved = [b if b is not a else None for a, b in zip(own, after, strict=True)]
-            return summed(found), moved
+            return summed(result), moved
 
-        found, after = tf.nest.map_structure(self._first, self.strategy.run(of_one, args=parts))
+        result, after = tf.nest.map_structure(self._first, self.strategy.run(of_one, args=parts))
         for variable, value in zip(variables, after, strict=True):
             if value is not None:
                 variable.assign(value)
-        return found
+        return result
 
     def _first(self, value: Any) -> Any:
         """What the first device holds of a value."""

@@ -25,19 +25,14 @@ def tensor_of(array: Any, dtype: str) -> Tensor:
     return ops.convert_to_tensor(to_numpy(array).astype(through), dtype=dtype)
 
 
-def swapped(tensor: Tensor) -> Tensor:
-    """(batch, channels, time) to (batch, time, channels) or back; anything else as it is."""
-    return ops.swapaxes(tensor, 1, 2) if len(tensor.shape) == 3 else tensor
-
-
 def channels_last(tensor: Tensor) -> Tensor:
     """(batch, channels[, devices], time) to (batch[, devices], time, channels)."""
-    return ops.moveaxis(tensor, 1, -1) if len(tensor.shape) == 4 else swapped(tensor)
+    return ops.moveaxis(tensor, 1, -1) if len(tensor.shape) > 2 else tensor
 
 
 def channels_first(tensor: Tensor) -> Tensor:
     """The reverse of `channels_last`."""
-    return ops.moveaxis(tensor, -1, 1) if len(tensor.shape) == 4 else swapped(tensor)
+    return ops.moveaxis(tensor, -1, 1) if len(tensor.shape) > 2 else tensor
 
 
 def neutral(tensor: Tensor) -> Array:
@@ -57,8 +52,10 @@ def neutral_outputs(outputs: Any) -> Output:
 def native_inputs(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Any]:
     """Inputs of `SpecModel.call` from neutral arrays."""
     dtype = model.tcnzoo.dtype
-    rows = tuple(swapped(tensor_of(row, dtype)) for row in embeddings)
-    return {"x": channels_last(tensor_of(x, dtype)), "embeddings": rows}
+    return {
+        "x": channels_last(tensor_of(x, dtype)),
+        "embeddings": tuple(channels_last(tensor_of(each, dtype)) for each in embeddings),
+    }
 
 
 def uncompiled(body: Body) -> Body:

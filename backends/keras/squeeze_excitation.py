@@ -69,5 +69,5 @@ def running_sums(x: Tensor, depth: int = DEPTH) -> Tensor:
     filled = ops.pad(x, ((0, 0), (0, short), (0, 0)))
     blocks = ops.cumsum(ops.reshape(filled, (batch, count, BLOCK, channels)), axis=2)
     before = ops.pad(running_sums(blocks[:, :-1, -1], depth - 1), ((0, 0), (1, 0), (0, 0)))
-    found = ops.reshape(blocks + before[:, :, None], (batch, count * BLOCK, channels))
-    return found[:, :length]
+    sums = ops.reshape(blocks + before[:, :, None], (batch, count * BLOCK, channels))
+    return sums[:, :length]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from keras import ops
 
 from tcnzoo.arrays import DTYPES, Array, to_numpy
 from tcnzoo.models.outputs import first
@@ -12,7 +13,7 @@ from tcnzoo.models.streaming import Stream
 
 from .block import LONG, Tensor
 from .model import SpecModel
-from .run import Body, channels_first, channels_last, compiled, swapped, tensor_of, uncompiled
+from .run import Body, channels_first, channels_last, compiled, tensor_of, uncompiled
 
 # Counters that decide how many steps come out: plain integers here. Others are tensors.
 SHAPING = ("skip", "started")
@@ -53,7 +54,9 @@ def step(
     """
     handle = model.tcnzoo
     if chunk.shape[-1] == 0:
-        return _nothing(model, chunk), {name: state[name] for name in handle.state}
+        *axes, _ = handle.spec.output_shape((*chunk.shape[1:-1], LONG))
+        nothing = np.zeros((chunk.shape[0], *axes, 0), dtype=DTYPES[handle.dtype])
+        return nothing, {name: state[name] for name in handle.state}
     shaping = {
         name: int(to_numpy(state[name]))
         for name in handle.state
@@ -65,30 +68,23 @@ def step(
         if item.integer and item.summed
     }
     with model.on_device():
-        # Counts stay exact out here: JAX has no int64 of its own accord.
+        # Counts stay exact out here: JAX has no int64 by default.
         tensors = {
             name: tensor_of(state[name], handle.kept[name])
             for name in handle.state
             if name not in shaping and name not in counts
         }
         exact = "float64" if handle.dtype == "float64" else "float32"
-        seen = {name: tensor_of(np.asarray(count), exact) for name, count in counts.items()}
-        rows = tuple(tensor_of(row, handle.dtype) for row in embeddings)
+        floats = {name: tensor_of(np.asarray(count), exact) for name, count in counts.items()}
+        conditions = tuple(tensor_of(each, handle.dtype) for each in embeddings)
         kind = _kind(model, chunk, shaping, list(counts))
-        y, tensors = kind.function(tensor_of(chunk, handle.dtype), tensors, seen, rows)
-    held = {**tensors, **kind.after}
-    held |= {name: count + kind.after[name] for name, count in counts.items()}
-    after = {
-        name: np.asarray(to_numpy(held[name]), handle.kept[name]) if item.integer else held[name]
+        y, tensors = kind.function(tensor_of(chunk, handle.dtype), tensors, floats, conditions)
+    after = {**tensors, **kind.after}
+    after |= {name: count + kind.after[name] for name, count in counts.items()}
+    return np.array(to_numpy(y)), {
+        name: np.asarray(to_numpy(after[name]), handle.kept[name]) if item.integer else after[name]
         for name, item in handle.state.items()
     }
-    return np.array(to_numpy(y)), after
-
-
-def _nothing(model: SpecModel, chunk: Array) -> Array:
-    """The output of an empty chunk."""
-    *axes, _ = model.tcnzoo.spec.output_shape((*chunk.shape[1:-1], LONG))
-    return np.zeros((chunk.shape[0], *axes, 0), dtype=DTYPES[model.tcnzoo.dtype])
 
 
 def _kind(model: SpecModel, chunk: Array, shaping: dict[str, int], counts: list[str]) -> Kind:
@@ -115,20 +111,25 @@ def _body(
     def body(
         chunk: Tensor,
         tensors: dict[str, Tensor],
-        seen: dict[str, Tensor],
+        floats: dict[str, Tensor],
         embeddings: tuple[Tensor, ...],
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        held = {name: swapped(one) for name, one in tensors.items()}
-        stream = Stream({**shaping, **seen, **held})
+        native = {name: _swapped(tensor) for name, tensor in tensors.items()}
+        stream = Stream({**shaping, **floats, **native})
         y = model(
             channels_last(chunk),
-            embeddings=tuple(swapped(row) for row in embeddings),
+            embeddings=tuple(channels_last(each) for each in embeddings),
             stream=stream,
             training=False,
         )
-        left = {**stream.state, **stream.next_state}
-        after.update({name: left[name] for name in shaping})
+        state = {**stream.state, **stream.next_state}
+        after.update({name: state[name] for name in shaping})
         after.update({name: stream.next_state.get(name, 0) for name in counts})
-        return channels_first(first(y)), {name: swapped(left[name]) for name in tensors}
+        return channels_first(first(y)), {name: _swapped(state[name]) for name in tensors}
 
     return body
+
+
+def _swapped(tensor: Tensor) -> Tensor:
+    """An entry of the state between neutral and native: three axes are those of a signal."""
+    return ops.swapaxes(tensor, 1, 2) if len(tensor.shape) == 3 else tensor

@@ -156,7 +156,7 @@ class KerasStepper(Stepper):
     def _differentiate(
         self, signals: Signals, wanted: Tensors, seeds: Tensor, share: Tensor | None
     ) -> tuple[Tensors, list[Tensor]]:
-        """The same on one device, times its share of the examples where there are others."""
+        """What `_of_part` returns, on one device; times its share of the examples, if any."""
         for index, state in enumerate(self.generators):
             state.assign(ops.cast(seeds[index], state.dtype))
         driven = [name for name in self.counts.moving if name not in self.cancelled]

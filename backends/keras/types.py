@@ -32,7 +32,7 @@ def reduced(compute: Callable[..., Tensor], x: Tensor, *others: Any) -> Tensor:
     """
     if keras.backend.standardize_dtype(x.dtype) not in HALVES:
         return compute(x, *others)
-    y = compute(*(None if one is None else wide(one) for one in (x, *others)))
+    y = compute(*(None if tensor is None else wide(tensor) for tensor in (x, *others)))
     return ops.cast(y, x.dtype)
 
 
@@ -45,9 +45,9 @@ def multiplied(compute: Callable[..., Tensor], x: Tensor, *others: Any) -> Tenso
 
 
 def _on_cpu(x: Tensor) -> bool:
-    """Whether a tensor lies on a CPU or, where its place is open, there is nothing else."""
-    place = str(x.device).lower() if keras.backend.backend() != "jax" else ""
-    return "cpu" in place or (not place and _only_cpus())
+    """Whether a tensor lies on a CPU or, where its device is open, there is nothing else."""
+    device = str(x.device).lower() if keras.backend.backend() != "jax" else ""
+    return "cpu" in device or (not device and _only_cpus())
 
 
 @functools.cache

@@ -30,19 +30,19 @@ class _Picked(NamedTuple):
 class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     """One codebook; see VectorQuantizerSpec."""
 
-    def held(self, name: str) -> Tensor:
+    def read(self, name: str) -> Tensor:
         """A variable in neutral layout, in float32 at least."""
         value = wide(self.arrays[name])
         return ops.transpose(value) if len(value.shape) == 2 else value
 
-    def keep(self, name: str, value: Tensor) -> None:
+    def assign(self, name: str, value: Tensor) -> None:
         """Assign a variable from neutral layout."""
         value = ops.stop_gradient(value)
         self.arrays[name].assign(ops.transpose(value) if len(value.shape) == 2 else value)
 
     def codes(self) -> Tensor:
         """The codes, (K, channels), in float32 at least; of length 1 with cosine."""
-        return self.scaled(self.held("codebook"))
+        return self.scaled(self.read("codebook"))
 
     def scaled(self, values: Tensor) -> Tensor:
         """The values as they are compared: of length 1 with cosine."""
@@ -53,7 +53,6 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         return values * ops.rsqrt(ops.maximum(squares, 1e-24))
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:
-        """Quantise rows."""
         output, chosen, loss, counts = self.pick(rows, self.scaled(rows.values), training)
         return Quantized(rows.signal(output), rows.indices(chosen), loss, *spread_of(counts))
 
@@ -72,9 +71,9 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         The averages move by the rows of all devices that train together.
         """
         moves = self.moves(training)
-        whole, held = (rows.of_all(), of_all(values)) if moves else (rows, values)
+        all_rows, all_values = (rows.of_all(), of_all(values)) if moves else (rows, values)
         if moves and self.spec.kmeans_iterations:
-            self._start(whole, held)
+            self._start(all_rows, all_values)
         codes = self.codes()
         chosen = nearest(values, codes)
         output = passed(self.spec.gradient, values, codes, chosen)
@@ -83,12 +82,12 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
             taken = ops.take(codes, chosen, axis=0)
             loss = loss + rows.mean(ops.square(taken - ops.stop_gradient(values)))
         picked = of_all(chosen) if moves else chosen
-        counts = whole.counts(picked, self.spec.codes)
+        counts = all_rows.counts(picked, self.spec.codes)
         if moves:
             sound = ops.isfinite(summed(ops.stop_gradient(loss)))
-            self.observe(held, picked, counts, sound)
+            self.observe(all_values, picked, counts, sound)
             if refresh:
-                self.refresh([(whole, held)])
+                self.refresh([(all_rows, all_values)])
         return _Picked(output, chosen, loss, counts)
 
     def observe(self, values: Tensor, chosen: Tensor, counts: Tensor, sound: Tensor) -> None:
@@ -99,8 +98,8 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         decay = self.spec.decay
         sums = ops.segment_sum(values, chosen, num_segments=self.spec.codes)
         for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
-            old = self.held(name)
-            self.keep(name, ops.where(sound, decay * old + (1.0 - decay) * batch, old))
+            old = self.read(name)
+            self.assign(name, ops.where(sound, decay * old + (1.0 - decay) * batch, old))
 
     def refresh(self, seen: list[tuple[Rows, Tensor]]) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values.
@@ -108,13 +107,13 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         Args:
             seen: rows and scaled values of each level that shares the codebook.
         """
-        size = self.held("cluster_size")
+        size = self.read("cluster_size")
         total = ops.sum(size)
         smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))
-        codes = self.scaled(self.held("embed_avg") / ops.expand_dims(smoothed, 1))
+        codes = self.scaled(self.read("embed_avg") / ops.expand_dims(smoothed, 1))
         if self.spec.dead_code_threshold > 0.0:
             codes = self._restart(codes, size, seen)
-        self.keep("codebook", codes)
+        self.assign("codebook", codes)
 
     def _restart(self, codes: Tensor, size: Tensor, seen: list[tuple[Rows, Tensor]]) -> Tensor:
         """The codes with dead ones on values that lie evenly over the batch."""
@@ -125,31 +124,31 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         most = ops.clip(ops.sum(ops.cast(dead, "int32")), 1, ops.maximum(count, 1))
         # (2 rank + 1) count // (2 most) in two parts, for 32 bits may be all there are.
         whole, rest = count // (2 * most), count % (2 * most)
-        place = (2 * rank + 1) * whole + ((2 * rank + 1) * rest) // (2 * most)
-        place = ops.clip(place, 0, ops.maximum(count - 1, 0))
-        values = ops.stack([one for _, one in seen], axis=1)
-        fresh = rows.take(place // levels, values)
-        fresh = ops.take_along_axis(fresh, (place % levels)[:, None, None], axis=1)[:, 0]
+        position = (2 * rank + 1) * whole + ((2 * rank + 1) * rest) // (2 * most)
+        position = ops.clip(position, 0, ops.maximum(count - 1, 0))
+        values = ops.stack([values for _, values in seen], axis=1)
+        fresh = rows.take(position // levels, values)
+        fresh = ops.take_along_axis(fresh, (position % levels)[:, None, None], axis=1)[:, 0]
         # A batch that is masked as a whole, or holds NaN, restarts nothing.
         sound = ops.logical_and(count > 0, ops.all(ops.isfinite(values)))
         dead = ops.logical_and(ops.logical_and(dead, rank < most), sound)
-        self.keep("cluster_size", ops.where(dead, threshold, size))
+        self.assign("cluster_size", ops.where(dead, threshold, size))
         rows_dead = ops.expand_dims(dead, 1)
-        self.keep("embed_avg", ops.where(rows_dead, fresh * threshold, self.held("embed_avg")))
+        self.assign("embed_avg", ops.where(rows_dead, fresh * threshold, self.read("embed_avg")))
         return ops.where(rows_dead, fresh, codes)
 
     def _start(self, rows: Rows, values: Tensor) -> None:
         """Run k-means at the first training step."""
         names = list(self.spec.own_params())
-        held = [self.held(name) for name in names]
+        before = [self.read(name) for name in names]
         kept = ops.ones_like(values[:, 0]) if rows.kept is None else rows.kept
         placed = ops.cond(
-            self.held("initialised")[0] < 0.5,
-            lambda: on_host(self._placed, [ops.stop_gradient(values), kept], held),
-            lambda: held,
+            self.read("initialised")[0] < 0.5,
+            lambda: on_host(self._placed, [ops.stop_gradient(values), kept], before),
+            lambda: before,
         )
         for name, value in zip(names, placed, strict=True):
-            self.keep(name, value)
+            self.assign(name, value)
 
     def _placed(self, values: Array, kept: Array, iterations: int = 0) -> list[Array]:
         """What k-means makes of the variables, neutral; a code without values weighs as one."""
@@ -182,7 +181,7 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         kept = np.ones(len(values)) if rows.kept is None else to_numpy(rows.kept)
         placed = self._placed(values, kept, iterations)
         for name, value in zip(self.spec.own_params(), placed, strict=True):
-            self.keep(name, ops.convert_to_tensor(value))
+            self.assign(name, ops.convert_to_tensor(value))
 
 
 class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
@@ -195,20 +194,19 @@ class ResidualVq(Quantizer[ResidualVqSpec], kind="residual_vq"):
         return self.levels[0 if self.spec.shared else index]
 
     def _quantize(self, rows: Rows, training: bool) -> Quantized:
-        """Quantise rows level by level."""
-        residual, found, seen = rows.values, [], []
+        residual, picked, seen = rows.values, [], []
         for index in range(self.spec.levels):
             level = self.level(index)
             values = level.scaled(residual)
-            found.append(level.pick(rows, values, training, refresh=not self.spec.shared))
+            picked.append(level.pick(rows, values, training, refresh=not self.spec.shared))
             seen.append(values)
-            residual = rows.masked(residual - ops.stop_gradient(found[-1].output))
+            residual = rows.masked(residual - ops.stop_gradient(picked[-1].output))
         if self.spec.shared and self.level(0).moves(training):
             whole = rows.of_all()
             self.level(0).refresh([(whole, of_all(values)) for values in seen])
-        outputs, chosen, losses, counts = zip(*found, strict=True)
+        outputs, chosen, losses, counts = zip(*picked, strict=True)
         spread = spread_of(ops.stack(counts))
-        indices = ops.stack([rows.indices(one) for one in chosen], axis=-1)
+        indices = ops.stack([rows.indices(each) for each in chosen], axis=-1)
         return Quantized(rows.signal(sum(outputs)), indices, sum(losses), *spread)
 
     def lookup(self, values: Tensor) -> Tensor:

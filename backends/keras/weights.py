@@ -24,8 +24,8 @@ def to_neutral(tensor: Any, axes: str) -> Array:
 
 def read(variables: Iterable[tuple[str, Any]], table: Mapping[str, Param]) -> Weights:
     """Copy named variables to neutral weights, in table order."""
-    held = dict(variables)
-    return {name: to_neutral(held[name].value, param.axes) for name, param in table.items()}
+    by_name = dict(variables)
+    return {name: to_neutral(by_name[name].value, param.axes) for name, param in table.items()}
 
 
 def write(

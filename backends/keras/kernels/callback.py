@@ -26,27 +26,27 @@ def on_host(function: Host, inputs: Sequence[Tensor], like: Sequence[Tensor]) ->
 def _tensorflow(function: Host, inputs: list[Tensor], like: list[Tensor]) -> list[Tensor]:
     import tensorflow as tf
 
-    found = tf.numpy_function(function, inputs, [one.dtype for one in like], stateful=False)
-    for one, wanted in zip(found, like, strict=True):
-        one.set_shape(wanted.shape)
-    return list(found)
+    arrays = tf.numpy_function(function, inputs, [tensor.dtype for tensor in like], stateful=False)
+    for array, tensor in zip(arrays, like, strict=True):
+        array.set_shape(tensor.shape)
+    return list(arrays)
 
 
 def _jax(function: Host, inputs: list[Tensor], like: list[Tensor]) -> list[Tensor]:
     import jax
 
-    shapes = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in like]
-    found: list[Tensor] = jax.pure_callback(
-        lambda *arrays: function(*(np.asarray(one) for one in arrays)), shapes, *inputs
+    shapes = [jax.ShapeDtypeStruct(tensor.shape, tensor.dtype) for tensor in like]
+    outputs: list[Tensor] = jax.pure_callback(
+        lambda *arrays: function(*(np.asarray(array) for array in arrays)), shapes, *inputs
     )
-    return found
+    return outputs
 
 
 def _torch(function: Host, inputs: list[Tensor], like: list[Tensor]) -> list[Tensor]:
     import torch
 
-    found = function(*(to_numpy(one) for one in inputs))
-    return [torch.from_numpy(one).to(to) for one, to in zip(found, like, strict=True)]
+    arrays = function(*(to_numpy(tensor) for tensor in inputs))
+    return [torch.from_numpy(array).to(to) for array, to in zip(arrays, like, strict=True)]
 
 
 _WAYS: dict[str, Callable[[Host, list[Tensor], list[Tensor]], list[Tensor]]] = {

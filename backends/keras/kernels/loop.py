@@ -36,23 +36,21 @@ def _tensorflow(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any
     count = ops.shape(rows[0])[0]
     _, outcome = step(carry, _blank(rows))
     # One row more than wanted: where the batch size is unknown an empty array has no shape.
-    kept = tuple(
-        tf.TensorArray(one.dtype, count + 1, element_shape=one.shape).write(
-            count, tf.zeros_like(one)
-        )
-        for one in outcome
+    outputs = tuple(
+        tf.TensorArray(y.dtype, count + 1, element_shape=y.shape).write(count, tf.zeros_like(y))
+        for y in outcome
     )
 
-    def body(place: Tensor, carry: Tensors, held: Tensors) -> tuple[Tensor, Tensors, Tensors]:
-        carry, found = step(carry, tuple(row[place] for row in rows))
-        held = tuple(array.write(place, one) for array, one in zip(held, found, strict=True))
-        return place + (-1 if reverse else 1), carry, held
+    def body(index: Tensor, carry: Tensors, outputs: Tensors) -> tuple[Tensor, Tensors, Tensors]:
+        carry, outcome = step(carry, tuple(row[index] for row in rows))
+        outputs = tuple(array.write(index, y) for array, y in zip(outputs, outcome, strict=True))
+        return index + (-1 if reverse else 1), carry, outputs
 
     start = tf.convert_to_tensor(count - 1 if reverse else 0)
-    _, carry, held = tf.while_loop(
-        lambda place, *_: place >= 0 if reverse else place < count, body, (start, carry, kept)
+    _, carry, outputs = tf.while_loop(
+        lambda index, *_: index >= 0 if reverse else index < count, body, (start, carry, outputs)
     )
-    return carry, tuple(array.stack()[:count] for array in held)
+    return carry, tuple(array.stack()[:count] for array in outputs)
 
 
 def _jax(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
@@ -62,16 +60,16 @@ def _jax(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
 
 
 def _torch(step: Step, carry: Tensors, rows: Tensors, reverse: bool) -> Any:
-    places, kept = range(len(rows[0])), []
-    for place in reversed(places) if reverse else places:
-        carry, found = step(carry, tuple(row[place] for row in rows))
-        kept.append(found)
+    indices, outputs = range(len(rows[0])), []
+    for index in reversed(indices) if reverse else indices:
+        carry, outcome = step(carry, tuple(row[index] for row in rows))
+        outputs.append(outcome)
     if reverse:
-        kept.reverse()
-    if not kept:
+        outputs.reverse()
+    if not outputs:
         _, outcome = step(carry, _blank(rows))
-        return carry, tuple(ops.zeros((0, *one.shape), dtype=one.dtype) for one in outcome)
-    return carry, tuple(ops.stack(one) for one in zip(*kept, strict=True))
+        return carry, tuple(ops.zeros((0, *y.shape), dtype=y.dtype) for y in outcome)
+    return carry, tuple(ops.stack(each) for each in zip(*outputs, strict=True))
 
 
 def _blank(rows: Tensors) -> Tensors:

@@ -50,7 +50,7 @@ def passed(gradient: str, values: Tensor, codes: Tensor, chosen: Tensor) -> Tens
     Args:
         gradient: `straight_through` hands it on. `rotation` turns and scales it as value to code:
             with u = x / |x|, v = q / |q|, w = (u + v) / |u + v|, that is the gradient of
-            |q| / |x| (x - 2 w (w.x) + 2 v (u.x)) with all but x held.
+            |q| / |x| (x - 2 w (w.x) + 2 v (u.x)) with all but x constant.
         values: (n, channels).
         codes: (K, channels).
         chosen: (n,) indices.
@@ -64,17 +64,15 @@ def passed(gradient: str, values: Tensor, codes: Tensor, chosen: Tensor) -> Tens
 
 def _rotated(values: Tensor, output: Tensor) -> Tensor:
     """The values turned and scaled onto their codes."""
-    held = ops.stop_gradient(values)
-    size, length = (
-        ops.maximum(ops.norm(one, axis=1, keepdims=True), 1e-6) for one in (held, output)
-    )
-    u, v = held / size, output / length
+    fixed = ops.stop_gradient(values)
+    size, length = (ops.maximum(ops.norm(x, axis=1, keepdims=True), 1e-6) for x in (fixed, output))
+    u, v = fixed / size, output / length
     w = u + v
     w = w / ops.maximum(ops.norm(w, axis=1, keepdims=True), 1e-6)
     turned = values - 2.0 * w * _dots(w, values) + 2.0 * v * _dots(u, values)
     return turned * (length / size)
 
 
-def _dots(one: Tensor, other: Tensor) -> Any:
+def _dots(a: Tensor, b: Tensor) -> Any:
     """Scalar product of each row, (n, 1)."""
-    return ops.sum(one * other, axis=1, keepdims=True)
+    return ops.sum(a * b, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The state of a hidden semi-Markov model told from the signal so far, one step after the other."""
+"""The state of a hidden semi-Markov model given the signal so far, step by step."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ..loop import Tensors, scan
 from .laws import Laws, gone, never, replaced, solid, survival
 from .scan import beside
 
-# The entries of the streaming state that are held in Ages, in its order.
+# The entries of the streaming state in Ages, in its order.
 STATE = ("ages", "scale", "count")
 
 
@@ -44,12 +44,14 @@ def begun(laws: Laws, stationary: bool) -> Tensor:
     return ops.concatenate([ops.expand_dims(laws.initial, 1), later], axis=1)
 
 
-def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Tensor, Tensor, Ages]:
+def follow(
+    scores: Tensor, before: Ages, laws: Laws, stationary: bool
+) -> tuple[Tensor, Tensor, Ages]:
     """Filter a signal, or the next piece of one.
 
     Args:
         scores: log likelihood of each step in each state, (batch, time, K).
-        held: where the stream stands.
+        before: where the stream stands.
         laws: of the model.
         stationary: whether the signal begins in the midst of a segment.
     Returns:
@@ -75,10 +77,10 @@ def follow(scores: Tensor, held: Ages, laws: Laws, stationary: bool) -> tuple[Te
         return carry, (alive - beside(norm, 1), after + norm)
 
     dtype = scores.dtype
-    ages, scale = (ops.cast(one, dtype) for one in (held.ages, held.scale))
-    carry = (solid(ages), scale[:, 0], scale[:, 1], held.steps)
+    ages, scale = (ops.cast(x, dtype) for x in (before.ages, before.scale))
+    carry = (solid(ages), scale[:, 0], scale[:, 1], before.steps)
     (ages, *scale, count), rows = scan(step, carry, (ops.swapaxes(solid(scores), 0, 1),))
-    told, known = (ops.swapaxes(row, 0, 1) for row in rows)
-    told = replaced(told, beside(gone(known), 1), math.nan)
+    log_posterior, log_likelihoods = (ops.swapaxes(row, 0, 1) for row in rows)
+    log_posterior = replaced(log_posterior, beside(gone(log_likelihoods), 1), math.nan)
     ages = replaced(ages, gone(ages), -math.inf)
-    return told, known, Ages(ages, ops.stack(scale, axis=1), count)
+    return log_posterior, log_likelihoods, Ages(ages, ops.stack(scale, axis=1), count)

@@ -31,7 +31,7 @@ class Laws(NamedTuple):
 
     def solid(self) -> "Laws":
         """The same as the recursions take them; see `solid`."""
-        return Laws(*(solid(one) for one in self))
+        return Laws(*(solid(table) for table in self))
 
 
 def never(shape: Any, dtype: Any) -> Tensor:
@@ -62,7 +62,7 @@ def log_softmax(scores: Tensor) -> Tensor:
 def laws_of(spec: HsmmSpec, arrays: dict[str, Any]) -> Laws:
     """The tables from a block's variables by name, which hold matrices transposed."""
     own = {name: wide(arrays[name]) for name in spec.own_params()}
-    own = {name: ops.transpose(one) if len(one.shape) == 2 else one for name, one in own.items()}
+    own = {name: ops.transpose(x) if len(x.shape) == 2 else x for name, x in own.items()}
     duration = log_softmax(_DURATIONS[spec.duration](own, spec.max_duration))
     first = duration
     if spec.start == "stationary":

@@ -36,18 +36,18 @@ def likeliest(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> tu
     Returns:
         (a state for each step, (batch, time) int32, -1 behind the end; its score, (batch,)).
     """
-    fixed = Laws(*(ops.stop_gradient(one) for one in laws))
+    fixed = Laws(*(ops.stop_gradient(table) for table in laws))
     back = best(ops.stop_gradient(scores), lengths, fixed, censored)
     inside = live(lengths, ops.swapaxes(scores, 0, 1))
 
     def step(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
         (state, left), (lasted, came, within) = carry, row
-        told = ops.where(within, state, ops.full_like(state, -1))
+        label = ops.where(within, state, ops.full_like(state, -1))
         left = left - ops.cast(within, "int32")
         begins = ops.logical_and(within, left == 0)
         before = _at(came, state)
         left = ops.where(begins, _at(lasted, before), left)
-        return (ops.where(begins, before, state), left), (told,)
+        return (ops.where(begins, before, state), left), (label,)
 
     carry, rows = (back.state, back.duration), (back.lasted, back.came, inside[1:])
     (state, _), (path,) = scan(step, carry, rows, reverse=True)
@@ -67,35 +67,35 @@ def best(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Back:
     ages = ops.arange(1, longest + 1, dtype="int32")
     opening = ops.expand_dims(laws.initial + rows[0], 2)
     later = never((1, 1, longest - 1), rows.dtype) + ops.zeros_like(opening)
-    held = ops.concatenate([opening, later], axis=2)
+    carried = ops.concatenate([opening, later], axis=2)
 
     def step(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
-        (held, taken, place), (score, within) = carry, row
-        ending = held + ops.where(ages == place, laws.first_durations, laws.durations)
+        (carried, taken, elapsed), (score, within) = carry, row
+        ending = carried + ops.where(ages == elapsed, laws.first_durations, laws.durations)
         ended, lasted = ops.max(ending, axis=2), ops.argmax(ending, axis=2) + 1
         moving = ops.expand_dims(ended, 2) + laws.transitions
         new, came = ops.max(moving, axis=1), ops.argmax(moving, axis=1)
-        went = ops.concatenate([ops.expand_dims(new, 2), held[:, :, :-1]], axis=2)
+        went = ops.concatenate([ops.expand_dims(new, 2), carried[:, :, :-1]], axis=2)
         went = went + ops.expand_dims(score, 2)
         top = ops.max(went, axis=(1, 2))
         carry = (
-            ops.where(beside(within, 2), went - beside(top, 2), held),
+            ops.where(beside(within, 2), went - beside(top, 2), carried),
             taken + ops.where(within, top, ops.zeros_like(top)),
-            place + 1,
+            elapsed + 1,
         )
         return carry, (ops.cast(lasted, "int32"), ops.cast(came, "int32"))
 
-    start = (held, ops.zeros_like(tops[0]), ops.ones((), dtype="int32"))
-    (held, taken, _), (lasted, came) = scan(step, start, (rows[1:], inside[1:]))
+    start = (carried, ops.zeros_like(tops[0]), ops.ones((), dtype="int32"))
+    (carried, taken, _), (lasted, came) = scan(step, start, (rows[1:], inside[1:]))
     total = taken + ops.sum(ops.where(inside, tops, ops.zeros_like(tops)), axis=0)
     first, other = laws.first_durations, laws.durations
     if censored:
         first, other = survival(first), survival(other)
     whole = ops.expand_dims(ages == ops.expand_dims(lengths, 1), 1)
     # Durations before states, in the order in which ties are settled.
-    ending = ops.swapaxes(held + ops.where(whole, first, other), 1, 2)
+    ending = ops.swapaxes(carried + ops.where(whole, first, other), 1, 2)
     ending = ops.reshape(ending, (-1, longest * states))
-    place = ops.cast(ops.argmax(ending, axis=1), "int32")
+    index = ops.cast(ops.argmax(ending, axis=1), "int32")
     score = total + ops.max(ending, axis=1)
     score = replaced(score, gone(score), -math.inf)
-    return Back(score, place % states, place // states + 1, lasted, came)
+    return Back(score, index % states, index // states + 1, lasted, came)

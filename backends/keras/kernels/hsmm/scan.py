@@ -72,10 +72,10 @@ def live(lengths: Tensor, rows: Tensor) -> Tensor:
     return ops.expand_dims(ops.arange(ops.shape(rows)[0], dtype="int32"), 1) < lengths
 
 
-def normalised(held: Tensor) -> tuple[Tensor, Tensor]:
+def normalised(carried: Tensor) -> tuple[Tensor, Tensor]:
     """What is carried (batch, K, D) less the logarithm of its sum, and that: (batch,)."""
-    norm = ops.logsumexp(held, axis=(1, 2))
-    return held - beside(norm, 2), norm
+    norm = ops.logsumexp(carried, axis=(1, 2))
+    return carried - beside(norm, 2), norm
 
 
 def forward(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Forward:
@@ -90,23 +90,23 @@ def forward(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) -> Forw
     (rows, tops), laws = by_step(scores), laws.solid()
     inside = live(lengths, rows)
     opening = laws.initial[:, None] + laws.first_durations + ops.expand_dims(rows[0], 2)
-    held, norm = normalised(opening)
+    carried, norm = normalised(opening)
     zero = ops.zeros_like(norm)
-    closed = never((1, 1, 1), rows.dtype) + ops.zeros_like(held[:, :, :1])
+    closed = never((1, 1, 1), rows.dtype) + ops.zeros_like(carried[:, :, :1])
 
     def step(carry: Tensors, row: Tensors) -> tuple[Tensors, Tensors]:
-        (held,), (score, within) = carry, row
-        ends = held[:, :, 0]
+        (carried,), (score, within) = carry, row
+        ends = carried[:, :, 0]
         starts = ops.logsumexp(ops.expand_dims(ends, 2) + laws.transitions, axis=1)
-        stayed = ops.concatenate([held[:, :, 1:], closed], axis=2)
+        stayed = ops.concatenate([carried[:, :, 1:], closed], axis=2)
         joined = ops.logaddexp(stayed, ops.expand_dims(starts, 2) + laws.durations)
         went, norm = normalised(joined + ops.expand_dims(score, 2))
-        kept = ops.where(beside(within, 2), went, held)
+        kept = ops.where(beside(within, 2), went, carried)
         return (kept,), (starts, ends, ops.where(within, norm, zero))
 
-    (held,), (starts, ends, norms) = scan(step, (held,), (rows[1:], inside[1:]))
+    (carried,), (starts, ends, norms) = scan(step, (carried,), (rows[1:], inside[1:]))
     norms = ops.concatenate([ops.expand_dims(norm, 0), norms], axis=0)
-    last = zero if censored else ops.logsumexp(held[:, :, 0], axis=1)
+    last = zero if censored else ops.logsumexp(carried[:, :, 0], axis=1)
     total = ops.sum(norms + ops.where(inside, tops, ops.zeros_like(tops)), axis=0) + last
     total = replaced(total, gone(total), -math.inf)
     return Forward(total, starts, ends, norms, last)
@@ -144,15 +144,15 @@ def expectations(
         return carry, (ops.sum(moving, axis=1) - ops.sum(moving, axis=2),)
 
     start = (limit, end, empty, ops.expand_dims(ops.zeros_like(end), 1) + 0 * laws.initial[:, None])
-    found = (rows[1:], inside[1:], passed.starts, passed.ends)
-    (left, after, durations, transitions), (changes,) = scan(step, start, found, reverse=True)
+    inputs = (rows[1:], inside[1:], passed.starts, passed.ends)
+    (left, after, durations, transitions), (changes,) = scan(step, start, inputs, reverse=True)
     first = ops.exp(laws.initial[:, None] + laws.first_durations + _earlier(left, after, rows[0]))
     changes = ops.concatenate([ops.expand_dims(ops.sum(first, axis=2), 0), changes], axis=0)
     # Starts less ends; rounding adds up along the sum, which a share of 1 in all takes away.
-    held = ops.maximum(ops.cumsum(changes, axis=0), 0.0)
-    held = held / ops.maximum(ops.sum(held, axis=2, keepdims=True), TINY)
-    held = ops.where(beside(inside, 1), held, ops.zeros_like(held))
-    return Expected(ops.swapaxes(held, 0, 1), first, transitions, durations)
+    states = ops.maximum(ops.cumsum(changes, axis=0), 0.0)
+    states = states / ops.maximum(ops.sum(states, axis=2, keepdims=True), TINY)
+    states = ops.where(beside(inside, 1), states, ops.zeros_like(states))
+    return Expected(ops.swapaxes(states, 0, 1), first, transitions, durations)
 
 
 def _earlier(left: Tensor, after: Tensor, score: Tensor) -> Tensor:
@@ -176,13 +176,13 @@ def log_likelihood(scores: Tensor, lengths: Tensor, laws: Laws, censored: bool) 
         def back(*slopes: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
             # torch hands over what came in and names the slope; the others give it alone.
             slope = slopes[0] if upstream is None else upstream
-            found = expectations(scores, lengths, laws, censored, passed)
+            expected = expectations(scores, lengths, laws, censored, passed)
             weight = beside(slope, 2)
             first, transition, duration = (
-                ops.sum(weight * one, axis=0)
-                for one in (found.first, found.transitions, found.durations)
+                ops.sum(weight * counts, axis=0)
+                for counts in (expected.first, expected.transitions, expected.durations)
             )
-            return weight * found.states, ops.sum(first, axis=1), first, transition, duration
+            return weight * expected.states, ops.sum(first, axis=1), first, transition, duration
 
         return passed.total, back
 
