@@ -13,7 +13,7 @@ import json, os, resource, sys
 from pathlib import Path
 import numpy as np
 import tcnzoo
-from tcnzoo import state_files
+from tcnzoo.checkpoints import streaming_states
 from tcnzoo.files.signals import write_signal
 
 top = Path(sys.argv[1])
@@ -56,7 +56,7 @@ noise = np.random.default_rng(0).standard_normal((4, 30000))
 CASES = {
     "npy": ("y.npy", lambda path: write_signal(path, noise)),
     "csv": ("y.csv", lambda path: write_signal(path, noise)),
-    "state": ("s.safetensors", lambda path: state_files.write_state(path, {"x": noise})),
+    "state": ("s.safetensors", lambda path: streaming_states.write_state(path, {"x": noise})),
     "directory": converted("net", "tcnzoo"),
     "shards": converted("shards", "tcnzoo", max_shard_size=100_000),
     "mamba2 directory": converted("mamba", "transformers-mamba2"),

@@ -13,7 +13,7 @@ import hashlib, json, sys
 from pathlib import Path
 import numpy as np
 import tcnzoo
-from tcnzoo import state_files
+from tcnzoo.checkpoints import streaming_states
 from tcnzoo.files.atomic import replacing, settle_committed
 from tcnzoo.files.signals import write_signal
 from tests.support.processes import killed_at
@@ -44,7 +44,8 @@ def signal_in(name):
 
 
 def state(folder, version):
-    state_files.write_state(folder / "s.safetensors", {"x": np.full(5, version == "new", float)})
+    x = np.full(5, version == "new", float)
+    streaming_states.write_state(folder / "s.safetensors", {"x": x})
 
 
 def bundle(folder, version):
