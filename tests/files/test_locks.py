@@ -19,7 +19,7 @@ from tests.support.processes import wait_until_begun
 WRITER = """
 import sys, time
 from pathlib import Path
-from tcnzoo import checkpoint, safetensors_files
+from tcnzoo.checkpoints import directory
 from tcnzoo.files.atomic import replacing, replacing_pair
 from tests.support.checkpoints import SPEC
 from tests.support.compare import weights_of
@@ -34,14 +34,14 @@ def wait():
 
 
 if what == "directory":
-    put = checkpoint.put_tensors
+    put = directory.put_tensors
 
     def slow(*args):
         put(*args)
         wait()
 
-    checkpoint.put_tensors = slow
-    checkpoint.write_checkpoint(folder / "net", SPEC, weights_of(SPEC, 1), overwrite=True)
+    directory.put_tensors = slow
+    directory.write_checkpoint(folder / "net", SPEC, weights_of(SPEC, 1), overwrite=True)
 elif what == "pair":
     with replacing_pair(folder / "net.pt", folder / "net.json") as pair:
         for one in pair:
