@@ -47,8 +47,8 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
         import torch
         from torch._inductor import aoti_compile_and_package
 
-        found, note = program(spec, weights, options, options.precision)
-        aoti_compile_and_package(rewritten(found), package_path=str(path))
+        exported, note = program(spec, weights, options, options.precision)
+        aoti_compile_and_package(rewritten(exported), package_path=str(path))
     version = torch.__version__.partition("+")[0]
     return note, f"runs on CPUs that have this one's instructions, with torch {version}"
 
@@ -71,7 +71,7 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
 
         with torch.inference_mode():
             model = aoti_load_package(str(path))
-            y = model(*(torch.from_numpy(one.copy()) for one in (x, *embeddings)))
+            y = model(*(torch.from_numpy(array.copy()) for array in (x, *embeddings)))
     return labelled(y if isinstance(y, tuple) else [y])
 
 

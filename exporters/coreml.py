@@ -53,10 +53,10 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
     with converting("coremltools", spec):
         import coremltools
 
-        found, note = program(spec, weights, options)
-        outputs = OUTPUTS[: len(found.graph_signature.user_outputs)]
+        exported, note = program(spec, weights, options)
+        outputs = OUTPUTS[: len(exported.graph_signature.user_outputs)]
         coremltools.convert(
-            rewritten(found),
+            rewritten(exported),
             outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in outputs],
             convert_to="mlprogram",
             minimum_deployment_target=coremltools.target.iOS16,
@@ -74,9 +74,9 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
         import coremltools
 
         model = coremltools.models.MLModel(str(path))
-    rows = {f"embedding_{place}": row for place, row in enumerate(embeddings)}
-    found = model.predict({"x": x, **rows})
-    result = {name: np.asarray(found[name]) for name in OUTPUTS if name in found}
+    extra = {f"embedding_{number}": embedding for number, embedding in enumerate(embeddings)}
+    outputs = model.predict({"x": x, **extra})
+    result = {name: np.asarray(outputs[name]) for name in OUTPUTS if name in outputs}
     return result if len(result) > 1 else result["output"]
 
 

@@ -44,9 +44,9 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        found, note = program(spec, weights, options, options.precision)
+        exported, note = program(spec, weights, options, options.precision)
         lowered = to_edge_transform_and_lower(
-            rewritten(found, executorch=True), partitioner=[XnnpackPartitioner()]
+            rewritten(exported, executorch=True), partitioner=[XnnpackPartitioner()]
         )
         path.write_bytes(lowered.to_executorch().buffer)
     kept = ("XNNPACK keeps the kernels of convolutions in float32",)
@@ -66,9 +66,9 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
         method = Runtime.get().load_program(path).load_method(METHOD)
         if method is None:
             raise WeightError(f"{str(path)!r} has no method {METHOD!r}")
-        outputs = method.execute([torch.from_numpy(one.copy()) for one in (x, *embeddings)])
+        outputs = method.execute([torch.from_numpy(array.copy()) for array in (x, *embeddings)])
         # They lie in the method's own memory.
-        return labelled([one.clone() for one in outputs])
+        return labelled([array.clone() for array in outputs])
 
 
 def command(path: Path, options: ExportOptions) -> str:

@@ -52,14 +52,14 @@ def check(path: Path) -> tuple[Violation, ...]:
     """
     graph = _read(path).graph
     ranks = _ranks(graph)
-    weights = {one.name for one in graph.initializer}
+    weights = {tensor.name for tensor in graph.initializer}
     inputs = [port for port in graph.input if port.name not in weights]
-    found = [violation for port in inputs for violation in _input_violations(port)]
+    violations = [violation for port in inputs for violation in _input_violations(port)]
     for node in graph.node:
         advice = _advice(node, ranks)
         if advice is not None:
-            found.append(Violation(node.name or node.output[0], node.op_type, advice))
-    return tuple(found)
+            violations.append(Violation(node.name or node.output[0], node.op_type, advice))
+    return tuple(violations)
 
 
 def _read(path: Path) -> Any:
@@ -83,7 +83,7 @@ def _read(path: Path) -> Any:
 
 def _ranks(graph: Any) -> dict[str, int]:
     """Axes of each value, where that is known."""
-    ranks = {one.name: len(one.dims) for one in graph.initializer}
+    ranks = {tensor.name: len(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         if value.type.tensor_type.HasField("shape"):
             ranks[value.name] = len(value.type.tensor_type.shape.dim)
@@ -92,7 +92,7 @@ def _ranks(graph: Any) -> dict[str, int]:
 
 def _input_violations(port: Any) -> Iterator[Violation]:
     """What is the matter with an input."""
-    sizes = [one.dim_value or None for one in port.type.tensor_type.shape.dim]
+    sizes = [axis.dim_value or None for axis in port.type.tensor_type.shape.dim]
     text = " x ".join(str(size or "?") for size in sizes)
     if None in sizes:
         advice = f"has the open shape {text}, but shapes must be fixed; {WITH_RANK_4}"
@@ -115,7 +115,7 @@ def _advice(node: Any, ranks: dict[str, int]) -> str | None:
         return f"is not known to compile; {ON_THE_HOST}"
     if node.op_type in SPATIAL and ranks.get(node.input[0], 4) != 4:
         return f"works along one axis, which is refused or not finished; {WITH_RANK_4}"
-    modes = [one.s.decode() for one in node.attribute if one.name == "mode"]
+    modes = [attribute.s.decode() for attribute in node.attribute if attribute.name == "mode"]
     if node.op_type == "Pad" and modes not in ([], ["constant"]):
         return f"pads in mode {modes[0]!r}, but only zeros are known to compile; pad with zeros"
     return None

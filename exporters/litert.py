@@ -97,7 +97,7 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
 
     folded, effective = fold(spec, weights)
     model = create(folded, "keras", weights=effective)
-    held = [(variable, variable.numpy()) for variable in model.variables]
+    values = [(variable, variable.numpy()) for variable in model.variables]
 
     def last(x: Any) -> Any:
         """Channels last, from (batch, channels[, devices][, time])."""
@@ -110,11 +110,11 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
         return tf.transpose(x, (0, axes[-1], *axes[1:-1])) if len(axes) > 2 else x
 
     def body(x: Any, *embeddings: Any) -> dict[str, Any]:
-        constants = [(variable, tf.constant(array)) for variable, array in held]
+        constants = [(variable, tf.constant(array)) for variable, array in values]
         with keras.StatelessScope(constants):
             y = model(last(x), embeddings=[last(row) for row in embeddings], training=False)
         outputs = y if isinstance(y, tuple) else (y,)
-        return {name: second(one) for name, one in zip(OUTPUTS, outputs, strict=False)}
+        return {name: second(output) for name, output in zip(OUTPUTS, outputs, strict=False)}
 
     return body
 
@@ -156,7 +156,7 @@ def _int8(converter: Any, signals: Sequence[Array]) -> None:
     import tensorflow as tf
 
     def representative() -> Iterator[list[Array]]:
-        yield from ([one] for one in signals)
+        yield from ([signal] for signal in signals)
 
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = representative
@@ -170,16 +170,16 @@ _SETTINGS = {"float32": _float32, "float16": _float16, "int8": _int8}
 def _float_operators(path: Path) -> tuple[str, ...]:
     """A note on the operators of an int8 file that compute in float32, where there are any."""
     interpreter = _interpreter(path)
-    types = {one["index"]: one["dtype"] for one in interpreter.get_tensor_details()}
-    found = sorted(
+    types = {entry["index"]: entry["dtype"] for entry in interpreter.get_tensor_details()}
+    names = sorted(
         {
-            one["op_name"].lower()
-            for one in interpreter._get_ops_details()
-            if any(types.get(index) is np.float32 for index in one["outputs"])
+            entry["op_name"].lower()
+            for entry in interpreter._get_ops_details()
+            if any(types.get(index) is np.float32 for index in entry["outputs"])
         }
         - {"dequantize"}
     )
-    return (f"computed in float32, having no int8 form: {', '.join(found)}",) if found else ()
+    return (f"computed in float32, having no int8 form: {', '.join(names)}",) if names else ()
 
 
 def _interpreter(path: Path) -> Any:
@@ -193,13 +193,13 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
     """Run a file with ai-edge-litert; int8 files are fed, and read, by their own scales."""
     runner = _interpreter(path).get_signature_runner()
     inputs, outputs = runner.get_input_details(), runner.get_output_details()
-    names = ["x", *(f"embedding_{place}" for place in range(len(embeddings)))]
+    names = ["x", *(f"embedding_{number}" for number in range(len(embeddings)))]
     feeds = {
         name: _quantised(array, inputs[name])
         for name, array in zip(names, (x, *embeddings), strict=True)
     }
-    found = runner(**feeds)
-    result = {name: _real(found[name], outputs[name]) for name in OUTPUTS if name in found}
+    arrays = runner(**feeds)
+    result = {name: _real(arrays[name], outputs[name]) for name in OUTPUTS if name in arrays}
     return result if len(result) > 1 else result["output"]
 
 

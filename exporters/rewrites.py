@@ -7,14 +7,16 @@ from typing import Any
 Table = dict[Any, Callable[..., Any]]
 
 
-def rewritten(found: Any, *, executorch: bool = False) -> Any:
+def rewritten(exported: Any, *, executorch: bool = False) -> Any:
     """A traced program without the operators of the tables below.
 
     Args:
-        found: torch.export.ExportedProgram.
+        exported: torch.export.ExportedProgram.
         executorch: rewrite what ExecuTorch alone gets wrong, too.
     """
-    return found.run_decompositions({**_common(), **(_wrong_in_executorch() if executorch else {})})
+    return exported.run_decompositions(
+        {**_common(), **(_wrong_in_executorch() if executorch else {})}
+    )
 
 
 def _common() -> Table:
@@ -34,7 +36,7 @@ def _common() -> Table:
         left, right = max(0, left), max(0, right)
         if mode == "circular":
             ends = [x[:, :, x.shape[2] - left :], x, x[:, :, :right]]
-            return torch.cat([one for one in ends if one.shape[2]], dim=2)
+            return torch.cat([part for part in ends if part.shape[2]], dim=2)
         return torch.constant_pad_nd(x, [left, right], value or 0.0) if left or right else x
 
     def adaptive_max(x: Any, size: Sequence[int]) -> Any:
@@ -61,7 +63,9 @@ def _common() -> Table:
 def _parts(x: Any, size: Sequence[int]) -> list[tuple[Any, Any]]:
     """First step and end of each of the equal parts of a signal; they overlap if it is short."""
     length, count = x.shape[2], size[0]
-    return [(one * length // count, -(-(one + 1) * length // count)) for one in range(count)]
+    return [
+        (number * length // count, -(-(number + 1) * length // count)) for number in range(count)
+    ]
 
 
 def _wrong_in_executorch() -> Table:

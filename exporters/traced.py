@@ -23,8 +23,11 @@ def input_names(spec: Spec) -> list[str]:
 def input_shapes(spec: Spec, shape: Sequence[int]) -> list[tuple[int, ...]]:
     """Neutral shapes of the inputs, in the order of `input_names`."""
     batch, _, *steps = shape
-    rows = [(batch, one.channels, *(steps if one.per_step else ())) for one in spec.embedding_specs]
-    return [tuple(shape), *rows]
+    shapes = [
+        (batch, embedding.channels, *(steps if embedding.per_step else ()))
+        for embedding in spec.embedding_specs
+    ]
+    return [tuple(shape), *shapes]
 
 
 def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
@@ -48,9 +51,9 @@ def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
 
         def forward(self, x: torch.Tensor, *embedding: torch.Tensor) -> Any:
             """(batch, channels, time) -> the same, or a tuple of two; names as `input_names`."""
-            rows = {"embeddings": [row.to(kind) for row in embedding]} if embedding else {}
-            y = self.model(x.to(kind), **rows)
-            return tuple(one.float() for one in y) if isinstance(y, tuple) else y.float()
+            extra = {"embeddings": [values.to(kind) for values in embedding]} if embedding else {}
+            y = self.model(x.to(kind), **extra)
+            return tuple(output.float() for output in y) if isinstance(y, tuple) else y.float()
 
     return Offline().eval()
 
@@ -69,16 +72,16 @@ def program(
     """
     module = module_of(spec, weights, dtype)
     shape, axes = _open_axes(spec, options) if options.dynamic else (options.shape, ())
-    found = _traced(module, input_shapes(spec, shape), axes)
-    if not _all_open(found, axes):
+    exported = _traced(module, input_shapes(spec, shape), axes)
+    if not _all_open(exported, axes):
         axes = ()
-        found = _traced(module, input_shapes(spec, options.shape), axes)
+        exported = _traced(module, input_shapes(spec, options.shape), axes)
     if not axes:
-        return found, f"takes inputs of shape {options.shape} only"
+        return exported, f"takes inputs of shape {options.shape} only"
     if len(shape) == 2:
-        return found, "takes any batch"
+        return exported, "takes any batch"
     length = "any length" if len(axes) == 2 else f"{shape[-1]} time steps only"
-    return found, f"takes any batch, and {length}"
+    return exported, f"takes any batch, and {length}"
 
 
 def _open_axes(spec: Spec, options: ExportOptions) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -111,15 +114,15 @@ def _traced(module: Any, shapes: Sequence[tuple[int, ...]], axes: Sequence[int])
         )
 
 
-def _all_open(found: Any, axes: Sequence[int]) -> bool:
+def _all_open(exported: Any, axes: Sequence[int]) -> bool:
     """Whether the trace has left these axes of `x` open."""
-    name = found.graph_signature.user_inputs[0]
-    shape = next(node for node in found.graph.nodes if node.name == name).meta["val"].shape
+    name = exported.graph_signature.user_inputs[0]
+    shape = next(node for node in exported.graph.nodes if node.name == name).meta["val"].shape
     # A size is a symbol or, also where it looks like one, the number that it was fixed at.
     return not any(str(shape[axis]).isdigit() for axis in axes)
 
 
 def labelled(outputs: Sequence[Any]) -> Output:
     """Outputs of a run as neutral arrays: one, or a dictionary of two."""
-    arrays: list[Array] = [one.numpy(force=True) for one in outputs]
+    arrays: list[Array] = [output.numpy(force=True) for output in outputs]
     return arrays[0] if len(arrays) == 1 else dict(zip(OUTPUTS, arrays, strict=True))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from tcnzoo.specs.activation import ActivationSpec
 
@@ -13,13 +14,13 @@ SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
-def _gelu(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+def _gelu(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
     """0.5 x (1 + erf(x / sqrt(2)))."""
     inner = block.op("Erf", block.op("Mul", x, block.graph.constant(math.sqrt(0.5))))
     return _half_of(block, x, inner)
 
 
-def _gelu_tanh(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+def _gelu_tanh(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
     """0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))."""
     constant = block.graph.constant
     cube = block.op("Mul", block.op("Mul", x, x), x)
@@ -28,22 +29,22 @@ def _gelu_tanh(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
     return _half_of(block, x, tanh)
 
 
-def _half_of(block: BlockWriter, x: Value, inner: str) -> str:
+def _half_of(block: BlockWriter[Any], x: Value, inner: str) -> str:
     """0.5 x (1 + inner)."""
     shifted = block.op("Add", inner, block.graph.constant(1.0))
     half = block.op("Mul", x, block.graph.constant(0.5))
     return block.op("Mul", half, shifted)
 
 
-def _relu6(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+def _relu6(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
     return block.op("Clip", x, block.graph.constant(0.0), block.graph.constant(6.0))
 
 
-def _silu(block: BlockWriter, x: Value, spec: ActivationSpec) -> str:
+def _silu(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
     return block.op("Mul", x, block.op("Sigmoid", x))
 
 
-OPERATORS: dict[str, Callable[[BlockWriter, Value, ActivationSpec], str]] = {
+OPERATORS: dict[str, Callable[[BlockWriter[Any], Value, ActivationSpec], str]] = {
     "linear": lambda block, x, spec: x.name,
     "relu": lambda block, x, spec: block.op("Relu", x),
     "leaky_relu": lambda block, x, spec: block.op("LeakyRelu", x, alpha=spec.slope),
@@ -64,6 +65,6 @@ OPERATORS: dict[str, Callable[[BlockWriter, Value, ActivationSpec], str]] = {
 
 
 @writes("dropout")
-def dropout(block: BlockWriter, x: Value) -> Value:
+def dropout(block: BlockWriter[Any], x: Value) -> Value:
     """The identity: a graph only evaluates."""
     return x

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from tcnzoo.specs import Spec
 from .builder import Graph, Value
 
 Written = Value | tuple[Value, Value]
+S = TypeVar("S", bound=Spec, covariant=True)
+T = TypeVar("T", bound=Spec)
 Function = TypeVar("Function", bound=Callable[..., Written])
 WRITERS: dict[str, Callable[..., Written]] = {}
 
@@ -28,7 +30,7 @@ def writes(kind: str) -> Callable[[Function], Function]:
 
 
 @dataclass
-class BlockWriter:
+class BlockWriter(Generic[S]):
     """Writes one block of a model.
 
     Attributes:
@@ -42,7 +44,7 @@ class BlockWriter:
     """
 
     graph: Graph
-    spec: Any
+    spec: S
     path: str
     weights: Weights
     streaming: bool = False
@@ -63,9 +65,13 @@ class BlockWriter:
         """Dotted name of something in this block."""
         return f"{self.path}.{name}" if self.path else name
 
-    def part(self, name: str, spec: Spec | None = None) -> "BlockWriter":
+    def part(self, name: str) -> "BlockWriter[Any]":
         """The writer of a part."""
-        return replace(self, spec=spec or self.spec.children()[name], path=self.full(name))
+        return self.inside(name, self.spec.children()[name])
+
+    def inside(self, name: str, spec: T) -> "BlockWriter[T]":
+        """The writer of a part that has a spec of its own."""
+        return replace(cast(BlockWriter[Any], self), spec=spec, path=self.full(name))
 
     def apply(self, name: str, x: Any) -> Value:
         """Write a part; return its first output."""
@@ -177,7 +183,7 @@ class BlockWriter:
         self.leave(name, scalar if wide else self.op("Cast", scalar, to=np.int32))
 
 
-def write(block: BlockWriter, x: Any) -> Written:
+def write(block: BlockWriter[Any], x: Any) -> Written:
     """Write the nodes of a block on an input (of a merge: a list of them)."""
     if block.spec.kind not in WRITERS:
         raise SpecError(f"{block.path or 'the model'}: ONNX export has no {block.spec.kind!r} yet")

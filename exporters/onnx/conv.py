@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo.specs import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec, WindowPoolSpec
 from tcnzoo.specs.base import PROBE
 
 from .block import BlockWriter, writes
@@ -14,7 +15,9 @@ from .stream import continued, finished
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 
 
-def window_pads(block: BlockWriter, x: Value, stride: int) -> tuple[Any, Any]:
+def window_pads(
+    block: BlockWriter[Conv1dSpec | WindowPoolSpec], x: Value, stride: int
+) -> tuple[Any, Any]:
     """Steps that a window adds left and right: numbers, or vectors where they depend on the length.
 
     Only `same_upper` with a stride does: what ceil(time / stride) outputs need, half of it left.
@@ -32,7 +35,7 @@ def window_pads(block: BlockWriter, x: Value, stride: int) -> tuple[Any, Any]:
     return left, block.op("Sub", total, left)
 
 
-def padded(block: BlockWriter, x: Value, left: Any, right: Any, mode: str) -> str:
+def padded(block: BlockWriter[Any], x: Value, left: Any, right: Any, mode: str) -> str:
     """A signal with steps before and after it."""
     if left == right == 0:
         return x.name
@@ -48,7 +51,7 @@ def padded(block: BlockWriter, x: Value, left: Any, right: Any, mode: str) -> st
 
 
 @writes("conv1d")
-def conv1d(block: BlockWriter, x: Value) -> Value:
+def conv1d(block: BlockWriter[Conv1dSpec], x: Value) -> Value:
     """(batch, in, time) -> (batch, out, time')."""
     if block.streaming:
         ready, count = continued(block, x, block.spec.stride)
@@ -62,7 +65,7 @@ def conv1d(block: BlockWriter, x: Value) -> Value:
     return Value(name, (spec.out_channels, _steps(block, x)))
 
 
-def _convolved(block: BlockWriter, x: Value | str, pads: list[int]) -> str:
+def _convolved(block: BlockWriter[Conv1dSpec], x: Value | str, pads: list[int]) -> str:
     """The convolution itself."""
     spec = block.spec
     return block.op(
@@ -78,7 +81,7 @@ def _convolved(block: BlockWriter, x: Value | str, pads: list[int]) -> str:
     )
 
 
-def _steps(block: BlockWriter, x: Value) -> int | None:
+def _steps(block: BlockWriter[Conv1dSpec | ConvTranspose1dSpec], x: Value) -> int | None:
     """Steps of the output, where those of the input are known."""
     if x.time is None:
         return None
@@ -87,7 +90,7 @@ def _steps(block: BlockWriter, x: Value) -> int | None:
 
 
 @writes("conv_transpose1d")
-def conv_transpose1d(block: BlockWriter, x: Value) -> Value:
+def conv_transpose1d(block: BlockWriter[ConvTranspose1dSpec], x: Value) -> Value:
     """(batch, in, time) -> (batch, out, time * stride), or as `padding` says."""
     spec = block.spec
     if block.streaming:
@@ -97,7 +100,9 @@ def conv_transpose1d(block: BlockWriter, x: Value) -> Value:
     return Value(name, (spec.out_channels, _steps(block, x)))
 
 
-def _scattered(block: BlockWriter, x: Value | str, left: int, right: int, bias: bool) -> str:
+def _scattered(
+    block: BlockWriter[ConvTranspose1dSpec], x: Value | str, left: int, right: int, bias: bool
+) -> str:
     """The transposed convolution itself, cropped; a right < 0 adds steps of bias only."""
     spec = block.spec
     return block.op(
@@ -113,7 +118,7 @@ def _scattered(block: BlockWriter, x: Value | str, left: int, right: int, bias: 
     )
 
 
-def _streamed_transpose(block: BlockWriter, x: Value) -> Value:
+def _streamed_transpose(block: BlockWriter[ConvTranspose1dSpec], x: Value) -> Value:
     """Add the tail of earlier chunks, return the finished steps, and keep the rest."""
     spec = block.spec
     ready: Value | str = block.lengthened(x, 0, 1) if x.may_be_empty else x
@@ -134,7 +139,7 @@ def _streamed_transpose(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("conv_block")
-def conv_block(block: BlockWriter, x: Value) -> Value:
+def conv_block(block: BlockWriter[ConvBlockSpec], x: Value) -> Value:
     """Convolution -> norm -> activation -> dropout."""
     x = block.apply("conv", x)
     for name in ("norm", "activation", "dropout"):

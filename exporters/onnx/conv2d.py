@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+from tcnzoo.specs import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
+
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("conv2d")
-def conv2d(block: BlockWriter, x: Value) -> Value:
+def conv2d(block: BlockWriter[Conv2dSpec], x: Value) -> Value:
     """(batch, in, devices, time) -> (batch, out, devices', time')."""
-    spec, (rows, taps) = block.spec, block.spec.kernel_size
+    spec, (spanned, taps) = block.spec, block.spec.kernel_size
     if block.streaming and spec.reach:
         raise block.refuse("a conv2d is written for whole signals only; leave out --streaming")
     left, right = spec.pads
@@ -19,18 +21,18 @@ def conv2d(block: BlockWriter, x: Value) -> Value:
         x,
         weight,
         *([block.vector("bias")] if spec.bias else []),
-        kernel_shape=[rows, taps],
+        kernel_shape=[spanned, taps],
         strides=[1, 1],
         dilations=[1, spec.dilation],
         group=spec.groups,
         pads=[0, left, 0, right],
     )
     steps = None if x.time is None else x.time + left + right - spec.reach
-    return Value(name, (spec.out_channels, x.devices - rows + 1, steps))
+    return Value(name, (spec.out_channels, x.devices - spanned + 1, steps))
 
 
 @writes("temporal_block_2d")
-def temporal_block_2d(block: BlockWriter, x: Value) -> Value:
+def temporal_block_2d(block: BlockWriter[TemporalBlock2dSpec], x: Value) -> Value:
     """Two dilated 1 x k convolutions with norms and activations, and a residual."""
     out = x
     for number in (1, 2):
@@ -41,7 +43,7 @@ def temporal_block_2d(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("tcn_2d")
-def tcn_2d(block: BlockWriter, x: Value) -> Value:
+def tcn_2d(block: BlockWriter[Tcn2dSpec], x: Value) -> Value:
     """Temporal blocks, one after the other."""
     for name in block.spec.children():
         x = block.apply(name, x)

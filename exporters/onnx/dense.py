@@ -1,11 +1,13 @@
 """Dense layers."""
 
+from tcnzoo.specs import DenseBlockSpec, DenseSpec
+
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("dense")
-def dense(block: BlockWriter, x: Value) -> Value:
+def dense(block: BlockWriter[DenseSpec], x: Value) -> Value:
     """y = W x + b, of a vector or of the channels of every step."""
     spec = block.spec
     shape = (spec.out_features, *x.shape[1:])
@@ -21,7 +23,7 @@ def dense(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("dense_block")
-def dense_block(block: BlockWriter, x: Value) -> Value:
+def dense_block(block: BlockWriter[DenseBlockSpec], x: Value) -> Value:
     """Dense -> norm -> activation -> dropout."""
     x = block.apply("dense", x)
     for name in ("norm", "activation", "dropout"):

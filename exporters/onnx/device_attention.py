@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import replace
+from typing import Any
+
+from tcnzoo.specs import DeviceAttentionSpec, DevicePoolSpec, DeviceSplitSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("device_attention")
-def device_attention(block: BlockWriter, x: Value) -> Value:
+def device_attention(block: BlockWriter[DeviceAttentionSpec], x: Value) -> Value:
     """Every device at a step attends to all devices at that step."""
     if block.wide:
         raise block.refuse(
@@ -39,20 +42,20 @@ def device_attention(block: BlockWriter, x: Value) -> Value:
     return replace(x, name=block.op("Add", x, name) if spec.residual else name)
 
 
-def _mapped(block: BlockWriter, name: str, x: str) -> str:
+def _mapped(block: BlockWriter[Any], name: str, x: str) -> str:
     """A dense layer on the channels of a signal of devices, as a 1 x 1 convolution."""
     part = block.part(name)
     return part.op("Conv", x, part.pointwise_kernel(), part.vector("bias"))
 
 
 @writes("device_pool")
-def device_pool(block: BlockWriter, x: Value) -> Value:
+def device_pool(block: BlockWriter[DevicePoolSpec], x: Value) -> Value:
     """Mean or maximum over devices, or their channels side by side."""
     spec, shape = block.spec, (x.channels * block.spec.factor, x.time)
     if spec.mode == "concat" and x.devices > 1:
         ones = block.graph.integers(*[1] * x.devices)
-        rows = block.graph.add("Split", [x.name, ones], block.path, outputs=x.devices, axis=2)
-        name = block.op("Concat", *rows, axis=1)
+        devices = block.graph.add("Split", [x.name, ones], block.path, outputs=x.devices, axis=2)
+        name = block.op("Concat", *devices, axis=1)
     elif x.devices > 1:
         kind = "AveragePool" if spec.mode == "average" else "MaxPool"
         name = block.op(kind, x, kernel_shape=[x.devices, 1], strides=[1, 1])
@@ -64,7 +67,7 @@ def device_pool(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("device_split")
-def device_split(block: BlockWriter, x: Value) -> Value:
+def device_split(block: BlockWriter[DeviceSplitSpec], x: Value) -> Value:
     """Channels dealt out to devices."""
     devices = block.spec.devices
     channels = x.channels // devices

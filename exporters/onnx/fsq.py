@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from tcnzoo.specs import FsqSpec
+
 from .block import BlockWriter, writes
 from .builder import Value
 from .vector_quantizer import check_rank, in_float32, in_graph_type, per_channel
 
 
 @writes("fsq")
-def fsq(block: BlockWriter, x: Value) -> Value:
+def fsq(block: BlockWriter[FsqSpec], x: Value) -> Value:
     """Bounded and rounded channels."""
     check_rank(block)
     half, offset, shift, width, _ = (

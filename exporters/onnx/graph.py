@@ -2,15 +2,16 @@
 
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
-from tcnzoo.specs import MergeSpec
+from tcnzoo.specs import GraphSpec, MergeSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("merge")
-def merge(block: BlockWriter, values: list[Value]) -> Value:
+def merge(block: BlockWriter[MergeSpec], values: list[Value]) -> Value:
     """Add or multiply signals, vectors acting on every step, or put their channels side by side."""
     longest = max(values, key=lambda value: len(value.shape))
     may_be_empty = any(value.may_be_empty for value in values)
@@ -24,7 +25,7 @@ def merge(block: BlockWriter, values: list[Value]) -> Value:
     return replace(longest, name=reduce(lambda left, right: block.op(operator, left, right), names))
 
 
-def _beside(block: BlockWriter, value: Value, longest: Value) -> str:
+def _beside(block: BlockWriter[Any], value: Value, longest: Value) -> str:
     """A value with as many axes as the longest."""
     if len(value.shape) == len(longest.shape):
         return value.name
@@ -33,7 +34,7 @@ def _beside(block: BlockWriter, value: Value, longest: Value) -> str:
 
 
 @writes("graph")
-def graph(block: BlockWriter, x: Value) -> Value:
+def graph(block: BlockWriter[GraphSpec], x: Value) -> Value:
     """Every node on the outputs that it reads; the last one is the output."""
     seen = {"input": x}
     for name, node in block.spec.nodes.items():

@@ -6,6 +6,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.inference.dirichlet import log_weights
+from tcnzoo.specs import HdpSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -17,7 +18,7 @@ def _log_softmax(table: Array) -> Array:
 
 
 @writes("hdp")
-def hdp(block: BlockWriter, x: Value) -> Value:
+def hdp(block: BlockWriter[HdpSpec], x: Value) -> Value:
     """softmax over clusters of (log beta + evidence) / temperature, in float32."""
     if block.wide:
         raise block.refuse(

@@ -1,9 +1,11 @@
 """Mamba-2 by its recurrence, a Scan over time, and the bidirectional layers built of it."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
 from .block import BlockWriter, writes
 from .builder import Graph, Value
@@ -20,14 +22,14 @@ class Heads(NamedTuple):
     width: int
 
 
-def _heads(block: BlockWriter) -> Heads:
+def _heads(block: BlockWriter[Mamba2Spec]) -> Heads:
     """Groups, heads of each, and channels of a head."""
     spec = block.spec
     return Heads(spec.groups, spec.heads // spec.groups, spec.head_dim)
 
 
 @writes("mamba2")
-def mamba2(block: BlockWriter, x: Value) -> Value:
+def mamba2(block: BlockWriter[Mamba2Spec], x: Value) -> Value:
     """(batch, channels, time) -> the same shape."""
     if block.wide:
         raise block.refuse(
@@ -49,7 +51,7 @@ def mamba2(block: BlockWriter, x: Value) -> Value:
     return block.apply("out_proj", replace(x, name=y, shape=(spec.inner, x.time)))
 
 
-def _sections(block: BlockWriter, x: Value) -> list[Value]:
+def _sections(block: BlockWriter[Mamba2Spec], x: Value) -> list[Value]:
     """What `in_proj` gives, apart; sections without channels have no name."""
     widths = block.spec.sections
     filled = [width for width in widths if width]
@@ -60,12 +62,12 @@ def _sections(block: BlockWriter, x: Value) -> list[Value]:
     ]
 
 
-def _silu(block: BlockWriter, x: Value) -> str:
+def _silu(block: BlockWriter[Any], x: Value) -> str:
     """X * sigmoid(x)."""
     return block.op("Mul", x, block.op("Sigmoid", x))
 
 
-def _scanned(block: BlockWriter, xbc: Value, dt: Value) -> str:
+def _scanned(block: BlockWriter[Mamba2Spec], xbc: Value, dt: Value) -> str:
     """The state space on x, B and C (batch, convolved, time) and dt (batch, heads, time).
 
     Its outputs stay in float32 until they are normalised.
@@ -104,7 +106,7 @@ def _scanned(block: BlockWriter, xbc: Value, dt: Value) -> str:
     return block.cut(y, 0, block.length(dt)) if dt.may_be_empty else y
 
 
-def _step(block: BlockWriter) -> Graph:
+def _step(block: BlockWriter[Mamba2Spec]) -> Graph:
     """The body of the Scan: S = decay S + added B, y = S C, for each head of each group."""
     body, path, d_state = Graph(EXACT), block.full("step"), block.spec.d_state
     groups, share, width = _heads(block)
@@ -127,7 +129,7 @@ def _step(block: BlockWriter) -> Graph:
     return body
 
 
-def _clamped_dt(block: BlockWriter, dt: Value) -> str:
+def _clamped_dt(block: BlockWriter[Mamba2Spec], dt: Value) -> str:
     """clamp(softplus(dt + dt_bias), *dt_limit)."""
     low, high = block.spec.dt_limit
     raw = block.cast(dt, EXACT, block.graph.dtype)
@@ -138,7 +140,7 @@ def _clamped_dt(block: BlockWriter, dt: Value) -> str:
     return block.op("Clip", softplus, *bounds)
 
 
-def _by_step(block: BlockWriter, x: Value, name: str) -> str:
+def _by_step(block: BlockWriter[Any], x: Value, name: str) -> str:
     """A signal as (batch, time, channels).
 
     onnxruntime crashes in a Scan without steps, so where there may be none a step of zeros follows
@@ -148,18 +150,18 @@ def _by_step(block: BlockWriter, x: Value, name: str) -> str:
     return block.op("Transpose", ready, perm=[0, 2, 1])
 
 
-def _shaped(block: BlockWriter, name: str, *axes: int) -> str:
+def _shaped(block: BlockWriter[Any], name: str, *axes: int) -> str:
     """(batch, time, ...) -> (batch, time, *axes)."""
     return block.op("Reshape", name, block.graph.integers(0, 0, *axes))
 
 
-def _exact(block: BlockWriter, name: str, *axes: int) -> str:
+def _exact(block: BlockWriter[Any], name: str, *axes: int) -> str:
     """A weight of one axis, in float32 and another shape."""
     vector = block.cast(block.vector(name), EXACT, block.graph.dtype)
     return block.op("Reshape", vector, block.graph.integers(*axes))
 
 
-def _state(block: BlockWriter, x: Value) -> str:
+def _state(block: BlockWriter[Mamba2Spec], x: Value) -> str:
     """The state before the first step: zeros, or that of the stream."""
     graph, axes = block.graph, (*_heads(block), block.spec.d_state)
     if block.streaming:
@@ -170,7 +172,7 @@ def _state(block: BlockWriter, x: Value) -> str:
 
 
 @writes("bi_mamba2_layer")
-def bi_mamba2_layer(block: BlockWriter, x: Value) -> Value:
+def bi_mamba2_layer(block: BlockWriter[BiMamba2LayerSpec], x: Value) -> Value:
     """norm(x + projection([forward, backward]))."""
     backward = "forward_mamba" if block.spec.shared else "backward_mamba"
     ahead = block.apply("forward_mamba", x)
@@ -180,7 +182,7 @@ def bi_mamba2_layer(block: BlockWriter, x: Value) -> Value:
     return block.apply("norm", replace(x, name=block.op("Add", x, y)))
 
 
-def _reversed(block: BlockWriter, x: Value) -> str:
+def _reversed(block: BlockWriter[Any], x: Value) -> str:
     """A signal from its last step to its first."""
     ends = [block.graph.integers(end) for end in (-1, np.iinfo(np.int64).min)]
     axis, step = block.graph.integers(block.time_axis), block.graph.integers(-1)
@@ -188,7 +190,7 @@ def _reversed(block: BlockWriter, x: Value) -> str:
 
 
 @writes("bi_mamba2")
-def bi_mamba2(block: BlockWriter, x: Value) -> Value:
+def bi_mamba2(block: BlockWriter[BiMamba2Spec], x: Value) -> Value:
     """Layers, one after the other."""
     for name in block.spec.children():
         x = block.apply(name, x)

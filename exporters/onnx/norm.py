@@ -4,19 +4,21 @@ from dataclasses import replace
 
 import numpy as np
 
+from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("batch_norm")
-def batch_norm(block: BlockWriter, x: Value) -> Value:
+def batch_norm(block: BlockWriter[BatchNormSpec], x: Value) -> Value:
     """Normalise by the running statistics."""
     vectors = [block.vector(name) for name in ("weight", "bias", "running_mean", "running_var")]
     return replace(x, name=block.op("BatchNormalization", x, *vectors, epsilon=block.spec.eps))
 
 
 @writes("layer_norm")
-def layer_norm(block: BlockWriter, x: Value) -> Value:
+def layer_norm(block: BlockWriter[LayerNormSpec], x: Value) -> Value:
     """Normalise over the channels of each step, which ONNX wants last."""
     vectors = [block.vector(name) for name in ("weight", "bias")]
     name, four = x.name, block.wide or x.has_devices
@@ -29,7 +31,7 @@ def layer_norm(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("rms_norm")
-def rms_norm(block: BlockWriter, x: Value) -> Value:
+def rms_norm(block: BlockWriter[RmsNormSpec], x: Value) -> Value:
     """x / sqrt(mean(x^2) + eps) * weight, the mean over a group's channels, in float32."""
     if block.wide:
         raise block.refuse(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 from tcnzoo.models.pointwise import POINTWISE, Formula
 from tcnzoo.specs.activation import ActivationSpec
@@ -22,7 +23,7 @@ class Expression:
         value: in the graph.
     """
 
-    block: BlockWriter
+    block: BlockWriter[Any]
     value: Value
 
     def _with(
@@ -109,7 +110,7 @@ class GraphFunctions:
         return Expression(x.block, Value(name, (vector.value.channels, *ones)))
 
 
-def write_formula(formula: Formula, block: BlockWriter, x: Value) -> Value:
+def write_formula(formula: Formula, block: BlockWriter[Any], x: Value) -> Value:
     """Write a pointwise block by its formula; its own arrays become initializers."""
     weights: Mapping[str, Expression] = {
         name: Expression(block, Value(block.initializer(name), param.shape))

@@ -1,8 +1,11 @@
 """Pools over the whole signal and over moving windows, and upsampling."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+
+from tcnzoo.specs import PoolSpec, UpsampleSpec, WindowPoolSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -11,7 +14,7 @@ from .stream import continued, finished
 
 
 @writes("pool")
-def pool(block: BlockWriter, x: Value) -> Value:
+def pool(block: BlockWriter[PoolSpec], x: Value) -> Value:
     """(batch, channels, time) -> (batch, channels) or (batch, channels, output_size)."""
     mode = block.spec.mode
     if mode.startswith("adaptive"):
@@ -26,7 +29,7 @@ def pool(block: BlockWriter, x: Value) -> Value:
     return Value(block.op("Flatten", name, axis=1), (x.channels,))
 
 
-def _middle(block: BlockWriter, x: Value) -> str:
+def _middle(block: BlockWriter[Any], x: Value) -> str:
     """Step L // 2 of L."""
     if x.time is not None:
         return block.cut(x, x.time // 2, x.time // 2 + 1)
@@ -34,7 +37,12 @@ def _middle(block: BlockWriter, x: Value) -> str:
     return block.cut(x, start, block.op("Add", start, block.graph.integers(1)))
 
 
-def _even(block: BlockWriter, x: Value) -> tuple[int, int] | None:
+def _outputs(block: BlockWriter[PoolSpec]) -> int:
+    """Steps that an adaptive pool gives, which its spec always says."""
+    return block.spec.output_size or 1
+
+
+def _even(block: BlockWriter[PoolSpec], x: Value) -> tuple[int, int] | None:
     """Size and stride of an adaptive pool's windows, where they are the same for all."""
     if x.time is None:
         return None
@@ -44,15 +52,15 @@ def _even(block: BlockWriter, x: Value) -> tuple[int, int] | None:
     return (sizes.pop(), steps.pop()) if len(steps) == len(sizes) == 1 and steps != {0} else None
 
 
-def _evenly(block: BlockWriter, x: Value, operator: str, window: tuple[int, int]) -> str:
+def _evenly(block: BlockWriter[Any], x: Value, operator: str, window: tuple[int, int]) -> str:
     """An adaptive pool with windows that are all the same."""
     size, step = window
     return block.op(operator, x, kernel_shape=block.spatial(size), strides=block.spatial(step))
 
 
-def _windows(block: BlockWriter, x: Value) -> tuple[str, str]:
+def _windows(block: BlockWriter[PoolSpec], x: Value) -> tuple[str, str]:
     """First steps of an adaptive pool's windows and those after their last ones, int64 vectors."""
-    graph, size = block.graph, block.spec.output_size
+    graph, size = block.graph, _outputs(block)
     if x.time is not None:
         starts, ends = zip(*block.spec.windows(x.time), strict=True)
         return graph.integers(*starts), graph.integers(*ends)
@@ -63,23 +71,23 @@ def _windows(block: BlockWriter, x: Value) -> tuple[str, str]:
     return start, end
 
 
-def _numbers(block: BlockWriter, count: str) -> str:
+def _numbers(block: BlockWriter[Any], count: str) -> str:
     """0, 1, 2, ... as an int64 vector; `count` is a vector of one number."""
     scalar = block.op("Reshape", count, block.graph.constant([], np.int64))
     first, step = (block.graph.constant(number, np.int64) for number in (0, 1))
     return block.op("Range", first, scalar, step)
 
 
-def _adaptive_average(block: BlockWriter, x: Value) -> str:
+def _adaptive_average(block: BlockWriter[PoolSpec], x: Value) -> str:
     """Mean of each window: a product with a matrix of shares."""
     window = _even(block, x)
     if window is not None:
         return _evenly(block, x, "AveragePool", window)
     graph = block.graph
     if x.time is not None:
-        shares = np.zeros((x.time, block.spec.output_size))
-        for column, (start, end) in enumerate(block.spec.windows(x.time)):
-            shares[start:end, column] = 1.0 / (end - start)
+        shares = np.zeros((x.time, _outputs(block)))
+        for column, (first, last) in enumerate(block.spec.windows(x.time)):
+            shares[first:last, column] = 1.0 / (last - first)
         return block.op("MatMul", x, graph.constant(shares))
     start, end = _windows(block, x)
     steps = block.op("Unsqueeze", _numbers(block, block.length(x)), graph.integers(1))
@@ -89,7 +97,7 @@ def _adaptive_average(block: BlockWriter, x: Value) -> str:
     return block.op("MatMul", x, share)
 
 
-def _adaptive_max(block: BlockWriter, x: Value) -> str:
+def _adaptive_max(block: BlockWriter[PoolSpec], x: Value) -> str:
     """Maximum of each window: its steps gathered, the last one repeated where others are longer."""
     window = _even(block, x)
     if window is not None:
@@ -111,7 +119,7 @@ def _adaptive_max(block: BlockWriter, x: Value) -> str:
 
 
 @writes("window_pool")
-def window_pool(block: BlockWriter, x: Value) -> Value:
+def window_pool(block: BlockWriter[WindowPoolSpec], x: Value) -> Value:
     """(batch, channels, time) -> (batch, channels, time')."""
     spec = block.spec
     if block.streaming and (spec.reach or spec.step > 1):
@@ -125,7 +133,10 @@ def window_pool(block: BlockWriter, x: Value) -> Value:
 
 
 def _pooled(
-    block: BlockWriter, x: Value | str, pads: list[int] | None = None, auto_pad: str = "NOTSET"
+    block: BlockWriter[WindowPoolSpec],
+    x: Value | str,
+    pads: list[int] | None = None,
+    auto_pad: str = "NOTSET",
 ) -> str:
     """The pool itself; a maximum passes over padding."""
     spec = block.spec
@@ -142,7 +153,7 @@ def _pooled(
 
 
 @writes("upsample")
-def upsample(block: BlockWriter, x: Value) -> Value:
+def upsample(block: BlockWriter[UpsampleSpec], x: Value) -> Value:
     """(batch, channels, time) -> (batch, channels, time * factor)."""
     factor = block.spec.factor
     if factor == 1:

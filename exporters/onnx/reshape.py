@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 
+from tcnzoo.specs import FlattenSpec, PadSpec
+
 from .block import BlockWriter, writes
 from .builder import Value
 from .conv import padded
 
 
 @writes("flatten")
-def flatten(block: BlockWriter, x: Value) -> Value:
+def flatten(block: BlockWriter[FlattenSpec], x: Value) -> Value:
     """(batch, channels, length) -> (batch, channels * length)."""
     name = x.name
     if block.spec.order == "time":
@@ -17,7 +19,7 @@ def flatten(block: BlockWriter, x: Value) -> Value:
 
 
 @writes("pad")
-def pad(block: BlockWriter, x: Value) -> Value:
+def pad(block: BlockWriter[PadSpec], x: Value) -> Value:
     """(batch, channels, time) -> (batch, channels, time + left + right)."""
     left, right, kept = block.spec.left, block.spec.right, x
     if left < 0 or right < 0:

@@ -1,8 +1,11 @@
 """Squeeze-and-excitation."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+
+from tcnzoo.specs import SqueezeExcitationSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -11,7 +14,7 @@ EXACT = np.dtype(np.float64)
 
 
 @writes("squeeze_excitation")
-def squeeze_excitation(block: BlockWriter, x: Value) -> Value:
+def squeeze_excitation(block: BlockWriter[SqueezeExcitationSpec], x: Value) -> Value:
     """x * sigmoid(expand(relu(reduce(mean over time)))), plus x if residual."""
     if block.spec.pool == "global":
         squeezed = Value(block.op("GlobalAveragePool", x), (x.channels, 1))
@@ -24,7 +27,7 @@ def squeeze_excitation(block: BlockWriter, x: Value) -> Value:
     return replace(x, name=block.op("Add", y, x) if block.spec.residual else y)
 
 
-def _mean_so_far(block: BlockWriter, x: Value) -> str:
+def _mean_so_far(block: BlockWriter[SqueezeExcitationSpec], x: Value) -> str:
     """Mean of the steps up to each step, earlier chunks included; summed in float64."""
     if block.wide:
         raise block.refuse(
@@ -55,6 +58,6 @@ def _mean_so_far(block: BlockWriter, x: Value) -> str:
     return block.cast(mean, graph.dtype, EXACT)
 
 
-def _sums(block: BlockWriter, signal: str) -> str:
+def _sums(block: BlockWriter[Any], signal: str) -> str:
     """Sums up to each step."""
     return block.op("CumSum", signal, block.graph.constant(2, np.int64))

@@ -1,10 +1,16 @@
 """What windows over a stream share: the context before a chunk, and which outputs are due."""
 
+from typing import Any
+
+from tcnzoo.specs import Conv1dSpec, WindowPoolSpec
+
 from .block import BlockWriter
 from .builder import Value
 
 
-def continued(block: BlockWriter, x: Value, stride: int) -> tuple[str, str | None]:
+def continued(
+    block: BlockWriter[Conv1dSpec | WindowPoolSpec], x: Value, stride: int
+) -> tuple[str, str | None]:
     """Put the context before a chunk and drop what comes before the first output.
 
     Operators refuse a signal that is too short for one output, so steps are added at the end where
@@ -35,14 +41,16 @@ def continued(block: BlockWriter, x: Value, stride: int) -> tuple[str, str | Non
     return block.cut(enough, skip), count
 
 
-def finished(block: BlockWriter, x: Value, name: str, count: str | None, channels: int) -> Value:
+def finished(
+    block: BlockWriter[Any], x: Value, name: str, count: str | None, channels: int
+) -> Value:
     """The outputs that are due, of a chunk x."""
     if count is None:
         return Value(name, (channels, x.time))
     return Value(block.cut(name, 0, count), (channels, None), may_be_empty=True)
 
 
-def _held_back(block: BlockWriter, x: Value, context: str) -> str:
+def _held_back(block: BlockWriter[Any], x: Value, context: str) -> str:
     """The context; before the first chunk, its first step repeated.
 
     Where no step has come yet that is the zero put after none, and the context is zero as well.

@@ -1,13 +1,16 @@
 """The temporal block and the stack of them."""
 
 from dataclasses import replace
+from typing import Any
+
+from tcnzoo.specs import TcnSpec, TemporalBlockSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("temporal_block")
-def temporal_block(block: BlockWriter, x: Value) -> tuple[Value, Value]:
+def temporal_block(block: BlockWriter[TemporalBlockSpec], x: Value) -> tuple[Value, Value]:
     """(batch, in, time) -> (activation(residual + out), out), both (batch, channels, time)."""
     out = block.optional("norm1", block.apply("conv1", x))
     if block.embeddings:
@@ -20,7 +23,7 @@ def temporal_block(block: BlockWriter, x: Value) -> tuple[Value, Value]:
     return block.apply("activation", total), out
 
 
-def _condition(block: BlockWriter, x: Value) -> Value:
+def _condition(block: BlockWriter[TemporalBlockSpec], x: Value) -> Value:
     """Add the projected embeddings, or concatenate and project back."""
     signals = [_as_signal(block, embedding) for embedding in block.embeddings]
     if len({signal.time for signal in signals}) > 1:
@@ -36,7 +39,7 @@ def _condition(block: BlockWriter, x: Value) -> Value:
     return block.apply("embedding2", replace(x, name=both, shape=(2 * x.channels, x.time)))
 
 
-def _as_signal(block: BlockWriter, embedding: Value) -> Value:
+def _as_signal(block: BlockWriter[Any], embedding: Value) -> Value:
     """An embedding for all steps as a signal of one."""
     if embedding.is_signal:
         return embedding
@@ -44,7 +47,7 @@ def _as_signal(block: BlockWriter, embedding: Value) -> Value:
     return Value(name, (embedding.channels, 1))
 
 
-def _over_all_steps(block: BlockWriter, embedding: Value, x: Value) -> Value:
+def _over_all_steps(block: BlockWriter[Any], embedding: Value, x: Value) -> Value:
     """An embedding of one step, repeated for every step of x."""
     if embedding.time != 1:
         return embedding
@@ -53,7 +56,7 @@ def _over_all_steps(block: BlockWriter, embedding: Value, x: Value) -> Value:
 
 
 @writes("tcn")
-def tcn(block: BlockWriter, x: Value) -> Value:
+def tcn(block: BlockWriter[TcnSpec], x: Value) -> Value:
     """(batch, in, time) -> (batch, out_channels, time)."""
     skips: Value | None = None
     last = len(block.spec.channels) - 1

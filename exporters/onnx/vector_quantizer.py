@@ -11,32 +11,33 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.inference.codebook import unit
+from tcnzoo.specs import ResidualVqSpec, VectorQuantizerSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
 
 
 @writes("vector_quantizer")
-def vector_quantizer(block: BlockWriter, x: Value) -> Value:
+def vector_quantizer(block: BlockWriter[VectorQuantizerSpec], x: Value) -> Value:
     """The nearest code at each step."""
     check_rank(block)
     return in_graph_type(block, x, _nearest(block, in_float32(block, x), x))
 
 
 @writes("residual_vq")
-def residual_vq(block: BlockWriter, x: Value) -> Value:
+def residual_vq(block: BlockWriter[ResidualVqSpec], x: Value) -> Value:
     """The sum of the codes of all levels."""
     check_rank(block)
     residual, total = in_float32(block, x), ""
     for level in range(block.spec.levels):
-        part = block.part(f"levels.{0 if block.spec.shared else level}", block.spec.quantizer)
+        part = block.inside(f"levels.{0 if block.spec.shared else level}", block.spec.quantizer)
         code = _nearest(part, residual, x)
         residual = block.op("Sub", residual, code)
         total = block.op("Add", total, code) if total else code
     return in_graph_type(block, x, total)
 
 
-def check_rank(block: BlockWriter) -> None:
+def check_rank(block: BlockWriter[Any]) -> None:
     """Refuse rank 4."""
     if block.wide:
         raise block.refuse(
@@ -45,22 +46,22 @@ def check_rank(block: BlockWriter) -> None:
         )
 
 
-def in_float32(block: BlockWriter, x: Value) -> str:
+def in_float32(block: BlockWriter[Any], x: Value) -> str:
     """The input in float32."""
     return block.cast(x, np.float32, block.graph.dtype)
 
 
-def in_graph_type(block: BlockWriter, x: Value, name: str) -> Value:
+def in_graph_type(block: BlockWriter[Any], x: Value, name: str) -> Value:
     """An output in the graph's type."""
     return replace(x, name=block.cast(name, block.graph.dtype, np.float32))
 
 
-def per_channel(block: BlockWriter, x: Value, vector: Array) -> str:
+def per_channel(block: BlockWriter[Any], x: Value, vector: Array) -> str:
     """A number for each channel, which broadcasts against x."""
     return block.graph.constant(vector[:, None] if x.is_signal else vector, np.float32)
 
 
-def _nearest(block: BlockWriter, values: str, x: Value) -> str:
+def _nearest(block: BlockWriter[VectorQuantizerSpec], values: str, x: Value) -> str:
     """The code nearest to each value of the shape of x, argmax of x.c - |c|^2 / 2 once centred."""
     codes = block.weights[block.full("codebook")].astype(np.float64)
     if block.spec.cosine:
@@ -75,14 +76,14 @@ def _nearest(block: BlockWriter, values: str, x: Value) -> str:
     return block.op("Transpose", nearest, perm=[0, 2, 1]) if x.is_signal else nearest
 
 
-def _products(block: BlockWriter, x: Value, values: str, codes: Array) -> Any:
+def _products(block: BlockWriter[Any], x: Value, values: str, codes: Array) -> Any:
     """Scalar product of each value with each code."""
     if x.is_signal:
         return block.op("MatMul", block.graph.constant(codes, np.float32), values)
     return block.op("MatMul", values, block.graph.constant(codes.T, np.float32))
 
 
-def _unit(block: BlockWriter, values: str) -> str:
+def _unit(block: BlockWriter[Any], values: str) -> str:
     """Values scaled to length 1."""
     size = block.op("ReduceL2", values, axes=[1], keepdims=1)
     least = block.graph.constant(1e-12, np.float32)

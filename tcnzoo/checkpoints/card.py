@@ -75,10 +75,10 @@ def card_text(
     old = _old_text(path)
     if old is None:
         return None
-    found = _SECTION.search(old)
-    if old and found is None:
+    own_section = _SECTION.search(old)
+    if old and own_section is None:
         return None
-    if found is not None and _digest(found["body"]) != found["sum"]:
+    if own_section is not None and _digest(own_section["body"]) != own_section["sum"]:
         warnings.warn(
             f"{str(path)!r} was edited within the section that tcnzoo writes, so it is left as it "
             "is; write above or below the section, or remove its marks",
@@ -118,15 +118,16 @@ def _with_licence(card: str, licence: str) -> str:
     front = _FRONT.match(card)
     if front is None:
         return f"---\n{line}\n---\n\n{card}"
-    others = [one for one in front["lines"].splitlines() if not one.startswith("license:")]
+    lines = front["lines"].splitlines()
+    others = [other for other in lines if not other.startswith("license:")]
     return "\n".join(["---", *others, line, "---", ""]) + card[front.end() :]
 
 
 def _licence_in(card: str) -> str | None:
     """The licence that the front matter of a card says."""
     front = _FRONT.match(card)
-    found = _LICENCE.search(front["lines"]) if front else None
-    return found["value"].strip("\"'") or None if found else None
+    match = _LICENCE.search(front["lines"]) if front else None
+    return match["value"].strip("\"'") or None if match else None
 
 
 def _body(path: Path, spec: Spec, licence: str | None, parity: ParityReport | None) -> str:
@@ -147,22 +148,25 @@ def _axes(spec: Spec) -> str:
     return f"{channels}, {spec.input_devices or 'devices'}" if spec.signal_rank == 4 else channels
 
 
-def _facts(spec: Spec, found: Description, licence: str | None) -> Iterator[tuple[str, str]]:
+def _facts(spec: Spec, description: Description, licence: str | None) -> Iterator[tuple[str, str]]:
     """What holds for the whole model."""
     yield "kind", f"`{spec.kind}`"
-    yield "trained values", f"{found.trainable:,}"
-    yield "running statistics", f"{found.buffers:,}"
-    yield "receptive field", _steps(found.receptive_field)
+    yield "trained values", f"{description.trainable:,}"
+    yield "running statistics", f"{description.buffers:,}"
+    yield "receptive field", _steps(description.receptive_field)
     yield "shortest signal", _steps(spec.min_length())
-    yield "stride", f"{found.stride} input steps for an output step"
-    if found.whole_signal:
-        yield "whole signal", "seen by " + ", ".join(found.whole_signal)
-    if found.obstacle is None:
-        state = f"state of {found.state_values:,} values"
-        yield "streaming", f"latency {_steps(found.latency or 0)}, {state}"
+    yield "stride", f"{description.stride} input steps for an output step"
+    if description.whole_signal:
+        yield "whole signal", "seen by " + ", ".join(description.whole_signal)
+    if description.obstacle is None:
+        state = f"state of {description.state_values:,} values"
+        yield "streaming", f"latency {_steps(description.latency or 0)}, {state}"
     else:
-        yield "streaming", f"no: {found.obstacle}"
-    yield "cost", f"{found.macs:,} multiply-accumulates for {_steps(found.input_shape[-1])}"
+        yield "streaming", f"no: {description.obstacle}"
+    yield (
+        "cost",
+        f"{description.macs:,} multiply-accumulates for {_steps(description.input_shape[-1])}",
+    )
     yield "licence of the weights", licence or "not stated"
 
 
@@ -171,7 +175,7 @@ def _steps(number: int) -> str:
     return f"{number:,} step{'' if number == 1 else 's'}"
 
 
-def _layers(spec: Spec, found: Description) -> str:
+def _layers(spec: Spec, description: Description) -> str:
     """The table of layers: what each is, and its fields that are not at their defaults."""
     parts = {"output": spec, **dict(_parts("", spec))}
     rows = (
@@ -183,9 +187,9 @@ def _layers(spec: Spec, found: Description) -> str:
             f"{layer.trainable:,}" + (f" + {layer.buffers:,}" if layer.buffers else ""),
             f"{layer.receptive_field:,}",
         )
-        for layer in found.layers
+        for layer in description.layers
     )
-    shape = " x ".join(map(str, found.input_shape))
+    shape = " x ".join(map(str, description.input_shape))
     headings = ("layer", "kind", "fields", f"output for {shape}", "values", "receptive field")
     return _table(headings, rows)
 
@@ -193,9 +197,9 @@ def _layers(spec: Spec, found: Description) -> str:
 def _parts(path: str, spec: Spec) -> Iterator[tuple[str, Spec]]:
     """Every part by its dotted path."""
     for name, part in spec.children().items():
-        place = f"{path}.{name}" if path else name
-        yield place, part
-        yield from _parts(place, part)
+        dotted = f"{path}.{name}" if path else name
+        yield dotted, part
+        yield from _parts(dotted, part)
 
 
 def _settings(spec: BaseModel) -> str:

@@ -63,17 +63,17 @@ def config_document(spec: Spec) -> dict[str, Any]:
     return {"format": FORMAT, "version": VERSION, "spec": spec.model_dump(mode="json")}
 
 
-def read_config(text: str, place: str) -> Spec:
+def read_config(text: str, origin: str) -> Spec:
     """Read the text of a `config_document` back.
 
     Args:
         text: JSON.
-        place: where it comes from, for the sentence of an error.
+        origin: where it comes from, for the sentence of an error.
     Raises:
         WeightError: no configuration, or one of a later version.
         SpecError: its spec is malformed.
     """
-    return parse_spec(spec_in(text, place))
+    return parse_spec(spec_in(text, origin))
 
 
 def write_checkpoint(

@@ -51,12 +51,12 @@ class ParityReport:
     @property
     def first_divergence(self) -> dict[str, str]:
         """For each backend that diverges, the first layer whose error is beyond tolerance."""
-        found: dict[str, str] = {}
+        first: dict[str, str] = {}
         for layer in self.layers:
             for backend, error in layer.errors.items():
                 if not error <= self.tolerance:
-                    found.setdefault(backend, layer.path)
-        return found
+                    first.setdefault(backend, layer.path)
+        return first
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""

@@ -67,14 +67,14 @@ def in_folder(folder: Path) -> Iterator[None]:
     A symbolic link to a folder that is not there yet stays.
     """
     folder = Path(os.path.realpath(folder))
-    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    made = [above for above in (folder, *folder.parents) if not above.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        for one in made:
+        for above in made:
             with contextlib.suppress(OSError):  # somebody else has put something into it
-                one.rmdir()
+                above.rmdir()
         raise
 
 
@@ -113,7 +113,7 @@ def replacing_in(folder: Path, old: Old = _none) -> Iterator[Path]:
     """
     with in_folder(folder), staged(folder) as stage, _roomy(stage, lambda name: folder / name):
         yield stage.files
-        names = sorted(one.name for one in stage.files.iterdir())
+        names = sorted(file.name for file in stage.files.iterdir())
         stage.commit({name: name for name in names}, old(names))
 
 
@@ -158,30 +158,32 @@ def exclusive(path: Path, what: str = "is being written") -> Iterator[None]:
         OSError: no right to write there.
     """
     real = Path(os.path.realpath(path))
-    place = real / LOCK if real.is_dir() else real.with_name(f"{PREFIX}{real.name}.lock")
-    lock = lock_at(place)
+    lock_file = real / LOCK if real.is_dir() else real.with_name(f"{PREFIX}{real.name}.lock")
+    lock = lock_at(lock_file)
     try:
         lock.acquire(timeout=AT_ONCE, poll_interval=AT_ONCE / 10)
     except TimeoutError:
         raise InputError(
-            f"{str(path)!r} {what} by another process{_holder(place)}; wait until that has ended, "
-            "or choose another name"
+            f"{str(path)!r} {what} by another process{_holder(lock_file)}; wait until that has "
+            "ended, or choose another name"
         ) from None
     except OSError as error:  # named after what the caller knows
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from None
     try:
         with contextlib.suppress(OSError):  # on a full disk the lock holds without a word in it
-            place.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+            lock_file.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8"
+            )
         yield
     finally:
-        place.unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
         lock.release()
 
 
-def _holder(place: Path) -> str:
+def _holder(lock_file: Path) -> str:
     """Who holds a lock, as far as it says."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        text = place.read_text("utf-8").strip()
+        text = lock_file.read_text("utf-8").strip()
         return f" ({text})" if text.isprintable() and text else ""
     return ""
 
@@ -209,21 +211,21 @@ def settle_below(folder: Path) -> list[Path]:
     Returns:
         the hidden directories and locks that are gone.
     """
-    found = []
-    for place, folders, names in os.walk(folder):
-        found += settle(Path(place))
+    removed = []
+    for parent, folders, names in os.walk(folder):
+        removed += settle(Path(parent))
         for name in names:
             if name == LOCK or (name.startswith(PREFIX) and name.endswith(".lock")):
-                found += _freed(Path(place, name))
-        folders[:] = sorted(one for one in folders if not one.startswith(PREFIX))
-    return found
+                removed += _freed(Path(parent, name))
+        folders[:] = sorted(inner for inner in folders if not inner.startswith(PREFIX))
+    return removed
 
 
-def _freed(place: Path) -> list[Path]:
+def _freed(lock_file: Path) -> list[Path]:
     """Remove the file of a lock that no process holds."""
-    with contextlib.suppress(OSError), lock_at(place).acquire(timeout=0):
-        place.unlink(missing_ok=True)
-        return [place]
+    with contextlib.suppress(OSError), lock_at(lock_file).acquire(timeout=0):
+        lock_file.unlink(missing_ok=True)
+        return [lock_file]
     return []
 
 
@@ -231,7 +233,7 @@ def refuse_existing(path: Path) -> None:
     """Raise InputError if there is something at `path` already, other than a pipe or device."""
     if is_stream(path) or not path.exists():
         return
-    if path.is_dir() and all(one.name.startswith(".tcnzoo") for one in path.iterdir()):
+    if path.is_dir() and all(file.name.startswith(".tcnzoo") for file in path.iterdir()):
         return  # at most what a process is writing, or left when it was killed
     raise InputError(f"{str(path)!r} exists already; choose another name or overwrite it by name")
 
@@ -284,13 +286,13 @@ def _roomy(stage: Stage, named: Callable[[str], Path]) -> Iterator[None]:
 
 def _shortage(files: Path, error: Exception) -> tuple[int | None, str]:
     """The number of the system's error if there is no room, and the file that was written last."""
-    written = sorted((one for one in files.rglob("*") if one.is_file()), key=_changed)
+    written = sorted((file for file in files.rglob("*") if file.is_file()), key=_changed)
     name = written[-1].relative_to(files).parts[0] if written else ""
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         return error.errno, name
-    for one in written:
+    for file in written:
         try:
-            _append(one)
+            _append(file)
         except OSError as found:
             if found.errno in NO_ROOM:
                 return found.errno, name
@@ -322,9 +324,9 @@ def check_destination(path: Path | None, *, folder: bool = False) -> None:
     if path is None or is_stream(path):
         return
     if path.exists() and path.is_dir() != folder:
-        told = "a file; name a folder" if folder else "a folder; name a file in it"
-        raise InputError(f"{str(path)!r} is {told}")
-    above = next(one for one in path.absolute().parents if one.exists())
+        what = "a file; name a folder" if folder else "a folder; name a file in it"
+        raise InputError(f"{str(path)!r} is {what}")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise InputError(f"{str(path)!r} cannot be written: {str(above)!r} is not a folder")
     target = path if path.exists() else above

@@ -103,12 +103,12 @@ def _parsed(parse: Callable[[], Any], most: int) -> Any:
 
 def without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object whose keys differ, for `json.loads`; raises ValueError for two of one name."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {cut(twin)!r} stands twice in one mapping")
-    return found
+    return mapping
 
 
 def _refused(word: str) -> None:

@@ -73,6 +73,6 @@ def picked(tensors: Tensors, names: Mapping[str, str]) -> LazyTensors:
         tensors: arrays, lazy or not.
         names: new name -> name in `tensors`, in the order wanted.
     """
-    held = facts_of(tensors)
-    facts = {new: Facts(tuple(held[old].shape), held[old].dtype) for new, old in names.items()}
+    known = facts_of(tensors)
+    facts = {new: Facts(tuple(known[old].shape), known[old].dtype) for new, old in names.items()}
     return LazyTensors(facts, lambda name: tensors[names[name]])

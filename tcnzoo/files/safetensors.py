@@ -121,9 +121,9 @@ def _table(source: _Source) -> tuple[dict[str, Facts], dict[str, int], dict[str,
     metadata = {} if metadata is None else metadata
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("its metadata are not text")
-    entries = {name: _entry(name, one) for name, one in document.items()}
+    entries = {name: _entry(name, row) for name, row in document.items()}
     end = 0
-    for name, (_, first, last) in sorted(entries.items(), key=lambda one: one[1][1:]):
+    for name, (_, first, last) in sorted(entries.items(), key=lambda row: row[1][1:]):
         if first != end:
             raise ValueError(f"tensor {name!r} begins at {first}, but the one before ends at {end}")
         end = last
@@ -140,29 +140,29 @@ def _no_number(word: str) -> None:
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A mapping of the header, unless two of its entries have one name."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
         raise ValueError("two entries of the header have one name")
-    return found
+    return mapping
 
 
 def _entry(name: str, entry: Any) -> tuple[Facts, int, int]:
     """One row of the header: facts, and first and last place among the values."""
     row: dict[str, Any] = entry if isinstance(entry, dict) else {}
-    code, shape, place = row.get("dtype"), row.get("shape"), row.get("data_offsets")
-    if not (isinstance(code, str) and _counts(shape) and _counts(place) and len(place) == 2):
+    code, shape, offsets = row.get("dtype"), row.get("shape"), row.get("data_offsets")
+    if not (isinstance(code, str) and _counts(shape) and _counts(offsets) and len(offsets) == 2):
         raise ValueError(f"the entry of tensor {name!r} is malformed")
     if code not in CODES:
         raise LookupError(f"tensor {name!r} is of type {code!r}")
     facts = Facts(tuple(shape), CODES[code])
     # Also an empty array cannot have axes of any size.
     widest = math.prod(max(extent, 1) for extent in shape) * facts.dtype.itemsize
-    if widest >= TOO_MANY or place[1] - place[0] != facts.nbytes:
+    if widest >= TOO_MANY or offsets[1] - offsets[0] != facts.nbytes:
         raise ValueError(
             f"tensor {name!r} claims shape {tuple(shape)} of {code}, but has "
-            f"{place[1] - place[0]} bytes"
+            f"{offsets[1] - offsets[0]} bytes"
         )
-    return facts, place[0], place[1]
+    return facts, offsets[0], offsets[1]
 
 
 def _counts(values: Any) -> TypeGuard[list[int]]:
@@ -170,7 +170,7 @@ def _counts(values: Any) -> TypeGuard[list[int]]:
     return (
         isinstance(values, list)
         and len(values) <= MOST_AXES
-        and all(type(one) is int and 0 <= one < TOO_MANY for one in values)
+        and all(type(number) is int and 0 <= number < TOO_MANY for number in values)
     )
 
 
@@ -181,11 +181,11 @@ def _mapped(source: _Source, start: int, facts: Facts) -> Array:
     first = start - start % mmap.ALLOCATIONGRANULARITY
     length = start - first + facts.nbytes
     try:
-        held = mmap.mmap(source.descriptor, length, access=mmap.ACCESS_READ, offset=first)
+        mapping = mmap.mmap(source.descriptor, length, access=mmap.ACCESS_READ, offset=first)
     except ValueError:
         raise WeightError(f"{str(source.path)!r} was cut short while it was read") from None
-    held.madvise(mmap.MADV_WILLNEED)
-    return np.frombuffer(held, facts.dtype, facts.size, start - first).reshape(facts.shape)
+    mapping.madvise(mmap.MADV_WILLNEED)
+    return np.frombuffer(mapping, facts.dtype, facts.size, start - first).reshape(facts.shape)
 
 
 def write_safetensors(
@@ -210,9 +210,9 @@ def put_safetensors(
     path: Path, tensors: Tensors, metadata: Mapping[str, str] | None = None
 ) -> None:
     """As `write_safetensors`, under a name that is temporary already."""
-    held = facts_of(tensors)
-    names = sorted(held, key=lambda name: -held[name].dtype.itemsize)
-    header = _header({name: held[name] for name in names}, metadata or {})
+    known = facts_of(tensors)
+    names = sorted(known, key=lambda name: -known[name].dtype.itemsize)
+    header = _header({name: known[name] for name in names}, metadata or {})
     with path.open("wb") as file:
         file.write(header)
         for name in names:
@@ -225,14 +225,14 @@ def _header(facts: Mapping[str, Any], metadata: Mapping[str, str]) -> bytes:
     codes = {dtype: code for code, dtype in CODES.items()}
     document: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
     end = 0
-    for name, one in facts.items():
-        code = codes.get(one.dtype.newbyteorder("="))
+    for name, fact in facts.items():
+        code = codes.get(fact.dtype.newbyteorder("="))
         if code is None or name == METADATA:
             raise WeightError(
-                f"tensor {name!r} of type {one.dtype} cannot be written as safetensors"
+                f"tensor {name!r} of type {fact.dtype} cannot be written as safetensors"
             )
-        start, end = end, end + one.nbytes
-        document[name] = {"dtype": code, "shape": list(one.shape), "data_offsets": [start, end]}
+        start, end = end, end + fact.nbytes
+        document[name] = {"dtype": code, "shape": list(fact.shape), "data_offsets": [start, end]}
     text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
@@ -251,6 +251,6 @@ def pieces(array: Array) -> Iterator[Array]:
         for row in array:
             yield from pieces(row)
     else:
-        rows = PIECE // array[0].nbytes
-        for start in range(0, len(array), rows):
-            yield np.asarray(array[start : start + rows], dtype=little, order="C")
+        step = PIECE // array[0].nbytes
+        for start in range(0, len(array), step):
+            yield np.asarray(array[start : start + step], dtype=little, order="C")

@@ -35,11 +35,11 @@ def size_in_bytes(size: int | str) -> int:
     Raises:
         InputError: something else, or less than one byte.
     """
-    found = _SIZE.fullmatch(str(size).strip())
-    unit = (found[2] or "B").upper() if found else ""
-    if found is None or unit not in UNITS or float(found[1]) * UNITS[unit] < 1:
+    match = _SIZE.fullmatch(str(size).strip())
+    unit = (match[2] or "B").upper() if match else ""
+    if match is None or unit not in UNITS or float(match[1]) * UNITS[unit] < 1:
         raise InputError(f"a shard's size is a number of bytes or such as 500MB, but got {size!r}")
-    return int(float(found[1]) * UNITS[unit])
+    return int(float(match[1]) * UNITS[unit])
 
 
 def has_tensors(directory: Path) -> bool:
@@ -59,12 +59,12 @@ def open_tensors(directory: Path) -> tuple[LazyTensors, dict[str, str]]:
         return open_safetensors(directory / TENSORS)
     if not (directory / INDEX).is_file():
         raise InputError(f"no checkpoint at {str(directory)!r}: {TENSORS} is not there")
-    place = _weight_map(directory / INDEX)
+    weight_map = _weight_map(directory / INDEX)
     shards: dict[str, LazyTensors] = {}
     facts: dict[str, Facts] = {}
     first: dict[str, str] | None = None
-    for shard in dict.fromkeys(place.values()):
-        shards[shard], metadata = _open_shard(directory, shard, place)
+    for shard in dict.fromkeys(weight_map.values()):
+        shards[shard], metadata = _open_shard(directory, shard, weight_map)
         first = metadata if first is None else first
         if metadata != first:
             raise WeightError(
@@ -72,8 +72,8 @@ def open_tensors(directory: Path) -> tuple[LazyTensors, dict[str, str]]:
                 f"{shard!r} is not that of {next(iter(shards))!r}"
             )
         facts |= shards[shard].facts
-    ordered = {name: facts[name] for name in place}
-    return LazyTensors(ordered, lambda name: shards[place[name]][name]), first or {}
+    ordered = {name: facts[name] for name in weight_map}
+    return LazyTensors(ordered, lambda name: shards[weight_map[name]][name]), first or {}
 
 
 def _weight_map(path: Path) -> dict[str, str]:
@@ -82,31 +82,33 @@ def _weight_map(path: Path) -> dict[str, str]:
         document = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
         raise WeightError(f"{str(path)!r} is not valid JSON: {error}") from None
-    found = document.get("weight_map") if isinstance(document, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict) or not all(
+        isinstance(file, str) for file in weight_map.values()
+    ):
         raise WeightError(f"{str(path)!r} must hold a 'weight_map' of tensors to files")
-    for shard in dict.fromkeys(found.values()):
+    for shard in dict.fromkeys(weight_map.values()):
         if PureWindowsPath(shard).name != shard or not shard.endswith(".safetensors"):
             raise WeightError(
                 f"{str(path)!r} is refused: {shard!r} is not the name of a .safetensors file "
                 "beside it"
             )
-    return found
+    return weight_map
 
 
 def _open_shard(
-    directory: Path, shard: str, place: Mapping[str, str]
+    directory: Path, shard: str, weight_map: Mapping[str, str]
 ) -> tuple[LazyTensors, dict[str, str]]:
     """Open a shard that holds the tensors that the index says, and no others."""
     path = directory / shard
     if not os.path.isfile(path):  # which a name that no file can have is not either
         raise WeightError(f"{str(directory / INDEX)!r} names {shard!r}, which is not there")
     tensors, metadata = open_safetensors(path)
-    wanted = {name for name, where in place.items() if where == shard}
+    wanted = {name for name, where in weight_map.items() if where == shard}
     for name in sorted(wanted - tensors.facts.keys()):
         raise WeightError(f"tensor {name!r} is not in {str(path)!r}, where the index has it")
     for name in sorted(tensors.facts.keys() - wanted):
-        where = f"has it in {place[name]!r}" if name in place else "does not know it"
+        where = f"has it in {weight_map[name]!r}" if name in weight_map else "does not know it"
         raise WeightError(f"tensor {name!r} is in {str(path)!r}, but the index {where}")
     return tensors, metadata
 
@@ -131,9 +133,9 @@ def put_tensors(
     shards = dict(zip(_free_names(directory, len(parts)), parts, strict=True))
     for shard, names in shards.items():
         put_safetensors(files / shard, picked(tensors, {n: n for n in names}), metadata)
-    total = sum(one.nbytes for one in facts_of(tensors).values())
-    place = {name: shard for shard, names in shards.items() for name in names}
-    document: dict[str, Any] = {"metadata": {"total_size": total}, "weight_map": place}
+    total = sum(fact.nbytes for fact in facts_of(tensors).values())
+    weight_map = {name: shard for shard, names in shards.items() for name in names}
+    document: dict[str, Any] = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (files / INDEX).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 
@@ -145,8 +147,8 @@ def superseded(directory: Path, fresh: Iterable[str]) -> list[str]:
         fresh: names of the files that are written.
     """
     other = INDEX if TENSORS in fresh else TENSORS
-    found = [other] if (directory / other).is_file() else []
-    return found + sorted(
+    files = [other] if (directory / other).is_file() else []
+    return files + sorted(
         path.name
         for path in directory.glob("model-*.safetensors")
         if _SHARD.fullmatch(path.name) and path.name not in fresh
@@ -157,18 +159,18 @@ def _split(facts: Mapping[str, Any], largest: int) -> list[list[str]]:
     """Names of the tensors of each file, in order; a tensor that is too large has its own."""
     parts: list[list[str]] = [[]]
     room = largest
-    for name, one in facts.items():
-        if parts[-1] and one.nbytes > room:
+    for name, fact in facts.items():
+        if parts[-1] and fact.nbytes > room:
             parts.append([])
             room = largest
         parts[-1].append(name)
-        room -= one.nbytes
+        room -= fact.nbytes
     return parts
 
 
 def _free_names(directory: Path, count: int) -> list[str]:
     """Names for shards, under which there are no files yet."""
-    for letter in ("", *(f"-{one}" for one in string.ascii_lowercase)):
+    for letter in ("", *(f"-{character}" for character in string.ascii_lowercase)):
         names = [f"model{letter}-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
         if not any((directory / name).exists() for name in names):
             return names

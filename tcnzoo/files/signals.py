@@ -89,7 +89,7 @@ def _read_npy(path: Path) -> Array:
 def _read_csv(path: Path) -> Array:
     """A row of numbers for each step, after at most one line of names."""
     table = Table(path)
-    counted = [str(place) for place in range(table.width)]
+    counted = [str(column) for column in range(table.width)]
     counting = False
     values = packed("d")
     for number, cells in table.rows():
@@ -97,10 +97,10 @@ def _read_csv(path: Path) -> Array:
             counting = table.names is None and table.width > 2 and cells == counted
         elif counting and not all(map(str.isdecimal, cells)):
             raise table.error(1, "it counts the columns; remove this line, or write names into it")
-        for place, cell in enumerate(cells, start=1):
+        for column, cell in enumerate(cells, start=1):
             value = table.number(cell)
             if value is None or abs(value) > LARGEST:
-                raise table.error(number, f"column {place} {_said(cell)}")
+                raise table.error(number, f"column {column} {_said(cell)}")
             values.append(value)
     return np.array(values, dtype=np.float32).reshape(-1, max(table.width, 1)).T
 

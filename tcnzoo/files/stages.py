@@ -46,25 +46,25 @@ class Stage:
     """A stage of this process.
 
     Attributes:
-        place: its directory, in the folder that its files are meant for.
+        directory: in the folder that its files are meant for.
     """
 
-    place: Path
+    directory: Path
 
     @property
     def folder(self) -> Path:
         """The folder that its files are meant for."""
-        return self.place.parent
+        return self.directory.parent
 
     @property
     def files(self) -> Path:
         """Where its files are written."""
-        return self.place / FILES
+        return self.directory / FILES
 
     @property
     def is_committed(self) -> bool:
         """Whether its files are on their way to their places, so that they stay as they are."""
-        return (self.place / COMMIT).is_file()
+        return (self.directory / COMMIT).is_file()
 
     def commit(self, targets: Mapping[str, str], remove: Iterable[str] = ()) -> None:
         """Put files into their places, and remove others: all of it or nothing, whoever ends it.
@@ -75,21 +75,21 @@ class Stage:
         """
         gone = list(remove)
         for name, target in targets.items():
-            place = self.folder / target
-            replaced = [place] if place.exists() else [self.folder / one for one in gone]
+            path = self.folder / target
+            replaced = [path] if path.exists() else [self.folder / other for other in gone]
             _ready(self.files / name, replaced, self.files)
         flush_directory(self.files)
         if len(targets) == 1 and not gone and not _in_the_way(self, *targets.items()):
             ((name, target),) = targets.items()
-            _move(self.files / name, self.folder / target, self.place)
+            _move(self.files / name, self.folder / target, self.directory)
             flush_directory(self.folder)
             return
-        draft = self.place / f"{COMMIT}.new"
+        draft = self.directory / f"{COMMIT}.new"
         draft.write_text(json.dumps({"files": dict(targets), "remove": gone}), encoding="utf-8")
         _flush(draft)
-        draft.replace(self.place / COMMIT)
-        flush_directory(self.place)
-        _finish(self.place)
+        draft.replace(self.directory / COMMIT)
+        flush_directory(self.directory)
+        _finish(self.directory)
 
 
 @contextlib.contextmanager
@@ -99,16 +99,16 @@ def staged(folder: Path) -> Iterator[Stage]:
     Stages of processes that have ended are settled first.
     """
     settle(folder)
-    place, lock = _locked_place(folder)
+    directory, lock = _locked_place(folder)
     try:
-        (place / FILES).mkdir()
-        yield Stage(place)
-        _clear(place)
+        (directory / FILES).mkdir()
+        yield Stage(directory)
+        _clear(directory)
     except BaseException:
         # A commit that was broken off is ended now if it can be, and else by who comes next.
         with contextlib.suppress(OSError):
-            _finish(place)
-            _clear(place)
+            _finish(directory)
+            _clear(directory)
         raise
     finally:
         lock.release()
@@ -120,14 +120,14 @@ def settle(folder: Path) -> list[Path]:
     Returns:
         the stages that are gone.
     """
-    found = []
-    for place in stages_in(folder):
+    settled = []
+    for directory in stages_in(folder):
         # One that is being written, by a process that ends it itself, or one of somebody else.
-        with contextlib.suppress(OSError), _lock_of(place).acquire(timeout=0):
-            _finish(place)
-            _clear(place)
-            found.append(place)
-    return found
+        with contextlib.suppress(OSError), _lock_of(directory).acquire(timeout=0):
+            _finish(directory)
+            _clear(directory)
+            settled.append(directory)
+    return settled
 
 
 def settle_committed(folder: Path) -> None:
@@ -137,19 +137,20 @@ def settle_committed(folder: Path) -> None:
         InputError: it cannot be finished here, because the folder is read-only, or because another
             process takes long over it.
     """
-    for place in stages_in(folder):
-        if not (place / COMMIT).is_file():
+    for directory in stages_in(folder):
+        if not (directory / COMMIT).is_file():
             continue
         try:
-            with _lock_of(place).acquire(timeout=PATIENCE):
-                _finish(place)
-                _clear(place)
+            with _lock_of(directory).acquire(timeout=PATIENCE):
+                _finish(directory)
+                _clear(directory)
         except TimeoutError:
             raise InputError(
                 f"{str(folder)!r} is being written by another process; try again when it has ended"
             ) from None
         except OSError as error:
-            if not (place / COMMIT).is_file():  # the process that wrote it has ended it meanwhile
+            # The process that wrote it may have ended it meanwhile.
+            if not (directory / COMMIT).is_file():
                 continue
             raise InputError(
                 f"{str(folder)!r} holds a write that was interrupted and cannot be finished here "
@@ -173,18 +174,18 @@ def _locked_place(folder: Path) -> tuple[Path, "BaseFileLock"]:
     """A new stage and its lock; another process may take one for dead before it is locked."""
     while True:
         try:
-            place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
+            directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=folder))
         except OSError as error:  # named after a folder that the caller knows
             raise OSError(error.errno, os.strerror(error.errno or 0), str(folder)) from None
-        lock = _lock_of(place)
+        lock = _lock_of(directory)
         with contextlib.suppress(TimeoutError):
             lock.acquire(timeout=0)
-            return place, lock
+            return directory, lock
 
 
-def _lock_of(place: Path) -> "BaseFileLock":
+def _lock_of(directory: Path) -> "BaseFileLock":
     """The lock of a stage."""
-    return lock_at(place / LOCK)
+    return lock_at(directory / LOCK)
 
 
 def lock_at(path: Path) -> "BaseFileLock":
@@ -200,10 +201,12 @@ def _ready(fresh: Path, replaced: Iterable[Path], files: Path) -> None:
     The mode is what all that it replaces have in common, so that tensors under new names are no
     more open than the old ones; else what the umask leaves, as `files` shows it for a file.
     """
-    modes = [stat.S_IMODE(one.stat().st_mode) for one in replaced if one.is_dir() == fresh.is_dir()]
+    modes = [
+        stat.S_IMODE(file.stat().st_mode) for file in replaced if file.is_dir() == fresh.is_dir()
+    ]
     if fresh.is_dir():
-        for one in (fresh, *fresh.rglob("*")):
-            (flush_directory if one.is_dir() else _flush)(one)
+        for file in (fresh, *fresh.rglob("*")):
+            (flush_directory if file.is_dir() else _flush)(file)
     else:
         _flush(fresh)
         modes = modes or [files.stat().st_mode & 0o666]
@@ -217,18 +220,18 @@ def _in_the_way(stage: Stage, names: tuple[str, str]) -> bool:
     return target.is_dir() or (target.exists() and fresh.is_dir())
 
 
-def _finish(place: Path) -> None:
+def _finish(directory: Path) -> None:
     """Make the renamings and removals of a commit that are left; nothing where there is none."""
-    if not (place / COMMIT).is_file():
+    if not (directory / COMMIT).is_file():
         return
-    targets, gone = _document(place / COMMIT)
+    targets, gone = _document(directory / COMMIT)
     for name, target in targets.items():
-        if os.path.lexists(place / FILES / name):
-            _move(place / FILES / name, place.parent / target, place)
-    flush_directory(place.parent)
+        if os.path.lexists(directory / FILES / name):
+            _move(directory / FILES / name, directory.parent / target, directory)
+    flush_directory(directory.parent)
     for name in gone:
-        (place.parent / name).unlink(missing_ok=True)
-    flush_directory(place.parent)
+        (directory.parent / name).unlink(missing_ok=True)
+    flush_directory(directory.parent)
 
 
 def _document(path: Path) -> tuple[dict[str, str], list[str]]:
@@ -237,20 +240,20 @@ def _document(path: Path) -> tuple[dict[str, str], list[str]]:
         document: Any = json.loads(path.read_text("utf-8"))
         targets, gone = document["files"], document["remove"]
         names = [*targets, *targets.values(), *gone]
-        plain = all(isinstance(one, str) and Path(one).name == one != ".." for one in names)
+        plain = all(isinstance(name, str) and Path(name).name == name != ".." for name in names)
     except (ValueError, TypeError, LookupError, AttributeError):
         plain = False
-    if not plain or not all(one.endswith(REMOVABLE) for one in gone):
+    if not plain or not all(name.endswith(REMOVABLE) for name in gone):
         raise InputError(f"{str(path)!r} is damaged; remove the directory that it is in")
     return targets, gone
 
 
-def _move(fresh: Path, target: Path, place: Path) -> None:
+def _move(fresh: Path, target: Path, directory: Path) -> None:
     """Rename a file or directory to where a name leads, links included."""
     real = Path(os.path.realpath(target))
     if real.is_dir() or (real.exists() and fresh.is_dir()):
-        (place / OLD).mkdir(exist_ok=True)
-        real.replace(place / OLD / real.name)
+        (directory / OLD).mkdir(exist_ok=True)
+        real.replace(directory / OLD / real.name)
     if real.parent != target.parent and _device(real.parent) != _device(fresh):
         _move_over(fresh, real)
     else:
@@ -270,10 +273,10 @@ def _device(path: Path) -> int:
     return path.stat().st_dev
 
 
-def _clear(place: Path) -> None:
+def _clear(directory: Path) -> None:
     """Remove a stage, its commit first: none of it is to be done again."""
-    (place / COMMIT).unlink(missing_ok=True)
-    shutil.rmtree(place)
+    (directory / COMMIT).unlink(missing_ok=True)
+    shutil.rmtree(directory)
 
 
 def _flush(path: Path) -> None:

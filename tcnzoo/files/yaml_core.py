@@ -58,7 +58,7 @@ class _Loader(yaml.SafeLoader):
                 continue
             twin = first.setdefault((key.tag, key.value), key)
             if twin is not key:
-                lines = [one.start_mark.line + 1 for one in (twin, key)]
+                lines = [key_node.start_mark.line + 1 for key_node in (twin, key)]
                 raise yaml.composer.ComposerError(
                     None,
                     None,
@@ -78,22 +78,22 @@ class _Loader(yaml.SafeLoader):
                 continue
             several = isinstance(value, yaml.SequenceNode)
             # Of several the first one counts, so it comes last.
-            for one in reversed(value.value) if several else [value]:
-                merged += self._pairs_of(one)
+            for mapping in reversed(value.value) if several else [value]:
+                merged += self._pairs_of(mapping)
         node.value = merged + own
 
-    def _pairs_of(self, one: Any) -> list[Any]:
+    def _pairs_of(self, node: Any) -> list[Any]:
         """The pairs of a mapping that is merged into another."""
-        if not isinstance(one, yaml.MappingNode):
+        if not isinstance(node, yaml.MappingNode):
             raise yaml.constructor.ConstructorError(
-                None, None, "'<<' must name a mapping or a list of mappings", one.start_mark
+                None, None, "'<<' must name a mapping or a list of mappings", node.start_mark
             )
-        self.flatten_mapping(one)
-        pairs = {(key.tag, str(key.value)): (key, value) for key, value in one.value}
+        self.flatten_mapping(node)
+        pairs = {(key.tag, str(key.value)): (key, value) for key, value in node.value}
         self._merged += len(pairs)
         if self._merged > MOST_IN_YAML:
             raise yaml.constructor.ConstructorError(
-                None, None, f"more than {MOST_IN_YAML:,} values are merged", one.start_mark
+                None, None, f"more than {MOST_IN_YAML:,} values are merged", node.start_mark
             )
         return list(pairs.values())
 

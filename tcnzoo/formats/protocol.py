@@ -76,8 +76,8 @@ class Format(Protocol):
 @functools.cache
 def format_modules() -> dict[str, str]:
     """Module of each known format: built-in ones united with those of installed packages."""
-    found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
+    installed = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**BUILT_IN, **installed, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def get_format(name: str) -> Format:
@@ -103,11 +103,11 @@ def detect_format(path: Path) -> Format:
     if not path.exists():
         raise InputError(f"nothing at {str(path)!r}")
     known = [get_format(name) for name in format_modules()]
-    found = [one for one in known if one.detect(path)]
-    if len(found) == 1:
-        return found[0]
-    names = _either([one.NAME for one in found or known])
-    what = "does not say whether it is" if found else "is not recognised as any of"
+    matching = [candidate for candidate in known if candidate.detect(path)]
+    if len(matching) == 1:
+        return matching[0]
+    names = _either([candidate.NAME for candidate in matching or known])
+    what = "does not say whether it is" if matching else "is not recognised as any of"
     raise InputError(f"{str(path)!r} {what} {names}; name its format (from_format, --from)")
 
 
@@ -120,11 +120,15 @@ def destination_format(path: Path) -> Format:
     if path.is_dir() or not path.suffix:
         return get_format("tcnzoo")
     known = [get_format(name) for name in format_modules()]
-    found = [one for one in known if not one.FOREIGN and _ends(path, one.SUFFIXES)]
-    if len(found) == 1:
-        return found[0]
-    names = _either([one.NAME for one in found or known])
-    what = "can be written as" if found else "has an ending of no format; it can be"
+    matching = [
+        candidate
+        for candidate in known
+        if not candidate.FOREIGN and _ends(path, candidate.SUFFIXES)
+    ]
+    if len(matching) == 1:
+        return matching[0]
+    names = _either([candidate.NAME for candidate in matching or known])
+    what = "can be written as" if matching else "has an ending of no format; it can be"
     raise InputError(f"{str(path)!r} {what} {names}: name the format (to_format, --to)")
 
 
@@ -209,12 +213,12 @@ def inspect(
     try:
         converted = reader.read(origin, dict(hints or {}))
     except Undetermined as question:
-        rows = _rows(reader.tensors(origin), question.used, {}, {})
+        tensors = _rows(reader.tensors(origin), question.used, {}, {})
         known, sentence = question.known, str(question)
-        return Inspection(str(origin), reader.NAME, {}, sentence, None, known, rows)
+        return Inspection(str(origin), reader.NAME, {}, sentence, None, known, tensors)
     spec, assumed = converted.spec, converted.assumed
-    rows = _rows(reader.tensors(origin), converted.used, converted.dropped, spec.params())
-    return Inspection(str(origin), reader.NAME, assumed, None, spec, {}, rows)
+    tensors = _rows(reader.tensors(origin), converted.used, converted.dropped, spec.params())
+    return Inspection(str(origin), reader.NAME, assumed, None, spec, {}, tensors)
 
 
 def _rows(
@@ -227,13 +231,13 @@ def _rows(
     return tuple(
         TensorRow(
             name=name,
-            shape=tuple(one.shape),
-            dtype=str(one.dtype),
+            shape=tuple(facts.shape),
+            dtype=str(facts.dtype),
             used_as=used.get(name),
             role=table[used[name]].role if used.get(name) in table else None,
             dropped=dropped.get(name),
         )
-        for name, one in facts_of(tensors).items()
+        for name, facts in facts_of(tensors).items()
     )
 
 
@@ -264,10 +268,10 @@ def _check_destination(path: Path, writer: Format, overwrite: bool) -> None:
 
 def _check_types(weights: Tensors) -> None:
     """Raise WeightError unless every tensor is of a float type that weights may have."""
-    for name, one in facts_of(weights).items():
-        if one.dtype not in DTYPES.values():
+    for name, facts in facts_of(weights).items():
+        if facts.dtype not in DTYPES.values():
             raise WeightError(
-                f"tensor {name!r} must be of type {_either(list(DTYPES))}, but is {one.dtype}"
+                f"tensor {name!r} must be of type {_either(list(DTYPES))}, but is {facts.dtype}"
             )
 
 

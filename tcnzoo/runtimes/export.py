@@ -140,10 +140,10 @@ def export(
     with replacing(path) as temporary:
         notes = exporter.export(*written, temporary, options)
         size = _size(temporary)
-        found, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
+        comparisons, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
     command = exporter.command(path, options)
     return ExportReport(
-        model.name, str(path), exporter.NAME, size, precision, found, command, (*notes, *more)
+        model.name, str(path), exporter.NAME, size, precision, comparisons, command, (*notes, *more)
     )
 
 
@@ -279,5 +279,5 @@ def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
 
 def _size(path: Path) -> int:
     """Bytes of a file, or of all files in a directory."""
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files)
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)

@@ -147,8 +147,8 @@ def get_check(name: str) -> Check:
 @functools.cache
 def exporter_modules() -> dict[str, str]:
     """Module of each known exporter: built-in ones united with those of installed packages."""
-    found = {point.name: point.value for point in entry_points(group=GROUP)}
-    return {**BUILT_IN, **found, **BUILT_IN}  # in the built-in order, and the built-in ones win
+    installed = {point.name: point.value for point in entry_points(group=GROUP)}
+    return {**BUILT_IN, **installed, **BUILT_IN}  # in the built-in order, and the built-in ones win
 
 
 def get_exporter(name: str) -> Exporter:
@@ -171,10 +171,10 @@ def exporter_for(path: Path) -> Exporter:
         InputError: an ending that none of them writes.
     """
     endings = []
-    for one in map(get_exporter, exporter_modules()):
-        if path.name.lower().endswith(one.SUFFIX):
-            return one
-        endings.append(f"{one.SUFFIX} ({one.NAME})")
+    for exporter in map(get_exporter, exporter_modules()):
+        if path.name.lower().endswith(exporter.SUFFIX):
+            return exporter
+        endings.append(f"{exporter.SUFFIX} ({exporter.NAME})")
     raise InputError(f"an export ends in one of {', '.join(endings)}, but got {str(path)!r}")
 
 

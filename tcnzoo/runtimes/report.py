@@ -124,64 +124,65 @@ def compare(
         return (), (f"not compared: {reason}",)
     model = create(spec, "numpy", weights=weights, dtype="float64")
 
-    def reference_of(model: Any, x: Array, rows: list[Array]) -> Output:
-        y = predict(model, x, embeddings=rows)
+    def reference_of(model: Any, x: Array, embeddings: list[Array]) -> Output:
+        y = predict(model, x, embeddings=embeddings)
         return y["output"] if options.streaming and isinstance(y, dict) else y
 
-    def reference(x: Array, rows: list[Array]) -> Output:
-        return reference_of(model, x, rows)
+    def reference(x: Array, embeddings: list[Array]) -> Output:
+        return reference_of(model, x, embeddings)
 
-    def written(x: Array, rows: list[Array]) -> Output:
-        return exporter.run(path, x, options, *([rows] if rows else []))
+    def written(x: Array, embeddings: list[Array]) -> Output:
+        return exporter.run(path, x, options, *([embeddings] if embeddings else []))
 
-    def rounded(x: Array, rows: list[Array]) -> Output:
+    def rounded(x: Array, embeddings: list[Array]) -> Output:
         if options.precision == "float16":
-            y = reference(x.astype(np.float16).astype(np.float64), rows)
+            y = reference(x.astype(np.float16).astype(np.float64), embeddings)
             with np.errstate(over="ignore"):
-                return _each(y, lambda one: one.astype(np.float16))
+                return _each(y, lambda array: array.astype(np.float16))
         with np.errstate(over="ignore", invalid="ignore"):
-            return reference_of(create(spec, "numpy", weights=weights), x, rows)
+            return reference_of(create(spec, "numpy", weights=weights), x, embeddings)
 
-    found, notes = [], []
+    comparisons, notes = [], []
     for label, x in cases.items():
         _check_static(label, x, options)
-        rows = _embeddings(spec, x, options.seed)
+        embeddings = _embeddings(spec, x, options.seed)
         size = len(x) if options.dynamic else options.batch_size
-        y, expected = in_batches(written, x, rows, size), in_batches(reference, x, rows, BATCH)
-        one = compared(label, x, y, expected)
+        y = in_batches(written, x, embeddings, size)
+        expected = in_batches(reference, x, embeddings, BATCH)
+        comparison = compared(label, x, y, expected)
         limit = TOLERANCES.get(options.precision)
         if limit is None:
             limit = _int8_limit(expected) if label == "representative" else None
-        elif not one.relative <= limit:
-            cost = compared(label, x, in_batches(rounded, x, rows, BATCH), expected).relative
+        elif not comparison.relative <= limit:
+            cost = compared(label, x, in_batches(rounded, x, embeddings, BATCH), expected).relative
             limit = max(limit, ROOM * cost)
-            reason = _not_told(options.precision, cost, one)
+            reason = _not_told(options.precision, cost, comparison)
             if reason is not None:
                 notes.append(f"not compared on {label!r}: {reason}")
                 continue
-        found.append(replace(one, limit=limit))
-    return tuple(found), tuple(notes)
+        comparisons.append(replace(comparison, limit=limit))
+    return tuple(comparisons), tuple(notes)
 
 
-def _not_told(kind: str, cost: float, one: Comparison) -> str | None:
+def _not_told(kind: str, cost: float, comparison: Comparison) -> str | None:
     """Why a signal on which the float type costs so much tells nothing about a file; or None."""
     if not np.isfinite(cost):
         return f"{kind} cannot hold what comes of it"
-    if ROOM * cost >= MEANINGLESS and np.isfinite(one.relative):
+    if ROOM * cost >= MEANINGLESS and np.isfinite(comparison.relative):
         return f"{kind} itself is off by {cost:.2g} there"
     return None
 
 
 def _each(y: Output, change: Callable[[Array], Array]) -> Output:
     """Change every array of an output."""
-    return {k: change(one) for k, one in y.items()} if isinstance(y, dict) else change(y)
+    return {k: change(array) for k, array in y.items()} if isinstance(y, dict) else change(y)
 
 
 def _int8_limit(expected: Output) -> float:
     """What int8 may be off by, relative to max(1, max|reference|), of the narrowest output."""
     return min(
-        INT8 * float(np.ptp(one)) / max(1.0, float(np.abs(one).max()))
-        for one in (expected.values() if isinstance(expected, dict) else [expected])
+        INT8 * float(np.ptp(array)) / max(1.0, float(np.abs(array).max()))
+        for array in (expected.values() if isinstance(expected, dict) else [expected])
     )
 
 
@@ -201,25 +202,25 @@ def _embeddings(spec: Spec, x: Array, seed: int) -> list[Array]:
     """Random embeddings for a batch of signals."""
     generator = np.random.default_rng([seed, 3])
     shapes = [
-        (len(x), one.channels, *(x.shape[2:] if one.per_step else ()))
-        for one in spec.embedding_specs
+        (len(x), embedding.channels, *(x.shape[2:] if embedding.per_step else ()))
+        for embedding in spec.embedding_specs
     ]
     return [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
 
 
-def in_batches(run: Run, x: Array, rows: list[Array], size: int) -> Output:
+def in_batches(run: Run, x: Array, embeddings: list[Array], size: int) -> Output:
     """Run `size` signals at a time, with their embeddings, and put the outputs together."""
     outputs = [
-        run(x[start : start + size], [row[start : start + size] for row in rows])
+        run(x[start : start + size], [embedding[start : start + size] for embedding in embeddings])
         for start in range(0, len(x), size)
     ]
     if isinstance(outputs[0], dict):
         names = list(outputs[0])
-        return {name: np.concatenate([dict(one)[name] for one in outputs]) for name in names}
-    return np.concatenate([np.asarray(one) for one in outputs])
+        return {name: np.concatenate([dict(output)[name] for output in outputs]) for name in names}
+    return np.concatenate([np.asarray(output) for output in outputs])
 
 
-def compared(label: str, x: Array, found: Output, reference: Output) -> Comparison:
+def compared(label: str, x: Array, output: Output, reference: Output) -> Comparison:
     """Measure the difference of two outputs, the worst over the entries of a dictionary.
 
     Raises:
@@ -227,33 +228,33 @@ def compared(label: str, x: Array, found: Output, reference: Output) -> Comparis
     """
     absolute = relative = 0.0
     agreement = None
-    for place, (one, expected) in enumerate(_pairs(found, reference)):
-        if one.shape != expected.shape:
+    for number, (array, expected) in enumerate(_pairs(output, reference)):
+        if array.shape != expected.shape:
             raise InputError(
                 f"the exported file must give an output of shape {expected.shape}, "
-                f"but gives {one.shape}"
+                f"but gives {array.shape}"
             )
         if expected.size:
             # `np.maximum` keeps a NaN, which `max` may drop.
-            worst = np.abs(one.astype(np.float64) - expected).max()
+            worst = np.abs(array.astype(np.float64) - expected).max()
             absolute = float(np.maximum(absolute, worst))
             relative = float(np.maximum(relative, worst / max(1.0, np.abs(expected).max())))
-        if place == 0:
-            agreement = _agreement(one, expected)
+        if number == 0:
+            agreement = _agreement(array, expected)
     return Comparison(label, x.shape, absolute, relative, agreement)
 
 
-def _pairs(found: Output, reference: Output) -> Iterator[tuple[Array, Array]]:
+def _pairs(output: Output, reference: Output) -> Iterator[tuple[Array, Array]]:
     """Matching outputs, the main one first."""
-    one = found if isinstance(found, dict) else {"output": found}
+    outputs = output if isinstance(output, dict) else {"output": output}
     expected = reference if isinstance(reference, dict) else {"output": reference}
-    if one.keys() != expected.keys():
-        raise InputError(f"the exported file must give {list(expected)}, but gives {list(one)}")
-    return ((one[name], expected[name]) for name in expected)
+    if outputs.keys() != expected.keys():
+        raise InputError(f"the exported file must give {list(expected)}, but gives {list(outputs)}")
+    return ((outputs[name], expected[name]) for name in expected)
 
 
-def _agreement(found: Array, reference: Array) -> float | None:
+def _agreement(output: Array, reference: Array) -> float | None:
     """Share of equal largest channels."""
     if reference.ndim < 2 or reference.shape[1] < 2 or not reference.size:
         return None
-    return float((found.argmax(axis=1) == reference.argmax(axis=1)).mean())
+    return float((output.argmax(axis=1) == reference.argmax(axis=1)).mean())

@@ -44,8 +44,8 @@ def signal_in(name):
 
 
 def state(folder, version):
-    numbers = np.full(5, version == "new", float)
-    streaming_states.write_state(folder / "s.safetensors", {"x": numbers})
+    x = np.full(5, version == "new", float)
+    streaming_states.write_state(folder / "s.safetensors", {"x": x})
 
 
 def bundle(folder, version):

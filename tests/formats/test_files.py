@@ -161,9 +161,10 @@ sys.exit(f"loaded {{loaded}}" if loaded else 0)
     [("a.pt", "torch", "torch"), ("a.keras", "h5py", "keras"), ("a.weights.h5", "h5py", "keras")],
 )
 def test_what_to_install_is_said(name, package, extra, start, tmp_path, monkeypatch):
-    for container in ("container_pt", "container_h5"):
+    for container in ("pt", "h5"):
         monkeypatch.setattr(
-            f"tcnzoo.weights_convert.{container}.missing_package", lambda package: package
+            f"tcnzoo.weights_convert.containers.{container}.missing_package",
+            lambda package: package,
         )
     with pytest.raises(BackendMissing, match=rf"needs {package}, .* 'tcnzoo\[{extra}\]'"):
         convert(start, tmp_path / name)

@@ -82,8 +82,8 @@ def names_of(spec: Spec) -> dict[str, str] | None:
     """
     if isinstance(spec, GraphSpec):
         kernels = [name for name in spec.nodes if re.fullmatch(r"rescnn1_k\d+", name)]
-        places = {name.removeprefix("rescnn1_"): place for place, name in enumerate(kernels)}
-        rules = (_branches(places), *_UNET_RULES)
+        numbers = {name.removeprefix("rescnn1_"): number for number, name in enumerate(kernels)}
+        rules = (_branches(numbers), *_UNET_RULES)
     elif isinstance(spec, SequentialSpec):
         rules = _TCN_RULES
     else:
@@ -92,11 +92,11 @@ def names_of(spec: Spec) -> dict[str, str] | None:
     return {name: new for name, new in names.items() if new} if all(names.values()) else None
 
 
-def _branches(places: Mapping[str, int]) -> Rule:
+def _branches(numbers: Mapping[str, int]) -> Rule:
     """The rule for the branches of the residual CNN, which the origin counts."""
     return (
-        rf"rescnn(\d+)_({'|'.join(places) or '(?!)'})\.(conv|norm)\.",
-        lambda m: f"rescnn.blocks.{int(m[1]) - 1}.branches.{places[m[2]]}.{_STEP[m[3]]}.",
+        rf"rescnn(\d+)_({'|'.join(numbers) or '(?!)'})\.(conv|norm)\.",
+        lambda m: f"rescnn.blocks.{int(m[1]) - 1}.branches.{numbers[m[2]]}.{_STEP[m[3]]}.",
     )
 
 

@@ -58,13 +58,13 @@ def h5_file(
 def members(file: Any, group: str) -> list[str]:
     """Names in a group that lies in the file itself; none where there is no such group."""
     link = file.get(group, getlink=True)
-    held: Any = file[group] if type(link).__name__ == "HardLink" else {}
-    return names(held) if hasattr(held, "keys") else []  # a dataset may have the name
+    content: Any = file[group] if type(link).__name__ == "HardLink" else {}
+    return names(content) if hasattr(content, "keys") else []  # a dataset may have the name
 
 
 def names(group: Any) -> list[str]:
     """Names in a group as text; HDF5 hands out those as bytes that are not UTF-8."""
-    return [one.decode("latin-1") if isinstance(one, bytes) else one for one in group]
+    return [name.decode("latin-1") if isinstance(name, bytes) else name for name in group]
 
 
 def read_h5(path: Path, file: Any) -> Weights:
@@ -97,18 +97,18 @@ def open_h5(path: Path, content: Path | IO[bytes]) -> LazyTensors:
 
 def _datasets(path: Path, file: Any) -> dict[str, Any]:
     """Every dataset by its full path, once it is sure that all its values lie in the file."""
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
     def visit(name: str | bytes, item: Any) -> None:
         if str(name).count("/") >= DEEPEST:
             raise WeightError(f"{str(path)!r} is refused: more than {DEEPEST} groups in each other")
         if hasattr(item, "shape"):
-            found[str(name)] = item
+            datasets[str(name)] = item
 
     file.visititems(visit)
-    for name, dataset in found.items():
+    for name, dataset in datasets.items():
         _check_dataset(path, name, dataset)
-    return found
+    return datasets
 
 
 def _check_dataset(path: Path, name: str, dataset: Any) -> None:
@@ -129,8 +129,8 @@ def _type(dataset: Any) -> np.dtype[Any]:
     """Type of a dataset's values."""
     if dataset.attrs.get("dtype") == "bfloat16" and dataset.dtype.itemsize == 2:
         return DTYPES["bfloat16"]
-    found: np.dtype[Any] = dataset.dtype
-    return found
+    dtype: np.dtype[Any] = dataset.dtype
+    return dtype
 
 
 def _values(dataset: Any) -> Array:
@@ -143,9 +143,9 @@ def write_h5(group: Any, tensors: Tensors) -> None:
     """Write arrays of any strides into a group; bfloat16 as Keras does, raw and with a label."""
     for name, array in tensors.items():
         dataset = group.create_dataset(name, array.shape, array.dtype)
-        rows = max(1, PIECE // max(1, array[:1].nbytes)) if array.ndim else 1
-        for start in range(0, len(array) if array.ndim else 1, rows):
-            place = slice(start, start + rows) if array.ndim else ()
-            dataset[place] = np.asarray(array[place], order="C")
+        count = max(1, PIECE // max(1, array[:1].nbytes)) if array.ndim else 1
+        for start in range(0, len(array) if array.ndim else 1, count):
+            part = slice(start, start + count) if array.ndim else ()
+            dataset[part] = np.asarray(array[part], order="C")
         if array.dtype == ml_dtypes.bfloat16:
             dataset.attrs["dtype"] = "bfloat16"

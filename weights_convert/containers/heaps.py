@@ -32,30 +32,30 @@ def _file_is_endless(path: Path, changed: int, size: int) -> bool:
     """Look once at a file that is opened several times."""
     if size == 0:
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as held:
-        return _is_endless(held)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        return _is_endless(mapped)
 
 
 def _is_endless(data: bytes | mmap.mmap) -> bool:
     """Walk through everything that looks like a heap."""
-    place = data.find(SIGNATURE)
-    while place >= 0:
-        size = int.from_bytes(data[place + 8 : place + HEAD], "little")
-        whole = data[place + 4 : place + 8] == VERSION and place + size <= len(data)
-        if whole and _stands_still(data, place + HEAD, place + size):
+    offset = data.find(SIGNATURE)
+    while offset >= 0:
+        size = int.from_bytes(data[offset + 8 : offset + HEAD], "little")
+        whole = data[offset + 4 : offset + 8] == VERSION and offset + size <= len(data)
+        if whole and _stands_still(data, offset + HEAD, offset + size):
             return True
-        place = data.find(SIGNATURE, place + 1)
+        offset = data.find(SIGNATURE, offset + 1)
     return False
 
 
-def _stands_still(data: bytes | mmap.mmap, place: int, end: int) -> bool:
+def _stands_still(data: bytes | mmap.mmap, offset: int, end: int) -> bool:
     """Whether an object of a heap is followed by itself."""
-    while end - place >= OBJECT:
-        index = int.from_bytes(data[place : place + 2], "little")
-        size = int.from_bytes(data[place + 8 : place + OBJECT], "little")
+    while end - offset >= OBJECT:
+        index = int.from_bytes(data[offset : offset + 2], "little")
+        size = int.from_bytes(data[offset + 8 : offset + OBJECT], "little")
         # The first is the free space, whose size says all of it.
         step = OBJECT + -(-size // 8) * 8 if index else size
         if step == 0:
             return True
-        place += step
+        offset += step
     return False

@@ -170,12 +170,14 @@ def read_document(path: Path) -> Document | None:
     if kind != "h5":
         return None
     with h5_file(path, path) as file:
-        held = {name: _text(file.attrs.get(name)) for name in ("model_config", "keras_version")}
-    if held["model_config"] is None:
+        attributes = {
+            name: _text(file.attrs.get(name)) for name in ("model_config", "keras_version")
+        }
+    if attributes["model_config"] is None:
         return None
     return _document(
-        _parsed(path, held["model_config"].encode("utf-8", "surrogateescape")),
-        held["keras_version"],
+        _parsed(path, attributes["model_config"].encode("utf-8", "surrogateescape")),
+        attributes["keras_version"],
     )
 
 
@@ -193,10 +195,10 @@ def hinted_document(path: Path, given: Mapping[str, Any]) -> Document | None:
         return None
     if len(given) > 1:
         raise InputError(f"the hint config says all of a model, but {', '.join(given)} were given")
-    place = Path(str(given["config"]))
-    if not place.is_file():
-        raise InputError(f"no file at {str(place)!r}")
-    model = _parsed(place, place.read_bytes())
+    config_file = Path(str(given["config"]))
+    if not config_file.is_file():
+        raise InputError(f"no file at {str(config_file)!r}")
+    model = _parsed(config_file, config_file.read_bytes())
     return _document(model, model.get("keras_version"))
 
 
@@ -215,12 +217,12 @@ def _text(value: Any) -> str | None:
 def _parsed(path: Path, text: bytes) -> Mapping[str, Any]:
     """JSON that must be a mapping."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WeightError(
             f"the configuration in {str(path)!r} is not valid JSON: {error}"
         ) from None
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def weight_groups(path: Path) -> list[str] | None:

@@ -78,11 +78,11 @@ def _fields(file: IO[bytes], size: int) -> Iterator[tuple[int, int | None]]:
 def _number(file: IO[bytes]) -> int | None:
     """A number of variable length, or None where there is none."""
     value = 0
-    for place in range(_LONGEST):
+    for position in range(_LONGEST):
         byte = file.read(1)
         if not byte:
             return None
-        value |= (byte[0] & 0x7F) << (7 * place)
+        value |= (byte[0] & 0x7F) << (7 * position)
         if byte[0] < 0x80:
             return value
     return None
@@ -157,11 +157,11 @@ def _values(path: Path, tensor: Any, shape: tuple[int, ...]) -> Array:
     if tensor.HasField("raw_data"):
         _check_size(path, name, shape, dtype, len(tensor.raw_data))
         return np.frombuffer(tensor.raw_data, dtype)
-    held = getattr(tensor, field)
-    _check_size(path, name, shape, dtype, len(held) * dtype.itemsize)
+    numbers = getattr(tensor, field)
+    _check_size(path, name, shape, dtype, len(numbers) * dtype.itemsize)
     if tensor.data_type in (10, 16):
-        return np.array(held, np.int64).astype(np.uint16).view(dtype)
-    return np.array(held, dtype)
+        return np.array(numbers, np.int64).astype(np.uint16).view(dtype)
+    return np.array(numbers, dtype)
 
 
 def _check_size(
@@ -205,12 +205,12 @@ def _beside(path: Path, name: str, location: str) -> Path:
     folder = path.parent.resolve()
     windows = PureWindowsPath(location)
     outside = windows.drive or windows.root or ".." in windows.parts or "\0" in location
-    found = Path(os.path.realpath(folder / PurePosixPath(location))) if not outside else folder
-    if not location or outside or not found.is_relative_to(folder):
+    target = Path(os.path.realpath(folder / PurePosixPath(location))) if not outside else folder
+    if not location or outside or not target.is_relative_to(folder):
         raise WeightError(
             f"{str(path)!r} is refused: the values of {name!r} are said to lie in {location!r}, "
             "which leads out of its folder"
         )
-    if not found.is_file():
+    if not target.is_file():
         raise WeightError(f"the values of {name!r} of {str(path)!r} are missing: no {location!r}")
-    return found
+    return target

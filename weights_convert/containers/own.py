@@ -98,10 +98,10 @@ def _spec(name: str, path: Path, config: Any, hints: Mapping[str, Any]) -> Spec:
                 "--set spec=NAME_OR_FILE"
             )
         return given
-    found = read_config(config, f"the configuration in {str(path)!r}")
-    if given is not None and given != found:
+    embedded = read_config(config, f"the configuration in {str(path)!r}")
+    if given is not None and given != embedded:
         raise InputError(f"the spec that was given is not the one in {str(path)!r}; leave it out")
-    return found
+    return embedded
 
 
 def to_stored(table: Mapping[str, Param], weights: Tensors, layout: Layout) -> LazyTensors:
@@ -125,8 +125,8 @@ def _permuted(
     tensors: Tensors, now: Mapping[str, Param], wanted: Mapping[str, Param]
 ) -> LazyTensors:
     """Tensors with the axes of one table in the order of another."""
-    held = facts_of(tensors)
-    facts = {name: Facts(param.shape, held[name].dtype) for name, param in wanted.items()}
+    known = facts_of(tensors)
+    facts = {name: Facts(param.shape, known[name].dtype) for name, param in wanted.items()}
     return LazyTensors(
         facts, lambda name: permute(tensors[name], now[name].axes, wanted[name].axes)
     )

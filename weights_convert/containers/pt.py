@@ -127,14 +127,17 @@ def _begin(file: IO[bytes], member: ZipInfo) -> int:
 
 def _check_storages(document: Any, records: Mapping[int, int] | None) -> None:
     """Raise ValueError if a mapped tensor is not just its record, which torch lets pass."""
-    sizes = {one.data_ptr(): one.nbytes() for one in _storages(document) if one.nbytes()}
+    sizes = {
+        storage.data_ptr(): storage.nbytes() for storage in _storages(document) if storage.nbytes()
+    }
     if records is None or not sizes:
         return
     # The file is mapped as a whole, so its tensors are as far from each other as its records.
     starts = (min(sizes) - begin for begin in records)
     pages = [start for start in starts if start % mmap.PAGESIZE == 0]
     if not any(
-        all(records.get(place - start) == size for place, size in sizes.items()) for start in pages
+        all(records.get(address - start) == size for address, size in sizes.items())
+        for start in pages
     ):
         raise ValueError("a tensor is not as long as its record")
 
@@ -144,15 +147,15 @@ def _storages(document: Any) -> Iterator[Any]:
     torch = _torch()
     left, seen = [document], {id(document)}
     while left:
-        one = left.pop()
+        item = left.pop()
         inner: Iterable[Any] = ()
-        if isinstance(one, torch.Tensor) and one.layout == torch.strided:
-            if one.device.type == "cpu":
-                yield one.untyped_storage()
-        elif isinstance(one, Mapping):
-            inner = one.values()
-        elif isinstance(one, list | tuple):
-            inner = one
+        if isinstance(item, torch.Tensor) and item.layout == torch.strided:
+            if item.device.type == "cpu":
+                yield item.untyped_storage()
+        elif isinstance(item, Mapping):
+            inner = item.values()
+        elif isinstance(item, list | tuple):
+            inner = item
         new = {id(value): value for value in inner if id(value) not in seen}
         seen.update(new)
         left += new.values()
@@ -210,8 +213,8 @@ def state_dict_of(tensors: Mapping[str, Array], notes: Mapping[str, str] | None 
 def notes_of(document: Any) -> Mapping[str, Any]:
     """The notes of a state_dict, or nothing."""
     metadata = getattr(document, "_metadata", None)
-    found = metadata.get("") if isinstance(metadata, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+    notes = metadata.get("") if isinstance(metadata, Mapping) else None
+    return notes if isinstance(notes, Mapping) else {}
 
 
 def write_pt(path: Path, document: Any) -> None:

@@ -59,10 +59,10 @@ def _model_config(path: Path) -> dict[str, Any]:
     with archive(path) as opened:
         text = opened.read("config.json")
     try:
-        found = json.loads(text)
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise WeightError(f"'config.json' in {str(path)!r} is not valid JSON: {error}") from None
-    return found if isinstance(found, dict) else {}
+    return config if isinstance(config, dict) else {}
 
 
 def _contents(path: Path) -> tuple[LazyTensors, dict[str, Any]]:
@@ -74,13 +74,13 @@ def _contents(path: Path) -> tuple[LazyTensors, dict[str, Any]]:
         return open_h5(path, content), _beside_model(path)
     if kind != "h5":
         raise WeightError(f"{str(path)!r} is neither .keras nor .weights.h5 inside")
-    held = open_h5(path, path)
+    arrays = open_h5(path, path)
     with h5_file(path, path) as file:
         beside = {"format": file.attrs.get("format", "")}
-    if CONFIG not in held:
-        return held, beside
-    config = held[CONFIG].tobytes().decode("utf-8", errors="replace")
-    others = picked(held, {name: name for name in held if name != CONFIG})
+    if CONFIG not in arrays:
+        return arrays, beside
+    config = arrays[CONFIG].tobytes().decode("utf-8", errors="replace")
+    others = picked(arrays, {name: name for name in arrays if name != CONFIG})
     return others, {**beside, "config": config}
 
 
@@ -98,17 +98,17 @@ def _beside_model(path: Path) -> dict[str, Any]:
 
 def tensors(path: Path) -> Tensors:
     """Every tensor by its name, those of an optimiser by their path."""
-    held = _contents(path)[0]
-    return picked(held, {name.removeprefix(GROUP): name for name in held})
+    arrays = _contents(path)[0]
+    return picked(arrays, {name.removeprefix(GROUP): name for name in arrays})
 
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a model, or weights; those written by `model.save_weights` need their spec as a hint."""
-    held, beside = _contents(path)
-    names = {name.removeprefix(GROUP): name for name in held if name.startswith(GROUP)}
-    own = picked(held, names)
+    arrays, beside = _contents(path)
+    names = {name.removeprefix(GROUP): name for name in arrays if name.startswith(GROUP)}
+    own = picked(arrays, names)
     converted = read_own(NAME, path, own, beside, hints, LAYOUT)
-    dropped = {name: "state of training" for name in held if not name.startswith(GROUP)}
+    dropped = {name: "state of training" for name in arrays if not name.startswith(GROUP)}
     return Converted(converted.spec, converted.weights, converted.used, dropped)
 
 
@@ -156,7 +156,7 @@ def _write_model(path: Path, spec: Spec, stored: Tensors) -> None:
 
 def _variable_type(stored: Tensors) -> str:
     """The one type of all variables that holds every tensor exactly."""
-    types = {str(one.dtype) for one in facts_of(stored).values()}
+    types = {str(facts.dtype) for facts in facts_of(stored).values()}
     if len(types) == 1:
         return types.pop()
     return "float64" if "float64" in types else "float32"

@@ -86,9 +86,9 @@ def keras_layers(spec: Spec) -> list[KerasLayer]:
             while name in taken:
                 name += "_"
             taken.add(name)
-            inside = tuple((f"{path}.{one}".lstrip("."), layout) for one, layout in tensors)
+            inside = tuple((f"{path}.{layer}".lstrip("."), layout) for layer, layout in tensors)
             layers.append(KerasLayer(kind, name, arguments, inside))
-    if any(one.kind == "Flatten" for one in layers) and fixed_length(spec) is None:
+    if any(layer.kind == "Flatten" for layer in layers) and fixed_length(spec) is None:
         return _reshaped(spec, layers)
     return layers
 
@@ -105,10 +105,10 @@ def _reshaped(spec: Spec, layers: list[KerasLayer]) -> list[KerasLayer]:
         widths += [shape[0]] * isinstance(part, FlattenSpec)
     following = iter(widths)
     return [
-        KerasLayer("Reshape", one.name, {"target_shape": (next(following),)})
-        if one.kind == "Flatten"
-        else one
-        for one in layers
+        KerasLayer("Reshape", layer.name, {"target_shape": (next(following),)})
+        if layer.kind == "Flatten"
+        else layer
+        for layer in layers
     ]
 
 

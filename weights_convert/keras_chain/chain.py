@@ -239,12 +239,12 @@ def _call(node: Any) -> tuple[list[str], Mapping[str, Any]]:
         sources = list(_histories(node.get("args"), DEPTH))
         return sources, given if isinstance(given, Mapping) else {}
     nodes = node if isinstance(node, list) else ()
-    called = [one for one in nodes if isinstance(one, list) and one]
+    called = [argument for argument in nodes if isinstance(argument, list) and argument]
     options: dict[str, Any] = {}
-    for one in called:
-        given = one[3] if len(one) > 3 else None
+    for argument in called:
+        given = argument[3] if len(argument) > 3 else None
         options |= given if isinstance(given, Mapping) else {}
-    return [str(one[0]) for one in called], options
+    return [str(argument[0]) for argument in called], options
 
 
 def _histories(value: Any, depth: int) -> Iterator[str]:
@@ -255,5 +255,5 @@ def _histories(value: Any, depth: int) -> Iterator[str]:
         if isinstance(history, list) and history:
             yield str(history[0])
     elif isinstance(value, list) and depth:
-        for one in value:
-            yield from _histories(one, depth - 1)
+        for inner in value:
+            yield from _histories(inner, depth - 1)

@@ -78,7 +78,7 @@ def pair(layer: Layer, key: str) -> tuple[int, int]:
     """Two whole numbers, left and right."""
     value = layer.config.get(key)
     value = [value, value] if type(value) is int else value
-    if isinstance(value, list) and len(value) == 2 and all(type(one) is int for one in value):
+    if isinstance(value, list) and len(value) == 2 and all(type(number) is int for number in value):
         return value[0], value[1]
     raise SpecError(f"{key} of layer {layer.name!r} must be two whole numbers, but is {value!r}")
 

@@ -120,10 +120,10 @@ def _net(layer: Layer, channels: int) -> Net:
     if layer.config.get("go_backwards"):
         raise SpecError(f"layer {layer.name!r} goes backwards (go_backwards), which is not read")
     dilations, filters = layer.config.get("dilations"), layer.config.get("nb_filters")
-    if not isinstance(dilations, list) or not all(type(one) is int for one in dilations):
+    if not isinstance(dilations, list) or not all(type(size) is int for size in dilations):
         raise SpecError(f"dilations of layer {layer.name!r} must be a list, but are {dilations!r}")
     each = filters if isinstance(filters, list) else [filters] * len(dilations)
-    if len(each) != len(dilations) or not all(type(one) is int for one in each):
+    if len(each) != len(dilations) or not all(type(size) is int for size in each):
         raise SpecError(
             f"nb_filters of layer {layer.name!r} must be a number, or one for each of the "
             f"{len(dilations)} dilations, but are {filters!r}"
@@ -231,7 +231,7 @@ def _tensors(layer: Layer, net: Net) -> Iterator[tuple[str, Stored]]:
             within: str,
             root: str = group,
         ) -> Stored:
-            groups = tuple(f"{root}/{one}" for one in inner)
+            groups = tuple(f"{root}/{below}" for below in inner)
             variable = Variable(slot, index, groups, (root, within), layer.names, layer.group)
             return Stored(variable, layout)
 
@@ -249,8 +249,8 @@ def _tensors(layer: Layer, net: Net) -> Iterator[tuple[str, Stored]]:
                 listed, stem = NORM_GROUPS[net.norm["kind"]]
                 groups = (f"{listed}/{stem}#{half}", f"{stem}#{half}")
                 for index, (name, slot) in enumerate(NORM_VARIABLES[net.norm["kind"]]):
-                    one = at(slot, index, "C", groups, f"norm_{half}")
-                    yield f"{block}norm{half + 1}.{name}", one
+                    norm_variable = at(slot, index, "C", groups, f"norm_{half}")
+                    yield f"{block}norm{half + 1}.{name}", norm_variable
         if net.matches(level):
             own = "matching_conv1D"
             yield f"{block}residual.weight", at("kernel", 0, "KIO", (own,), own)

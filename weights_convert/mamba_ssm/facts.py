@@ -69,7 +69,7 @@ def facts_of(path: Path, shapes: Shapes, prefix: str = "") -> MambaFacts:
     missing = [name for name in NEEDED if name not in shapes]
     if missing:
         raise WeightError(f"{str(path)!r} must hold {prefix + missing[0]!r}, which a Mamba-2 has")
-    rows, channels = _shape(path, shapes, prefix, "in_proj.weight", 2)
+    projected, channels = _shape(path, shapes, prefix, "in_proj.weight", 2)
     _, inner = _shape(path, shapes, prefix, "out_proj.weight", 2)
     convolved, each, taps = _shape(path, shapes, prefix, "conv1d.weight", 3)
     if each != 1:
@@ -80,7 +80,7 @@ def facts_of(path: Path, shapes: Shapes, prefix: str = "") -> MambaFacts:
         )
     (heads,) = _shape(path, shapes, prefix, "A_log", 1)
     (skips,) = _shape(path, shapes, prefix, "D", 1)
-    shared, odd = divmod(rows - 2 * inner - heads, 2)
+    shared, odd = divmod(projected - 2 * inner - heads, 2)
     width = convolved - 2 * shared
     fits = min(channels, heads, taps, shared, width) > 0 and not (odd or inner % channels)
     if not fits or width > inner or width % heads or skips not in (heads, width):

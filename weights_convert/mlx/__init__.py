@@ -38,10 +38,10 @@ def detect(path: Path) -> bool:
 def beside_in(comment: str) -> dict[str, Any]:
     """The header in an archive comment, or nothing where there is another comment or none."""
     try:
-        found = json.loads(comment)
+        header_found = json.loads(comment)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return header_found if isinstance(header_found, dict) else {}
 
 
 def opened(path: Path) -> tuple[LazyTensors, Mapping[str, Any]]:
@@ -55,14 +55,14 @@ def opened(path: Path) -> tuple[LazyTensors, Mapping[str, Any]]:
         return open_safetensors(path)
     if kind != "npz":
         raise WeightError(f"{str(path)!r} is neither .safetensors nor .npz inside")
-    held, comment = open_npz(path)
-    return held, beside_in(comment)
+    arrays, comment = open_npz(path)
+    return arrays, beside_in(comment)
 
 
 def contents(path: Path) -> tuple[Weights, Mapping[str, Any]]:
     """All tensors of such a file at once, those of .safetensors as views of it, and the header."""
-    held, beside = opened(path)
-    return dict(held), beside
+    arrays, beside = opened(path)
+    return dict(arrays), beside
 
 
 def tensors(path: Path) -> Tensors:
@@ -72,8 +72,8 @@ def tensors(path: Path) -> Tensors:
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a file of ours, or one written by `model.save_weights` whose spec the hints give."""
-    held, beside = opened(path)
-    return read_own(NAME, path, held, beside, hints, LAYOUT)
+    arrays, beside = opened(path)
+    return read_own(NAME, path, arrays, beside, hints, LAYOUT)
 
 
 def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:

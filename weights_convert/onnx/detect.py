@@ -12,7 +12,7 @@ NAME = "onnx"
 
 def said_by(model: Any) -> dict[str, str]:
     """What a model says of itself."""
-    return {text(one.key): text(one.value) for one in model.metadata_props}
+    return {text(entry.key): text(entry.value) for entry in model.metadata_props}
 
 
 def is_own(model: Any) -> bool:

@@ -29,9 +29,9 @@ def the_tcn(project: str, spec: Spec) -> TcnSpec:
 
 def refuse(project: str, obstacles: Iterator[str]) -> None:
     """Raise SpecError with every obstacle in one sentence, if there is one."""
-    found = list(obstacles)
-    if found:
-        raise SpecError(f"{project} cannot hold this model: {'; '.join(found)}")
+    sentences = list(obstacles)
+    if sentences:
+        raise SpecError(f"{project} cannot hold this model: {'; '.join(sentences)}")
 
 
 def check_softmax(spec: TcnSpec) -> None:
@@ -141,10 +141,10 @@ def _check_beside(project: str, path: Path) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_text("utf-8"))
+        document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict) or not {"num_inputs", "num_channels"} <= found.keys():
+        document = None
+    if not isinstance(document, dict) or not {"num_inputs", "num_channels"} <= document.keys():
         raise InputError(
             f"{str(path)!r}, where the arguments of {project} would go, exists already and holds "
             "something else; choose another name"

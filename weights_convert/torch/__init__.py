@@ -45,8 +45,8 @@ def tensors(path: Path) -> Tensors:
 
 def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     """Read a file of ours, or a plain state_dict whose spec the hints give."""
-    held, beside = _contents(path)
-    return read_own(NAME, path, held, beside, hints, LAYOUT)
+    arrays, beside = _contents(path)
+    return read_own(NAME, path, arrays, beside, hints, LAYOUT)
 
 
 def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:

@@ -69,12 +69,12 @@ def needed_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def fields_of(config: Mapping[str, Any], place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def fields_of(config: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Fields of a mamba2 that a configuration says.
 
     Args:
         config: contents of config.json.
-        place: of the file, for the sentences of errors.
+        path: of the file, for the sentences of errors.
     Returns:
         the fields, and those of them that the file leaves out and transformers assumes.
     Raises:
@@ -83,15 +83,14 @@ def fields_of(config: Mapping[str, Any], place: Path) -> tuple[dict[str, Any], d
     activation = config.get("hidden_act", SILU[0])
     if activation not in SILU:
         raise SpecError(
-            f"'hidden_act' in {str(place)!r} must be silu, which a mamba2 has, "
-            f"but is {activation!r}"
+            f"'hidden_act' in {str(path)!r} must be silu, which a mamba2 has, but is {activation!r}"
         )
     fields, assumed = {}, {}
     for key, (name, default) in FIELDS.items():
         if key in config:
             value = _decoded(config[key])
             if key in COUNTS and type(value) is not int:
-                raise SpecError(f"{key!r} in {str(place)!r} must be a number, but is {value!r}")
+                raise SpecError(f"{key!r} in {str(path)!r} must be a number, but is {value!r}")
             fields[name] = limits(value) if name == "dt_limit" else value
         elif default is not None:
             fields[name] = assumed[name] = default
@@ -101,7 +100,7 @@ def fields_of(config: Mapping[str, Any], place: Path) -> tuple[dict[str, Any], d
 def _decoded(value: Any) -> Any:
     """A value of JSON in which transformers 5 writes an infinite number as a dictionary."""
     if isinstance(value, list):
-        return [_decoded(one) for one in value]
+        return [_decoded(inner) for inner in value]
     if isinstance(value, dict) and value.get("__float__") == "Infinity":
         return math.inf
     return value

@@ -18,14 +18,14 @@ def stack_spec(mixers: list[Mamba2Spec], final_norm: bool, block_eps: float | No
     """
     nodes: dict[str, Any] = {}
     last = INPUT
-    for place, mixer in enumerate(mixers, start=1):
+    for number, mixer in enumerate(mixers, start=1):
         eps = mixer.norm_eps if block_eps is None else block_eps
         norm = {"kind": "rms_norm", "channels": mixer.channels, "eps": eps}
-        nodes[f"norm{place}"] = {"layer": norm, "inputs": [last]}
-        nodes[f"mamba{place}"] = {"layer": mixer.model_dump(), "inputs": [f"norm{place}"]}
+        nodes[f"norm{number}"] = {"layer": norm, "inputs": [last]}
+        nodes[f"mamba{number}"] = {"layer": mixer.model_dump(), "inputs": [f"norm{number}"]}
         added = {"kind": "merge", "mode": "add"}
-        nodes[f"sum{place}"] = {"layer": added, "inputs": [last, f"mamba{place}"]}
-        last = f"sum{place}"
+        nodes[f"sum{number}"] = {"layer": added, "inputs": [last, f"mamba{number}"]}
+        last = f"sum{number}"
     if final_norm:
         norm = {"kind": "rms_norm", "channels": mixers[-1].channels, "eps": mixers[-1].norm_eps}
         nodes["norm"] = {"layer": norm, "inputs": [last]}
@@ -45,6 +45,6 @@ def mixers_of(spec: Spec) -> list[Mamba2Spec]:
             "transformers holds a mamba2, or a graph of rms_norm, mamba2 and sum for each layer "
             f"and an rms_norm at the end, as it is read from there; this {spec.kind} is neither"
         )
-    if any(one != mixers[0] for one in mixers):
+    if any(mixer != mixers[0] for mixer in mixers):
         raise SpecError("transformers holds a stack of equal mamba2, but these differ")
     return mixers

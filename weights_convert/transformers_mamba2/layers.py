@@ -41,7 +41,7 @@ def layers_of(net: Net) -> list[Weights]:
         raise WeightError(
             f"the layers of a stack are numbered from 0, but these are {_few(layers)}"
         )
-    return [layers[place] for place in range(len(layers))]
+    return [layers[number] for number in range(len(layers))]
 
 
 def _few(layers: Iterable[int]) -> str:

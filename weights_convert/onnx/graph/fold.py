@@ -63,7 +63,7 @@ class Folder:
         try:
             self._check_growth(node, inputs)
             with np.errstate(all="ignore"):
-                found = function(node, inputs, self.opset)
+                result = function(node, inputs, self.opset)
         except (
             ValueError,
             TypeError,
@@ -73,8 +73,10 @@ class Folder:
             OverflowError,
         ) as error:
             raise WeightError(f"{node} cannot be computed: {error}") from None
-        outputs = [np.asarray(one) for one in (found if isinstance(found, list) else [found])]
-        self.left -= sum(one.nbytes for one in outputs if one.base is None)
+        outputs = [
+            np.asarray(array) for array in (result if isinstance(result, list) else [result])
+        ]
+        self.left -= sum(array.nbytes for array in outputs if array.base is None)
         return outputs
 
     def _check_growth(self, node: Node, inputs: Inputs) -> None:
@@ -82,14 +84,16 @@ class Folder:
         if node.op in ("ConstantOfShape", "Expand", "Tile") and inputs:
             last = inputs[-1]
             size = (
-                math.prod(max(1, abs(int(one))) for one in last.ravel()) if last is not None else 1
+                math.prod(max(1, abs(int(array))) for array in last.ravel())
+                if last is not None
+                else 1
             )
             size *= inputs[0].size if node.op == "Tile" and inputs[0] is not None else 1
         elif node.op == "Range":
-            start, limit, delta = (float(one) if one is not None else 1.0 for one in inputs)
+            start, limit, delta = (float(array) if array is not None else 1.0 for array in inputs)
             size = int(abs(limit - start) / (abs(delta) or 1.0)) + 1
         else:
-            size = _joint_size([one.shape for one in inputs if one is not None])
+            size = _joint_size([array.shape for array in inputs if array is not None])
         if size * 8 > self.left:
             raise WeightError(f"{node} would make a constant of {size} values, which is refused")
 
@@ -123,10 +127,10 @@ _REDUCING: dict[str, Callable[..., Any]] = {
 
 @_folds(*_BROADCASTING)
 def _broadcast(node: Node, inputs: Inputs, opset: int) -> Array:
-    found = np.asarray(inputs[0])
-    for one in inputs[1:]:
-        found = _BROADCASTING[node.op](found, np.asarray(one))
-    return found.astype(np.asarray(inputs[0]).dtype) if node.op == "Pow" else found
+    result = np.asarray(inputs[0])
+    for array in inputs[1:]:
+        result = _BROADCASTING[node.op](result, np.asarray(array))
+    return result.astype(np.asarray(inputs[0]).dtype) if node.op == "Pow" else result
 
 
 @_folds("Div")
@@ -151,8 +155,8 @@ def _reduce(node: Node, inputs: Inputs, opset: int) -> Array:
     if not axes and node.get("noop_with_empty_axes", 0):
         return x
     chosen = tuple(axes) if axes else None
-    found = _REDUCING[node.op](x, axis=chosen, keepdims=bool(node.get("keepdims", 1)))
-    return np.asarray(found).astype(x.dtype)
+    reduced = _REDUCING[node.op](x, axis=chosen, keepdims=bool(node.get("keepdims", 1)))
+    return np.asarray(reduced).astype(x.dtype)
 
 
 @_folds("Cast")
@@ -216,7 +220,7 @@ def _unsqueeze(node: Node, inputs: Inputs, opset: int) -> Array:
 
 @_folds("Concat")
 def _concat(node: Node, inputs: Inputs, opset: int) -> Array:
-    return np.concatenate([np.asarray(one) for one in inputs], axis=node.get("axis"))
+    return np.concatenate([np.asarray(array) for array in inputs], axis=node.get("axis"))
 
 
 @_folds("Gather")
@@ -228,11 +232,11 @@ def _gather(node: Node, inputs: Inputs, opset: int) -> Array:
 def _slice(node: Node, inputs: Inputs, opset: int) -> Array:
     x = np.asarray(inputs[0])
     for axis, start, stop, step in slices_of(node, inputs, x.ndim):
-        place = [slice(None)] * x.ndim
+        index = [slice(None)] * x.ndim
         # A stop before the first place is left out: -1 would count from the end.
         end = None if step < 0 and stop < -x.shape[axis] else stop
-        place[axis] = slice(start, end, step)
-        x = x[tuple(place)]
+        index[axis] = slice(start, end, step)
+        x = x[tuple(index)]
     return x
 
 
@@ -256,7 +260,7 @@ def _tile(node: Node, inputs: Inputs, opset: int) -> Array:
 
 @_folds("Range")
 def _range(node: Node, inputs: Inputs, opset: int) -> Array:
-    start, limit, delta = (np.asarray(one).item() for one in inputs)
+    start, limit, delta = (np.asarray(array).item() for array in inputs)
     return np.asarray(np.arange(start, limit, delta), np.asarray(inputs[0]).dtype)
 
 

@@ -70,16 +70,16 @@ class Graph:
 
     def readers(self, node: Node) -> list[Node]:
         """The nodes that read an output of a node."""
-        return [one for one in self.nodes if set(node.outputs) & set(one.inputs)]
+        return [other for other in self.nodes if set(node.outputs) & set(other.inputs)]
 
     def needed(self, output: str) -> tuple[Node, ...]:
         """The nodes that an output depends on, in order."""
-        wanted, found = {output}, []
+        wanted, needed = {output}, []
         for node in reversed(self.nodes):
             if wanted & set(node.outputs):
                 wanted.update(node.inputs)
-                found.append(node)
-        return tuple(reversed(found))
+                needed.append(node)
+        return tuple(reversed(needed))
 
 
 def graph_of(path: Path, model: Any) -> Graph:
@@ -92,41 +92,41 @@ def graph_of(path: Path, model: Any) -> Graph:
         raise WeightError(f"{str(path)!r} has {len(model.graph.node)} nodes; up to {MOST} are read")
     initializers = initializers_of(path, model)
     inputs = {
-        text(one.name): _axes(one.type.tensor_type)
-        for one in model.graph.input
-        if text(one.name) not in initializers
+        text(port.name): _axes(port.type.tensor_type)
+        for port in model.graph.input
+        if text(port.name) not in initializers
     }
     _check_shadows(path, model, initializers)
     opset = _opset(path, model)
     nodes = tuple(_node(path, node) for node in model.graph.node)
     check_nodes(path, model, opset)
     _check_order(path, nodes, {*initializers, *inputs})
-    outputs = tuple(text(one.name) for one in model.graph.output)
+    outputs = tuple(text(port.name) for port in model.graph.output)
     made = {*initializers, *inputs, *(name for node in nodes for name in node.outputs)}
     for name in outputs:
         if name not in made:
             raise WeightError(f"{str(path)!r}: no node makes the output {name!r}")
-    types = {text(one.name): one.type.tensor_type.elem_type for one in model.graph.input}
+    types = {text(port.name): port.type.tensor_type.elem_type for port in model.graph.input}
     return Graph(opset, inputs, types, outputs, initializers, nodes)
 
 
 def _check_shadows(path: Path, model: Any, initializers: Mapping[str, Array]) -> None:
     """Raise WeightError for two inputs of one name, or one whose tensor has another shape."""
     seen: set[str] = set()
-    for one in model.graph.input:
-        name = text(one.name)
+    for port in model.graph.input:
+        name = text(port.name)
         if name in seen:
             raise WeightError(f"{str(path)!r}: two inputs have the name {name!r}")
         seen.add(name)
-        said = _axes(one.type.tensor_type)
-        held = initializers[name].shape if name in initializers else said
-        same = len(said) == len(held) and all(
-            wanted in (None, size) for wanted, size in zip(said, held, strict=False)
+        said = _axes(port.type.tensor_type)
+        stored = initializers[name].shape if name in initializers else said
+        same = len(said) == len(stored) and all(
+            wanted in (None, size) for wanted, size in zip(said, stored, strict=False)
         )
-        if one.type.tensor_type.HasField("shape") and not same:
+        if port.type.tensor_type.HasField("shape") and not same:
             raise WeightError(
                 f"{str(path)!r}: the input {name!r} is said to have axes {said}, but its tensor "
-                f"has shape {held}"
+                f"has shape {stored}"
             )
 
 
@@ -138,13 +138,13 @@ def initializers_of(path: Path, model: Any) -> dict[str, Array]:
     """
     if model.graph.sparse_initializer:
         raise WeightError(f"{str(path)!r} holds sparse tensors; only dense ones are read")
-    found: dict[str, Array] = {}
+    arrays: dict[str, Array] = {}
     for tensor in model.graph.initializer:
         name = text(tensor.name)
-        if name in found:
+        if name in arrays:
             raise WeightError(f"{str(path)!r}: two tensors have the name {name!r}")
-        found[name] = array_of(path, tensor)
-    return found
+        arrays[name] = array_of(path, tensor)
+    return arrays
 
 
 def _opset(path: Path, model: Any) -> int:
@@ -153,21 +153,21 @@ def _opset(path: Path, model: Any) -> int:
     Raises:
         WeightError: a version that is not known, or operators that the file defines anew.
     """
-    own = [text(one.name) for one in model.functions if text(one.domain) in DOMAINS]
+    own = [text(entry.name) for entry in model.functions if text(entry.domain) in DOMAINS]
     if own:
         raise WeightError(f"{str(path)!r} defines standard operators of its own: {own}")
-    found = [one.version for one in model.opset_import if text(one.domain) in DOMAINS]
+    versions = [entry.version for entry in model.opset_import if text(entry.domain) in DOMAINS]
     if model.ir_version > NEWEST_FORMAT:
         raise WeightError(
             f"{str(path)!r} is of version {model.ir_version} of the format; up to {NEWEST_FORMAT} "
             "is read"
         )
-    if len(found) != 1 or not OLDEST <= found[0] <= NEWEST:
+    if len(versions) != 1 or not OLDEST <= versions[0] <= NEWEST:
         raise WeightError(
             f"{str(path)!r} must be of one operator set, version {OLDEST} to {NEWEST}, but names "
-            f"{found}; export the model for one of these"
+            f"{versions}; export the model for one of these"
         )
-    return int(found[0])
+    return int(versions[0])
 
 
 def _axes(kind: Any) -> tuple[int | None, ...]:
@@ -180,7 +180,7 @@ def _axes(kind: Any) -> tuple[int | None, ...]:
 
 def _node(path: Path, node: Any) -> Node:
     """One operator of the standard set, with attributes that are values."""
-    outputs = tuple(text(one) for one in node.output)
+    outputs = tuple(text(entry) for entry in node.output)
     name = text(node.name) or (outputs[0] if outputs else "")
     op, domain = text(node.op_type), text(node.domain)
     if domain not in DOMAINS or not op.isidentifier():
@@ -188,8 +188,8 @@ def _node(path: Path, node: Any) -> Node:
             f"node {name!r} of {str(path)!r} has the operator {op!r} of the domain {domain!r}; "
             "only the standard operators are supported"
         )
-    attributes = {text(one.name): _attribute(path, name, one) for one in node.attribute}
-    return Node(op, name, tuple(text(one) for one in node.input), outputs, attributes)
+    attributes = {text(entry.name): _attribute(path, name, entry) for entry in node.attribute}
+    return Node(op, name, tuple(text(entry) for entry in node.input), outputs, attributes)
 
 
 def _attribute(path: Path, node: str, attribute: Any) -> Any:

@@ -20,17 +20,17 @@ def check_nodes(path: Path, model: Any, opset: int) -> None:
 
     Operators that the standard does not have are left to the reader, which names those it reads.
     """
-    found: dict[str, Any] = {}
+    schemas: dict[str, Any] = {}
     for node in model.graph.node:
         op = text(node.op_type)
-        place = f"node {text(node.name) or text(next(iter(node.output), ''))!r} ({op})"
-        if op not in found:
-            found[op] = _schema(f"{place} of {str(path)!r}", op, opset)
-        if found[op] is not None:
-            _check(f"{place} of {str(path)!r}", node, found[op], opset)
+        label = f"node {text(node.name) or text(next(iter(node.output), ''))!r} ({op})"
+        if op not in schemas:
+            schemas[op] = _schema(f"{label} of {str(path)!r}", op, opset)
+        if schemas[op] is not None:
+            _check(f"{label} of {str(path)!r}", node, schemas[op], opset)
 
 
-def _schema(place: str, op: str, opset: int) -> Any:
+def _schema(label: str, op: str, opset: int) -> Any:
     """The operator as it is in an operator set; None for one that the standard does not have."""
     import onnx
 
@@ -39,32 +39,32 @@ def _schema(place: str, op: str, opset: int) -> Any:
     try:
         schema = onnx.defs.get_schema(op, opset)
     except onnx.defs.SchemaError:
-        raise WeightError(f"{place} is malformed: operator set {opset} has no {op} yet") from None
+        raise WeightError(f"{label} is malformed: operator set {opset} has no {op} yet") from None
     if schema.deprecated:
-        raise WeightError(f"{place} is malformed: operator set {opset} has no {op} any more")
+        raise WeightError(f"{label} is malformed: operator set {opset} has no {op} any more")
     return schema
 
 
-def _check(place: str, node: Any, schema: Any, opset: int) -> None:
+def _check(label: str, node: Any, schema: Any, opset: int) -> None:
     """Raise WeightError where a node and its operator differ."""
     op = schema.name
-    given = {text(one.name): one for one in node.attribute}
+    given = {text(item.name): item for item in node.attribute}
     if len(given) < len(node.attribute):
-        raise WeightError(f"{place} is malformed: it names an attribute twice")
+        raise WeightError(f"{label} is malformed: it names an attribute twice")
     for name, attribute in given.items():
         if name not in schema.attributes:
             close = difflib.get_close_matches(name, schema.attributes, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
             raise WeightError(
-                f"{place} is malformed: {op} of operator set {opset} has no attribute "
+                f"{label} is malformed: {op} of operator set {opset} has no attribute "
                 f"{name!r}{hint}"
             )
         if attribute.type != schema.attributes[name].type.value:
-            raise WeightError(f"{place} is malformed: its attribute {name!r} is of another type")
-    missing = [name for name, one in schema.attributes.items() if one.required]
+            raise WeightError(f"{label} is malformed: its attribute {name!r} is of another type")
+    missing = [name for name, item in schema.attributes.items() if item.required]
     for name in missing:
         if name not in given:
-            raise WeightError(f"{place} is malformed: it needs the attribute {name!r}")
+            raise WeightError(f"{label} is malformed: it needs the attribute {name!r}")
     counts = (
         ("inputs", len(node.input), schema.min_input, schema.max_input),
         ("outputs", len(node.output), schema.min_output, schema.max_output),
@@ -72,6 +72,6 @@ def _check(place: str, node: Any, schema: Any, opset: int) -> None:
     for what, count, least, most in counts:
         if not least <= count <= most:
             raise WeightError(
-                f"{place} is malformed: it has {count} {what}, where {op} of operator set {opset} "
+                f"{label} is malformed: it has {count} {what}, where {op} of operator set {opset} "
                 f"has {least}{f' to {most}' if most > least else ''}"
             )

@@ -61,41 +61,41 @@ def arithmetic(reader: NodeReader) -> Signal:
             else reader.then("reciprocal", x)
         )
         return _with_constant(reader, turned, reader.needed(0), "Add" if op == "Sub" else "Mul")
-    place = 0 if isinstance(first, Signal) else 1
-    return _with_constant(reader, reader.signal(place), reader.needed(1 - place), op)
+    position = 0 if isinstance(first, Signal) else 1
+    return _with_constant(reader, reader.signal(position), reader.needed(1 - position), op)
 
 
 @handles("Sum")
 def total(reader: NodeReader) -> Signal:
     """Of signals."""
-    read = [reader.signal(place) for place in range(reader.count)]
-    return read[0] if len(read) == 1 else _of_signals(reader, read, "add")
+    signals = [reader.signal(index) for index in range(reader.count)]
+    return signals[0] if len(signals) == 1 else _of_signals(reader, signals, "add")
 
 
-def _of_signals(reader: NodeReader, read: list[Signal], mode: str) -> Signal:
+def _of_signals(reader: NodeReader, signals: list[Signal], mode: str) -> Signal:
     """Append a merge, or a part that only larger patterns have."""
-    longest = max(read, key=lambda one: len(one.roles))
+    longest = max(signals, key=lambda signal: len(signal.roles))
     roles = longest.roles
-    for one in read:
-        roles = _aligned(roles, one)
-    whole = [one for one in read if not one.is_vector]
-    known = [one.channels for one in read if one.channels is not None]
+    for signal in signals:
+        roles = _aligned(roles, signal)
+    whole = [signal for signal in signals if not signal.is_vector]
+    known = [signal.channels for signal in signals if signal.channels is not None]
     merged = mode in ("add", "multiply")
-    layer = reader.add("merge", read, mode=mode) if merged else reader.add(mode, read)
+    layer = reader.add("merge", signals, mode=mode) if merged else reader.add(mode, signals)
     base = whole[0] if whole else longest
     return replace(base, layer=layer, roles=roles, channels=max(known, default=None))
 
 
-def _aligned(roles: Roles, one: Signal) -> Roles:
+def _aligned(roles: Roles, signal: Signal) -> Roles:
     """Roles of what two signals spread over one another give."""
-    behind = len(roles) - len(one.roles)
-    found = list(roles)
-    for place, role in enumerate(one.roles):
-        other = found[behind + place]
+    behind = len(roles) - len(signal.roles)
+    aligned = list(roles)
+    for axis, role in enumerate(signal.roles):
+        other = aligned[behind + axis]
         if UNIT not in (role, other) and role != other:
             raise Unfit(f"it lays the axis {role!r} on the axis {other!r}")
-        found[behind + place] = role if other == UNIT else other
-    return tuple(found)
+        aligned[behind + axis] = role if other == UNIT else other
+    return tuple(aligned)
 
 
 def _with_constant(reader: NodeReader, x: Signal, const: Const, op: str) -> Signal:
@@ -131,7 +131,7 @@ def _by_channel(x: Signal, const: Const) -> tuple[Const, int | None]:
     if array.size == 1:
         return const.now(array.reshape(())), None
     front = len(x.roles) - array.ndim
-    long = [front + place for place, size in enumerate(array.shape) if size > 1]
+    long = [front + axis for axis, size in enumerate(array.shape) if size > 1]
     if len(long) != 1 or long[0] < 0 or not _may_be_channels(x, long[0]):
         raise Unfit(
             f"its constant has shape {array.shape} beside axes {x.roles}; one number, or one for "

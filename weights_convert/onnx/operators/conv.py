@@ -25,12 +25,12 @@ def conv(reader: NodeReader) -> Signal:
         x, weight = _channels_first(reader, x, weight)
     if not x.is_channels(1):
         raise Unfit(f"its axis 1 is {x.roles[1]!r}, where the channels are expected")
-    found = windows(reader, x, weight.array.shape[2:])
+    each_axis = windows(reader, x, weight.array.shape[2:])
     if TIME not in x.roles:
-        return _of_vector(reader, x, weight, bias, found, groups)
-    place, window = over_time(x, found)
+        return _of_vector(reader, x, weight, bias, each_axis, groups)
+    axis, window = over_time(x, each_axis)
     x = reader.with_channels(x, weight.array.shape[1] * groups)
-    kernel = _taps(weight.array, found, place)
+    kernel = _taps(weight.array, each_axis, axis)
     outputs = window.outputs(x.length or 0)
     if outputs < 1 or kernel.shape[0] % groups:
         raise Unfit("it has no output, or groups that do not divide its channels")
@@ -54,15 +54,15 @@ def conv(reader: NodeReader) -> Signal:
 
 def _check_shape(reader: NodeReader, weight: Const) -> None:
     """Refuse a `kernel_shape` that is not that of the kernel."""
-    said, found = reader.node.get("kernel_shape"), list(weight.array.shape[2:])
-    if said is not None and list(said) != found:
-        raise Unfit(f"its kernel_shape is {list(said)}, but its kernel has {found}")
+    said, actual = reader.node.get("kernel_shape"), list(weight.array.shape[2:])
+    if said is not None and list(said) != actual:
+        raise Unfit(f"its kernel_shape is {list(said)}, but its kernel has {actual}")
 
 
-def _taps(kernel: Array, found: list[Window], place: int) -> Array:
+def _taps(kernel: Array, each_axis: list[Window], time: int) -> Array:
     """A kernel (O, I, ...) without the axes of size 1 of the signal."""
-    places = [slice(None) if axis == place else tap(one) for axis, one in enumerate(found)]
-    return kernel[(slice(None), slice(None), *places)]
+    index = [slice(None) if axis == time else tap(window) for axis, window in enumerate(each_axis)]
+    return kernel[(slice(None), slice(None), *index)]
 
 
 def _of_vector(
@@ -70,13 +70,13 @@ def _of_vector(
     x: Signal,
     weight: Const,
     bias: Const | None,
-    found: list[Window],
+    each_axis: list[Window],
     groups: int,
 ) -> Signal:
     """A convolution of axes of size 1 only."""
     if groups != 1:
         raise Unfit("it has groups, but its signal has one step only")
-    matrix = weight.now(_taps(weight.array, found, -1))
+    matrix = weight.now(_taps(weight.array, each_axis, -1))
     y = dense(reader, replace(x, roles=(BATCH, CHANNELS)), matrix, bias)
     return replace(y, roles=(BATCH, CHANNELS, *x.roles[2:]))
 
@@ -89,15 +89,15 @@ def _mixes_an_axis_of_channels(x: Signal) -> bool:
 def _channels_first(reader: NodeReader, x: Signal, weight: Const) -> tuple[Signal, Const]:
     """Such a signal and its kernel, which must cover all channels, with the channels in front."""
     kernel = weight.array
-    found = windows(reader, x, kernel.shape[2:])
+    each_axis = windows(reader, x, kernel.shape[2:])
     axis = x.roles.index(CHANNELS)
-    across = found[axis - 2]
+    across = each_axis[axis - 2]
     whole = across.size == x.channels and across.pads == (0, 0) and across.dilation == 1
     if kernel.ndim != 4 or kernel.shape[1] != 1 or not whole:
         raise Unfit("it moves over two axes of space")
     order = (0, 2, 1, 3) if axis == 2 else (0, 3, 2, 1)
     swapped = weight.now(kernel.transpose(order))
-    roles = tuple(x.roles[place] for place in order)
+    roles = tuple(x.roles[old] for old in order)
     return replace(x, roles=roles), swapped
 
 
@@ -112,13 +112,13 @@ def conv_transpose(reader: NodeReader) -> Signal:
     _check_shape(reader, weight)
     if len(reader.node.get("output_padding", x.roles[2:])) != len(x.roles) - 2:
         raise Unfit(f"its output_padding is not that of {len(x.roles) - 2} axes")
-    found = [
-        _crops(reader, one, place, len(x.roles) - 2)
-        for place, one in enumerate(windows(reader, x, weight.array.shape[2:]))
+    cropped = [
+        _crops(reader, each, axis, len(x.roles) - 2)
+        for axis, each in enumerate(windows(reader, x, weight.array.shape[2:]))
     ]
-    place = over_time(x, [window for window, _ in found])[0]
-    window, (left, right) = found[place]
-    kernel = weight.array[(slice(None), slice(None), *_places(found, place))]
+    axis = over_time(x, [window for window, _ in cropped])[0]
+    window, (left, right) = cropped[axis]
+    kernel = weight.array[(slice(None), slice(None), *_places(cropped, axis))]
     x = reader.with_channels(x, kernel.shape[0])
     outputs = ((x.length or 0) - 1) * window.stride + window.reach + 1 - left - right
     if outputs < 1:
@@ -139,10 +139,10 @@ def conv_transpose(reader: NodeReader) -> Signal:
 
 
 def _crops(
-    reader: NodeReader, window: Window, place: int, rank: int
+    reader: NodeReader, window: Window, axis: int, rank: int
 ) -> tuple[Window, tuple[int, int]]:
     """Steps that a transposed window drops at the two ends; fewer than none where it adds some."""
-    added = reader.node.get("output_padding", [0] * rank)[place]
+    added = reader.node.get("output_padding", [0] * rank)[axis]
     auto = reader.node.get("auto_pad", "NOTSET")
     overlap = window.reach + 1 - window.stride
     if auto == "SAME_LOWER":
@@ -154,15 +154,15 @@ def _crops(
     return window, (left, right - added)
 
 
-def _places(found: list[tuple[Window, tuple[int, int]]], place: int) -> list[slice | int]:
+def _places(cropped: list[tuple[Window, tuple[int, int]]], time: int) -> list[slice | int]:
     """Where a kernel is read: all of it over time, one tap over axes of size 1."""
-    places: list[slice | int] = []
-    for axis, (window, (left, right)) in enumerate(found):
+    index: list[slice | int] = []
+    for axis, (window, (left, right)) in enumerate(cropped):
         tap_at, rest = divmod(left, window.dilation)
-        if axis == place:
-            places.append(slice(None))
+        if axis == time:
+            index.append(slice(None))
         elif window.reach + 1 - left - right == 1 and not rest:
-            places.append(tap_at)
+            index.append(tap_at)
         else:
             raise Unfit("it changes an axis of size 1 beside that of time: two axes of space")
-    return places
+    return index

@@ -14,7 +14,7 @@ def batch_norm(reader: NodeReader) -> Signal:
     if training or not node.get("spatial", 1) or not x.is_channels(1):
         raise Unfit(f"it is in training mode, or its axis 1 is {x.roles[1]!r}")
     names = ("weight", "bias", "running_mean", "running_var")
-    arrays = {name: reader.needed(1 + place) for place, name in enumerate(names)}
+    arrays = {name: reader.needed(1 + number) for number, name in enumerate(names)}
     x = reader.with_channels(x, arrays["weight"].array.size)
     return reader.then("batch_norm", x, arrays, channels=x.channels, eps=node.get("epsilon", 1e-5))
 

@@ -131,5 +131,5 @@ def greater(reader: NodeReader) -> Signal:
 @handles("Where")
 def where(reader: NodeReader) -> Signal:
     """A choice between two signals."""
-    read = [reader.signal(place) for place in range(3)]
-    return replace(read[1], layer=reader.add("where", read))
+    signals = [reader.signal(index) for index in range(3)]
+    return replace(signals[1], layer=reader.add("where", signals))

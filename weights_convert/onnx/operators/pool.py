@@ -9,15 +9,15 @@ from .reader import NodeReader, handles
 from .windows import over_time, tap, windows
 
 
-def _pooled(reader: NodeReader, x: Signal, mode: str, keep: bool, places: set[int]) -> Signal:
+def _pooled(reader: NodeReader, x: Signal, mode: str, keep: bool, axes: set[int]) -> Signal:
     """A pool over all of time, where there is any; `places` are the axes that it takes."""
     y = x
     if not x.is_vector:
         y = replace(x, layer=reader.add("pool", x, mode=mode), length=None)
     roles = [
-        UNIT if place in places else role
-        for place, role in enumerate(x.roles)
-        if keep or place not in places
+        UNIT if axis in axes else role
+        for axis, role in enumerate(x.roles)
+        if keep or axis not in axes
     ]
     return replace(y, roles=tuple(roles))
 
@@ -40,16 +40,16 @@ def reduce(reader: NodeReader) -> Signal:
         if reader.node.get("noop_with_empty_axes", 0):
             return x
         raise Unfit("it takes all axes together")
-    places, keep = {x.axis(axis) for axis in axes}, bool(reader.node.get("keepdims", 1))
-    over = {x.roles[place] for place in places} - {UNIT}
+    chosen, keep = {x.axis(axis) for axis in axes}, bool(reader.node.get("keepdims", 1))
+    over = {x.roles[position] for position in chosen} - {UNIT}
     average = reader.node.op == "ReduceMean"
     if over == {CHANNELS} and average:
         y = reader.then("channel_mean", x, over=x.channels)
-        roles = [role for place, role in enumerate(x.roles) if keep or place not in places]
+        roles = [role for position, role in enumerate(x.roles) if keep or position not in chosen]
         return replace(y, channels=1, roles=tuple(roles))
     if over - {TIME}:
         raise Unfit(f"it acts over {' and '.join(sorted(over))}; over time it is read")
-    return _pooled(reader, x, "global_average" if average else "global_max", keep, places)
+    return _pooled(reader, x, "global_average" if average else "global_max", keep, chosen)
 
 
 @handles("AveragePool", "MaxPool")
@@ -57,20 +57,20 @@ def window_pool(reader: NodeReader) -> Signal:
     """Over a window that moves along time."""
     x, node = reader.signal(), reader.node
     average = node.op == "AveragePool"
-    found = windows(reader, x, tuple(node.get("kernel_shape", ())))
+    each_axis = windows(reader, x, tuple(node.get("kernel_shape", ())))
     if not x.is_channels(1):
         raise Unfit(f"its axis 1 is {x.roles[1]!r}, where the channels are expected")
-    for window in found:
+    for window in each_axis:
         if window.dilation > 1 and window.size > 1:
             raise Unfit("it is dilated")
     if x.is_vector:
-        sizes = [tap(window) for window in found]
+        sizes = [tap(window) for window in each_axis]
         if any(sizes) and average:
             raise Unfit("it pads a vector")
         return x
-    place, window = over_time(x, found)
-    for axis, one in enumerate(found):
-        if axis != place and (tap(one) or (average and one.size > 1)):
+    time, window = over_time(x, each_axis)
+    for axis, other in enumerate(each_axis):
+        if axis != time and (tap(other) or (average and other.size > 1)):
             raise Unfit("it moves over two axes of space")
     _check_ceiling(reader, x, window.outputs(x.length or 0), window.stride)
     counted = bool(node.get("count_include_pad", 0)) if average else False
@@ -94,7 +94,7 @@ def _check_ceiling(reader: NodeReader, x: Signal, outputs: int, stride: int) -> 
     size = reader.node.get("kernel_shape")[x.roles.index(TIME) - 2]
     pads = reader.node.get("pads", [0, 0])
     rank = len(x.roles) - 2
-    place = x.roles.index(TIME) - 2
-    total = (x.length or 0) + pads[place] + pads[place + rank] - size
+    axis = x.roles.index(TIME) - 2
+    total = (x.length or 0) + pads[axis] + pads[axis + rank] - size
     if not reader.walk.fixed or total % stride or outputs < 1:
         raise Unfit("its ceil_mode adds a window that is cut short")

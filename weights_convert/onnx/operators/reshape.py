@@ -44,17 +44,19 @@ def unsqueeze(reader: NodeReader) -> Signal:
 def squeeze(reader: NodeReader) -> Signal:
     """Fewer axes of size 1; a single step becomes a vector."""
     x, axes = reader.signal(), axes_of(reader.node, reader.arrays())
-    places = (
-        {place for place, size in enumerate(x.sizes) if size == 1}
+    chosen = (
+        {position for position, size in enumerate(x.sizes) if size == 1}
         if axes is None
         else {x.axis(axis) for axis in axes}
     )
-    for place in places:
-        if x.sizes[place] != 1:
-            raise Unfit(f"it drops an axis of size {x.sizes[place]}")
-        if x.roles[place] in (BATCH, ROWS):
+    for position in chosen:
+        if x.sizes[position] != 1:
+            raise Unfit(f"it drops an axis of size {x.sizes[position]}")
+        if x.roles[position] in (BATCH, ROWS):
             raise Unfit("it drops the axis of the batch")
-    return _without(reader, x, [role for place, role in enumerate(x.roles) if place not in places])
+    return _without(
+        reader, x, [role for position, role in enumerate(x.roles) if position not in chosen]
+    )
 
 
 def _without(reader: NodeReader, x: Signal, roles: Sequence[str]) -> Signal:
@@ -76,7 +78,7 @@ def flatten(reader: NodeReader) -> Signal:
 @handles("Reshape")
 def reshape(reader: NodeReader) -> Signal:
     """Axes of size 1 put in or out, channels and time made one, batch and time made one."""
-    x, wanted = reader.signal(), [int(one) for one in reader.needed(1).array.ravel()]
+    x, wanted = reader.signal(), [int(number) for number in reader.needed(1).array.ravel()]
     if _is_a_vector_of(reader, x, wanted):
         return _merged(reader, x, [(BATCH,), _long(x)], wanted[1] // (x.channels or 1))
     try:
@@ -150,7 +152,7 @@ def flattened(reader: NodeReader, x: Signal, order: str, length: int | None = No
 @handles("Tile")
 def tile(reader: NodeReader) -> Signal:
     """Copies of each step on an axis of their own, which a Reshape makes an upsampling."""
-    x, repeats = reader.signal(), [int(one) for one in reader.needed(1).array.ravel()]
+    x, repeats = reader.signal(), [int(number) for number in reader.needed(1).array.ravel()]
     if len(repeats) != len(x.roles):
         raise Unfit(f"it repeats {len(repeats)} axes of {len(x.roles)}")
     for axis, times in enumerate(repeats):

@@ -13,10 +13,10 @@ def resize(reader: NodeReader) -> Signal:
     if "axes" in node.attributes or node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise Unfit("it names axes or keeps a ratio; one scale or size for each axis is read")
     scales = _scales(reader, x)
-    place = x.roles.index(TIME) if TIME in x.roles else -1
-    factor = round(scales[place])
-    others = [one for axis, one in enumerate(scales) if axis != place]
-    if place < 0 or any(one != 1.0 for one in others) or abs(scales[place] - factor) > 1e-6:
+    time = x.roles.index(TIME) if TIME in x.roles else -1
+    factor = round(scales[time])
+    others = [scale for axis, scale in enumerate(scales) if axis != time]
+    if time < 0 or any(scale != 1.0 for scale in others) or abs(scales[time] - factor) > 1e-6:
         raise Unfit(f"it changes axes {x.roles} by {scales}; time by a whole number is read")
     _check_places(reader, factor)
     if factor < 1:
@@ -28,17 +28,17 @@ def resize(reader: NodeReader) -> Signal:
 
 def _scales(reader: NodeReader, x: Signal) -> list[float]:
     """Factor of each axis."""
-    place = 1 if reader.node.op == "Upsample" or reader.walk.graph.opset < 11 else 2
+    index = 1 if reader.node.op == "Upsample" or reader.walk.graph.opset < 11 else 2
     given = reader.node.get("scales")
-    found = reader.const(place) if given is None else None
-    if found is not None and found.array.size:
-        given = found.array.ravel()
+    const = reader.const(index) if given is None else None
+    if const is not None and const.array.size:
+        given = const.array.ravel()
     if given is None:
         sizes = reader.needed(3).array.ravel()
-        given = [int(one) / size for one, size in zip(sizes, x.sizes, strict=False)]
+        given = [int(scale) / size for scale, size in zip(sizes, x.sizes, strict=False)]
     if len(given) != len(x.roles):
         raise Unfit(f"it has {len(given)} scales for {len(x.roles)} axes")
-    return [float(one) for one in given]
+    return [float(scale) for scale in given]
 
 
 def _check_places(reader: NodeReader, factor: int) -> None:

@@ -22,14 +22,14 @@ def pad(reader: NodeReader) -> Signal:
     value = reader.number(2, node.get("value", 0.0))
     axes = list(range(rank))
     if reader.count > 3 and reader.const(3) is not None:
-        axes = [x.axis(int(one)) for one in reader.needed(3).array.ravel()]
+        axes = [x.axis(int(number)) for number in reader.needed(3).array.ravel()]
     if mode is None or (mode == "zeros" and value) or len(given) != 2 * len(set(axes)):
         raise Unfit(
             f"its mode is {node.get('mode', 'constant')!r} and its value {value}, with "
             f"{len(given)} pads for {len(axes)} axes"
         )
-    for place, axis in enumerate(axes):
-        left, right = int(given[place]), int(given[place + len(axes)])
+    for index, axis in enumerate(axes):
+        left, right = int(given[index]), int(given[index + len(axes)])
         if (left, right) == (0, 0):
             continue
         if x.roles[axis] != TIME:
@@ -94,11 +94,11 @@ def split(reader: NodeReader) -> list[Const | Signal]:
     x = reader.signal()
     axis = x.axis(reader.node.get("axis", 0))
     sizes = split_sizes(reader.node, reader.arrays(), x.sizes[axis])
-    edges = [0, *(int(one) for one in np.cumsum(sizes))]
+    edges = [0, *(int(edge) for edge in np.cumsum(sizes))]
     if x.roles[axis] not in (CHANNELS, TIME) or edges[-1] != x.sizes[axis] or min(sizes) < 1:
         raise Unfit(f"it splits the axis {x.roles[axis]!r} of {x.sizes[axis]} into {sizes}")
     take = _channels if x.roles[axis] == CHANNELS else _between
-    return [take(reader, x, *edges[place : place + 2]) for place in range(len(sizes))]
+    return [take(reader, x, *edges[part : part + 2]) for part in range(len(sizes))]
 
 
 @handles("Gather")
@@ -124,69 +124,81 @@ def gather(reader: NodeReader) -> Signal:
 @handles("Concat")
 def concat(reader: NodeReader) -> Signal:
     """Channels side by side; along time only the ends that make a circle."""
-    read = [reader.signal(place) for place in range(reader.count)]
-    axis = read[0].axis(reader.node.get("axis"))
-    if len(read) == 1:
-        return read[0]
-    if any(len(one.roles) != len(read[0].roles) for one in read):
+    signals = [reader.signal(index) for index in range(reader.count)]
+    axis = signals[0].axis(reader.node.get("axis"))
+    if len(signals) == 1:
+        return signals[0]
+    if any(len(signal.roles) != len(signals[0].roles) for signal in signals):
         raise Unfit("its signals differ in their axes")
-    if read[0].roles[axis] in (TIME, UNIT) and any(one.roles[axis] == TIME for one in read):
-        return _circle(reader, read)
-    if all(one.roles[axis] == UNIT and one.roles == read[0].roles for one in read) and (
-        axis == 0 or CHANNELS in read[0].roles
+    if signals[0].roles[axis] in (TIME, UNIT) and any(
+        signal.roles[axis] == TIME for signal in signals
     ):
-        return _stacked(reader, read, axis)
-    if not all(one.is_channels(axis) for one in read):
-        raise Unfit(f"it joins axes {[one.roles[axis] for one in read]}; channels are read")
-    if len({one.is_vector for one in read}) > 1:
+        return _circle(reader, signals)
+    if all(
+        signal.roles[axis] == UNIT and signal.roles == signals[0].roles for signal in signals
+    ) and (axis == 0 or CHANNELS in signals[0].roles):
+        return _stacked(reader, signals, axis)
+    if not all(signal.is_channels(axis) for signal in signals):
+        raise Unfit(
+            f"it joins axes {[signal.roles[axis] for signal in signals]}; channels are read"
+        )
+    if len({signal.is_vector for signal in signals}) > 1:
         raise Unfit("it joins signals and vectors")
-    roles = tuple(CHANNELS if place == axis else role for place, role in enumerate(read[0].roles))
-    channels = sum(one.size(CHANNELS) for one in read)
-    layer = reader.add("merge", read, mode="concat")
-    return replace(read[0], layer=layer, roles=roles, channels=channels, open=None)
+    roles = tuple(
+        CHANNELS if index == axis else role for index, role in enumerate(signals[0].roles)
+    )
+    channels = sum(signal.size(CHANNELS) for signal in signals)
+    layer = reader.add("merge", signals, mode="concat")
+    return replace(signals[0], layer=layer, roles=roles, channels=channels, open=None)
 
 
-def _stacked(reader: NodeReader, read: list[Signal], axis: int) -> Signal:
+def _stacked(reader: NodeReader, signals: list[Signal], axis: int) -> Signal:
     """Signals along an axis of their own, over which they are then summed."""
-    roles = tuple(COPIES if place == axis else role for place, role in enumerate(read[0].roles))
-    return replace(read[0], layer=reader.add("stack", read), roles=roles, copies=len(read))
+    roles = tuple(
+        COPIES if number == axis else role for number, role in enumerate(signals[0].roles)
+    )
+    return replace(signals[0], layer=reader.add("stack", signals), roles=roles, copies=len(signals))
 
 
 @handles("ReduceSum")
 def summed(reader: NodeReader) -> Signal:
     """The sum of stacked signals."""
     x, axes = reader.signal(), axes_of(reader.node, reader.arrays())
-    places = {x.axis(axis) for axis in axes or ()}
+    chosen = {x.axis(axis) for axis in axes or ()}
     stack = reader.walk.program[x.layer]
-    if {x.roles[place] for place in places} != {COPIES} or stack is None or stack.kind != "stack":
+    if (
+        {x.roles[position] for position in chosen} != {COPIES}
+        or stack is None
+        or stack.kind != "stack"
+    ):
         raise Unfit("it sums over an axis; only signals that were stacked are summed")
     keep = bool(reader.node.get("keepdims", 1))
     roles = [
-        UNIT if place in places else role
-        for place, role in enumerate(x.roles)
-        if keep or place not in places
+        UNIT if position in chosen else role
+        for position, role in enumerate(x.roles)
+        if keep or position not in chosen
     ]
     layer = Layer("merge", list(stack.inputs), reader.node, {"mode": "add"})
     return replace(x, layer=reader.walk.program.add(layer), roles=tuple(roles), copies=1)
 
 
-def _circle(reader: NodeReader, read: list[Signal]) -> Signal:
+def _circle(reader: NodeReader, signals: list[Signal]) -> Signal:
     """The end of a signal, the signal, and its start: circular padding."""
-    whole = max(read, key=lambda one: one.length or 0)
-    place, length = read.index(whole), whole.length or 0
+    whole = max(signals, key=lambda signal: signal.length or 0)
+    middle, length = signals.index(whole), whole.length or 0
     added = []
-    for number, one in enumerate(read):
-        layer = reader.walk.program[one.layer]
+    for number, signal in enumerate(signals):
+        layer = reader.walk.program[signal.layer]
         window = layer.notes.window if layer is not None else None
-        if number == place:
+        if number == middle:
             continue
         if window is None or window[0] != whole.layer:
             raise Unfit("it joins signals along time; only ends that make a circle are read")
         _, start, stop = window
-        if (stop if number < place else start) != (length if number < place else 0):
+        if (stop if number < middle else start) != (length if number < middle else 0):
             raise Unfit("it joins signals along time; only ends that make a circle are read")
         added.append(stop - start)
-    if len(read) > 3 or place > 1 or len(read) - place > 2:
+    if len(signals) > 3 or middle > 1 or len(signals) - middle > 2:
         raise Unfit("it joins more than two ends and the signal between them")
-    left = added[0] if place else 0
+    left = added[0] if middle else 0
     return _cut(reader, whole, left, sum(added) - left, "circular")

@@ -55,13 +55,13 @@ def windows(reader: NodeReader, x: Signal, sizes: tuple[int, ...]) -> list[Windo
         raise Unfit(f"its pads are {list(pads)}, where none may be negative")
     if auto != "NOTSET" and any(pads):
         raise Unfit(f"its auto_pad is {auto!r} beside pads of its own, {list(pads)}")
-    found = []
-    for place in range(rank):
+    each_axis = []
+    for axis in range(rank):
         window = Window(
-            sizes[place], strides[place], dilations[place], (pads[place], pads[place + rank])
+            sizes[axis], strides[axis], dilations[axis], (pads[axis], pads[axis + rank])
         )
-        found.append(_auto(reader, window, auto, x, 2 + place))
-    return found
+        each_axis.append(_auto(reader, window, auto, x, 2 + axis))
+    return each_axis
 
 
 def _auto(reader: NodeReader, window: Window, auto: str, x: Signal, axis: int) -> Window:
@@ -94,13 +94,13 @@ def tap(window: Window) -> int:
         Unfit: there is none, or the axis does not stay of size 1.
     """
     left = (window.pads or (0, 0))[0]
-    place, rest = divmod(left, window.dilation)
-    if window.outputs(1) != 1 or rest or not 0 <= place < window.size:
+    position, rest = divmod(left, window.dilation)
+    if window.outputs(1) != 1 or rest or not 0 <= position < window.size:
         raise Unfit("it changes an axis of size 1 beside that of time: two axes of space")
-    return place
+    return position
 
 
-def over_time(x: Signal, found: list[Window]) -> tuple[int, Window]:
+def over_time(x: Signal, each_axis: list[Window]) -> tuple[int, Window]:
     """Axis (from the third on) and window of time, where all others are of size 1.
 
     Raises:
@@ -109,5 +109,5 @@ def over_time(x: Signal, found: list[Window]) -> tuple[int, Window]:
     others = [role for role in x.roles[2:] if role != TIME]
     if x.roles[2:].count(TIME) != 1 or any(role != UNIT for role in others):
         raise Unfit(f"it moves over axes {x.roles[2:]}, where one of time is expected")
-    place = x.roles[2:].index(TIME)
-    return place, found[place]
+    axis = x.roles[2:].index(TIME)
+    return axis, each_axis[axis]

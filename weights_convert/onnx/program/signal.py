@@ -97,10 +97,10 @@ class Signal:
         Raises:
             Unfit: there is no such axis.
         """
-        found = axis + len(self.roles) if axis < 0 else axis
-        if not 0 <= found < len(self.roles):
+        positive = axis + len(self.roles) if axis < 0 else axis
+        if not 0 <= positive < len(self.roles):
             raise Unfit(f"there is no axis {axis} of {len(self.roles)}")
-        return found
+        return positive
 
     def is_channels(self, axis: int) -> bool:
         """Whether an axis is, or where there is one channel can pass for, that of the channels."""
@@ -111,7 +111,7 @@ class Signal:
 
     def transposed(self, order: Sequence[int]) -> "Signal":
         """With its axes in another order."""
-        return replace(self, roles=tuple(self.roles[place] for place in order))
+        return replace(self, roles=tuple(self.roles[axis] for axis in order))
 
     def unsqueezed(self, axes: Sequence[int]) -> "Signal":
         """With axes of size 1 put in.
@@ -120,12 +120,12 @@ class Signal:
             Unfit: places that are none, or the same twice.
         """
         rank = len(self.roles) + len(axes)
-        places = {axis + rank if axis < 0 else axis for axis in axes}
-        if len(places & set(range(rank))) < len(axes):
+        new = {axis + rank if axis < 0 else axis for axis in axes}
+        if len(new & set(range(rank))) < len(axes):
             raise Unfit(f"it puts axes at {list(axes)} of {rank}")
         rest = iter(self.roles)
         return replace(
-            self, roles=tuple(UNIT if place in places else next(rest) for place in range(rank))
+            self, roles=tuple(UNIT if position in new else next(rest) for position in range(rank))
         )
 
 
@@ -137,30 +137,30 @@ def regrouped(signal: Signal, target: Sequence[int]) -> list[Roles]:
     Raises:
         Unfit: an axis that is split in two.
     """
-    sizes, roles, groups, place = signal.sizes, signal.roles, [], 0
+    sizes, roles, groups, axis = signal.sizes, signal.roles, [], 0
     for number, wanted in enumerate(target):
         group: list[int] = []
         if wanted == 1:
-            if place < len(sizes) and sizes[place] == 1:
-                group, place = [place], place + 1
+            if axis < len(sizes) and sizes[axis] == 1:
+                group, axis = [axis], axis + 1
             lone = (BATCH,) if number == 0 and signal.lost_batch else (UNIT,)
-            groups.append(tuple(roles[one] for one in group) or lone)
+            groups.append(tuple(roles[member] for member in group) or lone)
             continue
-        while math.prod(sizes[one] for one in group) < wanted and place < len(sizes):
-            group, place = [*group, place], place + 1
-        whole = math.prod(sizes[one] for one in group)
+        while math.prod(sizes[member] for member in group) < wanted and axis < len(sizes):
+            group, axis = [*group, axis], axis + 1
+        whole = math.prod(sizes[member] for member in group)
         if whole != wanted:
-            return groups + _split_rows(signal, group, whole, target[number:], place)
-        groups.append(tuple(roles[one] for one in group if sizes[one] > 1))
+            return groups + _split_rows(signal, group, whole, target[number:], axis)
+        groups.append(tuple(roles[member] for member in group if sizes[member] > 1))
     return groups
 
 
 def _split_rows(
-    signal: Signal, group: list[int], whole: int, rest: Sequence[int], place: int
+    signal: Signal, group: list[int], whole: int, rest: Sequence[int], axis: int
 ) -> list[Roles]:
     """Groups from an axis of batch and time on that is taken apart again."""
     apart = [signal.batch, signal.length or 1]
-    if [signal.roles[one] for one in group] != [ROWS] or list(rest[:2]) != apart:
+    if [signal.roles[member] for member in group] != [ROWS] or list(rest[:2]) != apart:
         raise Unfit(f"it splits an axis of size {whole} into {tuple(rest)}")
-    behind = replace(signal, roles=signal.roles[place:])
+    behind = replace(signal, roles=signal.roles[axis:])
     return [(BATCH,), (TIME,), *regrouped(behind, rest[2:])]

@@ -21,17 +21,17 @@ def _activation(name: str, x: int, layer: Layer) -> Layer:
 def _relu6(look: Matcher, number: int) -> int | None:
     """What is clipped to 0..6, in any of its forms."""
     for kind, fields in (("clip", {"low": 0.0, "high": 6.0}), ("activation", {"name": "relu6"})):
-        found = look.before(number, kind, **fields)
-        if found is not None:
-            return found
+        inner = look.before(number, kind, **fields)
+        if inner is not None:
+            return inner
     outer = look.before(number, "clip", low=-math.inf, high=6.0)
     return None if outer is None else _relu(look, outer)
 
 
 def _relu(look: Matcher, number: int) -> int | None:
     """What is clipped below 0."""
-    found = look.before(number, "activation", name="relu")
-    return found if found is not None else look.before(number, "clip", low=0.0, high=math.inf)
+    inner = look.before(number, "activation", name="relu")
+    return inner if inner is not None else look.before(number, "clip", low=0.0, high=math.inf)
 
 
 def clipped(look: Matcher, number: int, layer: Layer) -> Layer | None:
@@ -87,8 +87,8 @@ def _is_shifted_relu6(look: Matcher, gate: int, x: int) -> bool:
 def _is_erf(look: Matcher, gate: int, x: int) -> bool:
     """Whether a gate is 1 + erf(x / sqrt(2)), or erfc(-x / sqrt(2))."""
     root = math.sqrt(0.5)
-    one = look.shifted(gate, 1.0)
-    inner = None if one is None else look.before(one, "erf")
+    shifted = look.shifted(gate, 1.0)
+    inner = None if shifted is None else look.before(shifted, "erf")
     if inner is not None:
         return look.is_product(inner, root, x)
     turned = look.before(gate, "erfc")
@@ -118,8 +118,8 @@ def _is_sum(look: Matcher, number: int, first: Product, second: Product) -> bool
     if layer is None or len(layer.inputs) != 2:
         return False
     return any(
-        look.is_product(one, first[0], *first[1]) and look.is_product(other, second[0], *second[1])
-        for one, other in (layer.inputs, layer.inputs[::-1])
+        look.is_product(left, first[0], *first[1]) and look.is_product(right, second[0], *second[1])
+        for left, right in (layer.inputs, layer.inputs[::-1])
     )
 
 
@@ -140,14 +140,14 @@ def glu(look: Matcher, number: int, layer: Layer) -> Layer | None:
         inner = look.before(gate, "activation", name="sigmoid")
         if inner is None:
             continue
-        one, other = look.is_a(value, "channels"), look.is_a(inner, "channels")
-        if one is None or other is None or one.inputs != other.inputs:
+        values, gates = look.is_a(value, "channels"), look.is_a(inner, "channels")
+        if values is None or gates is None or values.inputs != gates.inputs:
             continue
-        half = one.fields["stop"]
-        if (one.fields["start"], other.fields["start"], other.fields["stop"]) == (
+        half = values.fields["stop"]
+        if (values.fields["start"], gates.fields["start"], gates.fields["stop"]) == (
             0, half, 2 * half,
-        ) and one.fields["of"] == 2 * half:  # fmt: skip
-            return Layer("glu", one.inputs, layer.node)
+        ) and values.fields["of"] == 2 * half:  # fmt: skip
+            return Layer("glu", values.inputs, layer.node)
     return None
 
 
@@ -159,5 +159,5 @@ def softplus(look: Matcher, number: int, layer: Layer) -> Layer | None:
     large = look.is_a(condition, "greater")
     if large is None or large.inputs != [x] or (large.fields["value"] or 0.0) < LINEAR:
         return None
-    found = look.before(other, "activation", name="softplus") == x
-    return _activation("softplus", x, layer) if found else None
+    same = look.before(other, "activation", name="softplus") == x
+    return _activation("softplus", x, layer) if same else None

@@ -25,7 +25,11 @@ class Matcher:
         layer = self.program[number]
         if layer is None or layer.kind != kind:
             return None
-        return layer if all(layer.fields.get(name) == one for name, one in fields.items()) else None
+        return (
+            layer
+            if all(layer.fields.get(name) == value for name, value in fields.items())
+            else None
+        )
 
     def before(self, number: int, kind: str, **fields: object) -> int | None:
         """What a layer of a kind reads first."""
@@ -41,8 +45,8 @@ class Matcher:
 
     def shifted(self, number: int, by: float) -> int | None:
         """What a layer adds a number to."""
-        found = self.constant(number, "shift")
-        return self.before(number, "affine") if close(found, by) else None
+        shift = self.constant(number, "shift")
+        return self.before(number, "affine") if close(shift, by) else None
 
     def scaled(self, number: int) -> tuple[float, int]:
         """A layer as a number times another one."""
@@ -58,13 +62,13 @@ class Matcher:
         layer = self.is_a(base, "merge", mode="multiply")
         if layer is None or len(layer.inputs) != 2:
             return
-        for one, other in (layer.inputs, layer.inputs[::-1]):
-            inner, bare = self.scaled(other)
-            yield factor * inner, one, bare
-            if bare != other:
-                yield factor, one, other
-            more, plain = self.scaled(one)
-            if plain != one:
+        for left, right in (layer.inputs, layer.inputs[::-1]):
+            inner, bare = self.scaled(right)
+            yield factor * inner, left, bare
+            if bare != right:
+                yield factor, left, right
+            more, plain = self.scaled(left)
+            if plain != left:
                 yield factor * more * inner, plain, bare
 
     def product(self, number: int, of: tuple[int, ...], depth: int = DEPTH) -> Product:
@@ -78,17 +82,17 @@ class Matcher:
         if self.is_a(number, "merge", mode="multiply") is None:
             return 1.0, (number,)
         total, factors = 1.0, tuple[int, ...]()
-        for one in layer.inputs:
-            inner, rest = self.product(one, of, depth - 1)
+        for source in layer.inputs:
+            inner, rest = self.product(source, of, depth - 1)
             total, factors = total * inner, factors + rest
         return total, factors
 
     def is_product(self, number: int, factor: float, *of: int) -> bool:
         """Whether a layer is a number times some others, in any order."""
-        found, factors = self.product(number, of)
-        return close(found, factor) and sorted(factors) == sorted(of)
+        total, factors = self.product(number, of)
+        return close(total, factor) and sorted(factors) == sorted(of)
 
 
-def close(found: float | None, wanted: float) -> bool:
+def close(value: float | None, wanted: float) -> bool:
     """Whether a constant is the one that is meant."""
-    return found is not None and math.isclose(found, wanted, rel_tol=CLOSE)
+    return value is not None and math.isclose(value, wanted, rel_tol=CLOSE)

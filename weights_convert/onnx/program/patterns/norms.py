@@ -23,9 +23,9 @@ def deviation(look: Matcher, number: int) -> tuple[int, float] | None:
     product = None if square is None else look.is_a(square, "merge", mode="multiply")
     if product is None or len(product.inputs) != 2 or eps is None:
         return None
-    found = {centred(look, one) for one in product.inputs}
-    x = found.pop()
-    return None if found or x is None else (x, eps)
+    centres = {centred(look, source) for source in product.inputs}
+    x = centres.pop()
+    return None if centres or x is None else (x, eps)
 
 
 def layer_norm(look: Matcher, number: int, layer: Layer) -> Layer | None:
@@ -36,10 +36,10 @@ def layer_norm(look: Matcher, number: int, layer: Layer) -> Layer | None:
             inner = look.before(turned, "reciprocal")
             pairs += [] if inner is None else [(above, inner)]
     for above, below in pairs:
-        found = deviation(look, below)
-        if found is not None and centred(look, above) == found[0]:
+        x_and_eps = deviation(look, below)
+        if x_and_eps is not None and centred(look, above) == x_and_eps[0]:
             mean = look.program.layers[look.program.layers[above].inputs[1]]
-            return _plain_norm(layer, found[0], found[1], mean)
+            return _plain_norm(layer, x_and_eps[0], x_and_eps[1], mean)
     return None
 
 
@@ -47,31 +47,31 @@ def spread_layer_norm(look: Matcher, number: int, layer: Layer) -> Layer | None:
     """x * g + (shift - mean * g), with g the scale over the deviation."""
     if look.is_a(number, "merge", mode="add") is None or len(layer.inputs) != 2:
         return None
-    for one, other in (layer.inputs, layer.inputs[::-1]):
-        found = _spread(look, one, other, layer)
-        if found is not None:
-            return found
+    for left, right in (layer.inputs, layer.inputs[::-1]):
+        norm = _spread(look, left, right, layer)
+        if norm is not None:
+            return norm
     return None
 
 
-def _spread(look: Matcher, one: int, other: int, layer: Layer) -> Layer | None:
+def _spread(look: Matcher, scaled: int, moved: int, layer: Layer) -> Layer | None:
     """The two summands of such a layer norm."""
-    shift = _only(look, other, "shift")
-    inner = other if shift is None else shift.inputs[0]
-    product = look.is_a(one, "merge", mode="multiply")
+    shift = _only(look, moved, "shift")
+    inner = moved if shift is None else shift.inputs[0]
+    product = look.is_a(scaled, "merge", mode="multiply")
     if product is None or len(product.inputs) != 2:
         return None
     for x, gain in (product.inputs, product.inputs[::-1]):
         scale = _only(look, gain, "scale")
         below = look.before(gain if scale is None else scale.inputs[0], "reciprocal")
-        found = None if below is None else deviation(look, below)
-        if found is None or found[0] != x:
+        spread = None if below is None else deviation(look, below)
+        if spread is None or spread[0] != x:
             continue
         factor, factors = look.product(inner, (gain,))
         means = [each for each in factors if look.before(each, "channel_mean") == x]
         if not close(factor, -1.0) or not means or sorted(factors) != sorted([means[0], gain]):
             continue
-        norm = _plain_norm(layer, x, found[1], look.program.layers[means[0]])
+        norm = _plain_norm(layer, x, spread[1], look.program.layers[means[0]])
         norm.arrays.update({} if scale is None else {"weight": scale.arrays["scale"]})
         norm.arrays.update({} if shift is None else {"bias": shift.arrays["shift"]})
         return norm
