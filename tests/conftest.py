@@ -1,9 +1,12 @@
 """Session settings, the backends that are tested, and their versions in the header."""
 
 import contextlib
+import gc
 import importlib.util
 import os
+import sys
 import warnings
+from importlib.metadata import packages_distributions, version
 
 # Before any framework is imported: full float32, few threads (torch's spin), quiet logs.
 os.environ["MLX_ENABLE_TF32"] = "0"
@@ -11,17 +14,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+# Packages of AOTInductor are compiled to be right, not fast, for what the CPU says it can do.
+os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tcnzoo.extras import missing_package
 from tcnzoo.models.backend import backend_modules, get_backend, installed_backends
+from tests.support.mlx_header import compiled_header
 
 NAMED = [name for name in os.environ.get("TCNZOO_TEST_BACKENDS", "").split(",") if name]
 BACKENDS = NAMED or installed_backends()
 NATIVE = [name for name in BACKENDS if name != "numpy"]
-VERSIONS = {}
 
 # A file of tests for one framework needs that framework.
 collect_ignore_glob = [
@@ -51,13 +57,24 @@ def pytest_configure(config):
         package = missing_package(name)
         if package is not None:
             raise pytest.UsageError(f"TCNZOO_TEST_BACKENDS names {name!r}, which needs {package}")
+    if _only_deals_out(config):
+        if "mlx" in BACKENDS and sys.platform == "linux":
+            header = contextlib.ExitStack()
+            header.enter_context(compiled_header())
+            config.add_cleanup(header.close)
+        return
     with warnings.catch_warnings(), _stderr_closed():
         warnings.simplefilter("ignore")
         # torch before TensorFlow: the order that is tested.
         for name in sorted(BACKENDS, key="torch".__ne__):
-            VERSIONS.update(get_backend(name).info().versions)
+            get_backend(name)
     if "torch" in BACKENDS:
         _calm_torch()
+
+
+def _only_deals_out(config):
+    """Whether this process leaves all tests to workers of pytest-xdist."""
+    return config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
 
 
 @contextlib.contextmanager
@@ -82,8 +99,20 @@ def _calm_torch():
 
 
 def pytest_report_header(config):
-    versions = ", ".join(f"{package} {version}" for package, version in VERSIONS.items())
+    packages, names = dict.fromkeys(BACKENDS), packages_distributions()
+    if "keras" in BACKENDS:
+        packages[os.environ["KERAS_BACKEND"]] = None
+    # Several distributions may provide a package: as tensorflow-cpu does `tensorflow`.
+    named = {one: one if one in names[one] else names[one][0] for one in packages}
+    versions = ", ".join(f"{one} {version(name)}" for one, name in named.items())
     return f"backends: {', '.join(BACKENDS)} ({versions})"
+
+
+def pytest_collection_finish():
+    # What is there before the first test stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(params=BACKENDS, scope="session")

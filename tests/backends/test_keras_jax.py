@@ -20,7 +20,6 @@ CASES = [
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="jax is not installed")
-@pytest.mark.timeout(900)
 def test_parity_cases_on_jax():
     settings = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "TCNZOO_TEST_BACKENDS": "keras"}
     done = subprocess.run(

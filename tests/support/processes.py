@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+# Seconds after which another process is taken to hang: less than a test may take.
+PATIENCE = 600
 # What changes the disk.
 POINTS = ("replace", "rename", "fsync", "unlink", "rmdir", "mkdir", "symlink")
 
@@ -21,7 +23,7 @@ def run_script(text, *arguments):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=PATIENCE,
     )
 
 
@@ -60,7 +62,7 @@ def killed_at(point, call):
 
 def wait_until_begun(process, folder):
     """Wait for the file by which a process says that it is in the middle of its work."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + PATIENCE
     while not (folder / "begun").exists():
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < until
@@ -89,7 +91,7 @@ def two_processes(folder, text):
     )
     try:
         yield
-        printed, _ = process.communicate(timeout=120)
+        printed, _ = process.communicate(timeout=PATIENCE)
     finally:
         process.terminate()
     assert process.returncode == 0, printed

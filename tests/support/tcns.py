@@ -44,13 +44,13 @@ def tcn_grid(**fixed):
 def covering(rows, strength=2, seed=0):
     """A few of `rows` in which every combination of values of any `strength` options occurs."""
 
-    def combinations(row):
-        return {frozenset(some) for some in itertools.combinations(row.items(), strength)}
-
     rows = random.Random(seed).sample(rows, len(rows))
-    missing, chosen = set().union(*map(combinations, rows)), []
+    occurring = [
+        {frozenset(some) for some in itertools.combinations(row.items(), strength)} for row in rows
+    ]
+    missing, chosen = set().union(*occurring), []
     while missing:
-        best = max(rows, key=lambda row: len(combinations(row) & missing))
-        missing -= combinations(best)
-        chosen.append(best)
+        best = max(range(len(rows)), key=lambda number: len(occurring[number] & missing))
+        missing -= occurring[best]
+        chosen.append(rows[best])
     return chosen
