@@ -50,14 +50,14 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, time, channels) -> the same shape."""
-        spec = self.spec
-        through, beside, z, xbc, dt = split(self.in_proj(x), spec.sections)
+        spec, sizes = self.spec, self.spec.sizes
+        through, beside, z, xbc, dt = split(self.in_proj(x), sizes.sections)
         xbc = reduced(ops.silu, self.conv1d(xbc, stream))
         tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
         gate = reduced(ops.silu, z)
         y = maybe(self.norm, y) * gate if spec.norm_before_gate else maybe(self.norm, y * gate)
-        if spec.sections[0]:
+        if sizes.sections[0]:
             y = ops.concatenate([reduced(ops.silu, through) * beside, y], axis=2)
         return self.out_proj(y)
 
@@ -71,18 +71,18 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         stream: Stream | None,
     ) -> Tensor:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
-        spec, (batch, steps, _) = self.spec, ops.shape(xbc)
+        (batch, steps, _), spec, sizes = ops.shape(xbc), self.spec, self.spec.sizes
         dt = softplus(dt + dt_bias)
         low, high = spec.dt_limit
         dt = ops.maximum(dt, low) if high is None else ops.clip(dt, low, high)
         inside = spec.groups * spec.d_state
-        x, b, c = split(xbc, (spec.width, inside, inside))
-        x = ops.reshape(x, (batch, steps, spec.heads, spec.head_dim))
-        shape, share = (batch, steps, spec.groups, spec.d_state), spec.heads // spec.groups
+        x, b, c = split(xbc, (sizes.width, inside, inside))
+        x = ops.reshape(x, (batch, steps, sizes.heads, spec.head_dim))
+        shape, share = (batch, steps, spec.groups, spec.d_state), sizes.heads // spec.groups
         b, c = (ops.repeat(ops.reshape(s, shape), share, axis=2) for s in (b, c))
         a = dt * -ops.exp(a_log)
         if stream is None:
-            shape = (batch, spec.heads, spec.head_dim, spec.d_state)
+            shape = (batch, sizes.heads, spec.head_dim, spec.d_state)
             state = ops.zeros(shape, dtype=x.dtype)
         else:
             state = stream.read(self.path, "ssm")
@@ -91,8 +91,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         y, state = chunks(moved, a, b, c, state, size)
         if stream is not None:
             stream.write(self.path, "ssm", filled(state, later[:, -1], math.nan))
-        y = filled(y, later, math.nan) + x * ops.reshape(skip, (spec.heads, -1))
-        return ops.reshape(y, (batch, steps, spec.width))
+        y = filled(y, later, math.nan) + x * ops.reshape(skip, (sizes.heads, -1))
+        return ops.reshape(y, (batch, steps, sizes.width))
 
 
 def screened(rows: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:

@@ -47,8 +47,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, time, channels) -> the same shape."""
-        spec = self.spec
-        through, beside, z, xbc, dt = split(self.in_proj(x), spec.sections)
+        spec, sizes = self.spec, self.spec.sizes
+        through, beside, z, xbc, dt = split(self.in_proj(x), sizes.sections)
         xbc = silu(self.conv1d(xbc, stream))
         tables = (self["dt_bias"], self["A_log"], self["D"])
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
@@ -68,18 +68,18 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         stream: Stream | None,
     ) -> mx.array:
         """Run the recurrence on x, B, C (batch, time, convolved) and dt (batch, time, heads)."""
-        spec, (batch, steps, _) = self.spec, xbc.shape
+        (batch, steps, _), spec, sizes = xbc.shape, self.spec, self.spec.sizes
         dt = mx.clip(softplus(dt + dt_bias), *spec.dt_limit)
         inside = spec.groups * spec.d_state
-        x, b, c = split(xbc, (spec.width, inside, inside))
-        x = x.reshape(batch, steps, spec.heads, spec.head_dim)
-        share = spec.heads // spec.groups
+        x, b, c = split(xbc, (sizes.width, inside, inside))
+        x = x.reshape(batch, steps, sizes.heads, spec.head_dim)
+        share = sizes.heads // spec.groups
         b, c = (
             mx.repeat(array.reshape(batch, steps, spec.groups, spec.d_state), share, axis=2)
             for array in (b, c)
         )
         if stream is None:
-            state = mx.zeros((batch, spec.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
+            state = mx.zeros((batch, sizes.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
         else:
             state = stream.read(self.path, "ssm")
         a, size = dt * -exp(a_log), min(spec.chunk_size or CHUNK, steps)
@@ -91,8 +91,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         if stream is not None:
             stream.write(self.path, "ssm", filled(state, later[:, -1], mx.nan))
         y = filled(mx.concatenate(pieces, axis=1), later, mx.nan)
-        y = y + x * skip.reshape(spec.heads, -1)
-        return y.reshape(batch, steps, spec.width)
+        y = y + x * skip.reshape(sizes.heads, -1)
+        return y.reshape(batch, steps, sizes.width)
 
 
 def screened(sequences: Sequence[mx.array]) -> tuple[mx.array, list[mx.array]]:

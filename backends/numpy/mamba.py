@@ -27,8 +27,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, time) -> the same shape."""
-        spec = self.spec
-        edges = np.cumsum(spec.sections)[:-1]
+        spec, sizes = self.spec, self.spec.sizes
+        edges = np.cumsum(sizes.sections)[:-1]
         through, beside, z, xbc, dt = np.split(self.in_proj(x), edges, axis=1)
         xbc = silu(self.conv1d(xbc, stream))
         dt = np.logaddexp(dt + self.arrays["dt_bias"][:, None], 0.0)
@@ -42,17 +42,17 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
 
     def _scan(self, xbc: Array, dt: Array, stream: Stream | None) -> Array:
         """Run the recurrence: x, B, C (batch, convolved, time), dt (batch, heads, time) -> y."""
-        spec, (batch, _, steps) = self.spec, xbc.shape
-        edges = [spec.width, spec.width + spec.groups * spec.d_state]
+        (batch, _, steps), spec, sizes = xbc.shape, self.spec, self.spec.sizes
+        edges = [sizes.width, sizes.width + spec.groups * spec.d_state]
         x, b, c = np.split(xbc, edges, axis=1)
-        x = x.reshape(batch, spec.heads, spec.head_dim, steps)
-        share = spec.heads // spec.groups
+        x = x.reshape(batch, sizes.heads, spec.head_dim, steps)
+        share = sizes.heads // spec.groups
         b, c = (
             np.repeat(part.reshape(batch, spec.groups, spec.d_state, steps), share, axis=1)
             for part in (b, c)
         )
         decay = np.exp(-np.exp(self.arrays["A_log"])[:, None] * dt)
-        shape = (batch, spec.heads, spec.head_dim, spec.d_state)
+        shape = (batch, sizes.heads, spec.head_dim, spec.d_state)
         state = np.zeros(shape, x.dtype)
         if stream is not None:
             state = np.asarray(stream.read(self.path, "ssm")).astype(x.dtype)
@@ -63,8 +63,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
             y[..., t] = (state * c[:, :, None, :, t]).sum(axis=-1)
         if stream is not None:
             stream.write(self.path, "ssm", state)
-        skip = self.arrays["D"].reshape(spec.heads, -1, 1)
-        return (y + skip * x).reshape(batch, spec.width, steps)
+        skip = self.arrays["D"].reshape(sizes.heads, -1, 1)
+        return (y + skip * x).reshape(batch, sizes.width, steps)
 
 
 class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):

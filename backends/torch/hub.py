@@ -143,7 +143,8 @@ def _mixin() -> Any:
             self.write = write
 
         def _save_pretrained(self, save_directory: Path) -> None:
-            assert self.write is not None
+            if self.write is None:
+                raise TypeError("a model that was read from the hub is saved by itself")
             self.write(save_directory)
 
         @classmethod

@@ -46,7 +46,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
             BackendMissing: kernels are asked for by name, and their library is not installed.
         """
         super().__init__(spec, path)
-        self.sections = list(spec.sections)
+        self.sizes = spec.sizes
+        self.sections = list(self.sizes.sections)
         self.implementation = spec.implementation
         if missing_package(KERNELS) is not None:
             self.implementation = "native"
@@ -65,14 +66,14 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         else:
             xbc = F.silu(conv(xbc.transpose(1, 2), stream).transpose(1, 2))
         inside = spec.groups * spec.d_state
-        x, b, c = xbc.split([spec.width, inside, inside], dim=2)
+        x, b, c = xbc.split([self.sizes.width, inside, inside], dim=2)
         inputs = Inputs(
-            x.unflatten(2, (spec.heads, spec.head_dim)),
+            x.unflatten(2, (self.sizes.heads, spec.head_dim)),
             F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*spec.dt_limit),
             -wide(self.A_log).exp(),
             b.unflatten(2, (spec.groups, spec.d_state)),
             c.unflatten(2, (spec.groups, spec.d_state)),
-            self.D.view(spec.heads, -1),
+            self.D.view(self.sizes.heads, -1),
         )
         state = None if stream is None else stream.read(self.path, "ssm")
         y, state = scan(inputs, state, spec.chunk_size, self.implementation)
