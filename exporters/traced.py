@@ -40,6 +40,7 @@ def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
 
     folded, effective = fold(spec, weights)
     model = create(folded, "torch", weights=effective, dtype=dtype)
+    rename_hidden_parts(model)
     kind = getattr(torch, dtype)
 
     class Offline(torch.nn.Module):
@@ -56,6 +57,18 @@ def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
             return tuple(output.float() for output in y) if isinstance(y, tuple) else y.float()
 
     return Offline().eval()
+
+
+def rename_hidden_parts(model: Any) -> None:
+    """Rename the parts that an attribute of torch hides, in place: torch.export knows no others.
+
+    The model computes what it did, but its state_dict has other names.
+    """
+    for module in list(model.modules()):
+        module._modules = {
+            name if getattr(module, name, None) is part else f"{name}_": part
+            for name, part in module._modules.items()
+        }
 
 
 def program(

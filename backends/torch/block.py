@@ -149,8 +149,8 @@ class UserNamed(Block[S], Generic[S]):
     """A block whose parts are named by the user, as they like: `float` and `training`, too.
 
     The parts are in `_modules`, in the spec's order, and also in attributes where torch has none of
-    that name. torch.export, torch.jit and torch.func know parts by attribute alone: see
-    `rename_parts`.
+    that name. torch.export, torch.jit and torch.func know parts by attribute alone: what exports a
+    model renames the others first.
     """
 
     names_parts = False
@@ -161,13 +161,3 @@ class UserNamed(Block[S], Generic[S]):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
-
-
-def rename_parts(model: nn.Module) -> None:
-    """Give all parts that a user has named names that no attribute has, in place, for torch.export.
-
-    The model computes what it did, but its state_dict has other names.
-    """
-    for part in list(model.modules()):
-        if isinstance(part, UserNamed):
-            part._modules = {f"{name}_": inner for name, inner in part._modules.items()}

@@ -17,29 +17,15 @@ if TYPE_CHECKING:
 
 LayerName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
-# Attributes of torch.nn.Module, which names its children by attribute, and of our blocks; a test
-# compares.
-RESERVED = frozenset([
-    "add_module", "altered", "apply", "bfloat16", "buffers", "call_super_init", "children",
-    "compile", "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward",
-    "from_pretrained", "get_buffer", "get_extra_state", "get_parameter", "get_submodule", "half",
-    "ipu", "load_state_dict", "modules", "mtia", "named_buffers", "named_children", "named_modules",
-    "named_parameters", "optional", "options", "parameters", "part", "path", "push_to_hub",
-    "recomputes", "register_backward_hook", "register_buffer", "register_forward_hook",
-    "register_forward_pre_hook", "register_full_backward_hook", "register_full_backward_pre_hook",
-    "register_load_state_dict_post_hook", "register_load_state_dict_pre_hook", "register_module",
-    "register_parameter", "register_state_dict_post_hook", "register_state_dict_pre_hook",
-    "requires_grad_", "save_pretrained", "set_extra_state", "set_options", "set_submodule",
-    "share_memory", "spec", "state_dict", "tcnzoo", "to", "to_empty", "train", "training", "type",
-    "xpu", "zero_grad",
-])  # fmt: skip
+# What every native module of ours says of itself, and MLX finds layers beside.
+RESERVED = frozenset(["path", "spec", "tcnzoo"])
 
 
 class SequentialSpec(Spec):
     """Layers in order, each known by its name; parameters are named `layer.parameter`.
 
     Attributes:
-        layers: name -> spec; names are lower-case identifiers that no framework uses for itself.
+        layers: name -> spec; names are lower-case identifiers other than RESERVED.
     """
 
     kind: Literal["sequential"] = "sequential"
@@ -49,7 +35,7 @@ class SequentialSpec(Spec):
     def _layers_fit(self) -> Self:
         for name in self.layers:
             if name in RESERVED:
-                raise ValueError(f"layer name {name!r} is reserved by a framework; choose another")
+                raise ValueError(f"layer name {name!r} is reserved; choose another")
         width: int | None = None
         for name, layer in self.layers.items():
             wanted = layer.input_channels

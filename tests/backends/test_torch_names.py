@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import tcnzoo
-from tcnzoo.backends.torch.block import rename_parts
+from tcnzoo.exporters.traced import rename_hidden_parts
 from tcnzoo.models.backend import get_backend
-from tcnzoo.specs import graph, sequential
+from tcnzoo.specs.sequential import RESERVED
 from tests.support.compare import assert_close, noise, reference
 
 CONV = {"kind": "conv1d", "in_channels": 3, "out_channels": 5, "kernel_size": 3}
@@ -21,7 +21,7 @@ NORM = {"kind": "batch_norm", "channels": 5}
 def _attributes():
     """Names of the attributes that a model has which a layer may be called."""
     block = tcnzoo.create({"kind": "sequential", "layers": {"only": CONV}}, "torch")
-    names = {*dir(block), *dir(torch.nn.Module())} - {"only"}
+    names = {*dir(block), *dir(torch.nn.Module())} - {"only", *RESERVED}
     return sorted(name for name in names if re.fullmatch("[a-z][a-z0-9_]*", name))
 
 
@@ -35,9 +35,7 @@ def _graph(name):
 
 
 @pytest.fixture(params=[_sequential, _graph], ids=["sequential", "graph"])
-def spec_of(request, monkeypatch):
-    for module in (sequential, graph):
-        monkeypatch.setattr(module, "RESERVED", frozenset(), raising=False)
+def spec_of(request):
     return request.param
 
 
@@ -78,10 +76,10 @@ def test_a_layer_of_any_name(spec_of, name):
 
 
 @pytest.mark.parametrize("name", ["float", "state_dict", "training", "forward"])
-def test_export_after_renaming(spec_of, name):
+def test_torch_export_after_renaming(spec_of, name):
     model, x = tcnzoo.create(spec_of(name), "torch", seed=1), torch.from_numpy(noise(2, 3, 9))
     y = tcnzoo.predict(model, x)
-    rename_parts(model)
+    rename_hidden_parts(model)
     program = torch.export.export(model, (x.float(),)).module()
     assert_close(program(x.float()).detach().numpy(), y)
 

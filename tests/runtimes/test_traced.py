@@ -176,3 +176,11 @@ def test_errors_that_are_not_the_compilers_pass(error):
     with pytest.raises(type(error)) as caught:
         fail()
     assert caught.value is error
+
+
+@pytest.mark.parametrize("name", ["forward", "state_dict", "training"])
+def test_layers_with_names_of_torch_are_traced(name):
+    layers = {name: conv1d(), "then": {"kind": "batch_norm", "channels": conv1d()["out_channels"]}}
+    spec = {"kind": "sequential", "layers": layers}
+    module, _ = traced(spec, SIGNAL)
+    assert_close(*both(module, spec, SIGNAL))
