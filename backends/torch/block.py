@@ -89,10 +89,11 @@ class Block(Pretrained, nn.Module, Generic[S]):
                 parts._modules[index] = part  # type: ignore[union-attr]
             else:
                 self._modules[name] = part
-        for name in self.declared_parts:
-            self._modules.setdefault(name, None)
-        for name in self.declared_tensors - self._buffers.keys():
-            self._parameters.setdefault(name, None)
+        absent = (self.declared_parts | self.declared_tensors) - {
+            *self._modules, *self._parameters, *self._buffers
+        }  # fmt: skip
+        # Plain attributes: they are read faster than what torch has registered.
+        self.__dict__.update(dict.fromkeys(absent))
 
     def walk(self) -> Iterator[tuple[str, Block[Any]]]:
         """Yield (dotted path, block) for this block and every part below it."""

@@ -105,27 +105,27 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
         self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """States by the signal so far, (batch, K, time), and its log-likelihood (batch, time)."""
-        found, so_far = likelihood.filtered(*self._given(x, lengths, mask))
-        return found.to(x), so_far.to(x.device)
+        states, so_far = likelihood.filtered(*self._given(x, lengths, mask))
+        return states.to(x), so_far.to(x.device)
 
     def viterbi(
         self, x: Tensor, lengths: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """The likeliest segmentation: a state for each step, (batch, time), and scores (batch,).
 
-        States are -1 behind a length. All is found on the CPU, in float64, so that paths are the
+        States are -1 behind a length. All is computed on the CPU, in float64, so that paths are the
         same whatever the device.
         """
         with torch.no_grad():
             scores, laws, ends = self._given(x, lengths, mask)
             laws, ends = (
-                Laws(*(one.cpu() for one in laws)),
+                Laws(*(table.cpu() for table in laws)),
                 ends._replace(lengths=ends.lengths.cpu()),
             )
-            found = batch.run(
+            arrays = batch.run(
                 tables_of(laws, ends), "viterbi", scores.cpu().numpy(), ends.lengths.numpy()
             )
-        path, score = (torch.from_numpy(found[name]) for name in ("path", "score"))
+        path, score = (torch.from_numpy(arrays[name]) for name in ("path", "score"))
         return path.to(x.device), score.to(x.device)
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
@@ -136,9 +136,9 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
 
     def _streamed(self, scores: Tensor, stream: Stream) -> Tensor:
         """Filtered states of the next steps."""
-        laws = Laws(*(one.to(scores) for one in self.laws()))
+        laws = Laws(*(table.to(scores) for table in self.laws()))
         ages, scale, count = (stream.read(self.path, name) for name in ("ages", "scale", "count"))
-        started, found = bool(count), []
+        started, filtered = bool(count), []
         for step in scores.unbind(2):
             if started:
                 ended = torch.logsumexp(ages + laws.durations, 2)
@@ -154,12 +154,12 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
             added = best - scale[:, 1]
             total = scale[:, 0] + added
             scale = torch.stack([total, (total - scale[:, 0]) - added], dim=1)
-            found.append(torch.logsumexp(ages + laws.survival, 2).softmax(1))
+            filtered.append(torch.logsumexp(ages + laws.survival, 2).softmax(1))
             started = True
         stream.write(self.path, "ages", ages)
         stream.write(self.path, "scale", scale)
         stream.write(self.path, "count", torch.tensor(int(started), dtype=torch.int32))
-        return torch.stack(found, 2) if found else torch.empty_like(scores)
+        return torch.stack(filtered, 2) if filtered else torch.empty_like(scores)
 
 
 def _exact(x: Tensor) -> Tensor:
@@ -170,15 +170,15 @@ def _exact(x: Tensor) -> Tensor:
 def call(model: Hsmm, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
     """Run a task of `tcnzoo.inference.hsmm.batch` on neutral arrays."""
     like = model.initial_logits
-    given = (
+    inputs = (
         to_torch(x).to(like),
         torch.from_numpy(np.asarray(lengths)).to(like.device),
         torch.from_numpy(np.asarray(mask)).to(like.device),
     )
     with torch.no_grad(), full_precision():
-        found = _tasks(model, task, *given)
+        tensors = _tasks(model, task, *inputs)
     behind = np.arange(x.shape[2]) >= np.asarray(lengths)[:, None]
-    arrays = {name: to_numpy(one) for name, one in found.items()}
+    arrays = {name: to_numpy(tensor) for name, tensor in tensors.items()}
     if task == "filter":
         arrays["filtered"] = np.where(behind[:, None], 0.0, arrays["filtered"])
         arrays["log_likelihood"] = np.where(behind, 0.0, arrays["log_likelihood"])

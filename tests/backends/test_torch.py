@@ -10,6 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 import tcnzoo
 from tcnzoo.models.backend import get_backend
+from tcnzoo.models.pointwise import POINTWISE
 from tests.support.cases import BLOCKS
 from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
 from tests.support.tcns import tcn
@@ -198,3 +199,32 @@ def test_absent_device_is_named():
         tcnzoo.InputError, match=f"torch sees the devices cpu.*, but '{absent}' was asked"
     ):
         tcnzoo.create(tcn(), "torch", device=absent)
+
+
+def test_a_kind_that_the_backend_lacks_is_one_sentence(monkeypatch):
+    monkeypatch.delitem(get_backend("torch").BLOCKS, "pool")
+    with pytest.raises(tcnzoo.SpecError, match="^backend 'torch' has no block of kind 'pool'$"):
+        tcnzoo.create({"kind": "pool", "mode": "last"}, "torch")
+
+
+def test_absent_parts_and_tensors_are_none_and_unnamed():
+    block = _model(tcn(norm=None, dropout=0.0)).blocks["0"]
+    assert block.norm1 is None
+    assert block.se is None
+    assert block.embedding1 is None
+    assert not any("norm" in name for name in block.state_dict())
+    dense = tcnzoo.create({"kind": "dense", "in_features": 3, "out_features": 2, "bias": False})
+    assert dense.bias is None
+    assert [*dense.state_dict()] == ["weight"]
+
+
+def test_a_part_that_a_class_does_not_declare_is_an_error(monkeypatch):
+    block = get_backend("torch").BLOCKS["conv_block"]
+    monkeypatch.setattr(block, "declared_parts", block.declared_parts - {"conv"})
+    with pytest.raises(TypeError, match="^ConvBlock declares no part 'conv'$"):
+        _model(SPECS["strided"])
+
+
+def test_every_pointwise_block_is_made_without_a_file_of_its_own():
+    blocks = get_backend("torch").BLOCKS
+    assert len({blocks[kind] for kind in POINTWISE}) == 1

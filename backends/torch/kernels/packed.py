@@ -140,10 +140,10 @@ AVAILABLE = _probe()
 
 def hooked(*modules: nn.Module | None) -> bool:
     """Whether someone listens to one of the modules, so that it must really be called."""
-    return any(
-        module is not None and (module._forward_hooks or module._forward_pre_hooks)
-        for module in modules
-    )
+    for module in modules:
+        if module is not None and (module._forward_hooks or module._forward_pre_hooks):
+            return True
+    return False
 
 
 def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
