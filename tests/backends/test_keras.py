@@ -1,10 +1,12 @@
 """Keras models behave as keras.Model: fit, evaluate, save and load, compile, clone."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 import tcnzoo
+from tcnzoo.backends.keras.block import BLOCKS as KINDS
 from tests.support.cases import BLOCKS
 from tests.support.compare import (
     assert_close,
@@ -147,3 +149,33 @@ def test_absent_device_is_named():
         pytest.skip("there is a GPU here")
     with pytest.raises(tcnzoo.InputError, match="backend 'keras' has cpu:0 here, but not 'gpu:3'"):
         tcnzoo.create(tcn(), "keras", device="gpu:3")
+
+
+def test_parts_are_attributes_and_absent_ones_are_none():
+    model = _model(tcn(norm="layer_norm", skip_connections=True, output_projection=2))
+    parts = dict(model.root.walk())
+    assert {path: part.path for path, part in parts.items()} == {path: path for path in parts}
+    assert model.root.output is parts["output"]
+    assert model.root.output_activation is None
+    assert model.root.blocks[0].norm1 is parts["blocks.0.norm1"]
+    assert model.root.blocks[0].se is None
+
+
+def test_keras_files_list_each_part_once_under_parts(tmp_path):
+    model = _model(SPECS["strided"])
+    model.save_weights(tmp_path / "model.weights.h5")
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        assert list(file["layers/conv_block"]) == ["parts", "vars"]
+        assert sorted(file["vars"]) == sorted(model.tcnzoo.params)
+
+
+def test_a_kind_without_a_block_is_named(monkeypatch):
+    monkeypatch.delitem(KINDS, "conv1d")
+    with pytest.raises(tcnzoo.SpecError, match="backend 'keras' has no block of kind 'conv1d'"):
+        tcnzoo.create(tcn(), "keras")
+
+
+def test_a_part_that_the_class_does_not_declare_is_refused(monkeypatch):
+    monkeypatch.delitem(KINDS["conv_block"].declared, "norm")
+    with pytest.raises(TypeError, match="ConvBlock declares no part 'norm'"):
+        _model(SPECS["strided"])
