@@ -64,7 +64,7 @@ def expanded(document: Any) -> int:
             raise ValueError(f"it is nested more than {DEEPEST} levels deep")
         if id(value) not in known:
             inner = value.values() if isinstance(value, dict) else value
-            known[id(value)] = 1 + sum(count(one, depth + 1) for one in inner)
+            known[id(value)] = 1 + sum(count(part, depth + 1) for part in inner)
         return known[id(value)]
 
     return count(document, 0)

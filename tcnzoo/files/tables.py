@@ -97,7 +97,7 @@ class Table:
         first = next(self._lines, None)
         if first is None:
             return
-        filled = [place for place, cell in enumerate(first[1], start=1) if cell.strip()]
+        filled = [column for column, cell in enumerate(first[1], start=1) if cell.strip()]
         self.width = max(filled, default=len(first[1]))
         names = [cell.strip() for cell in first[1][: self.width]]
         if named or not any(map(_is_no_name, names)):

@@ -90,7 +90,7 @@ class ExportReport:
     @property
     def passed(self) -> bool:
         """Whether every comparison is within its limit."""
-        return all(one.passed for one in self.comparisons)
+        return all(comparison.passed for comparison in self.comparisons)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain data."""

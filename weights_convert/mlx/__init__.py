@@ -38,10 +38,10 @@ def detect(path: Path) -> bool:
 def beside_in(comment: str) -> dict[str, Any]:
     """The header in an archive comment, or nothing where there is another comment or none."""
     try:
-        header_found = json.loads(comment)
+        document = json.loads(comment)
     except (ValueError, RecursionError):
         return {}
-    return header_found if isinstance(header_found, dict) else {}
+    return document if isinstance(document, dict) else {}
 
 
 def opened(path: Path) -> tuple[LazyTensors, Mapping[str, Any]]:

@@ -97,16 +97,16 @@ def _is_erf(look: Matcher, gate: int, x: int) -> bool:
 
 def _is_tanh(look: Matcher, gate: int, x: int) -> bool:
     """Whether a gate is 1 + tanh(sqrt(2 / pi) * (x + 0.044715 x**3))."""
-    one = look.shifted(gate, 1.0)
-    inner = None if one is None else look.before(one, "activation", name="tanh")
+    shifted = look.shifted(gate, 1.0)
+    inner = None if shifted is None else look.before(shifted, "activation", name="tanh")
     if inner is None:
         return False
     outer, cubic = math.sqrt(2.0 / math.pi), 0.044715
     factor, base = look.scaled(inner)
     if close(factor, outer) and _is_sum(look, base, (1.0, (x,)), (cubic, (x, x, x))):
         return True
-    for scale, one, rest in look.pairs(inner):
-        bare = look.shifted(rest, 1.0) if close(scale, outer) and one == x else None
+    for scale, signal, rest in look.pairs(inner):
+        bare = look.shifted(rest, 1.0) if close(scale, outer) and signal == x else None
         if bare is not None and look.is_product(bare, cubic, x, x):
             return True
     return _is_sum(look, inner, (outer, (x,)), (outer * cubic, (x, x, x)))
