@@ -1,9 +1,11 @@
 """Session settings, the backends that are tested, and their versions in the header."""
 
 import contextlib
+import ctypes
 import gc
 import importlib.util
 import os
+import resource
 import sys
 import warnings
 from importlib.metadata import packages_distributions, version
@@ -113,6 +115,23 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+
+
+PEAK = [0]
+
+
+def pytest_runtest_teardown(item, nextitem):
+    """Give memory back to the system each time that more was needed than ever before."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if nextitem is None or peak < 1.05 * PEAK[0]:
+        return
+    PEAK[0] = peak
+    for package, clear in (("torch._dynamo", "reset"), ("mlx.core", "clear_cache")):
+        if package in sys.modules:
+            getattr(sys.modules[package], clear)()
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(params=BACKENDS, scope="session")
