@@ -18,7 +18,7 @@ from tcnzoo.training.data.dataset import ArrayDataset, Batch, Dataset, check_lab
 from tcnzoo.training.data.events import events_dataset
 from tcnzoo.training.data.files import array_dataset
 from tcnzoo.training.data.mat import mat_datasets
-from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.training.data.osd.windows import osd_dataset
 from tcnzoo.training.data.sampling import epoch_order
 from tcnzoo.training.data.splits import PARTS, check_parts, split
 from tcnzoo.training.data.tasks import adding_datasets, copy_memory_datasets

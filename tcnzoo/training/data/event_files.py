@@ -12,7 +12,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.files.atomic import replacing
 from tcnzoo.training.data.events import SimulatedEvent
 from tcnzoo.training.data.movements import RATE
-from tcnzoo.training.data.osd import SAMPLES
+from tcnzoo.training.data.osd.datapoints import SAMPLES
 
 HEADER = (
     *("eventId", "userId", "typeStr", "type", "dataTime"),

@@ -17,8 +17,8 @@ from tcnzoo.training.data.movements import (
     move,
     smooth,
 )
-from tcnzoo.training.data.osd import NEGATIVE, POSITIVE, SAMPLES, Row
-from tcnzoo.training.data.osd_windows import windows_of
+from tcnzoo.training.data.osd.datapoints import NEGATIVE, POSITIVE, SAMPLES, Row
+from tcnzoo.training.data.osd.windows import windows_of
 from tcnzoo.training.data.windows import WindowDataset
 
 GRAVITY = 1000.0

@@ -10,7 +10,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.files.tables import Table, is_missing
-from tcnzoo.training.data.osd import (
+from tcnzoo.training.data.osd.datapoints import (
     LARGEST,
     NEGATIVE,
     POSITIVE,

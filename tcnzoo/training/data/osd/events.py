@@ -9,8 +9,8 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.training.data.config import EventsData, OsdData
 from tcnzoo.training.data.left_out import LeftOut
-from tcnzoo.training.data.osd import POSITIVE, SAMPLES, UNKNOWN, Row
-from tcnzoo.training.data.osd_runs import runs_of
+from tcnzoo.training.data.osd.datapoints import POSITIVE, SAMPLES, UNKNOWN, Row
+from tcnzoo.training.data.osd.runs import runs_of
 
 Config = OsdData | EventsData
 

@@ -15,7 +15,7 @@ from tcnzoo.files.bounds import plain
 from tcnzoo.files.documents import without_twins
 from tcnzoo.files.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
-from tcnzoo.training.data.osd import (
+from tcnzoo.training.data.osd.datapoints import (
     LARGEST,
     POSITIVE,
     SAMPLES,
