@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 import tcnzoo
 from tcnzoo import behaviour
-from tcnzoo.behaviour import bouts, demo, figures, scores, segmenting
+from tcnzoo.behaviour import demo, figures, scores, segmenting
 from tcnzoo.checkpoints.directory import read_checkpoint, write_checkpoint
 from tcnzoo.cli import app
 from tcnzoo.errors import InputError
 from tcnzoo.inference import hsmm
-from tcnzoo.training.data import load
+from tcnzoo.training.data import load, simulator
 from tcnzoo.training.data.config import BoutsData
 from tests.support.compare import weights_of
 
@@ -46,19 +46,19 @@ def sample(model):
 
 def test_bouts_have_the_lengths_and_strides_that_are_said():
     found = behaviour.simulate(20_000, 5, noise=0.0)
-    lengths = scores.durations(found.labels, len(bouts.ACTIVITIES))
-    for place, name in enumerate(bouts.ACTIVITIES):
-        assert lengths[place].min() >= bouts.SHORTEST
+    lengths = scores.durations(found.labels, len(simulator.ACTIVITIES))
+    for place, name in enumerate(simulator.ACTIVITIES):
+        assert lengths[place].min() >= simulator.SHORTEST
         mean = lengths[place].mean()
         # Of some 150 bouts, whose deviation is about half their mean: 4 standard errors.
-        assert abs(mean - bouts.MEAN_STEPS[name]) < 0.16 * bouts.MEAN_STEPS[name], name
+        assert abs(mean - simulator.MEAN_STEPS[name]) < 0.16 * simulator.MEAN_STEPS[name], name
     trots = [one for one in hsmm.segments(found.labels) if one.state == 2]
     longest = max(trots, key=lambda one: one.stop - one.start)
     power = np.abs(np.fft.rfft(found.signal[0, 0, longest.start : longest.stop], 4096)) ** 2
-    frequency = np.fft.rfftfreq(4096, 1 / bouts.RATE)
+    frequency = np.fft.rfftfreq(4096, 1 / simulator.RATE)
     power[frequency < 1.0] = 0.0
     strongest = frequency[power.argmax()]
-    strides = strongest / bouts.STRIDE["trotting"]
+    strides = strongest / simulator.STRIDE["trotting"]
     assert min(abs(strides - 1), abs(strides / 2 - 1)) < 0.25
 
 
