@@ -1,4 +1,4 @@
-"""Datapoints out of OSDB's JSON: a list of events, one event, or an event a line (NDJSON)."""
+"""Datapoints of OSDB's JSON: a list of events, one event, or an event a line (NDJSON)."""
 
 import json
 import math
