@@ -143,7 +143,7 @@ def detect(
         "truth": None if known is None else _known(known),
         "scores": None if scores is None else scores.to_dict(),
     }
-    _tell(report, detections.events, scores, as_json)
+    _show_report(report, detections.events, scores, as_json)
 
 
 def stream_recording(
@@ -190,7 +190,7 @@ def stream_recording(
     report = _report(model, detections, seconds, [destination])
     _, _, latency = streams[0]
     report |= {"chunks": sum(chunks for _, chunks, _ in streams), "latency": _latency(latency)}
-    _tell(report, detections.events, None, as_json)
+    _show_report(report, detections.events, None, as_json)
 
 
 def check_gaps(gaps: str) -> None:
@@ -305,7 +305,7 @@ def _latency(latency: Latency) -> dict[str, float]:
     }
 
 
-def _tell(
+def _show_report(
     report: dict[str, Any], events: tuple[Event, ...], scores: Scores | None, as_json: bool
 ) -> None:
     """Print the report."""

@@ -85,7 +85,7 @@ def predict(
     report = _report(model, x, y, seconds, destination)
     if y.size <= FEW:
         report["values"] = y[0] if single else y
-    _tell(report, as_json)
+    _show_report(report, as_json)
 
 
 def stream(
@@ -151,7 +151,7 @@ def stream(
         streaming_states.write_state(state_out, state)
     report = _report(model, x, y, seconds, destination)
     report |= {"chunks": len(outputs), "state": str(state_out) if state_out else None}
-    _tell(report, as_json)
+    _show_report(report, as_json)
 
 
 def _loaded(
@@ -214,7 +214,7 @@ def _report(
     }
 
 
-def _tell(report: dict[str, Any], as_json: bool) -> None:
+def _show_report(report: dict[str, Any], as_json: bool) -> None:
     """Print the report, unless the output itself went to where it would be printed."""
     if report["file"] == "/dev/stdout":
         return

@@ -50,7 +50,7 @@ def train(
     if as_json:
         console.show_json(document | {"kept": not fast_dev_run})
         return
-    _tell(document, kept=not fast_dev_run)
+    _show_outcome(document, kept=not fast_dev_run)
 
 
 def configured(config: Path, backend: str | None, overrides: Sequence[str] | None) -> "TrainConfig":
@@ -65,7 +65,7 @@ def configured(config: Path, backend: str | None, overrides: Sequence[str] | Non
     return settings
 
 
-def _tell(outcome: dict[str, Any], kept: bool) -> None:
+def _show_outcome(outcome: dict[str, Any], kept: bool) -> None:
     """Print what a run came to."""
     report = outcome["report"].get("metrics", {})
     numbers = {f"test {name}": value for name, value in report.items()} or outcome["metrics"]

@@ -41,8 +41,8 @@ class Asked:
         from tcnzoo.training.parity import check_options
 
         check_options(
-            _told("--optimizer", self.optimizer),
-            _told("--schedule", self.schedule),
+            _option_value("--optimizer", self.optimizer),
+            _option_value("--schedule", self.schedule),
             self.steps,
             self.clip_norm,
             self.clip_value,
@@ -72,8 +72,8 @@ def show_training(
             subject,
             asked.steps,
             backends,
-            optimizer=_told("--optimizer", asked.optimizer),
-            schedule=_told("--schedule", asked.schedule),
+            optimizer=_option_value("--optimizer", asked.optimizer),
+            schedule=_option_value("--schedule", asked.schedule),
             clip_norm=asked.clip_norm,
             clip_value=asked.clip_value,
             precision=asked.precision.value,
@@ -89,7 +89,7 @@ def show_training(
     return report.passed
 
 
-def _told(option: str, text: str) -> Any:
+def _option_value(option: str, text: str) -> Any:
     """A kind, or fields."""
     try:
         value = yaml.safe_load(text)

@@ -27,15 +27,15 @@ class Step:
 
     @property
     def examples(self) -> int:
-        """How many there are."""
+        """Number of examples."""
         return sum(len(indices) for indices in self.indices)
 
 
 class Batches:
     """The steps of each epoch: the same numbers in every backend, and after every restart.
 
-    With several processes each micro-batch is that many times as large, and each process has a
-    part of it. So it is with several devices of a process, which deals it out itself.
+    With several processes each micro-batch is that many times as large, and each process takes its
+    part. The same holds for several devices of a process, which splits the micro-batch itself.
     """
 
     def __init__(
@@ -106,6 +106,6 @@ class Batches:
         return np.array_split(whole, self.world.size)[self.world.rank]
 
     def _generator(self, epoch: int, micro: int) -> np.random.Generator:
-        """Of the augmentation of one micro-batch; each further process has its own."""
+        """The generator for the augmentation of a micro-batch, another one in each process."""
         key = [self.seed, epoch, micro] + [self.world.rank] * (self.world.rank > 0)
         return np.random.Generator(np.random.PCG64(key))

@@ -1,7 +1,7 @@
-"""Checkpoints of a run: directories that are there whole or not at all, and links to the best.
+"""Checkpoints of a run: complete directories, and links to the last and the best.
 
 Each is in hub layout (config.json, model.safetensors, README.md), with the optimiser's moments in
-training.safetensors and the place in the run in progress.json.
+training.safetensors and the progress of the run in progress.json.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tcnzoo.training.progress import Progress, read_progress
 STATE = "training.safetensors"
 PROGRESS = "progress.json"
 LAST, BEST = "last", "best"
-# A step that is saved again, when a run that had ended goes on, gets a directory beside the first.
+# A step that is saved again, when an ended run is prolonged, gets a directory beside the first.
 _STEP = re.compile(r"step-(?P<step>\d+)(?:-\d+)?")
 # Where earlier versions wrote a checkpoint, and what was there before it.
 _WRITING, _BEFORE = ".writing-*", "before"
@@ -47,7 +47,7 @@ class Checkpoints:
         progress: Progress,
         best: bool,
     ) -> Path:
-        """Write a checkpoint, point `last` (and `best`) at it, and drop what nothing points at.
+        """Write a checkpoint, point `last` (and `best`) at it, and remove those without a link.
 
         A crash at any moment leaves `last` pointing at the checkpoint before, or at this one.
 
@@ -65,7 +65,7 @@ class Checkpoints:
             put_safetensors(fresh / STATE, dict(state), {"format": "pt"})
             text = progress.model_dump_json(indent=2) + "\n"
             (fresh / PROGRESS).write_text(text, encoding="utf-8")
-        # `last` comes last: whoever goes on from an older one comes by this step again.
+        # `last` comes last: a run that resumes from an older one takes this step again.
         for name, wanted in ((BEST, best), (LAST, True)):
             if wanted and name in self.keep:
                 self._link(name, target)
@@ -109,7 +109,7 @@ class Checkpoints:
         return (self.folder / name).is_dir()
 
     def newest(self) -> Path | None:
-        """The checkpoint that a run goes on from: `last`, or where that is missing the latest.
+        """The checkpoint to resume from: `last`, or without it the latest.
 
         Raises:
             WeightError: the progress in one is damaged.
@@ -122,7 +122,7 @@ class Checkpoints:
         return max(whole, key=_age, default=None)
 
     def take_up(self, checkpoint: Path | None) -> None:
-        """Point `last` at the checkpoint that a run goes on from, and remove the remains of others.
+        """Point `last` at the checkpoint to resume from, and remove the remains of others.
 
         Args:
             checkpoint: of `newest`; None for a run that begins.
@@ -140,13 +140,13 @@ class Checkpoints:
         self.tidy(upto=0 if checkpoint is None else _progress(self.folder / LAST).step)
 
     def is_empty(self) -> bool:
-        """Whether nothing is left of any checkpoint."""
+        """Whether the folder has no checkpoint and no remains of one."""
         return not self.folder.is_dir() or not any(
             not path.name.startswith(".tcnzoo") for path in self.folder.iterdir()
         )
 
     def tidy(self, upto: int | None = None) -> None:
-        """Remove what nothing points at.
+        """Remove checkpoints without a link.
 
         Args:
             upto: remove checkpoints of later steps too, which a crash has left without a link.
@@ -171,11 +171,11 @@ def _step(path: Path) -> int:
 
 
 def _progress(source: Path) -> Progress:
-    """How far a run was when it wrote a checkpoint."""
+    """The progress of a run in a checkpoint."""
     path = source / PROGRESS
     return read_progress(path.read_text("utf-8", errors="replace"), repr(str(path)))
 
 
 def _age(source: Path) -> tuple[int, int]:
-    """What orders checkpoints from the first to the latest."""
+    """Sort key of checkpoints, from the first to the latest."""
     return _progress(source).step, (source / PROGRESS).stat().st_mtime_ns

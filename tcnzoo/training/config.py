@@ -38,7 +38,7 @@ def _words(value: Any) -> Any:
 
 
 def _kind(value: Any) -> Any:
-    """Let YAML write a thing without options as its kind alone."""
+    """Let YAML give an entry without options as its kind alone."""
     return {"kind": value} if isinstance(value, str) else value
 
 
@@ -53,10 +53,10 @@ class Checkpointing(_Config):
 
     Attributes:
         every: epochs between them; the last epoch has one in any case.
-        every_steps: optimiser steps between them, besides.
+        every_steps: optimiser steps between further ones.
         keep: `last` and `best` are links to one checkpoint each; `every` keeps all.
-        metric: what `best` goes by; None for that of early stopping, else the loss in validation,
-            or in training where nothing is set aside.
+        metric: of `best`; None for that of early stopping, else the loss in validation, or in
+            training without validation data.
         mode: whether less or more of it is better.
     """
 
@@ -68,7 +68,7 @@ class Checkpointing(_Config):
 
     @model_validator(mode="after")
     def _can_resume(self) -> Self:
-        """A run that keeps no last checkpoint could not be resumed."""
+        """Refuse to keep no last checkpoint, which resuming needs."""
         if "last" not in self.keep:
             raise ValueError("keep must name 'last', which a run is resumed from")
         return self
@@ -211,7 +211,7 @@ def _document(source: str | os.PathLike[str] | Mapping[str, Any] | TrainConfig) 
 
 
 def _changed(document: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """Copy a document with one field set, which may be within a model that it only names."""
+    """Copy a document with one field set; the field may be inside of a model given by name."""
     head, _, rest = dotted.partition(".")
     if head == "model" and rest and "model" in document:
         return {**document, "model": _spec(load_spec(document["model"], **{rest: value}))}

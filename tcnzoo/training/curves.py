@@ -34,7 +34,7 @@ Curve = tuple[list[float], list[float]]
 def draw_curves(folder: Path) -> Path | None:
     """Draw every number that a run has logged, and write `curves.png` beside its metrics.jsonl.
 
-    Training is what has the name itself, else what has `train_` before it; validation has `val_`.
+    A name without prefix, or with `train_`, is of training; one with `val_` is of validation.
 
     Args:
         folder: of the run.
@@ -61,7 +61,7 @@ def draw_curves(folder: Path) -> Path | None:
 
 
 def read_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
-    """Steps and values of each name; what is no finite number is left out."""
+    """Steps and values of each name; only finite numbers."""
     curves: dict[str, Curve] = {}
     for line in lines:
         for name, value in line.items():
@@ -75,12 +75,12 @@ def read_curves(lines: Sequence[Mapping[str, Any]]) -> dict[str, Curve]:
 
 
 def _base(name: str) -> str:
-    """A name without the part that it is of."""
+    """A name without the prefix `train_` or `val_`."""
     return name.removeprefix(TRAIN).removeprefix(VAL)
 
 
 def _is_loss_again(name: str, curves: Mapping[str, Curve]) -> bool:
-    """Whether a curve is that of the loss: the only one that is summed."""
+    """Whether a curve equals that of the loss, because the run has a single loss."""
     prefix = next((part for part in (TRAIN, VAL) if name.startswith(part)), "")
     return _base(name) != "loss" and curves[name] == curves.get(f"{prefix}loss")
 

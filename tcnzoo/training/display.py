@@ -24,7 +24,7 @@ class Display:
         self.bar.start()
 
     def write(self, kind: str, step: int, epoch: int, values: Mapping[str, float | None]) -> None:
-        """Move the bar on, and print the first numbers of an evaluation."""
+        """Advance the bar, and print the first numbers of an evaluation."""
         self.bar.update(self.task, completed=step, epoch=epoch)
         if kind == "step":
             self.bar.update(self.task, loss=f"{values['loss']:.4g}")
@@ -33,5 +33,5 @@ class Display:
         self.console.print(f"step {step}, epoch {epoch}: {', '.join(shown[:MOST])}")
 
     def close(self) -> None:
-        """Leave it as it stands."""
+        """Stop the bar where it is."""
         self.bar.stop()

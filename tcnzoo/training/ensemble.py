@@ -114,7 +114,7 @@ def cross_validate(
             parts.
         folds: how many, at least 3.
         quantile: see `harrell_davis`.
-        resume: go on with folds that were begun, and keep those that are finished.
+        resume: continue folds that were started, and keep those that are finished.
         train: takes the configuration of a fold and `resume`, and returns something with test
             metrics in `.report["metrics"]`.
     Raises:

@@ -192,7 +192,7 @@ def _chosen(output: Output, name: str | None) -> Array:
 
 
 def _kept(loss: TargetLoss, batch: Batch, target: Array) -> Array:
-    """What counts: (batch,), or (batch, time)."""
+    """Which examples or steps count: (batch,), or (batch, time)."""
     steps = target.shape if takes_classes(loss) else (*target.shape[:1], *target.shape[2:])
     kept = np.ones(steps, bool)
     if loss.mask is not None:

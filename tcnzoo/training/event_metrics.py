@@ -9,13 +9,13 @@ from tcnzoo.arrays import Array
 HOUR = 3600.0
 # Thresholds that are tried for a rate of false alarms.
 GRID = np.linspace(0.0, 1.0, 1001)
-# What `EventScores.summary` may hold.
+# Names in `EventScores.summary`.
 EVENT_METRICS = ("event_sensitivity", "event_false_share", "false_alarms_per_hour")
 
 
 @dataclass(frozen=True)
 class Operation:
-    """How events come out at one threshold.
+    """Scores of events at one threshold.
 
     Attributes:
         threshold: probability from which a window is an alarm.
@@ -55,7 +55,7 @@ class EventScores:
         return None if self.seconds is None else self.quiet.size * self.seconds / HOUR
 
     def at(self, threshold: float) -> Operation:
-        """How events come out where windows from a threshold on are alarms."""
+        """Scores of events if windows from this threshold on are alarms."""
         alarmed, seizure = self.scores >= threshold, self.labels == 1
         alarm = self.quiet >= threshold
         goes_on = np.zeros(alarm.size, bool)
@@ -69,7 +69,7 @@ class EventScores:
         )
 
     def within(self, share: float) -> Operation:
-        """How events come out at the lowest threshold that alarms at most a share of the others."""
+        """Scores at the lowest threshold with alarms in at most this share of the other events."""
         quiet = self.scores[self.labels != 1]
         fits = [t for t in GRID[1:] if not quiet.size or (quiet >= t).mean() <= share]
         return self.at(fits[0] if fits else np.nextafter(1.0, 2.0))

@@ -1,4 +1,4 @@
-"""What a run writes down as it goes: lines of JSON, and events for TensorBoard."""
+"""Logs of a run: lines of JSON, and events for TensorBoard."""
 
 import json
 import math
@@ -17,27 +17,27 @@ Values = Mapping[str, float | None]
 
 
 class Log(Protocol):
-    """Takes numbers down."""
+    """A destination for the numbers of a run."""
 
     def write(self, kind: str, step: int, epoch: int, values: Values) -> None:
-        """Take down numbers of a step.
+        """Write the numbers of a step.
 
         Args:
             kind: `step` of training, or `evaluation`.
             step: optimiser steps taken.
-            epoch: epochs that are over, or the one that is going on.
+            epoch: completed epochs, which is the number of the current one.
             values: by name.
         """
 
     def close(self) -> None:
-        """Write what is still held."""
+        """Write what is buffered, and close."""
 
 
 class JsonLines:
     """`metrics.jsonl`: one object a line, flushed at once; a value that is no number is null."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        """Open it behind the lines up to a step; later ones, of a run cut short, are dropped."""
+        """Open the file after the lines up to a step; lines of later steps are removed."""
         self.path = folder / METRICS
         kept = [line for line in read_lines(self.path) if line["step"] <= step]
         with replacing(self.path) as temporary:
@@ -55,7 +55,7 @@ class JsonLines:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; a last one that a crash has cut is left out."""
+    """The lines of a `metrics.jsonl`, without a last line that a crash has cut."""
     if not path.is_file():
         return []
     lines = []

@@ -22,7 +22,7 @@ class _Loss(BaseModel):
     """Fields of every loss.
 
     Attributes:
-        name: what logs call it; its kind unless it is given.
+        name: in logs; by default its kind.
         weight: its factor in the sum.
         output: which entry of a model's dictionary of outputs; None for a model of one output.
     """
@@ -82,9 +82,9 @@ class Focal(_Targeted):
     Attributes:
         activation: `sigmoid` of each logit, with targets 0 or 1 of the output's shape;
             `softmax` over channels, with classes as targets.
-        gamma: how little the easy ones count.
+        gamma: how much easy examples are down-weighted.
         alpha: for `sigmoid` the weight of ones, 1 - alpha that of zeros; for `softmax` one for each
-            class; None for none.
+            class; None for no weights.
         pos_weight: `sigmoid` only: as in `bce`.
         ignore: `softmax` only: class that does not count.
     Source:
@@ -138,7 +138,7 @@ class Huber(_Targeted):
 
 
 class Term(_Loss):
-    """A scalar that the model itself gives, as the entry `output` of its dictionary of outputs."""
+    """A scalar that the model itself computes, the entry `output` of its outputs."""
 
     kind: Literal["term"] = "term"
     output: str
@@ -168,10 +168,10 @@ def leading_loss(losses: Sequence[AnyLoss]) -> AnyLoss | None:
 
 
 def loss_names(losses: Sequence[AnyLoss]) -> tuple[str, ...]:
-    """What logs call each loss: its name, the entry of a `term`, else its kind.
+    """The name of each loss in logs: its name, the entry of a `term`, else its kind.
 
     Raises:
-        SpecError: two are called the same, or one as the sum of all.
+        SpecError: two equal names, or one that is the name of the sum.
     """
     names = [loss.name or (loss.output if isinstance(loss, Term) else loss.kind) for loss in losses]
     taken = {"loss", "gradient_norm"}

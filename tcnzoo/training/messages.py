@@ -56,13 +56,13 @@ def _place(
 
 
 def _tag(model: type[BaseModel]) -> Any:
-    """What a class calls itself as `kind`, or None."""
+    """The `kind` of a class, or None."""
     field = model.model_fields.get("kind")
     return None if field is None else field.default
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The classes that an annotation lets in, however deep."""
+    """The classes in an annotation, at any depth."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in get_args(annotation):

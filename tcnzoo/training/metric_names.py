@@ -23,7 +23,7 @@ from tcnzoo.training.scores import BINARY, CLASSES, MULTILABEL, REGRESSION, clas
 
 
 def best_by(training: Training, validated: bool) -> tuple[str, Mode]:
-    """What the best checkpoint goes by: a metric, and whether less or more of it is better."""
+    """The metric of the best checkpoint, and whether less or more of it is better."""
     if training.checkpoint.metric is not None:
         return training.checkpoint.metric, training.checkpoint.mode
     if training.early_stopping is not None:
@@ -106,7 +106,7 @@ def _undefined(
     if loss.mask is not None or loss.ignore is not None or loss.target != "y":
         return ()
     count = shapes[loss.output][0]
-    # Predictions of which each class has some: what is missing then is the labels' doing.
+    # Predictions of every class, so that a missing metric is due to the labels.
     probabilities = np.eye(count)[np.arange(len(labels)) % count]
     defined = classification(labels, probabilities)
     every = CLASSES if count > 2 else BINARY

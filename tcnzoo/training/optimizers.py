@@ -34,9 +34,9 @@ class Factors(NamedTuple):
     """The scalars of one step of one parameter, computed in float64.
 
     Attributes:
-        rate: what the direction is multiplied with: r, or r / (1 - beta1^n).
+        rate: factor of the direction: r, or r / (1 - beta1^n).
         root: sqrt(1 - beta2^n); 1 for sgd.
-        kept: what the weight keeps where decay is decoupled: 1 - r * weight_decay; else 1.
+        kept: factor of the weight if decay is decoupled: 1 - r * weight_decay; else 1.
     """
 
     rate: float
@@ -61,7 +61,7 @@ class _Optimizer(BaseModel):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """What is kept for each parameter, by torch.optim's names."""
+        """The moments of each parameter, by torch.optim's names."""
         return ()
 
     def decays(self, name: str) -> bool:
@@ -78,8 +78,8 @@ class Sgd(_Optimizer):
     """Stochastic gradient descent.
 
     Attributes:
-        momentum: what is kept of the last direction.
-        nesterov: look ahead along it.
+        momentum: factor of the last direction.
+        nesterov: look ahead along the momentum.
     """
 
     kind: Literal["sgd"] = "sgd"
@@ -103,7 +103,7 @@ class Adam(_Optimizer):
     """Adam, its decay coupled.
 
     Attributes:
-        betas: what is kept of the mean and of the mean square of the gradient.
+        betas: decay of the mean and of the mean square of the gradient.
         eps: added to the root, outside it and after bias correction.
     Source:
         Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
@@ -157,7 +157,7 @@ def updated(
         optimizer: whose formula.
         decays: whether this parameter decays.
         weight, gradient: arrays of one shape, of any framework whose arrays take + - * /.
-        slots: what is kept for the parameter, zeros before its first step.
+        slots: moments of the parameter, zeros before its first step.
         factors: the three scalars of `Factors`.
         sqrt: the framework's root.
     Returns:
@@ -204,7 +204,7 @@ def counts_to_state(counts: Mapping[str, int]) -> dict[str, Array]:
 
 
 def counts_of_state(state: Mapping[str, Array], table: Mapping[str, Param]) -> dict[str, int]:
-    """How often each trained parameter has moved, out of a neutral state."""
+    """How often each trained parameter has moved, from a neutral state."""
     step = int(state[STEP])
     return {name: int(state.get(f"{STEP}.{name}", step)) for name in trained_names(table)}
 

@@ -1,4 +1,4 @@
-"""Proof that backends train alike: the same steps, side by side, from the same weights and data."""
+"""Whether backends train alike: the same steps in turns, from the same weights and data."""
 
 import math
 import os
@@ -52,7 +52,7 @@ class TrainingRow:
 
     Attributes:
         backend: its name.
-        precision: in which it trains, and which the tolerances go by.
+        precision: of the training; it decides the tolerances.
         losses: of every step.
         loss_error: largest relative difference of a step's loss.
         weight_error: largest error of a trained parameter after the last step, relative to
@@ -84,12 +84,12 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What `training_parity` found; `passed` is the verdict.
+    """The result of `training_parity`; `passed` is the verdict.
 
     Attributes:
         rows: of each backend; the others are compared with the first.
-        yardstick: what rounding alone does: the first backend once more, from weights that are off
-            by one rounding. Where it drifts, training at this rate is chaotic.
+        yardstick: the effect of rounding alone: the first backend again, from weights that differ
+            by one rounding. If it drifts, training at this rate is chaotic.
     """
 
     subject: str
@@ -250,7 +250,7 @@ class _Contest:
 
 
 def _optimizer(settings: Any, rates: Mapping[str, float]) -> Any:
-    """The optimiser that was asked for, at a rate of ours where none was named."""
+    """The optimiser of the options, with a small rate if they name none."""
     if isinstance(settings, str):
         settings = {"kind": settings}
     if isinstance(settings, Mapping) and "lr" not in settings:

@@ -16,10 +16,10 @@ def prefetched(items: Iterable[Item], ahead: int = AHEAD) -> Iterator[Iterator[I
     """Iterate in a thread.
 
     Args:
-        items: made in the thread; an error there is raised where the item is waited for.
-        ahead: how many are kept ready.
+        items: made in the thread; an error there is raised by the iterator.
+        ahead: number of items that are made in advance.
     Yields:
-        an iterator over the same items; the thread is over when the block is left.
+        an iterator over the same items; the thread ends with the block.
     """
     ready: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(maxsize=ahead)
     leaving = threading.Event()

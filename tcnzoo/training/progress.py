@@ -20,17 +20,17 @@ class Progress(BaseModel):
     generator has to be kept.
 
     Attributes:
-        epoch: epochs that are over.
+        epoch: completed epochs.
         position: optimiser steps taken in the epoch after them.
         step: optimiser steps in all.
         loss_sum: sum of the loss over the examples of this epoch so far.
-        examples: how many these are.
+        examples: number of these examples.
         seconds: that the run has taken, in all sessions.
         plateau: of the schedule.
         best: of the metric that the best checkpoint goes by.
         patience: of the metric of early stopping.
         metrics: of the last evaluation.
-        ended: why the run is over, None while it is not.
+        ended: why the run is over, None before its end.
     """
 
     model_config = ConfigDict(extra="forbid")

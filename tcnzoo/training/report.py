@@ -37,8 +37,8 @@ def write_report(
     Args:
         folder: of the run.
         evaluation: of all of the data.
-        part: what the data are called.
-        facts: what else the report should say: checkpoint, backend, seconds.
+        part: name of the data.
+        facts: further lines of the report: checkpoint, backend, seconds.
     Returns:
         what is in the JSON.
     Raises:
@@ -92,7 +92,7 @@ def build_report(evaluation: Evaluation, part: str, facts: Mapping[str, Any]) ->
 
 
 def _events(events: EventScores) -> dict[str, Any]:
-    """What becomes of events at each threshold, and at given shares of false alarms."""
+    """Scores of events at each threshold, and at given shares of false alarms."""
     seizures = int((events.labels == 1).sum())
     return {
         "seizures": seizures,
@@ -106,7 +106,7 @@ def _events(events: EventScores) -> dict[str, Any]:
 
 
 def report_text(document: Mapping[str, Any]) -> str:
-    """The report to be read."""
+    """The report as text for readers."""
     lines = [f"Report on {document['part']} data", ""]
     shown = ("metrics", "classes", "confusion", "thresholds", "events", "part")
     facts = {name: value for name, value in document.items() if name not in shown}
@@ -168,13 +168,13 @@ def _shown(value: Any) -> str:
 
 
 def _plained(document: dict[str, Any]) -> dict[str, Any]:
-    """The document, as JSON can have it."""
+    """The document in plain types for JSON."""
     plain: dict[str, Any] = _plain(document)
     return plain
 
 
 def _plain(value: Any) -> Any:
-    """Only what JSON has: no numpy, and null for what is no finite number."""
+    """A value in plain types: no numpy, and null for NaN and infinity."""
     if isinstance(value, Mapping):
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):

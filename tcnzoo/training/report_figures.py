@@ -1,4 +1,4 @@
-"""The figures of a test report: confusion, and what each threshold does."""
+"""The figures of a test report: the confusion, and the scores at each threshold."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def draw_thresholds(
     classes: Sequence[str],
     title: str,
 ) -> None:
-    """Write what each threshold does to windows, and to events where there are any.
+    """Write the scores of windows at each threshold, and of events if there are any.
 
     Args:
         path: .png to write.

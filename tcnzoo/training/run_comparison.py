@@ -84,7 +84,7 @@ def gaps(runs: Sequence[RunCurves], metrics: Sequence[str] = DEFAULT) -> list[Ga
 
     Args:
         runs: two or more.
-        metrics: names of numbers; one that no run has logged is refused, unless it is a default.
+        metrics: names of numbers; an unknown one is refused, unless it is a default.
     Raises:
         InputError: fewer runs, a number that is not there, or runs without a step in common.
     """
@@ -95,7 +95,7 @@ def gaps(runs: Sequence[RunCurves], metrics: Sequence[str] = DEFAULT) -> list[Ga
 
 
 def logged(runs: Sequence[RunCurves], metrics: Sequence[str]) -> list[str]:
-    """The metrics that all runs have; of the defaults, those that are there.
+    """The metrics, which all runs must have; of the defaults, those that all have.
 
     Raises:
         InputError: one that a run has not logged.

@@ -1,6 +1,6 @@
 """Learning rates: each step's factor on the optimiser's rate, as a function of its number.
 
-Only `plateau` depends on what the run has seen; its state is small, and is kept with checkpoints.
+Only `plateau` depends on evaluations; its state is saved with checkpoints.
 """
 
 import math
@@ -116,7 +116,7 @@ class Plateau(_Schedule):
     Attributes:
         metric: its name among those of an evaluation.
         mode: whether less or more of it is better.
-        factor: what the factor is multiplied with.
+        factor: of each reduction.
         patience: evaluations without a gain that pass before that.
         threshold: a gain is more than this part of the best value.
         cooldown: evaluations after a reduction that do not count.
@@ -147,7 +147,7 @@ def _cosine(part: float, high: float, low: float) -> float:
 
 
 class PlateauState(BaseModel):
-    """What a plateau has seen.
+    """State of a plateau schedule.
 
     Attributes:
         factor: by which the rate is reduced now.
@@ -164,7 +164,7 @@ class PlateauState(BaseModel):
     cooling: int = 0
 
     def seen(self, plateau: Plateau, value: float) -> bool:
-        """Take in a value of the metric; return whether the rate goes down."""
+        """Update with a value of the metric; return whether the rate goes down."""
         if self._is_gain(plateau, value):
             self.best, self.bad = value, 0
         else:
@@ -178,7 +178,7 @@ class PlateauState(BaseModel):
         return True
 
     def _is_gain(self, plateau: Plateau, value: float) -> bool:
-        """Whether a value is better by enough; NaN never is."""
+        """Whether a value is better by the threshold; NaN never is."""
         if self.best is None:
             return not math.isnan(value)
         if plateau.mode == "min":

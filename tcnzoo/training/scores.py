@@ -101,7 +101,7 @@ def sweep(labels: Array, positive: Array, thresholds: Sequence[float]) -> list[d
         thresholds: to try.
     Returns:
         for each, `threshold`, the counts tp, fp, tn, fn, and sensitivity, specificity, precision,
-        accuracy and f1; None where there is nothing to divide by.
+        accuracy and f1; None for a division by 0.
     """
     ones, zeros = (np.sort(positive[labels == value]) for value in (POSITIVE, 0))
     points: list[dict[str, Any]] = []
@@ -136,10 +136,10 @@ def sigmoid(logits: Array) -> Array:
 
 
 def _ratio(part: int, whole: int) -> float | None:
-    """A share, or None of nothing."""
+    """A share, or None of 0."""
     return part / whole if whole else None
 
 
 def _floats(scores: Mapping[str, Any]) -> dict[str, float]:
-    """Python's own numbers."""
+    """Scores as Python floats."""
     return {name: float(value) for name, value in scores.items()}

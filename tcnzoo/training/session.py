@@ -42,13 +42,13 @@ from tcnzoo.training.run_directory import RunDirectory
 from tcnzoo.training.stepper import Plan, Stepper
 from tcnzoo.training.targets import Targets
 
-# What a trial run takes: enough to see one step after another, an evaluation and a checkpoint.
+# Steps of a trial run: enough for two in a row, an evaluation and a checkpoint.
 TRIAL_STEPS = 2
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a session starts from.
+    """The start of a session.
 
     Attributes:
         weights, state, progress: of the checkpoint, or of the beginning.
@@ -73,10 +73,10 @@ def train(
 
     Args:
         config: a YAML or JSON file, the directory of a run, or a dictionary; see `TrainConfig`.
-        resume: go on from the last checkpoint in the run's directory, in this or another backend;
-            where nothing is there yet, begin.
-        fast_dev_run: take two steps and one batch of each evaluation, in a directory that is gone
-            afterwards: everything is tried, nothing is kept.
+        resume: continue from the last checkpoint in the run's directory, in this or another
+            backend; start if there is none yet.
+        fast_dev_run: take two steps and one batch of each evaluation in a temporary directory:
+            a trial of everything, of which nothing is kept.
         progress: show a bar on stderr.
         overrides: fields to change, dotted for inner ones: `backend="mlx"`,
             `**{"training.epochs": 3}`.

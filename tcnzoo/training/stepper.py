@@ -16,7 +16,7 @@ Batch = dict[str, Array]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a backend needs to make its step.
+    """What to train with: optimiser, losses and limits.
 
     Attributes:
         optimizer: kind and constants; the rate comes with each step.
@@ -26,7 +26,7 @@ class Plan:
         precision: `32-true`, `64-true`, and `16-mixed` or `bf16-mixed` where the backend has it.
         frozen: dotted names of parameters that get no update, no decay and no moments.
         strategy: of several processes, `ddp` or `fsdp`; one alone has none.
-        devices: that one process deals each batch out to, where the backend can.
+        devices: of one process, which share each batch, where the backend can.
     """
 
     optimizer: Optimizer
@@ -144,9 +144,9 @@ class Stepper(Protocol):
         """Optimiser state: `exp_avg.<param>`, `exp_avg_sq.<param>`, `momentum.<param>`, `step`.
 
         Moments have the type of the weights and neutral layout, and are named alike in every
-        backend. They may be spread over the processes that train together, so each of these has to
-        ask.
+        backend. They may be sharded over the processes that train together, so each of these must
+        call.
         """
 
     def load_state(self, state: Mapping[str, Array]) -> None:
-        """Go on from a `state()` of this or another backend."""
+        """Continue from a `state()` of this or another backend."""

@@ -1,4 +1,4 @@
-"""When a run is better than before, and when it ends before its time."""
+"""When a run is better than before, and when it stops early."""
 
 import math
 from typing import Annotated
@@ -42,7 +42,7 @@ class Watch(BaseModel):
     bad: int = 0
 
     def seen(self, value: float, step: int, mode: Mode, min_delta: float = 0.0) -> bool:
-        """Take in a value; return whether it is the best so far. NaN never is."""
+        """Update with a value; return whether it is the best so far. NaN never is."""
         if self.best is None:
             better = not math.isnan(value)
         elif mode == "min":

@@ -28,7 +28,7 @@ class Targets:
         Args:
             spec: of the model.
             losses: of the plan.
-            predict: the model in evaluation mode, which is asked once for each shape of input, and
+            predict: the model in evaluation mode, called once for each shape of input, and
                 only if a loss names an entry of a dictionary of outputs.
         Raises:
             SpecError: two losses of one name.
@@ -75,7 +75,7 @@ class Targets:
         return to_real(entry(batch, "x", "training"), name="'x'")
 
     def embeddings(self, batch: Mapping[str, Array]) -> list[Array]:
-        """What a batch has for the embeddings that the model takes, in their order.
+        """The embeddings of a batch for the model, in its order.
 
         Returns:
             `embedding0`, `embedding1` ..., (batch, channels) or (batch, channels, time), float32.
@@ -94,7 +94,7 @@ class Targets:
         return self.known[x.shape[1:]]
 
     def _find_shapes(self, x: Array, embeddings: Sequence[Array]) -> dict[str | None, Shape]:
-        """The same, for an input of a new shape."""
+        """Shape of each named output for an input of a new shape."""
         if x.ndim not in (2, 3, 4) or len(x) < 1:
             raise InputError(
                 f"'x' must be (batch, channels[, time]) with some examples, but has {x.shape}"
@@ -116,7 +116,7 @@ class Targets:
 
 
 def pick(outputs: Any, key: str | None) -> Any:
-    """The output of a native model that a loss is about.
+    """The output of a native model that a loss takes.
 
     Args:
         outputs: an array, the pair of a bare temporal block, or a dictionary.

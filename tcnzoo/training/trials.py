@@ -1,4 +1,4 @@
-"""What a training parity trains on: a model without dropout, random batches, rates."""
+"""Inputs of a training parity: a model without dropout, random batches, rates."""
 
 import os
 from collections.abc import Iterator, Mapping

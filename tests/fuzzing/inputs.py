@@ -19,7 +19,7 @@ from tcnzoo.eeg import read_events, read_parts, read_recording, write_events
 from tcnzoo.files.signals import read_signal
 from tcnzoo.specs import analysis
 from tcnzoo.training.data.config import OsdData
-from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.training.data.osd.windows import osd_dataset
 from tcnzoo.zoo import catalog
 from tests.fuzzing.rules import Wrong, check_line, refusal
 from tests.support.osd_files import counts, point, starts

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from tcnzoo.training.data.config import OsdData
-from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.training.data.osd.windows import osd_dataset
 
 BEGIN = datetime(2022, 5, 28, 6)
 FORM = "%Y-%m-%dT%H:%M:%SZ"

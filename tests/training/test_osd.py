@@ -11,7 +11,7 @@ from tcnzoo.training.data import load
 from tcnzoo.training.data.config import EventsData, OsdData
 from tcnzoo.training.data.event_files import write_csv, write_json
 from tcnzoo.training.data.events import events_dataset, simulate
-from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.training.data.osd.windows import osd_dataset
 from tests.support.compare import assert_refused
 
 HEAD = ["eventId", "userId", "typeStr", "type", "dataTime", "osdAlarmState"]

@@ -1,4 +1,4 @@
-"""Data of a training run: `load` makes train, val and test out of a configuration."""
+"""Data of a training run: `load` makes train, val and test from a configuration."""
 
 from tcnzoo.training.data.bouts import bouts_dataset
 from tcnzoo.training.data.config import (
@@ -18,7 +18,7 @@ from tcnzoo.training.data.dataset import ArrayDataset, Batch, Dataset, check_lab
 from tcnzoo.training.data.events import events_dataset
 from tcnzoo.training.data.files import array_dataset
 from tcnzoo.training.data.mat import mat_datasets
-from tcnzoo.training.data.osd_windows import osd_dataset
+from tcnzoo.training.data.osd.windows import osd_dataset
 from tcnzoo.training.data.sampling import epoch_order
 from tcnzoo.training.data.splits import PARTS, check_parts, split
 from tcnzoo.training.data.tasks import adding_datasets, copy_memory_datasets
@@ -47,7 +47,7 @@ def load(config: AnyData, seed: int) -> dict[Part, Dataset]:
     Returns:
         `train`, `val` and `test`; one whose share is 0 is left out.
     Raises:
-        InputError: files that are not what they should be, an empty part, a group in two parts, or
+        InputError: invalid files, an empty part, a group in two parts, or
             a label outside the classes.
         BackendMissing: a package that reads the files is not installed.
     """
@@ -72,7 +72,7 @@ def load(config: AnyData, seed: int) -> dict[Part, Dataset]:
 
 
 def _from_files(config: ArraysData | OsdData, seed: int) -> dict[Part, Dataset]:
-    """Parts that have files of their own, and the others out of `path`."""
+    """Parts with files of their own, and the others from `path`."""
 
     def read(paths: str | tuple[str, ...]) -> Dataset:
         if isinstance(config, OsdData):

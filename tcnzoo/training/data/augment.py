@@ -1,4 +1,4 @@
-"""Changes to training examples that a model should not mind."""
+"""Changes to training examples to which a model should be invariant."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ Augment = Callable[[Array, np.random.Generator], Array]
 def augmenter(config: Sequence[Augmentation]) -> Augment:
     """One function for all changes to the values of a batch, in their order.
 
-    Phase is none of them, as it takes other samples of the recording, see `shifts`; nor is
+    Without phase, which takes other samples of the recording, see `shifts`, and without
     transposition, which changes targets too, see `transposed`.
     """
     steps = [step for step in config if isinstance(step, NoiseConfig | GainConfig)]
@@ -49,8 +49,8 @@ def refuse(config: Sequence[Augmentation], kind: str, *refused: str) -> None:
     Args:
         config: of the data.
         kind: of the data.
-        refused: `phase`, where examples are not cut out of longer recordings; `transpose`, where
-            channels are not alike.
+        refused: `phase`, if examples are not cut from longer recordings; `transpose`, if
+            channels have no order.
     """
     for augmentation in config:
         if augmentation.kind in refused:

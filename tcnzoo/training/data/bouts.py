@@ -1,4 +1,4 @@
-"""Simulated bouts of behaviour, seen by two body-worn sensors, in windows."""
+"""Simulated bouts of behaviour, recorded by two body-worn sensors, in windows."""
 
 import numpy as np
 

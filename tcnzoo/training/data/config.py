@@ -1,4 +1,4 @@
-"""What data a training run takes, as its configuration names them: one class for each kind."""
+"""The kinds of data in the configuration of a training run, one class for each."""
 
 from typing import Annotated, Literal
 

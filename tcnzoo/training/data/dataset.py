@@ -36,7 +36,7 @@ class Dataset(Protocol):
             indices: their numbers, (batch,).
             rng: for augmentation; None for the examples as they are.
         Returns:
-            `x` (batch, channels, time) float32, `y`, and what else the examples have.
+            `x` (batch, channels, time) float32, `y`, and all other arrays of the examples.
         """
 
     @property
@@ -155,7 +155,7 @@ class MadeDataset:
         return None
 
     def describe(self) -> dict[str, Any]:
-        """How many there are."""
+        """Number of examples, labels and groups."""
         return counts_of(self)
 
 
@@ -218,7 +218,7 @@ def check_labels(dataset: Dataset, classes: int, part: str = "data") -> None:
     Args:
         dataset: one without labels passes.
         classes: labels are 0 to classes - 1.
-        part: what the data are called in the sentence.
+        part: name of the data in the error message.
     Raises:
         InputError: a label outside the classes.
     """

@@ -12,7 +12,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.files.atomic import replacing
 from tcnzoo.training.data.events import SimulatedEvent
 from tcnzoo.training.data.movements import RATE
-from tcnzoo.training.data.osd import SAMPLES
+from tcnzoo.training.data.osd.datapoints import SAMPLES
 
 HEADER = (
     *("eventId", "userId", "typeStr", "type", "dataTime"),
@@ -65,7 +65,7 @@ def _powers(magnitude: Array) -> tuple[int, int]:
 
 
 def _event(event: SimulatedEvent) -> dict[str, Any]:
-    """One event as the database holds it."""
+    """One event in the format of the database."""
     kind = event.kind
     document = {
         "id": event.number,
@@ -84,7 +84,7 @@ def _event(event: SimulatedEvent) -> dict[str, Any]:
 
 
 def _datapoint(event: SimulatedEvent, first: int) -> dict[str, Any]:
-    """One datapoint as the database holds it."""
+    """One datapoint in the format of the database."""
     magnitude, axes = _samples(event, first)
     spectrum, region = _powers(magnitude)
     return {

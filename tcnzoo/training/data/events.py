@@ -17,12 +17,12 @@ from tcnzoo.training.data.movements import (
     move,
     smooth,
 )
-from tcnzoo.training.data.osd import NEGATIVE, POSITIVE, SAMPLES, Row
-from tcnzoo.training.data.osd_windows import windows_of
+from tcnzoo.training.data.osd.datapoints import NEGATIVE, POSITIVE, SAMPLES, Row
+from tcnzoo.training.data.osd.windows import windows_of
 from tcnzoo.training.data.windows import WindowDataset
 
 GRAVITY = 1000.0
-# What the sensor of a watch ends at, in milli-g.
+# Range of the sensor of a watch, in milli-g.
 LIMIT = 4000.0
 SECONDS = (60.0, 110.0)
 BEGIN = datetime(2024, 1, 1, 8, 0, 0)
@@ -30,7 +30,7 @@ APART = timedelta(hours=1)
 
 
 class Kind(NamedTuple):
-    """How the database calls an activity: type, subtype, class, and the watch's alarm state."""
+    """An activity in the database: type, subtype, class, and the watch's alarm state."""
 
     type: str
     subtype: str
@@ -68,7 +68,7 @@ class SimulatedEvent:
 
     @property
     def kind(self) -> Kind:
-        """How the database calls it."""
+        """The activity in the words of the database."""
         return KINDS[self.activity]
 
     @property
@@ -128,7 +128,7 @@ def _event(
 
 
 def _rows(event: SimulatedEvent, signal: str) -> Iterator[Row]:
-    """Its datapoints, as a reader of its file gives them."""
+    """The datapoints of an event, as in a file of it."""
     samples = event.magnitude[None] if signal == "magnitude" else event.axes
     for first in event.datapoints:
         seconds = (first + SAMPLES) / RATE

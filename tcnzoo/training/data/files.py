@@ -1,4 +1,4 @@
-"""Named arrays of .npz, .safetensors and folders of .npy, mapped wherever that is possible."""
+"""Named arrays of .npz, .safetensors and folders of .npy, mapped if possible."""
 
 import math
 import zipfile
@@ -48,12 +48,12 @@ def array_dataset(config: ArraysData, path: str) -> ArrayDataset:
 
 
 def open_arrays(path: Path) -> dict[str, Array]:
-    """Open the arrays of a file or folder; none is read before it is used, but compressed ones.
+    """Open the arrays of a file or folder; only compressed ones are read at once.
 
     Args:
         path: .npz, .safetensors, or a folder of .npy files, whose names are those of the arrays.
     Raises:
-        InputError: no such file, another ending, or arrays that are not what they say.
+        InputError: no such file, another ending, or arrays that contradict their headers.
     """
     if path.is_dir():
         arrays = {file.stem: _numbers_or_names(file) for file in sorted(path.glob("*.npy"))}

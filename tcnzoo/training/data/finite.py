@@ -14,12 +14,12 @@ AXES = ((), ("channel",), ("channel", "step"), ("channel", "device", "step"))
 
 
 def check_finite_examples(dataset: Dataset, part: str, size: int) -> None:
-    """Look at every number of a part of the data before it is used.
+    """Check every number of a part of the data before it is used.
 
     Args:
         dataset: the part.
-        part: its name, for the sentence.
-        size: examples that are held at a time.
+        part: its name, for the error message.
+        size: examples in memory at a time.
     Raises:
         InputError: a value that is NaN or infinite: its array, example, channel and step.
     """

@@ -1,4 +1,4 @@
-"""What a data set does not use of its files, counted by the reason."""
+"""Datapoints of files that a data set does not use, counted by reason."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ class LeftOut:
     """Counts of datapoints by reason and event."""
 
     def __init__(self) -> None:
-        """Nothing is left out yet."""
+        """Begin without counts."""
         self._counts: dict[str, Counter[str]] = defaultdict(Counter)
 
     def add(self, reason: str, event: str, datapoints: int = 1) -> None:
@@ -37,7 +37,7 @@ class LeftOut:
 
 
 def sentence(left_out: Mapping[str, Mapping[str, Any]]) -> str:
-    """What was left out, for a person; empty if nothing was."""
+    """Text on what was left out; empty without such data."""
     return "; ".join(
         f"{_number(counts['datapoints'], 'datapoint')} of {_number(counts['events'], 'event')}: "
         f"{reason} ({_listed(counts['such as'], counts['events'])})"
@@ -46,7 +46,7 @@ def sentence(left_out: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def use_of(description: Mapping[str, Any]) -> str:
-    """How much of its files a data set uses, from its description; empty if it is all of them."""
+    """Text on how much of its files a data set uses; empty if it is all of them."""
     said = []
     if description.get("left_out"):
         events, datapoints = (
@@ -63,7 +63,7 @@ def use_of(description: Mapping[str, Any]) -> str:
 
 
 def _number(count: int, what: str) -> str:
-    """A number of things."""
+    """A number with its noun."""
     return f"{count:,} {what}{'s' * (count != 1)}"
 
 

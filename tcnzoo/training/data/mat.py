@@ -70,7 +70,7 @@ class SequenceDataset:
 
     @property
     def groups(self) -> Array | None:
-        """None: the file says itself what is for training."""
+        """None: the file has train, val and test already."""
         return None
 
     @property

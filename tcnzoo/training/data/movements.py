@@ -21,7 +21,7 @@ BREATH_HZ = 0.25
 
 @dataclass(frozen=True)
 class Habits:
-    """What is one user's own.
+    """The movements of one user.
 
     Attributes:
         posture: how the wrist hangs, the direction of gravity, (3,).

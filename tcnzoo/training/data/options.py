@@ -17,10 +17,10 @@ class Options(BaseModel):
 
 
 class SplitConfig(Options):
-    """How examples are parted into train, val and test.
+    """How examples are split into train, val and test.
 
     Attributes:
-        by: `group` keeps every group (a user, an event, a recording) in one part; `example` parts
+        by: `group` keeps every group (a user, an event, a recording) in one part; `example` splits
             examples without regard to groups.
         val: share of the groups of each label.
         test: as `val`.
@@ -106,7 +106,7 @@ class DataConfig(Options):
         batch_size: examples of a micro-batch in training.
         eval_batch_size: examples of a batch in evaluation; None for `batch_size`.
         shuffle: a new order in each epoch.
-        drop_last: leave a last batch out that is not full.
+        drop_last: leave out a last batch that is not full.
         balance: draw examples with replacement, so that each label, each group (a user), or each
             label within each group comes as often as any other.
         epoch_size: examples of one epoch; None for as many as there are.

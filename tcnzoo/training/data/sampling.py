@@ -1,4 +1,4 @@
-"""The order of examples in an epoch, out of nothing but the seed and the epoch's number."""
+"""The order of examples in an epoch, from the seed and the number of the epoch."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from tcnzoo.training.data.dataset import Dataset
 def epoch_order(dataset: Dataset, config: DataConfig, seed: int, epoch: int) -> Array:
     """Numbers of the examples of one epoch, in the order in which they are seen.
 
-    The same arguments give the same order, so that a run can be taken up in the middle of an epoch.
+    The same arguments give the same order, so that a run can be resumed in the middle of an epoch.
 
     Args:
         dataset: the training part.

@@ -1,8 +1,9 @@
 """A simulator of two body-worn sensors: bouts of lying, walking and trotting, with known labels.
 
 Every animal has a gait of its own: each axis of each device moves with the stride and its second
-harmonic, in fixed proportions for each activity. What a detector must not go by is drawn again for
-each recording: a constant offset of each axis and device, as sensors are mounted, and the phase.
+harmonic, in fixed proportions for each activity. Each recording has a draw of its own of what a
+detector must not depend on: a constant offset of each axis and device, as sensors are mounted, and
+the phase.
 """
 
 from dataclasses import dataclass

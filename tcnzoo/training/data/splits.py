@@ -1,4 +1,4 @@
-"""Examples parted into train, val and test so that no group lies in two of them."""
+"""Examples split into train, val and test so that no group is in two of them."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,7 +15,7 @@ PARTS: tuple[Part, ...] = ("train", "val", "test")
 def split(
     dataset: Dataset, config: SplitConfig, seed: int, parts: Iterable[Part] = PARTS
 ) -> dict[Part, Dataset]:
-    """Part a data set.
+    """Split a data set.
 
     Args:
         dataset: all examples.
@@ -43,10 +43,10 @@ def split(
 
 
 def check_parts(parts: Mapping[Part, Dataset], config: SplitConfig) -> None:
-    """Hold that every part has examples, and, if they are parted by group, that none is in two.
+    """Check that every part has examples, and, in a split by group, that no group is in two parts.
 
     Raises:
-        InputError: else.
+        InputError: an empty part, or a group in two.
     """
     for part, dataset in parts.items():
         if not len(dataset):
@@ -114,7 +114,7 @@ def _count(share: float, groups: int) -> int:
 
 
 def _assigned(assign: Mapping[Part, tuple[str, ...]], names: Array) -> dict[Part, set[str]]:
-    """Groups by name; those that nobody names go to train, where train itself names none."""
+    """Groups by name; those without a part go to train, unless train has a list of its own."""
     known = {str(name) for name in np.unique(names)}
     owner: dict[str, Part] = {}
     for part, members in assign.items():

@@ -1,4 +1,4 @@
-"""Windows cut out of longer recordings: where each begins is kept, samples stay where they are."""
+"""Windows of longer recordings: only where each begins is stored, samples are not copied."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -122,11 +122,11 @@ class WindowDataset:
 
 
 def window_dataset(config: WindowsData) -> WindowDataset:
-    """Map the recordings of a configuration and say where the windows begin.
+    """Map the recordings of a configuration and compute where the windows begin.
 
     Raises:
-        InputError: a file that is not what it should be, labels that do not go with their
-            recording, or a recording shorter than a window.
+        InputError: an invalid file, labels that do not fit their recording, or a recording
+            shorter than a window.
     """
     refuse(config.augment, config.kind, "transpose")
     pairs = [_mapped(recording, config) for recording in config.recordings]

@@ -1,4 +1,4 @@
-"""Datapoints out of OSDB's JSON: a list of events, one event, or an event a line (NDJSON)."""
+"""Datapoints of OSDB's JSON: a list of events, one event, or an event a line (NDJSON)."""
 
 import json
 import math
@@ -15,7 +15,7 @@ from tcnzoo.files.bounds import plain
 from tcnzoo.files.documents import without_twins
 from tcnzoo.files.tables import text_lines
 from tcnzoo.training.data.left_out import LeftOut
-from tcnzoo.training.data.osd import (
+from tcnzoo.training.data.osd.datapoints import (
     LARGEST,
     POSITIVE,
     SAMPLES,

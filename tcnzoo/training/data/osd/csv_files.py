@@ -1,4 +1,4 @@
-"""Datapoints out of flattenData's CSV."""
+"""Datapoints of flattenData's CSV."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.files.tables import Table, is_missing
-from tcnzoo.training.data.osd import (
+from tcnzoo.training.data.osd.datapoints import (
     LARGEST,
     NEGATIVE,
     POSITIVE,
@@ -63,7 +63,7 @@ def csv_rows(path: Path, signal: str, first: int) -> Iterator[Row]:
 
 
 def _columns(table: Table) -> dict[str, int]:
-    """Place of each column."""
+    """Index of each column."""
     names = [name.strip('"').strip() for name in table.names or ()]
     twice = [name for name in names if name and names.count(name) > 1]
     if twice:

@@ -34,12 +34,12 @@ class Row(NamedTuple):
 
     Attributes:
         event: name of its event.
-        user: name of whose it is; empty where nobody says.
+        user: name of the user; empty if unknown.
         label: 0 not a seizure, 1 a seizure, 2 unknown.
         samples: (channels, 125) float32, in milli-g; None, with the reason in `lack`.
         in_seizure: whether it lies in the noted times of the seizure; None where none are noted.
-        time: when it was complete, in UTC; None where nobody says.
-        position: its place among all datapoints; a hole is a datapoint that is not there.
+        time: when it was complete, in UTC; None if unknown.
+        position: its index among all datapoints; a hole is a missing datapoint.
         kind: type of its event, as the file has it.
         lack: why the datapoint cannot be used; empty if it can.
     """

@@ -1,4 +1,4 @@
-"""Accelerometer events that give windows: of a wanted type, in runs without gaps."""
+"""Accelerometer events that have windows: of a wanted type, in runs without gaps."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError
 from tcnzoo.training.data.config import EventsData, OsdData
 from tcnzoo.training.data.left_out import LeftOut
-from tcnzoo.training.data.osd import POSITIVE, SAMPLES, UNKNOWN, Row
-from tcnzoo.training.data.osd_runs import runs_of
+from tcnzoo.training.data.osd.datapoints import POSITIVE, SAMPLES, UNKNOWN, Row
+from tcnzoo.training.data.osd.runs import runs_of
 
 Config = OsdData | EventsData
 
@@ -62,7 +62,7 @@ def kept_events(
 
 
 def _runs(event: str, datapoints: list[Row], config: Config, left_out: LeftOut) -> list[list[Row]]:
-    """The runs of an event that give a window."""
+    """The runs of an event that are long enough for a window."""
     unknown = [row for row in datapoints if row.label == UNKNOWN]
     if unknown and config.other == "refuse":
         raise InputError(f"event {event} is neither a seizure nor known to be none")

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from tcnzoo.training.data.left_out import LeftOut
-from tcnzoo.training.data.osd import Row
+from tcnzoo.training.data.osd.datapoints import Row
 
 # In s. Clocks write whole seconds at both ends of a step; flattenData has the same tolerance.
 TOLERANCE = 2.0

@@ -11,10 +11,10 @@ from tcnzoo.errors import InputError
 from tcnzoo.training.data.augment import augmenter, largest_shift, refuse
 from tcnzoo.training.data.config import OsdData, Paths
 from tcnzoo.training.data.left_out import LeftOut, sentence
-from tcnzoo.training.data.osd import CLASSES, NEGATIVE, POSITIVE, SAMPLES, Row
-from tcnzoo.training.data.osd_csv import csv_rows
-from tcnzoo.training.data.osd_events import Config, KeptEvent, kept_events
-from tcnzoo.training.data.osd_json import json_rows
+from tcnzoo.training.data.osd.csv_files import csv_rows
+from tcnzoo.training.data.osd.datapoints import CLASSES, NEGATIVE, POSITIVE, SAMPLES, Row
+from tcnzoo.training.data.osd.events import Config, KeptEvent, kept_events
+from tcnzoo.training.data.osd.json_files import json_rows
 from tcnzoo.training.data.windows import WindowDataset, unchanged, zscore
 
 MILLI = np.float32(1e-3)

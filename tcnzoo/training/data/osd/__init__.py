@@ -1,0 +1,1 @@
+"""Events of OpenSeizureDetector: files to datapoints, to runs without a gap, to windows."""
