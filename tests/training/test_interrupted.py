@@ -231,11 +231,11 @@ def test_a_signal_in_the_middle_of_a_write_leaves_nothing_of_it(tmp_path):
 import os, signal, sys
 from pathlib import Path
 import tcnzoo
-from tcnzoo import safetensors_files
+from tcnzoo.files import safetensors
 from tcnzoo.cli import main
 
 folder = Path(sys.argv[1])
-pieces = safetensors_files.pieces
+pieces = safetensors.pieces
 
 
 def ended(array):
@@ -243,7 +243,7 @@ def ended(array):
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-safetensors_files.pieces = ended
+safetensors.pieces = ended
 sys.argv = ["tcnzoo", "init", "tcn-base", str(folder / "net")]
 main()
 """
