@@ -145,7 +145,7 @@ def folder(tmp_path_factory):
         patch.setattr(session, "draw_curves", lambda folder: None)
         train(told_of(folder, 1))
     try:
-        text, _ = process.communicate(timeout=120)
+        text, _ = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0, text

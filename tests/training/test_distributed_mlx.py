@@ -155,7 +155,7 @@ def folder(tmp_path_factory):
     (folder / "hosts.json").write_text(json.dumps([[f"127.0.0.1:{port}"] for port in ports()]))
     started = [start(folder, rank) for rank in range(SIZE)]
     try:
-        texts = [process.communicate(timeout=180)[0] for process in started]
+        texts = [process.communicate(timeout=600)[0] for process in started]
     finally:
         for process in started:
             process.kill()

@@ -181,7 +181,7 @@ def test_a_run_has_one_process(tmp_path, plain):
         with pytest.raises(tcnzoo.InputError, match="run' exists already; go on with resume"):
             train(config_of(tmp_path))
         (tmp_path / "go").touch()
-        printed = process.communicate(timeout=120)
+        printed = process.communicate(timeout=600)
     finally:
         process.kill()
     assert process.returncode == 0, printed
@@ -214,7 +214,7 @@ def test_a_signal_ends_training_and_keeps_its_checkpoint(number, code, word, tmp
     process = begun(tmp_path)
     try:
         process.send_signal(number)
-        _, printed = process.communicate(timeout=120)
+        _, printed = process.communicate(timeout=600)
     finally:
         process.kill()
     assert (process.returncode, printed) == (code, f"tcnzoo: {word}\n")

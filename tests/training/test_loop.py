@@ -423,7 +423,7 @@ def test_a_run_that_is_killed_anywhere_ends_where_it_would_have(tmp_path, steppe
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert found.stdout.startswith("ended 0"), found.stdout + found.stderr
     assert int(found.stdout.split()[-1]) > 3

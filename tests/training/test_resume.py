@@ -68,7 +68,7 @@ def killed(folder, backend, step):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert found.returncode == -signal.SIGKILL, found.stderr
 
