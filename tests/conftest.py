@@ -5,7 +5,6 @@ import ctypes
 import gc
 import importlib.util
 import os
-import resource
 import sys
 import warnings
 from importlib.metadata import packages_distributions, version
@@ -117,25 +116,22 @@ def pytest_collection_finish():
     gc.set_threshold(20_000, 20, 50)
 
 
-PEAK = [0]
+TESTS_BETWEEN_CLEARINGS = 50
+DONE = [0]
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item, nextitem):
-    """Give memory back to the system after a file that needed more than any before."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if nextitem is None or nextitem.path == item.path or peak < 1.05 * PEAK[0]:
+def pytest_runtest_teardown():
+    """Give memory back to the system now and then: frameworks keep what each new model compiles."""
+    DONE[0] += 1
+    if DONE[0] % TESTS_BETWEEN_CLEARINGS:
         return
-    PEAK[0] = peak
-    for package, clear in (("torch._dynamo", "reset"), ("mlx.core", "clear_cache")):
-        if package in sys.modules:
-            getattr(sys.modules[package], clear)()
-    if "tensorflow" in sys.modules:
-        # silu registers a gradient for each graph that it is in, which keeps the graph for ever.
-        gradients = sys.modules["tensorflow.python.framework.ops"].gradient_registry._registry
-        for name in [name for name in gradients if name.startswith("CustomGradient-")]:
-            del gradients[name]
     gc.collect()
+    if "mlx.core" in sys.modules:
+        sys.modules["mlx.core"].clear_cache()
+    if "tensorflow" in sys.modules:
+        # Its cache of kernels grows with each variable that Keras makes, 1 MB for a small TCN.
+        sys.modules["tensorflow.python.eager.context"].context().clear_kernel_cache()
     if sys.platform == "linux":
         ctypes.CDLL(None).malloc_trim(0)
 

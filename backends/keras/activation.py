@@ -33,6 +33,11 @@ def softplus(x: Tensor) -> Tensor:
     return ops.where(x > LINEAR, x, ops.softplus(ops.minimum(x, LINEAR)))
 
 
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x); TensorFlow's own keeps every graph that it was traced in for ever."""
+    return x * ops.sigmoid(x)
+
+
 def _softmax(x: Tensor) -> Tensor:
     """Shares over the last axis; Keras warns of a softmax over one channel."""
     return ops.softmax(x, axis=-1) if x.shape[-1] > 1 else x * 0 + 1
@@ -47,7 +52,7 @@ ACTIVATIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "selu": lambda spec, x: ops.selu(x),
     # Not ops.gelu, which under TensorFlow rounds its constants to float32.
     "gelu": lambda spec, x: 0.5 * x * (1.0 + ops.erf(x * math.sqrt(0.5))),
-    "silu": lambda spec, x: ops.silu(x),
+    "silu": lambda spec, x: silu(x),
     "tanh": lambda spec, x: ops.tanh(x),
     "sigmoid": lambda spec, x: ops.sigmoid(x),
     "softplus": lambda spec, x: softplus(x),

@@ -14,7 +14,7 @@ from keras import ops
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 
-from .activation import softplus
+from .activation import silu, softplus
 from .block import Block, Tensor, maybe
 from .conv import Conv1d
 from .dense import Dense
@@ -52,13 +52,13 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         """(batch, time, channels) -> the same shape."""
         spec, sizes = self.spec, self.spec.sizes
         through, beside, z, xbc, dt = split(self.in_proj(x), sizes.sections)
-        xbc = reduced(ops.silu, self.conv1d(xbc, stream))
+        xbc = reduced(silu, self.conv1d(xbc, stream))
         tables = [self.arrays[name] for name in ("dt_bias", "A_log", "D")]
         y = reduced(partial(self._scan, stream=stream), xbc, dt, *tables)
-        gate = reduced(ops.silu, z)
+        gate = reduced(silu, z)
         y = maybe(self.norm, y) * gate if spec.norm_before_gate else maybe(self.norm, y * gate)
         if sizes.sections[0]:
-            y = ops.concatenate([reduced(ops.silu, through) * beside, y], axis=2)
+            y = ops.concatenate([reduced(silu, through) * beside, y], axis=2)
         return self.out_proj(y)
 
     def _scan(

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 import tcnzoo
+from tcnzoo.models import backend
 from tests.support.compare import assert_refused, noise
 from tests.support.tcns import tcn
 
@@ -95,6 +96,10 @@ def test_gradients_of_the_reference():
     "name, package", [("torch", "torch"), ("mlx", "mlx.core"), ("keras", "keras"), ("tf", "keras")]
 )
 def test_backend_that_is_not_installed_says_what_to_install(monkeypatch, name, package):
+    def absent(name):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(backend, "backend_of", absent)
     monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None)
     resolved = {"tf": "keras"}.get(name, name)
     sentence = (

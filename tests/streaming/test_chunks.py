@@ -95,7 +95,7 @@ def test_the_given_state_is_not_changed(model_and_answer, backend):
         first, _ = stream(model, x[:, :, 10:], [13], part, state)
         np.testing.assert_equal(_numpy(state), kept)
         again, _ = stream(model, x[:, :, 10:], [13], part, state)
-        np.testing.assert_array_equal(first, again)
+        assert_close(first, again)  # a step that recurs is compiled, and then rounds otherwise
 
 
 def _numpy(state):
