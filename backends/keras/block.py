@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar, get_origin
 import keras
 
 from tcnzoo.arrays import to_numpy
-from tcnzoo.errors import SpecError, WeightError
+from tcnzoo.errors import WeightError
+from tcnzoo.models.backend import block_class
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 from tcnzoo.zoo.parse import parse_spec
@@ -195,9 +196,7 @@ def build(spec: Spec, path: str = "", owned: bool = False, **options: Any) -> Bl
     Raises:
         SpecError: this backend has no block of its kind.
     """
-    if spec.kind not in BLOCKS:
-        raise SpecError(f"backend 'keras' has no block of kind {spec.kind!r}")
-    return BLOCKS[spec.kind](spec, path, owned, **options)
+    return block_class(BLOCKS, spec, "keras")(spec, path, owned, **options)
 
 
 def maybe(part: Block[Any] | None, x: Tensor, stream: Stream | None = None) -> Tensor:

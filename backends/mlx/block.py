@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import mlx.core as mx
 import mlx.nn as nn
 
-from tcnzoo.errors import SpecError
-from tcnzoo.models.backend import Handle
+from tcnzoo.models.backend import Handle, block_class
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec
 
@@ -168,9 +167,7 @@ def build(spec: Spec, path: str = "") -> Block[Any]:
     Raises:
         SpecError: MLX has no block of this kind.
     """
-    if spec.kind not in BLOCKS:
-        raise SpecError(f"backend 'mlx' has no block of kind {spec.kind!r}")
-    return BLOCKS[spec.kind](spec, path)
+    return block_class(BLOCKS, spec, "mlx")(spec, path)
 
 
 def build_model(spec: Spec, dtype: str, device: str | None) -> Block[Any]:

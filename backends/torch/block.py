@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Generic, TypeVar, Union, get_args, get_origin
 import torch
 from torch import Tensor, nn
 
-from tcnzoo.errors import SpecError
-from tcnzoo.models.backend import Handle
+from tcnzoo.models.backend import Handle, block_class
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Spec, StateItem
 
@@ -133,9 +132,7 @@ def build(spec: Spec, path: str = "") -> Block[Any]:
     Raises:
         SpecError: this backend has no block of its kind.
     """
-    if spec.kind not in BLOCKS:
-        raise SpecError(f"backend 'torch' has no block of kind {spec.kind!r}")
-    return BLOCKS[spec.kind](spec, path)
+    return block_class(BLOCKS, spec, "torch")(spec, path)
 
 
 def maybe(part: Block[Any] | None, x: Tensor, stream: Stream | None = None) -> Tensor:
