@@ -20,6 +20,7 @@ from tests.support.kinds import CASES, registered_kinds
 
 ROOT = Path(__file__).parents[2]
 TREES = ("tcnzoo", "backends", "weights_convert", "exporters", "benchmarks", "tests")
+PRODUCT = TREES[:4]
 FOLDERS = ("numpy", "torch", "mlx", "keras")
 
 # What a backend has beside a file for each family and its folder `kernels`.
@@ -227,6 +228,35 @@ def test_names_that_differ_by_an_ending_are_seen():
     pairs = {frozenset(pair) for pair in confused(names)}
     exports = {frozenset(pair) for pair in itertools.combinations(names[:4], 2)}
     assert pairs == {*exports, frozenset(["compare", "comparing"])}
+
+
+# Locals that say nothing of what they hold.
+EMPTY = {"found", "held", "one", "place", "told"}
+
+
+def _stored(source):
+    """(line, name) of each plain assignment to a name."""
+    for node in ast.walk(ast.parse(source)):
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else targets
+        yield from ((one.lineno, one.id) for one in targets if isinstance(one, ast.Name))
+
+
+def test_locals_say_what_they_hold():
+    files = [path for folder, _ in _folders() for path in folder.glob("*.py")]
+    files = [path for path in files if path.relative_to(ROOT).parts[0] in PRODUCT]
+    assert files
+    assert [
+        f"{path.relative_to(ROOT)}:{line} {name}"
+        for path in files
+        for line, name in _stored(path.read_text("utf-8"))
+        if name in EMPTY
+    ] == []
+
+
+def test_a_local_that_says_nothing_is_seen():
+    source = "def f(x):\n    held = x\n    found: int = 2\n    weights = x"
+    assert [name for _, name in _stored(source)] == ["held", "found", "weights"]
 
 
 def test_the_front_door_is_small():

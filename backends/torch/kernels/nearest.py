@@ -149,6 +149,6 @@ def passed(gradient: str, values: Tensor, codes: Tensor, chosen: Tensor) -> tupl
         output = F.embedding(chosen, codes)
         return output, mean_square(values, output)
     rotates = gradient == "rotation"
-    found: tuple[Tensor, Tensor]
-    found = _Passed.apply(values, codes, chosen, rotates)  # type: ignore[no-untyped-call]
-    return found
+    passed: tuple[Tensor, Tensor]
+    passed = _Passed.apply(values, codes, chosen, rotates)  # type: ignore[no-untyped-call]
+    return passed

@@ -197,9 +197,9 @@ class OneStep:
     def window_of(self, state: Any) -> Window:
         """The window that a state holds, or one made from its arrays."""
         if isinstance(state, LazyState):
-            held = state.held.get(next(iter(self.contexts)))
-            if isinstance(held, Window) and held.plan is self:
-                return held
+            window = state.held.get(next(iter(self.contexts)))
+            if isinstance(window, Window) and window.plan is self:
+                return window
         first = state[next(iter(self.contexts))]
         rows = first.new_zeros(first.shape[0], self.reach + ROOM, self.columns)
         for name, context in self.contexts.items():

@@ -113,10 +113,10 @@ def _carry(added: Tensor, sums: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
     """
     batch, count, groups, n, share, width = added.shape
     decay = torch.exp(sums[..., -1]).view(batch, count, groups, 1, share, 1).unbind(1)
-    held = state.reshape(batch, groups, share, width, n).permute(0, 1, 4, 2, 3)
+    carried = state.reshape(batch, groups, share, width, n).permute(0, 1, 4, 2, 3)
     states = []
     for kept, new in zip(decay, added.unbind(1), strict=True):
-        states.append(held)
-        held = torch.addcmul(new, kept, held)
-    last = held.permute(0, 1, 3, 4, 2).reshape(batch, groups * share, width, n)
+        states.append(carried)
+        carried = torch.addcmul(new, kept, carried)
+    last = carried.permute(0, 1, 3, 4, 2).reshape(batch, groups * share, width, n)
     return torch.stack(states, dim=1), last

@@ -205,8 +205,8 @@ def detector_config(
     Source:
         brain-go-brr-v2, tags v2.1.0 to v3.1.0: config/schemas.py, models/detector.py.
     """
-    place = Path(path)
-    return detector_config_of(read_mapping(place), repr(str(place)), backbone, literal=literal)
+    file = Path(path)
+    return detector_config_of(read_mapping(file), repr(str(file)), backbone, literal=literal)
 
 
 def detector_config_of(

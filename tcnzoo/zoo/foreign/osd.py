@@ -124,23 +124,23 @@ def osd_config(path: str | os.PathLike[str]) -> OsdConfig:
         InputError: no such file.
         SpecError: no such configuration, or one of another net than DeepEpi.
     """
-    place = Path(path)
-    return osd_config_of(read_mapping(place), repr(str(place)))
+    file = Path(path)
+    return osd_config_of(read_mapping(file), repr(str(file)))
 
 
 def osd_config_of(document: Mapping[str, Any], place: str) -> OsdConfig:
     """The same for the contents of a file, which `place` names in the sentences of errors."""
-    held = document.get("modelConfig")
-    if not isinstance(held, Mapping):
-        raise SpecError(f"'modelConfig' in {place} must be a mapping, but is {shortened(held)}")
-    backend = _backend(held, place)
-    _check_class(held, backend, place)
-    rate = _number(held, "sampleFreq", SAMPLING_RATE, place)
-    length = _length(held, rate, place)
+    fields = document.get("modelConfig")
+    if not isinstance(fields, Mapping):
+        raise SpecError(f"'modelConfig' in {place} must be a mapping, but is {shortened(fields)}")
+    backend = _backend(fields, place)
+    _check_class(fields, backend, place)
+    rate = _number(fields, "sampleFreq", SAMPLING_RATE, place)
+    length = _length(fields, rate, place)
     document = deepepi_document(
         "torch" if backend == "torch" else "keras",
-        conv_dropout=_number(held, "convDropout", 0.0, place, below=1.0),
-        dense_dropout=_number(held, "denseDropout", DENSE_DROPOUT, place, below=1.0),
+        conv_dropout=_number(fields, "convDropout", 0.0, place, below=1.0),
+        dense_dropout=_number(fields, "denseDropout", DENSE_DROPOUT, place, below=1.0),
         softmax=backend == "keras",
     )
     spec = parse_spec(document)

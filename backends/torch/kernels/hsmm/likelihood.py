@@ -51,8 +51,8 @@ class Pass:
                 inference.forward(self.tables, one[:, :length])
                 for one, length in zip(scores.numpy(), ends.lengths.tolist(), strict=True)
             ]
-            found = [one.log_likelihood + one.taken for one in self.rows]
-            self.log_likelihood = torch.tensor(found, dtype=scores.dtype)
+            values = [row.log_likelihood + row.taken for row in self.rows]
+            self.log_likelihood = torch.tensor(values, dtype=scores.dtype)
             return
         self.rows = []
         self.passed = scan.forward(scores, laws, ends)
@@ -71,19 +71,19 @@ class Pass:
         """Posterior and expected numbers, by one backward pass."""
         if not self.rows:
             return scan.expected(self.laws, self.passed, self.ends)
-        found = [inference.engine().expected(self.tables, one) for one in self.rows]
+        expected = [inference.engine().expected(self.tables, row) for row in self.rows]
         counts = (
-            torch.from_numpy(np.stack([getattr(one, name) for one in found]))
+            torch.from_numpy(np.stack([getattr(row, name) for row in expected]))
             for name in Counts._fields[1:]
         )
-        return Counts(self._stacked([one.posterior for one in found]), *counts)
+        return Counts(self._stacked([row.posterior for row in expected]), *counts)
 
     def _stacked(self, rows: list[Any]) -> Tensor:
         """Arrays (K, length) as one tensor, 0 behind each."""
-        found = torch.zeros((len(rows), rows[0].shape[0], self.steps), dtype=torch.float64)
-        for place, one in enumerate(rows):
-            found[place, :, : one.shape[1]] = torch.from_numpy(one)
-        return found
+        stacked = torch.zeros((len(rows), rows[0].shape[0], self.steps), dtype=torch.float64)
+        for index, row in enumerate(rows):
+            stacked[index, :, : row.shape[1]] = torch.from_numpy(row)
+        return stacked
 
 
 class LogLikelihood(torch.autograd.Function):
@@ -99,22 +99,22 @@ class LogLikelihood(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients are expected numbers: of steps, starts, changes, segments."""
-        found: Counts = ctx.passed.expected()
+        counts: Counts = ctx.passed.expected()
         share = grad[:, None, None]
         return (
-            found.posterior * share,
+            counts.posterior * share,
             None,
-            (found.posterior[:, :, 0] * grad[:, None]).sum(0),
-            (found.transitions * share).sum(0),
-            (found.durations * share).sum(0),
-            (found.censored * share).sum(0),
+            (counts.posterior[:, :, 0] * grad[:, None]).sum(0),
+            (counts.transitions * share).sum(0),
+            (counts.durations * share).sum(0),
+            (counts.censored * share).sum(0),
         )
 
 
 def log_likelihood(scores: Tensor, laws: Laws, ends: Ends) -> Tensor:
     """Log-likelihood of each sequence, (batch,), from scores (batch, K, time) in float64."""
-    found: Tensor = LogLikelihood.apply(scores, ends, *laws)  # type: ignore[no-untyped-call]
-    return found
+    value: Tensor = LogLikelihood.apply(scores, ends, *laws)  # type: ignore[no-untyped-call]
+    return value
 
 
 def _wants_gradient(scores: Tensor, laws: Laws) -> bool:
