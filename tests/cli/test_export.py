@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 import tcnzoo
 from tcnzoo.cli import app
+from tcnzoo.runtimes import report
 from tests.support.cases import conv1d
 from tests.support.compare import noise
 
@@ -128,8 +129,8 @@ def test_check_of_a_file_writes_nothing(checkpoint, tmp_path):
 
 
 def test_beyond_tolerance_is_exit_1(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setitem(tcnzoo.runtimes.report.TOLERANCES, "float32", 0.0)
-    monkeypatch.setattr(tcnzoo.runtimes.report, "ROOM", 0.0)
+    monkeypatch.setitem(report.TOLERANCES, "float32", 0.0)
+    monkeypatch.setattr(report, "ROOM", 0.0)
     result = run("export", checkpoint, tmp_path / "a.onnx")
     assert result.exit_code == 1
     assert "FAILED" in result.stdout
