@@ -259,10 +259,11 @@ class Spec(BaseModel):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
-        """Register the class for its kind, where it names one."""
-        kind = cls.model_fields["kind"].default
-        if isinstance(kind, str):
-            KINDS[kind] = cls
+        """Register the class for its kind, where it names one of its own."""
+        if "kind" in cls.__dict__.get("__annotations__", ()):
+            kind = cls.model_fields["kind"].default
+            if isinstance(kind, str):
+                KINDS[kind] = cls
 
     def children(self) -> dict[str, "Spec"]:
         """Parts of this block by attribute name, in order of computation."""

@@ -31,6 +31,14 @@ def test_a_class_registers_itself_for_its_kind():
         del KINDS["scale_of_a_test"]
 
 
+def test_a_subclass_of_a_kind_does_not_take_its_place():
+    class Named(type(tcnzoo.load_spec(DENSE))):
+        """A dense layer of one's own."""
+
+    assert Named.model_fields["kind"].default == "dense"
+    assert KINDS["dense"] is type(tcnzoo.load_spec(DENSE)) is not Named
+
+
 def test_kinds_that_are_fields_or_nodes_only_are_no_models():
     for kind in ("weight_norm", "merge"):
         with pytest.raises(tcnzoo.SpecError, match=f"unknown kind '{kind}'"):
