@@ -307,8 +307,9 @@ def main() -> None:
         for mutation in ([options.mutation] if options.mutation else MUTATIONS)
         if backend != TOGETHER or mutation == "doubled"
     ]
-    console, survivors = Console(width=160), []
-    table = Table("kind", *(f"{backend}\n{mutation}" for backend, mutation in columns))
+    console, survivors = Console(width=100), []
+    mutations = list(dict.fromkeys(mutation for _, mutation in columns))
+    table = Table("kind", "backend", *mutations)
     cells: dict[tuple[str, str, str], str] = {}
     for backend, mutation in columns:
         effects = {kind: without_effect(mutation, backend, kind) for kind in kinds}
@@ -322,7 +323,9 @@ def main() -> None:
                 survivors.append(f"{kind} {mutation} in {backend}")
         console.print(f"{backend} {mutation}: {len(failed)} of {len(broken)} killed")
     for kind in kinds:
-        table.add_row(kind, *(cells[kind, backend, mutation] for backend, mutation in columns))
+        for backend in dict.fromkeys(backend for backend, _ in columns):
+            row = [cells.get((kind, backend, mutation), "") for mutation in mutations]
+            table.add_row(kind, backend, *row)
     console.print(table)
     if survivors:
         raise SystemExit("survived: " + "; ".join(survivors))
