@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import sys
+import tempfile
 import warnings
 from importlib.metadata import packages_distributions, version
 
@@ -18,6 +19,10 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 # Packages of AOTInductor are compiled to be right, not fast, for what the CPU says it can do.
 os.environ.setdefault("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")
 os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+# What is measured of engines is shared by the workers, and by what the tests start, of one run.
+if "TCNZOO_CACHE" not in os.environ:
+    _measurements = tempfile.TemporaryDirectory(prefix="tcnzoo-test-")
+    os.environ["TCNZOO_CACHE"] = _measurements.name
 
 import pytest
 from hypothesis import HealthCheck, settings
