@@ -97,7 +97,10 @@ def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block[A
         raise InputError(
             f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"
         )
-    model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
+    # torch does not count writes to tensors that are made in inference mode, so what is prepared
+    # from them could not be kept.
+    with torch.inference_mode(False):
+        model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
     model.tcnzoo = Handle(spec, NAME, dtype, device)
     if options:
         model.set_options(chosen)

@@ -11,6 +11,8 @@ from tcnzoo.models.streaming import Stream
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec
 
 from .block import BLOCKS, Block
+from .kernels import masks
+from .types import watched
 
 FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "linear": lambda x, spec: x,
@@ -74,4 +76,9 @@ class Dropout(Block[DropoutSpec], kind="dropout"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Drop, or return x in evaluation."""
-        return F.dropout(x, self.spec.rate) if self.training else x
+        if not self.training or self.spec.rate == 0.0:
+            return x
+        if watched() or not masks.serves(x, self.spec.rate):
+            return F.dropout(x, self.spec.rate)
+        y: Tensor = masks.Dropped.apply(x, self.spec.rate)  # type: ignore[no-untyped-call]
+        return y

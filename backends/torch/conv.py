@@ -12,8 +12,9 @@ from tcnzoo.specs import ActivationSpec, Conv1dSpec, ConvBlockSpec, ConvTranspos
 
 from .activation import Dropout
 from .block import Block, maybe
-from .kernels import packed
-from .kernels.engine import Engine, engine_for
+from .kernels import engine, packed
+from .kernels.engine import Engine
+from .kernels.toom_cook import ToomCook
 from .types import convolved, reduced, wide
 
 _PAD = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
@@ -40,24 +41,22 @@ class Conv1d(Block[Conv1dSpec], kind="conv1d"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """Pad and convolve; with a `stream`, continue what came before."""
-        return self.run(engine_for(self, x), x, stream)
+        return self.run(x, stream)
 
     def run(
         self,
-        engine: Engine,
         x: Tensor,
         stream: Stream | None = None,
         norm: Block[Any] | None = None,
         activation: Block[Any] | None = None,
     ) -> Tensor:
-        """Compute with an engine that serves the call; PACKED may include what follows.
+        """Compute with the engine that is the fastest here, and what follows with it.
 
         Args:
-            engine: see `engine_for`.
             x: (batch, in, time).
             stream: continue what came before.
-            norm: the batch norm that follows.
-            activation: the activation that follows, one of `packed.FUSED`.
+            norm: the batch norm that follows, in evaluation; for inference on a CPU only.
+            activation: the activation that follows, one of `packed.FUSED`; likewise.
         """
         spec, pads = self.spec, (0, 0)
         if stream is not None:
@@ -68,30 +67,47 @@ class Conv1d(Block[Conv1dSpec], kind="conv1d"):
             pads = spec.pads(x.shape[2])
             if spec.padding_mode != "zeros" and any(pads):
                 x, pads = padded(x, pads, spec.padding_mode), (0, 0)
-        if engine is Engine.PACKED:
-            return packed.convolve(self, x, pads, norm, activation)
-        if any(pads) and engine is Engine.CHANNELS_LAST:
-            x = F.pad(x.transpose(1, 2), (0, 0, *pads)).transpose(1, 2)
-        elif any(pads):
-            x = F.pad(x, pads)
-        if x.shape[2] == 0:  # an empty chunk
+        if x.shape[2] + sum(pads) == 0:  # an empty chunk
             return x.new_zeros(x.shape[0], spec.out_channels, 0)
-        form = self._channels_last if engine is Engine.CHANNELS_LAST else self._plain
-        return convolved(form, x, self.kernel(), self.bias)
+        if engine.infers(x):
+            return self._inferred(x, pads, norm, activation)
+        weight, bias = self.kernel(), self.bias
+        if engine.trains(x, weight):
+            run = partial(_there_and_back, spec, weight, bias, pads, x.requires_grad)
+            chosen = engine.for_training(spec, x, pads, run)
+            return _with_gradients(chosen, spec, x, weight, bias, pads)
+        return convolved(partial(_plain, spec), padded(x, pads, "zeros"), weight, bias)
 
-    def _plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Convolve an already padded signal."""
-        spec = self.spec
-        return F.conv1d(x, weight, bias, spec.stride, 0, spec.dilation, spec.groups)
+    def _inferred(
+        self,
+        x: Tensor,
+        pads: tuple[int, int],
+        norm: Block[Any] | None,
+        activation: Block[Any] | None,
+    ) -> Tensor:
+        """Inference in float32 on a CPU."""
+        follows = "".join(f" + {_name(part.spec)}" for part in (norm, activation) if part)
+        run = partial(self._by_engine, pads, norm, activation)
+        chosen = engine.for_inference(self.spec, x, pads, follows, run)
+        return run(chosen, x)
 
-    def _channels_last(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The same on memory with channels last, as a convolution of images of height 1."""
-        spec = self.spec
-        x = x.transpose(1, 2).contiguous().transpose(1, 2)
-        stride, dilation = (1, spec.stride), (1, spec.dilation)
-        weight = weight.unsqueeze(2)
-        y = F.conv2d(x.unsqueeze(2), weight, bias, stride, 0, dilation, spec.groups)
-        return y.squeeze(2)
+    def _by_engine(
+        self,
+        pads: tuple[int, int],
+        norm: Block[Any] | None,
+        activation: Block[Any] | None,
+        chosen: Engine,
+        x: Tensor,
+        forms: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Compute with one engine; prepared kernels are kept in `forms`, else with the module."""
+        if chosen is Engine.PLAIN:
+            y = _plain(self.spec, padded(x, pads, "zeros"), self.kernel(), self.bias)
+            return maybe(activation, maybe(norm, y))
+        kernel = packed.folded(self, norm)
+        name = None if activation is None else activation.spec
+        forms = kernel.forms if forms is None else forms
+        return engine.forward(chosen, kernel, self.spec, x, pads, name, forms)
 
     def _continue(self, x: Tensor, stream: Stream) -> Tensor:
         """Put the context before the chunk, and drop what lies before the first due output."""
@@ -114,6 +130,64 @@ class Conv1d(Block[Conv1dSpec], kind="conv1d"):
         steps, left = strided_steps(skip, length, self.spec.stride)
         stream.write(self.path, "skip", torch.tensor(left, dtype=torch.int32))
         return x[:, :, skip:] if steps else x[:, :, :0]
+
+
+def _name(spec: Any) -> str:
+    """What follows a convolution, by name."""
+    return spec.name if isinstance(spec, ActivationSpec) else spec.kind
+
+
+def _plain(spec: Conv1dSpec, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve an already padded signal."""
+    return F.conv1d(x, weight, bias, spec.stride, 0, spec.dilation, spec.groups)
+
+
+def _channels_last(
+    spec: Conv1dSpec, x: Tensor, weight: Tensor, bias: Tensor | None, pads: tuple[int, int]
+) -> Tensor:
+    """The same on memory with channels last, as a convolution of images of height 1."""
+    x = F.pad(x.transpose(1, 2), (0, 0, *pads)) if any(pads) else x.transpose(1, 2).contiguous()
+    image, stride, dilation = x.transpose(1, 2).unsqueeze(2), (1, spec.stride), (1, spec.dilation)
+    y = F.conv2d(image, weight.unsqueeze(2), bias, stride, 0, dilation, spec.groups)
+    return y.squeeze(2)
+
+
+def _with_gradients(
+    chosen: Engine,
+    spec: Conv1dSpec,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    pads: tuple[int, int],
+) -> Tensor:
+    """Pad and convolve with one of the engines that have gradients."""
+    if chosen is Engine.TOOM_COOK:
+        y: Tensor = ToomCook.apply(x, weight, bias, spec.dilation, pads)  # type: ignore[no-untyped-call]
+        return y
+    if chosen is Engine.CHANNELS_LAST:
+        return _channels_last(spec, x, weight, bias, pads)
+    return _plain(spec, padded(x, pads, "zeros"), weight, bias)
+
+
+def _there_and_back(
+    spec: Conv1dSpec,
+    weight: Tensor,
+    bias: Tensor | None,
+    pads: tuple[int, int],
+    input_slope: bool,
+    chosen: Engine,
+    x: Tensor,
+    _: dict[str, Tensor],
+) -> None:
+    """Compute a convolution and its gradients on copies that nobody else differentiates."""
+    x = x.detach().requires_grad_(input_slope)
+    weight = weight.detach().requires_grad_()
+    bias = None if bias is None else bias.detach().requires_grad_()
+    leaves = [one for one in (x, weight, bias) if one is not None and one.requires_grad]
+    # Hooks of others, such as those of checkpoints, see nothing of it.
+    with torch.autograd.graph.saved_tensors_hooks(lambda kept: kept, lambda kept: kept):
+        y = _with_gradients(chosen, spec, x, weight, bias, pads)
+        torch.autograd.grad(y, leaves, torch.ones_like(y))
 
 
 class ConvTranspose1d(Block[ConvTranspose1dSpec], kind="conv_transpose1d"):
@@ -169,14 +243,13 @@ def fused(
     stream: Stream | None,
 ) -> Tensor:
     """conv -> norm -> activation, in one kernel where the engine has one."""
-    engine = engine_for(conv, x)
     norm_fits = norm is None or (norm.spec.kind == "batch_norm" and not norm.training)
-    if engine is not Engine.PACKED or not norm_fits or packed.hooked(conv, norm, activation):
+    if not (engine.infers(x) and norm_fits) or packed.hooked(conv, norm, activation):
         return maybe(activation, maybe(norm, conv(x, stream)))
     spec = None if activation is None else activation.spec
     if isinstance(spec, ActivationSpec) and spec.name in packed.FUSED:
-        return conv.run(engine, x, stream, norm, activation)
-    return maybe(activation, conv.run(engine, x, stream, norm))
+        return conv.run(x, stream, norm, activation)
+    return maybe(activation, conv.run(x, stream, norm))
 
 
 class ConvBlock(Block[ConvBlockSpec], kind="conv_block"):

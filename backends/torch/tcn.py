@@ -13,7 +13,7 @@ from .activation import Dropout
 from .block import Block, maybe
 from .conv import Conv1d, fused
 from .kernels import one_step, packed
-from .kernels.engine import Engine, engine_for
+from .kernels.engine import takes_one_step
 from .squeeze_excitation import SqueezeExcitation
 
 
@@ -49,7 +49,7 @@ class TemporalBlock(Block[TemporalBlockSpec], kind="temporal_block"):
         out = fused(self.conv2, self.norm2, self.activation2, out, stream)
         out = maybe(self.dropout, out)
         out = maybe(self.se, out, stream)
-        return activate_sum(self.activation, maybe(self.residual, x, stream) + out), out
+        return activate_sum(self.activation, out + maybe(self.residual, x, stream)), out
 
     def _condition(self, x: Tensor, embeddings: Sequence[Tensor]) -> Tensor:
         """Add the projected embeddings, or concatenate and project back."""
@@ -79,7 +79,7 @@ class Tcn(Block[TcnSpec], kind="tcn"):
     ) -> Tensor:
         """(batch, in, time) -> (batch, out_channels, time)."""
         inner: list[Tensor] = []
-        if stream is not None and engine_for(self, x, stream) is Engine.ONE_STEP:
+        if stream is not None and takes_one_step(self, x, stream):
             x, inner = one_step.run(self, x, stream)
         else:
             for block in self.blocks.values():

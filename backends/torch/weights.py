@@ -48,7 +48,7 @@ def set_weights(model: nn.Module, weights: Weights) -> None:
     """Write checked neutral weights in place, cast to the model's float type."""
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     sharded = any(hasattr(tensor, "device_mesh") for tensor in tensors.values())
-    with torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad():
         for name, array in weights.items():
             value, target = to_torch(array), tensors[name]
             target.copy_(laid_out_as(value, target) if sharded else value)

@@ -1,7 +1,6 @@
-"""Convolutions for inference on a CPU: packed oneDNN kernels, norm and ReLU fused.
+"""Convolutions for inference on a CPU: kernels folded with their norm, and oneDNN's packed form.
 
-The numbers are those of the plain form within float32 rounding; only layout and grouping differ.
-Packed kernels are a cache beside the module, never in its state_dict, copies or pickles. A packed
+Prepared kernels are a cache beside the module, never in its state_dict, copies or pickles. A packed
 kernel is made again when a tensor it came from was replaced or written in place (torch counts such
 writes; for those of fused optimizers, which it does not count, see `_count_writes`), and on every
 call of `train()` or `eval()`. A write through `.data` in evaluation mode is not counted by torch:
@@ -10,7 +9,7 @@ write under `torch.no_grad()` instead.
 
 import operator
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,8 +19,6 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 # oneDNN chooses a blocked layout for a length; any other length runs as fast with it.
 LENGTH_HINT = 1024
-# Up to this many output steps, gathering the taps for one product is faster than a packed kernel.
-SHORT = 96
 # The exact ones: oneDNN's own tanh and exponentials are approximations.
 FUSED = {"relu": ("relu", []), "leaky_relu": ("leaky_relu", ["slope"])}
 
@@ -66,14 +63,17 @@ class Origin:
 
 @dataclass
 class Packed:
-    """A kernel, with `norm` folded in, in the forms that were asked for; and where it came from."""
+    """A kernel, with `norm` folded in, and where it came from.
+
+    Attributes:
+        forms: what the engines made of the kernel, by their names.
+    """
 
     norm: nn.Module | None
     origin: Origin
     weight: Tensor
     bias: Tensor | None
-    blocked: Tensor | None = None
-    matrix: Tensor | None = None
+    forms: dict[str, Tensor] = field(default_factory=dict)
 
 
 _CACHE: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
@@ -157,54 +157,36 @@ def effective(conv: Any, norm: Any = None) -> tuple[Tensor, Tensor | None]:
     return (weight.double() * scale[:, None, None]).float(), shift.float()
 
 
+def folded(conv: Any, norm: Any = None) -> Packed:
+    """The kernel of a convolution, with the batch norm that follows it."""
+    kernel = _CACHE.get(conv)
+    if isinstance(kernel, Packed) and kernel.norm is norm and kernel.origin.unchanged():
+        return kernel
+    origin = Origin((conv,) if norm is None else (conv, norm))
+    kernel = _CACHE[conv] = Packed(norm, origin, *effective(conv, norm))
+    return kernel
+
+
+def prepared(weight: Tensor, spec: Any) -> Tensor:
+    """Reorder the (out, in, K) kernel of a convolution for `convolve`."""
+    return _pack(weight, spec.stride, spec.dilation, spec.groups)
+
+
 def convolve(
-    conv: Any, x: Tensor, pads: tuple[int, int], norm: Any = None, activation: Any = None
+    signal: Tensor, blocked: Tensor, bias: Tensor | None, spec: Any, activation: Any
 ) -> Tensor:
-    """Run conv -> norm -> activation with one packed kernel.
+    """Convolve a padded signal with a packed kernel and apply the activation.
 
     Args:
-        conv: a Conv1d block.
-        x: (batch, in, time).
-        pads: zeros to be added before and after it.
-        norm: the batch norm that follows, or None.
-        activation: the block that follows, of a name in FUSED, or None.
+        signal: (batch, time, in), contiguous.
+        blocked: see `prepared`.
+        bias: (out,).
+        spec: of the convolution.
+        activation: of a name in FUSED, or None.
     Returns:
         (batch, out, time'), channel stride 1.
     """
-    spec, kernel = conv.spec, _CACHE.get(conv)
-    if not isinstance(kernel, Packed) or kernel.norm is not norm or not kernel.origin.unchanged():
-        origin = Origin((conv,) if norm is None else (conv, norm))
-        kernel = _CACHE[conv] = Packed(norm, origin, *effective(conv, norm))
-    name, fields = FUSED[activation.spec.name] if activation is not None else ("none", [])
-    scalars = [getattr(activation.spec, field) for field in fields]
-    if any(pads):
-        # Laid out with channel stride 1, which the kernels want.
-        batch, channels, length = x.shape
-        left, right = pads
-        padded = x.new_empty(batch, left + length + right, channels)
-        padded[:, :left].zero_()
-        padded[:, left + length :].zero_()
-        padded[:, left : left + length].copy_(x.transpose(1, 2))
-        x = padded.transpose(1, 2)
-    steps = (x.shape[2] - spec.reach - 1) // spec.stride + 1
-    if steps > SHORT or spec.groups > 1:
-        if kernel.blocked is None:
-            kernel.blocked = _pack(kernel.weight, spec.stride, spec.dilation, spec.groups)
-        weights = kernel.blocked, kernel.bias
-        return _run(x, *weights, spec.stride, spec.dilation, spec.groups, name, scalars)
-    # Few steps: gather the taps for one matrix product.
-    signal = x.transpose(1, 2).contiguous()
-    batch, length, channels = signal.shape
-    if kernel.matrix is None:
-        kernel.matrix = kernel.weight.permute(2, 1, 0).reshape(-1, spec.out_channels).contiguous()
-    taps = signal.as_strided(
-        (batch, steps, spec.kernel_size, channels),
-        (length * channels, spec.stride * channels, spec.dilation * channels, 1),
-    ).reshape(batch * steps, -1)
-    bias, matrix = kernel.bias, kernel.matrix
-    y = taps @ matrix if bias is None else torch.addmm(bias, taps, matrix)
-    if name == "relu":
-        y.relu_()
-    elif name != "none":
-        torch.nn.functional.leaky_relu_(y, *scalars)
-    return y.view(batch, steps, -1).transpose(1, 2)
+    name, fields = FUSED[activation.name] if activation is not None else ("none", [])
+    scalars = [getattr(activation, name) for name in fields]
+    geometry = spec.stride, spec.dilation, spec.groups
+    return _run(signal.transpose(1, 2), blocked, bias, *geometry, name, scalars)
