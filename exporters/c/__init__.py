@@ -112,8 +112,8 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
     """Compile a file with the system's compiler and stream signals through it, one by one."""
     net = load(path)
     outputs = [
-        run_signal(net, signal, [array[place] for array in embeddings])
-        for place, signal in enumerate(x)
+        run_signal(net, signal, [array[number] for array in embeddings])
+        for number, signal in enumerate(x)
     ]
     return np.stack(outputs)
 

@@ -21,7 +21,7 @@ from tcnzoo.errors import BackendMissing, WeightError
 from .source import FACTS, identifier
 
 COMPILER = "cc"
-OPTIONS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic", "-shared", "-fPIC")
+OPTIONS = ("-std=c99", "-O2", "-Wall", "-Wextra", "-pedantic")
 # Samples of the calls that a signal is cut into, again and again.
 CHUNKS = (1, 5, 64, 2, 255)
 
@@ -83,17 +83,18 @@ def _loaded(path: Path, digest: str) -> Net:
     return Net(facts_of(path), getattr(loaded, f"{name}_reset"), getattr(loaded, f"{name}_steps"))
 
 
-def compile_library(path: Path, library: Path, options: Sequence[str] = OPTIONS) -> None:
+def compile_library(path: Path, library: Path) -> None:
     """Make a shared library of a C file.
 
     Raises:
         BackendMissing: no compiler.
         WeightError: it does not compile.
     """
-    found = compiler()
-    if found is None:
+    program = compiler()
+    if program is None:
         raise BackendMissing(f"running a C file needs the compiler {COMPILER!r}; install gcc")
-    command = [found, *options, str(path.absolute()), "-o", str(library), "-lm"]
+    files = [str(path.absolute()), "-o", str(library)]
+    command = [program, *OPTIONS, "-shared", "-fPIC", *files, "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         first = (done.stderr.strip().splitlines() or ["no message"])[0]

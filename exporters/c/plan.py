@@ -97,7 +97,11 @@ class Memory:
 
 def memory_of(program: Program, rows: dict[int, Rows]) -> Memory:
     """Give every signal a place that nothing else takes from its making to its last reading."""
-    last = {one.index: place for place, op in enumerate(program.operations) for one in read_by(op)}
+    last = {
+        signal.index: number
+        for number, operation in enumerate(program.operations)
+        for signal in read_by(operation)
+    }
     taken: list[tuple[int, int, int]] = []  # start, end, the last operation that needs it
     signals, scratch = {}, {}
     for number, operation in enumerate(program.operations):

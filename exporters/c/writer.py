@@ -170,7 +170,7 @@ class Writer:
 
     def input_names(self) -> list[str]:
         """Arguments of a step that are read: `x`, and one for each embedding."""
-        return ["x", *(f"embedding{place}" for place in range(len(self.program.inputs) - 1))]
+        return ["x", *(f"embedding{index}" for index in range(len(self.program.inputs) - 1))]
 
     def scratch(self) -> str:
         """Where the operation may work."""
