@@ -23,7 +23,7 @@ To = Annotated[
     typer.Option(
         "--to",
         metavar="RUNTIME",
-        help="onnx, litert, coreml, executorch or aotinductor; default: told from the ending.",
+        help="onnx, litert, coreml, executorch, aotinductor or c; default: told from the ending.",
     ),
 ]
 

@@ -1,7 +1,8 @@
 """Exporting a model: the file is written, run in its own runtime, and compared with its source."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import refuse_existing
 from tcnzoo.errors import InputError, SpecError
 from tcnzoo.files import signals
-from tcnzoo.files.atomic import check_destination, replacing, settle_committed
+from tcnzoo.files.atomic import check_destination, replacing, replacing_pair, settle_committed
 from tcnzoo.formats.protocol import detect_format, get_format
 from tcnzoo.models.backend import Handle
 from tcnzoo.models.calls import get_weights
@@ -86,19 +87,20 @@ def export(
         source: a checkpoint directory, a file of any format that can be read, a model made by
             `create`, or a preset, spec file, dictionary or Spec with initial weights.
         destination: written whole or not at all.
-        to: `onnx`, `litert`, `coreml`, `executorch` or `aotinductor`; None to tell it from the
-            ending.
+        to: `onnx`, `litert`, `coreml`, `executorch`, `aotinductor` or `c`; None to tell it from
+            the ending.
         from_format, hints: of a source file, as in `convert`.
         input_length: time steps of the compared signals, and of a graph that is not dynamic;
             default: those of `inputs`, else the preset's, else enough for the receptive field.
         batch_size: signals of a call, where the graph is not dynamic.
         vectors: the model is fed (batch, channels) and not signals.
         dynamic: leave the batch and time axes open where the runtime can.
-        streaming: write one step of a stream, with the state as inputs and outputs.
+        streaming: write one step of a stream, with the state as inputs and outputs; `c` always
+            does.
         rank: 4 writes 1-d convolutions as 1 x k 2-d ones, in a graph of one shape.
         precision: `float32`, `float16` or `int8`.
         representative: signals (batch, channels, time), or the name of a file of them, to choose
-            the ranges of int8 by; compared as well.
+            the ranges of int8 by; compared as well. `c` needs none.
         inputs: signals, or the name of a file, to compare on beside random ones.
         samples: how many signals of each kind in CHECKS are compared; default `batch_size`, and 500
             for int8.
@@ -126,7 +128,7 @@ def export(
         input_length=None if vectors else _length(model, input_length, cases),
         batch_size=batch_size,
         dynamic=dynamic and rank == 3 and getattr(exporter, "DYNAMIC", False),
-        streaming=streaming,
+        streaming=streaming or getattr(exporter, "ALWAYS_STREAMING", False),
         rank=rank,  # type: ignore[arg-type] # held against the exporter's by the next line
         precision=precision,  # type: ignore[arg-type] # likewise
         representative=cases.get("representative"),
@@ -137,9 +139,9 @@ def export(
     _check_model(model.spec, options, cases)
     cases = {**_checks(options, samples), **cases}
     written = _written_weights(model, _folds(options) if fold is None else fold)
-    with replacing(path) as temporary:
+    with _replacing(path, _beside(path, exporter)) as temporary:
         notes = exporter.export(*written, temporary, options)
-        size = _size(temporary)
+        size = sum(map(_size, filter(None, (temporary, _beside(temporary, exporter)))))
         comparisons, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
     command = exporter.command(path, options)
     return ExportReport(
@@ -267,14 +269,35 @@ def _checks(options: ExportOptions, samples: int | None) -> dict[str, Array]:
 
 def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
     """Raise InputError unless the name can be written to."""
+    beside = _beside(path, exporter)
     if not overwrite:
         refuse_existing(path)
+        if beside is not None:
+            refuse_existing(beside)
     if not path.name.lower().endswith(exporter.SUFFIX):
         raise InputError(
             f"export to {exporter.NAME!r} is written to a name in {exporter.SUFFIX}, "
             f"but got {str(path)!r}"
         )
     check_destination(path, folder=path.is_dir())
+    check_destination(beside)
+
+
+def _beside(path: Path, exporter: Exporter) -> Path | None:
+    """The second file of an export, where it has one."""
+    ending = getattr(exporter, "BESIDE", None)
+    return None if ending is None else path.with_suffix(ending)
+
+
+@contextlib.contextmanager
+def _replacing(path: Path, beside: Path | None) -> Iterator[Path]:
+    """A temporary path; its file, and the one beside it, take their places at the end."""
+    if beside is None:
+        with replacing(path) as temporary:
+            yield temporary
+    else:
+        with replacing_pair(path, beside) as (temporary, _):
+            yield temporary
 
 
 def _size(path: Path) -> int:

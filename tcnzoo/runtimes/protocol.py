@@ -19,7 +19,7 @@ GROUP = "tcnzoo.exports"
 # So that an uninstalled checkout works; entry points may add to it.
 BUILT_IN = {
     name: f"tcnzoo.exporters.{name}"
-    for name in ("onnx", "litert", "coreml", "executorch", "aotinductor")
+    for name in ("onnx", "litert", "coreml", "executorch", "aotinductor", "c")
 }
 ALIASES = {"tflite": "litert"}
 
@@ -79,6 +79,9 @@ class Exporter(Protocol):
     A module may also have:
         DYNAMIC: whether it can leave axes open (default False).
         STREAMING: whether it writes streaming steps (default False).
+        ALWAYS_STREAMING: whether it writes nothing else (default False).
+        BESIDE: ending of a second file, which is written beside the first (default None).
+        RANGES: whether int8 needs ranges, from representative signals (default True).
         RANKS: ranks that it writes (default (3,)).
         can_run() -> str | None: why files cannot be run on this machine.
     """
@@ -201,5 +204,11 @@ def check_options(exporter: Exporter, options: ExportOptions) -> None:
         raise InputError(f"export to {name!r} has no rank {options.rank}; leave it out")
     if options.streaming and not getattr(exporter, "STREAMING", False):
         raise InputError(f"export to {name!r} writes no streaming graph; onnx does")
-    if options.precision == "int8" and options.representative is None:
+    if getattr(exporter, "ALWAYS_STREAMING", False) and options.input_length is None:
+        raise InputError(
+            f"export to {name!r} writes one step of a stream of signals, but the model shall take "
+            "vectors, which are no stream"
+        )
+    ranges = getattr(exporter, "RANGES", True)
+    if options.precision == "int8" and ranges and options.representative is None:
         raise InputError("int8 needs signals to choose its ranges by: give representative data")

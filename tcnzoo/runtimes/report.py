@@ -152,7 +152,8 @@ def compare(
         comparison = compared(label, x, y, expected)
         limit = TOLERANCES.get(options.precision)
         if limit is None:
-            limit = _int8_limit(expected) if label == "representative" else None
+            ranged = label == "representative" or not getattr(exporter, "RANGES", True)
+            limit = _int8_limit(expected) if ranged else None
         elif not comparison.relative <= limit:
             cost = compared(label, x, in_batches(rounded, x, embeddings, BATCH), expected).relative
             limit = max(limit, ROOM * cost)

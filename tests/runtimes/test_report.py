@@ -383,5 +383,5 @@ def test_every_exporter_answers_the_protocol(name, tmp_path):
     assert exporter_for(tmp_path / f"a{exporter.SUFFIX}") is exporter
     assert set(exporter.PRECISIONS) <= {"float32", "float16", "int8"}
     assert "float32" in exporter.PRECISIONS
-    assert exporter.NEEDS
+    assert exporter.NEEDS or name == "c"  # which needs a compiler alone
     assert not exporter.DESCRIPTION.endswith(".")
