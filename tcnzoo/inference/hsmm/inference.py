@@ -70,7 +70,7 @@ def finite(tables: Tables, scores: Array) -> tuple[Array, float]:
 
     Returns:
         (scores, the log-likelihood, less that of the best state of each step, up to which there is
-        no segmentation without such a step).
+        no segmentation without such a step; infinity where all states are impossible at a step).
     """
     never = scores == -np.inf
     if not never.any():
@@ -81,7 +81,8 @@ def finite(tables: Tables, scores: Array) -> tuple[Array, float]:
     logs = (tables.first, tables.transitions, tables.durations, tables.survival)
     span = sum(-float(np.where(array > -np.inf, array, 0.0).min()) for array in logs)
     least = -float((best - worst).sum()) - span * (scores.shape[1] + 1) - 1.0
-    return np.where(never, best + least - 100.0, scores), least
+    scores = np.where(never, best + least - 100.0, scores)
+    return scores, np.inf if never.all(axis=0).any() else least
 
 
 class Likelihood:

@@ -19,11 +19,34 @@ LOWEST, IMPOSSIBLE = -1e300, -1e290
 
 @jit_maxima
 def _best(x: Array, law: Array) -> float:
-    """Largest of x + law."""
-    best = 2.0 * LOWEST
-    for i in range(len(x)):
-        best = max(best, x[i] + law[i])
-    return best
+    """Largest of x + law.
+
+    Eight of them are taken at a time, since each comparison waits for the one before it.
+    """
+    a = b = c = d = e = f = g = h = 2.0 * LOWEST
+    low, count = 0, len(x)
+    while low + 8 <= count:
+        value = x[low] + law[low]
+        a = value if value > a else a
+        value = x[low + 1] + law[low + 1]
+        b = value if value > b else b
+        value = x[low + 2] + law[low + 2]
+        c = value if value > c else c
+        value = x[low + 3] + law[low + 3]
+        d = value if value > d else d
+        value = x[low + 4] + law[low + 4]
+        e = value if value > e else e
+        value = x[low + 5] + law[low + 5]
+        f = value if value > f else f
+        value = x[low + 6] + law[low + 6]
+        g = value if value > g else g
+        value = x[low + 7] + law[low + 7]
+        h = value if value > h else h
+        low += 8
+    for i in range(low, count):
+        value = x[i] + law[i]
+        a = value if value > a else a
+    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
 
 
 @jit
@@ -37,6 +60,14 @@ def _last_best(x: Array, law: Array) -> tuple[float, int]:
     return best, choice
 
 
+@jit_maxima
+def _raise(best: Array, weight: float, change: Array) -> None:
+    """Raise best to weight + change where that is larger."""
+    for k in range(len(best)):
+        value = weight + change[k]
+        best[k] = value if value > best[k] else best[k]
+
+
 @jit
 def _forward(
     total: Array, window: Array, weights: Array, change: Array, law: Array, opening: Array
@@ -48,20 +79,26 @@ def _forward(
         window: (K, D + steps), column s + D - 1 for the best way to a start at s, less `total`;
             the first D columns are given.
         weights: (steps + 1, K), best way to an end of each state, filled in.
-        change: (K, K) from column to row.
+        change: (K, K) from row to column.
         law: (K, D) from D down to 1.
         opening: (K, n), weight of a first segment up to each of the next n steps.
     """
     states, steps, reach = total.shape[0], total.shape[1] - 1, law.shape[1]
+    started = np.empty(states)
     for t in range(1, steps + 1):
+        row = weights[t]
         for k in range(states):
-            weights[t, k] = _best(window[k, t - 1 : t - 1 + reach], law[k])
+            row[k] = _best(window[k, t - 1 : t - 1 + reach], law[k])
+        if t <= opening.shape[1]:
+            for k in range(states):
+                row[k] = max(row[k], opening[k, t - 1])
         for k in range(states):
-            if t <= opening.shape[1]:
-                weights[t, k] = max(weights[t, k], opening[k, t - 1])
-            weights[t, k] += total[k, t]
+            row[k] += total[k, t]
+        started[:] = LOWEST
+        for j in range(states):
+            _raise(started, row[j], change[j])
         for k in range(states):
-            window[k, t - 1 + reach] = max(_best(weights[t], change[k]), LOWEST) - total[k, t]
+            window[k, t - 1 + reach] = started[k] - total[k, t]
 
 
 @jit
@@ -88,7 +125,7 @@ def _back(
     while t > 0:
         best, before = 3.0 * LOWEST, 0
         for j in range(len(change)):
-            value = weights[t, j] + change[state, j]
+            value = weights[t, j] + change[j, state]
             if value > best:
                 best, before = value, j
         best, duration = _last_best(window[before, t - 1 : t - 1 + reach], law[before])
@@ -117,7 +154,7 @@ class _Ways:
     def __init__(self, tables: Tables, scores: Array) -> None:
         """Go through all blocks of finite scores (K, T)."""
         self.tables, self.scores = tables, scores
-        self.law, self.change = _solid(tables.durations[:, ::-1]), _solid(tables.transitions.T)
+        self.law, self.change = _solid(tables.durations[:, ::-1]), _solid(tables.transitions)
         (states, steps), reach = scores.shape, self.law.shape[1]
         self.blocks, self.taken = blocks_of(steps, reach), 0.0
         self.starts = [(np.full((states, reach), LOWEST), np.zeros(states))]

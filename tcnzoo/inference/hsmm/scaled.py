@@ -119,7 +119,7 @@ class Forward:
         forward_block(self.odds, self.chances.forward, side, self.rows, self.alive)
         self.oldest = window[:, steps - 1 : steps - 1 + reach]
         self.side = side._replace(window=window[:, steps:].copy())
-        self.row = tuple(array[-1] for array in self.rows)
+        self.row = tuple(array[-1].copy() for array in self.rows)
 
     def cut(self) -> Array:
         """Weight of a segment of each age that the end of the last block cuts, (K, D)."""
@@ -230,7 +230,7 @@ def _backward(passed: Forward, weight: float, flow: Array) -> tuple[Array, Count
         backward_block(passed.odds, law, side, passed.rows, end, counts)
         changes += counts.ended.T @ counts.begun
         if low == 0 and passed.stationary:
-            share = math.ldexp(1.0 / weight, int(side.marks[EXPONENT] - power))
+            share = float(np.ldexp(1.0 / weight, int(side.marks[EXPONENT] - power)))
             _count_early(side, law, passed.rows.starts[0] * share, steps, counts)
         flow[:, low:high] = counts.flow.T
         side = side._replace(window=window[:, :reach])

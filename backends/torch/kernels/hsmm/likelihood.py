@@ -134,6 +134,7 @@ def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
         alive = scan.plain_passes(scores, laws, ends)[0]
         _check_possible(scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
         return alive.softmax(1), alive.logsumexp(1)
+    scores, laws = scores.detach(), Laws(*(one.detach() for one in laws))
     if runs_compiled(scores):
         arrays = batch.run(tables_of(laws, ends), "filter", scores.numpy(), ends.lengths.numpy())
         states, so_far = (torch.from_numpy(arrays[name]) for name in ("filtered", "log_likelihood"))
