@@ -36,7 +36,17 @@ ENGINE = "TCNZOO_ENGINE"
 CACHE = "TCNZOO_CACHE"
 PLAIN = "plain"
 # Every engine that some operation offers.
-ENGINES = (PLAIN, "channels last", "packed", "k-tap", "toom-cook", "compiled")
+ENGINES = (
+    PLAIN,
+    "channels last",
+    "packed",
+    "k-tap",
+    "toom-cook",
+    "compiled",
+    "chunks of 16",
+    "chunks of 32",
+    "chunks of 64",
+)
 
 # How much faster than the plain engine another must be to take its place.
 GAIN = 1.03
