@@ -19,6 +19,7 @@ import platform
 import statistics
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -36,7 +37,18 @@ ENGINE = "TCNZOO_ENGINE"
 CACHE = "TCNZOO_CACHE"
 PLAIN = "plain"
 # Every engine that some operation offers.
-ENGINES = (PLAIN, "channels last", "packed", "k-tap", "toom-cook", "compiled", "scaled")
+ENGINES = (
+    PLAIN,
+    "channels last",
+    "packed",
+    "k-tap",
+    "toom-cook",
+    "compiled",
+    "scaled",
+    "chunks of 16",
+    "chunks of 32",
+    "chunks of 64",
+)
 
 # How much faster than the plain engine another must be to take its place.
 GAIN = 1.03
@@ -215,6 +227,40 @@ def processor() -> str:
 
 # Flag of the kernel -> what it is called.
 WIDE = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+
+
+class SlowTypeWarning(UserWarning):
+    """A 16-bit type is asked for on a processor that has no instructions for it."""
+
+
+# 16-bit float type -> flags of processors that compute in it, of x86 and then of ARM.
+SIXTEEN = {
+    "bfloat16": {"avx512_bf16", "amx_bf16", "bf16", "svebf16"},
+    "float16": {"avx512_fp16", "amx_fp16", "fphp", "asimdhp"},
+}
+_warned: set[str] = set()
+
+
+def warn_of_slow(dtype: str, asked: str, instead: str) -> None:
+    """Warn once of a 16-bit type that the processor has no instructions for.
+
+    Nothing is said where the system does not tell what the processor has.
+
+    Args:
+        dtype: any float type.
+        asked: what asks for it, such as `dtype 'bfloat16'`.
+        instead: what to do, such as `leave dtype at 'float32'`.
+    """
+    flags = set(_flags().split())
+    if dtype not in SIXTEEN or dtype in _warned or not flags or flags & SIXTEEN[dtype]:
+        return
+    _warned.add(dtype)
+    warnings.warn(
+        f"{asked} is slow on this processor ({processor()}), which has no instructions for "
+        f"{dtype}: float32 may be several times as fast; {instead}",
+        SlowTypeWarning,
+        stacklevel=4,
+    )
 
 
 @functools.cache

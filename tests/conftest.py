@@ -57,6 +57,8 @@ def pytest_configure(config):
     # Warnings are errors, but for what the frameworks say of their own insides.
     for framework in ("torch", "tensorflow", "keras", "jax"):
         config.addinivalue_line("filterwarnings", rf"ignore::DeprecationWarning:{framework}\.")
+    # Tests of 16-bit types run on every processor.
+    config.addinivalue_line("filterwarnings", "ignore::tcnzoo.engines.SlowTypeWarning")
     for name in BACKENDS:
         if name not in backend_modules():
             raise pytest.UsageError(f"TCNZOO_TEST_BACKENDS names {name!r}, which is no backend")

@@ -17,10 +17,15 @@ from .conv import Conv1d
 from .dense import Dense
 from .kernels.functions import exp, silu, softplus
 from .norm import LayerNorm, RmsNorm
-from .types import reduced
+from .types import on_cpu, reduced
 
-# Time steps of a chunk where the spec leaves it open.
-CHUNK = 64
+Rows = Sequence[mx.array]
+
+# Time steps of a chunk where the spec leaves it open. On a CPU an exponential of MLX costs as much
+# as some fifty multiplications, and there are (time x chunk) of them for each head.
+CHUNK, CHUNK_ON_CPU = 64, 16
+# Values of (time x chunk x heads) that are described at once.
+SPAN = 2**22
 
 
 def split(x: mx.array, widths: tuple[int, ...]) -> list[mx.array]:
@@ -73,32 +78,36 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         inside = spec.groups * spec.d_state
         x, b, c = split(xbc, (sizes.width, inside, inside))
         x = x.reshape(batch, steps, sizes.heads, spec.head_dim)
-        share = sizes.heads // spec.groups
-        b, c = (
-            mx.repeat(array.reshape(batch, steps, spec.groups, spec.d_state), share, axis=2)
-            for array in (b, c)
-        )
+        b, c = (s.reshape(batch, steps, spec.groups, spec.d_state) for s in (b, c))
+        rows = x * dt[..., None], dt * -exp(a_log), b, c
         if stream is None:
             state = mx.zeros((batch, sizes.heads, spec.head_dim, spec.d_state), dtype=x.dtype)
         else:
             state = stream.read(self.path, "ssm")
-        a, size = dt * -exp(a_log), min(spec.chunk_size or CHUNK, steps)
-        later, sequences = screened((x * dt[..., None], a, b, c))
-        pieces = []
-        for start in range(0, steps, size):
-            y, state = chunk([array[:, start : start + size] for array in sequences], state)
-            pieces.append(y)
+        y, state = one_step(rows, state) if steps == 1 else self._in_chunks(rows, state)
         if stream is not None:
-            stream.write(self.path, "ssm", filled(state, later[:, -1], mx.nan))
-        y = filled(mx.concatenate(pieces, axis=1), later, mx.nan)
+            stream.write(self.path, "ssm", state)
         y = y + x * skip.reshape(sizes.heads, -1)
         return y.reshape(batch, steps, sizes.width)
 
+    def _in_chunks(self, rows: Rows, state: mx.array) -> tuple[mx.array, mx.array]:
+        """See `chunks`; NaN from the first value on that is not finite."""
+        (batch, steps, heads, _), size = rows[0].shape, self.spec.chunk_size
+        size = min(size or (CHUNK_ON_CPU if on_cpu() else CHUNK), steps)
+        later, rows = screened(rows)
+        span = max(1, SPAN // (batch * heads * size * size)) * size
+        pieces = []
+        for start in range(0, steps, span):
+            y, state = chunks([row[:, start : start + span] for row in rows], state, size)
+            pieces.append(y)
+        y = mx.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0]
+        return filled(y, later, mx.nan), filled(state, later[:, -1], mx.nan)
 
-def screened(sequences: Sequence[mx.array]) -> tuple[mx.array, list[mx.array]]:
+
+def screened(sequences: Rows) -> tuple[mx.array, list[mx.array]]:
     """Replace all steps from the first value that is not finite on by zeros.
 
-    `chunk` multiplies later steps by 0, and 0 * NaN is NaN: it would spread to earlier outputs.
+    `chunks` multiplies later steps by 0, and 0 * NaN is NaN: it would spread to earlier outputs.
 
     Args:
         sequences: arrays (batch, time, ...).
@@ -117,24 +126,56 @@ def filled(x: mx.array, where: mx.array, value: float) -> mx.array:
     return mx.where(mask, mx.array(value, dtype=x.dtype), x)
 
 
-def chunk(sequences: Sequence[mx.array], state: mx.array) -> tuple[mx.array, mx.array]:
-    """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t over a few steps by matrix products.
+def one_step(rows: Rows, state: mx.array) -> tuple[mx.array, mx.array]:
+    """A single step, by the recurrence itself; see `chunks`."""
+    x, a, b, c = (row[:, 0] for row in rows)
+    (batch, groups, states), shape = b.shape, state.shape
+    added = x.reshape(batch, groups, -1, 1) * b[:, :, None]
+    state = exp(a)[..., None, None] * state + added.reshape(shape)
+    y = state.reshape(batch, groups, -1, states) @ c[..., None]
+    return y.reshape(batch, 1, *shape[1:3]), state
+
+
+def chunks(rows: Rows, state: mx.array, size: int) -> tuple[mx.array, mx.array]:
+    """Run S_t = exp(a_t) S_{t-1} + x_t b_t^T, y_t = S_t c_t by products over chunks of time.
 
     Args:
-        sequences: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each
-            step; b and c (batch, time, heads, d_state).
+        rows: x (batch, time, heads, head_dim); a (batch, time, heads), the log decay of each step;
+            b and c (batch, time, groups, d_state), which the heads of a group share.
         state: (batch, heads, head_dim, d_state) before the first step.
+        size: steps of a chunk.
     Returns:
         (y as x, state after the last step).
     """
-    x, a, b, c = sequences
-    x, b, c = (array.swapaxes(1, 2) for array in (x, b, c))  # (batch, heads, time, ...)
-    sums = mx.cumsum(a.swapaxes(1, 2), axis=2)
-    mixed = (c @ b.swapaxes(2, 3)) * decays(sums)
-    y = mixed @ x + (c @ state.swapaxes(2, 3)) * exp(sums)[..., None]
-    left = exp(sums[:, :, -1:] - sums)[..., None]
-    added = (x * left).swapaxes(2, 3) @ b
-    return y.swapaxes(1, 2), exp(sums[:, :, -1])[..., None, None] * state + added
+    (batch, steps, heads, width), (groups, states) = rows[0].shape, rows[2].shape[2:]
+    count = -(-steps // size)
+    if short := count * size - steps:  # steps without decay and input leave the state as it is
+        rows = [mx.pad(row, [(0, 0), (0, short)] + [(0, 0)] * (row.ndim - 2)) for row in rows]
+    x, a, b, c = (row.reshape(batch, count, size, *row.shape[2:]).swapaxes(2, 3) for row in rows)
+    sums = mx.cumsum(a, axis=3)  # (batch, count, heads, size)
+    grouped = (batch, count, groups, heads // groups)
+
+    # Within each chunk.
+    scores = (c @ b.swapaxes(3, 4))[:, :, :, None]
+    mixed = scores * decays(sums).reshape(*grouped, size, size)
+    y = mixed.reshape(batch, count, heads, size, size) @ x
+
+    # What each chunk adds to the state, and the state before each; (batch, count, heads, width, n).
+    left = (x * exp(sums[..., -1:] - sums)[..., None]).reshape(*grouped, size, width)
+    left = left.swapaxes(3, 4).reshape(batch, count, groups, size, -1)  # heads side by side
+    added = (left.swapaxes(3, 4) @ b).reshape(batch, count, heads, width, states)
+    whole = exp(sums[..., -1])[..., None, None]
+    before = []
+    for place in range(count):
+        before.append(state)
+        state = whole[:, place] * state + added[:, place]
+
+    # What the state before each chunk gives.
+    past = mx.stack(before, axis=1).reshape(batch, count, groups, -1, states)
+    carried = (c @ past.swapaxes(3, 4)).reshape(batch, count, groups, size, -1, width)
+    carried = carried.swapaxes(3, 4).reshape(y.shape) * exp(sums)[..., None]
+    y = (y + carried).swapaxes(2, 3).reshape(batch, count * size, heads, width)
+    return y[:, :steps], state
 
 
 class BiMamba2Layer(Block[BiMamba2LayerSpec], kind="bi_mamba2_layer"):

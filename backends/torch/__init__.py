@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tcnzoo.engines import warn_of_slow
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import BackendInfo, Handle
 from tcnzoo.specs import Spec
@@ -97,6 +98,10 @@ def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block[A
         raise InputError(
             f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"
         )
+    if device in (None, "cpu"):
+        warn_of_slow(dtype, f"dtype {dtype!r}", "leave dtype at 'float32'")
+        if chosen.autocast is not None:
+            warn_of_slow(chosen.autocast, f"autocast {chosen.autocast!r}", "leave autocast out")
     # torch does not count writes to tensors that are made in inference mode, so what is prepared
     # from them could not be kept.
     with torch.inference_mode(False):

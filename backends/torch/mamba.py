@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, nn
 
+from tcnzoo.engines import PLAIN, asked_for
 from tcnzoo.errors import BackendMissing
 from tcnzoo.extras import missing_package
 from tcnzoo.models.streaming import Stream
@@ -18,14 +19,13 @@ from .block import Block, maybe
 from .conv import Conv1d
 from .dense import Dense
 from .kernels import mamba_cpu, mamba_cuda
+from .kernels.mamba_cpu import Rates
 from .kernels.ssd import Inputs, chunked, one_step
 from .norm import LayerNorm, RmsNorm
 from .types import watched, wide
 
-# Time steps of a chunk: the (chunk x chunk) products that are not matrix products grow with it, and
-# on a CPU they soon take most of the time; what is done once a chunk grows with the state.
-CHUNK, CHUNK_ON_CPU, CHUNK_OF_LARGE_STATES = 128, 32, 64
-LARGE_STATE = 64
+# Time steps of a chunk on other devices than a CPU.
+CHUNK = 128
 
 
 class Mamba2(Block[Mamba2Spec], kind="mamba2"):
@@ -59,31 +59,54 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, time) -> the same shape."""
-        spec, conv = self.spec, self.conv1d
         through, beside, z, xbc, dt = self.in_proj(x).transpose(1, 2).split(self.sections, dim=2)
-        if stream is None and mamba_cpu.usable(conv, xbc, conv.weight):
-            xbc = mamba_cpu.convolve(xbc, conv.weight, conv.bias)
-        else:
-            xbc = F.silu(conv(xbc.transpose(1, 2), stream).transpose(1, 2))
-        inside = spec.groups * spec.d_state
-        x, b, c = xbc.split([self.sizes.width, inside, inside], dim=2)
-        inputs = Inputs(
-            x.unflatten(2, (self.sizes.heads, spec.head_dim)),
-            F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*spec.dt_limit),
+        rates = Rates(
+            F.softplus(wide(dt) + wide(self.dt_bias)).clamp(*self.spec.dt_limit),
             -wide(self.A_log).exp(),
-            b.unflatten(2, (spec.groups, spec.d_state)),
-            c.unflatten(2, (spec.groups, spec.d_state)),
             self.D.view(self.sizes.heads, -1),
         )
-        state = None if stream is None else stream.read(self.path, "ssm")
-        y, state = scan(inputs, state, spec.chunk_size, self.implementation)
-        if stream is not None:
-            stream.write(self.path, "ssm", state)
+        y = self._in_spans(xbc, rates) if stream is None else None
+        if y is None:
+            y = self._apart(xbc, rates, stream)
         y = self._gated(y.flatten(2), z, stream)
         if through.shape[2]:
             y = torch.cat([F.silu(through) * beside, y], dim=2)
         out: Tensor = self.out_proj(y.transpose(1, 2))
         return out
+
+    def _in_spans(self, xbc: Tensor, rates: Rates) -> Tensor | None:
+        """Convolution and recurrence at once, of (batch, time, convolved), where that is faster.
+
+        None where the parts have to be called, or a value is not finite.
+        """
+        spec, conv = self.spec, self.conv1d
+        if mamba_cuda.wanted(self.implementation, xbc.device):
+            return None
+        if not mamba_cpu.usable(conv, xbc, conv.weight, *rates):
+            return None
+        sizes = mamba_cpu.Sizes(self.sizes.heads, spec.head_dim, spec.groups, spec.d_state)
+        size = mamba_cpu.chunk_for(sizes, xbc, spec.chunk_size)
+        return mamba_cpu.mix(sizes, xbc, conv.weight, conv.bias, rates, size)
+
+    def _apart(self, xbc: Tensor, rates: Rates, stream: Stream | None) -> Tensor:
+        """Convolution, then recurrence: (batch, time, heads, head_dim)."""
+        spec = self.spec
+        xbc = F.silu(self.conv1d(xbc.transpose(1, 2), stream).transpose(1, 2))
+        inside = spec.groups * spec.d_state
+        x, b, c = xbc.split([self.sizes.width, inside, inside], dim=2)
+        inputs = Inputs(
+            x.unflatten(2, (self.sizes.heads, spec.head_dim)),
+            rates.dt,
+            rates.a,
+            b.unflatten(2, (spec.groups, spec.d_state)),
+            c.unflatten(2, (spec.groups, spec.d_state)),
+            rates.d,
+        )
+        state = None if stream is None else stream.read(self.path, "ssm")
+        y, state = scan(inputs, state, spec.chunk_size, self.implementation)
+        if stream is not None:
+            stream.write(self.path, "ssm", state)
+        return y
 
     def _gated(self, y: Tensor, z: Tensor, stream: Stream | None) -> Tensor:
         """Gate (batch, time, width) by z, and normalise."""
@@ -93,7 +116,8 @@ class Mamba2(Block[Mamba2Spec], kind="mamba2"):
         if self.spec.norm_before_gate:
             y = y.to(norm.weight.dtype)
             return maybe(norm, y.transpose(1, 2)).transpose(1, 2) * F.silu(z)
-        if stream is None and mamba_cpu.usable(norm, y, z, norm.weight):
+        plain = stream is not None or asked_for() == PLAIN
+        if not plain and mamba_cpu.usable(norm, y, z, norm.weight):
             return mamba_cpu.gated_norm(y, z, norm.weight, norm.spec.groups, norm.spec.eps)
         y = (y * F.silu(z)).to(norm.weight.dtype)
         return maybe(norm, y.transpose(1, 2)).transpose(1, 2)
@@ -144,15 +168,13 @@ def _scan(inputs: Inputs, state: Tensor | None, chunk: int | None) -> tuple[Tens
     if streams and steps <= 1:
         return one_step(inputs, state) if steps else (x, state)
     on_cpu = x.device.type == "cpu"
-    if chunk is None and on_cpu:
-        chunk = CHUNK_OF_LARGE_STATES if inputs.b.shape[3] > LARGE_STATE else CHUNK_ON_CPU
-    size = min(chunk or CHUNK, steps)
-    if not on_cpu or watched():
+    if chunk is None:
+        chunk = mamba_cpu.usual_chunk(inputs.b.shape[3]) if on_cpu else CHUNK
+    size = min(chunk, steps)
+    if not on_cpu or watched() or asked_for() == PLAIN:
         return chunked(inputs, state, size)
-    if not torch.is_grad_enabled():
-        return mamba_cpu.in_chunks(inputs, state, size)
-    y, last = mamba_cpu.Scan.apply(size, state, *inputs)  # type: ignore[no-untyped-call]
-    return y, last
+    signals, rates = (inputs.x, inputs.b, inputs.c), Rates(inputs.dt, inputs.a, inputs.d)
+    return mamba_cpu.scan(mamba_cpu.Given, signals, rates, state, size)
 
 
 def screened(inputs: Inputs) -> tuple[Inputs, Tensor | None]:

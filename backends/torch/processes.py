@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tcnzoo.engines import warn_of_slow
 from tcnzoo.errors import InputError
 from tcnzoo.training.needs import needed
 from tcnzoo.training.stepper import Plan
@@ -27,6 +28,8 @@ def fabric_for(model: Block[Any], plan: Plan) -> Any:
     device = next(model.parameters()).device
     if plan.precision == "16-mixed" and device.type == "cpu":
         raise InputError("precision '16-mixed' needs a GPU; a CPU has 'bf16-mixed'")
+    if plan.precision == "bf16-mixed" and device.type == "cpu":
+        warn_of_slow("bfloat16", "precision 'bf16-mixed'", "train with precision '32-true'")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     # The model is of its float type already; Fabric's own 64-true makes float32 of its outputs.
     mixed = plan.precision.endswith("-mixed")

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,13 @@ from tcnzoo.specs.folding import fold as fold_norms
 from tcnzoo.specs.params import check_weights, initial_weights
 from tcnzoo.zoo.catalog import input_facts, load_spec
 
-# Random signals on which int8 is compared: enough for a share of equal answers.
-SAMPLES = 500
+# Signals (batch, channels[, devices][, time]) by their name in the report.
+Cases = Mapping[str, Array]
+
+# Random signals on which int8 is compared: enough for a share of equal answers. Where those are
+# more than WORK multiply-adds (several seconds in float64) it is fewer and shorter ones, and of a
+# model that answers at every step FEW are enough.
+SAMPLES, FEW, WORK = 500, 8, 6 * 10**10
 
 # Normal signals that every file is compared on: (label, what they lie around, their deviation).
 # Raw sensors have offsets and units that networks are not trained on, and what a runtime does with
@@ -103,7 +108,7 @@ def export(
             the ranges of int8 by; compared as well. `c` needs none.
         inputs: signals, or the name of a file, to compare on beside random ones.
         samples: how many signals of each kind in CHECKS are compared; default `batch_size`, and 500
-            for int8.
+            for int8, or what WORK allows.
         fold: fold batch norms into the kernels before them; default for rank 4, float16 and int8.
         seed: of initial weights and random signals.
         overwrite: replace what is at the destination.
@@ -137,15 +142,22 @@ def export(
     )
     check_options(exporter, options)
     _check_model(model.spec, options, cases)
-    cases = {**_checks(options, samples), **cases}
+    fed, bounds = _all_cases(model.spec, options, cases, samples, fixed=input_length is not None)
     written = _written_weights(model, _folds(options) if fold is None else fold)
     with _replacing(path, _beside(path, exporter)) as temporary:
         notes = exporter.export(*written, temporary, options)
         size = sum(map(_size, filter(None, (temporary, _beside(temporary, exporter)))))
-        comparisons, more = compare(exporter, temporary, model.spec, model.weights, options, cases)
+        comparisons, more = compare(exporter, temporary, model.spec, model.weights, options, fed)
     command = exporter.command(path, options)
     return ExportReport(
-        model.name, str(path), exporter.NAME, size, precision, comparisons, command, (*notes, *more)
+        model.name,
+        str(path),
+        exporter.NAME,
+        size,
+        precision,
+        comparisons,
+        command,
+        (*notes, *more, *(bounds if comparisons else ())),
     )
 
 
@@ -256,10 +268,74 @@ def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array])
         raise InputError(f"this model cannot stream: {obstacle}")
 
 
-def _checks(options: ExportOptions, samples: int | None) -> dict[str, Array]:
-    """The normal signals of CHECKS."""
+def _all_cases(
+    spec: Spec, options: ExportOptions, given: Cases, samples: int | None, fixed: bool
+) -> tuple[Cases, list[str]]:
+    """The normal signals of CHECKS and those that were given, and notes on what was left out.
+
+    Args:
+        spec: of the model.
+        options: of the export.
+        given: signals by their name in the report.
+        samples: how many normal signals, or None.
+        fixed: their length was asked for.
+    """
     batch, *shape = options.shape
-    count = samples or (SAMPLES if options.precision == "int8" else batch)
+    if options.precision != "int8":
+        return {**_checks(options, samples or batch, shape), **given}, []
+    cases, notes = dict(given), []
+    count, few = samples or SAMPLES, shape
+    if samples is None:
+        count, few = _extent(spec, options, fixed or not options.dynamic)
+    if (count, few) != (samples or SAMPLES, shape):
+        notes.append(
+            f"int8 was compared on {_sized(count, few)} and not {_sized(SAMPLES, shape)}, "
+            "which would take long; --samples names another number, of full length"
+        )
+    chosen = cases["representative"]
+    most = _whole(max(1, WORK // max(1, spec.macs_of(chosen.shape[1:]))), options)
+    if len(chosen) > most:
+        cases["representative"] = chosen[:most]
+        notes.append(f"of {len(chosen)} representative signals the first {most} were compared")
+    return {**_checks(options, count, few), **cases}, notes
+
+
+def _extent(spec: Spec, options: ExportOptions, fixed: bool) -> tuple[int, list[int]]:
+    """How many signals int8 is compared on, and their shape, so that it is about WORK at most.
+
+    Args:
+        spec: of the model.
+        options: of the export.
+        fixed: the length is to stay as it is.
+    """
+    _, *shape = options.shape
+    work = max(1, spec.macs_of(tuple(shape)))
+    if work * SAMPLES <= WORK:
+        return SAMPLES, shape
+    answers = spec.output_shape(tuple(shape))[1:] or (1,)
+    many = answers[-1] > 1
+    least = FEW if many else SAMPLES
+    if not fixed and options.input_length is not None:
+        wanted = options.input_length * WORK // (least * work)
+        length = max(wanted, min(options.input_length, analysis.default_length(spec)))
+        shape[-1] = min(options.input_length, analysis.fitting_length(spec, length))
+        work = max(1, spec.macs_of(tuple(shape)))
+    return _whole(min(SAMPLES, max(1 if fixed and many else FEW, WORK // work)), options), shape
+
+
+def _whole(count: int, options: ExportOptions) -> int:
+    """So many signals, or as many as fill the batches of a graph of one shape."""
+    return count if options.dynamic else -(-count // options.batch_size) * options.batch_size
+
+
+def _sized(count: int, shape: Sequence[int]) -> str:
+    """Number and length of signals, as words."""
+    many = f"{count} random signal{'s' if count > 1 else ''}"
+    return many if len(shape) == 1 else f"{many} of {shape[-1]:,} steps"
+
+
+def _checks(options: ExportOptions, count: int, shape: Sequence[int]) -> Cases:
+    """So many of each of the normal signals of CHECKS, of a shape without batch."""
     noise = np.random.default_rng([options.seed, 2]).standard_normal((count, *shape))
     return {
         label: (level + deviation * noise).astype(np.float32)

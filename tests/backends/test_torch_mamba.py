@@ -1,15 +1,19 @@
 """Mamba-2 on a CPU, whose parts have backward passes of their own: derivatives of both orders."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 import tcnzoo
+from tcnzoo import engines
 from tcnzoo.backends.torch.kernels import mamba_cpu
+from tcnzoo.backends.torch.kernels.mamba_cpu import Rates
 from tcnzoo.backends.torch.kernels.ssd import Inputs, chunked
 from tcnzoo.backends.torch.run import activation_bytes
 from tests.support.cases import mamba2
-from tests.support.compare import assert_close, noise, weights_of
+from tests.support.compare import assert_close, noise, reference, weights_of
 
 BATCH, HEADS, WIDTH, GROUPS, STATE, CHUNK = 2, 4, 3, 2, 2, 3
 
@@ -40,28 +44,53 @@ def _derived(function, inputs):
     assert torch.autograd.gradgradcheck(function, inputs, fast_mode=True)
 
 
+def _by_itself(signals, *inputs):
+    """The fused form as a function of state, dt, a, d and what x, b and c are made of."""
+    state, *rates = inputs[:4]
+    return mamba_cpu.scan(signals, inputs[4:], Rates(*rates), state, CHUNK)
+
+
+def _expected(signals, *inputs):
+    """The same by torch's own operations."""
+    (state, dt, a, d), (x, b, c) = inputs[:4], signals(*inputs[4:]).plain(*inputs[4:])
+    return chunked(Inputs(x, dt, a, b, c, d), state, CHUNK)
+
+
 # One step, less than a chunk, whole chunks of one span and of two, and a rest.
 @pytest.mark.parametrize("steps", [1, 2, 6, 9, 14])
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_recurrence(steps, per_channel):
-    inputs = _inputs(steps, per_channel)
-    found = mamba_cpu.Scan.apply(CHUNK, *inputs)
-    expected = chunked(Inputs(*inputs[1:]), inputs[0], CHUNK)
+@pytest.mark.parametrize("convolved", [False, True])
+def test_recurrence(steps, per_channel, convolved):
+    state, x, dt, a, b, c, skip = _inputs(steps, per_channel)
+    signals, parts = mamba_cpu.Given, (x, b, c)
+    if convolved:
+        sizes = mamba_cpu.Sizes(HEADS, WIDTH, GROUPS, STATE)
+        channels = HEADS * WIDTH + 2 * GROUPS * STATE
+        signals = partial(mamba_cpu.Convolved, sizes)
+        parts = _random(BATCH, steps, channels), _random(channels, 1, 4), _random(channels)
+    inputs = state, dt, a, skip, *parts
+    found, expected = _by_itself(signals, *inputs), _expected(signals, *inputs)
     with torch.no_grad():
-        without = mamba_cpu.in_chunks(Inputs(*inputs[1:]), inputs[0], CHUNK)
+        without = _by_itself(signals, *inputs)
     for ours, plain, bare in zip(found, expected, without, strict=True):
         assert torch.allclose(ours, plain, rtol=0, atol=1e-13)
         assert torch.equal(ours, bare)
     if not per_channel or steps == 14:
-        _derived(lambda *some: mamba_cpu.Scan.apply(CHUNK, *some), inputs)
+        _derived(partial(_by_itself, signals), inputs)
 
 
-@pytest.mark.parametrize("steps", [1, 2, 11])
-def test_convolution(steps):
-    inputs = _random(2, steps, 3), _random(3, 1, 4), _random(3)
-    expected = mamba_cpu._plain_convolution(*inputs)
-    assert torch.allclose(mamba_cpu.convolve(*inputs), expected, rtol=0, atol=1e-13)
-    _derived(mamba_cpu.convolve, inputs)
+def test_steps_of_zero_and_steeper_than_a_float_holds():
+    """dt = 0 leaves the state; decays of e^-3000 between steps are not e^3000 the other way."""
+    state, x, dt, a, b, c, skip = (one.detach() for one in _inputs(14, False))
+    dt[:, 3:5] = 0.0
+    dt[:, 8] = 1e4
+    inputs = [one.requires_grad_() for one in (state, dt, a, skip, x, b, c)]
+    found, expected = (
+        torch.autograd.grad(form(mamba_cpu.Given, *inputs)[0].sum(), inputs)
+        for form in (_by_itself, _expected)
+    )
+    for ours, plain in zip(found, expected, strict=True):
+        assert_close(ours.numpy(), plain.numpy(), 1e-10)  # sums of thousands in another order
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -125,3 +154,54 @@ def test_gradients_of_outputs_before_nan(eager, monkeypatch):
     model(whole)[..., :80].square().sum().backward()
     model(short).square().sum().backward()
     assert_close(whole.grad[..., :77], short.grad[..., :77])  # its convolution reaches back 3 steps
+
+
+@pytest.mark.parametrize("fields", [{}, {"groups": 2, "d_per_channel": True}, {"d_conv": 2}])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_every_engine_gives_the_reference(fields, batch, monkeypatch):
+    """Forward and gradients, of a signal that is no multiple of any chunk."""
+    spec = mamba2(**fields)
+    x = noise(batch, 3, 133).astype(np.float32)
+    expected = tcnzoo.predict(reference(spec, weights_of(spec)), x.astype(np.float64))
+    gradients = {}
+    for engine in (engines.PLAIN, *(f"chunks of {size}" for size in mamba_cpu.CHUNKS)):
+        monkeypatch.setenv(engines.ENGINE, engine)
+        monkeypatch.setattr(mamba_cpu, "SMALL", 0)
+        model = _model(**fields)
+        assert_close(tcnzoo.predict(model, x), expected)
+        signal = torch.from_numpy(x).requires_grad_()
+        inputs = signal, *model.parameters()
+        gradients[engine] = torch.autograd.grad(model(signal).square().sum(), inputs)
+    for other in gradients.values():
+        for ours, plain in zip(other, gradients[engines.PLAIN], strict=True):
+            # Relative to the largest, 1e-4: sums over all steps in another order.
+            assert_close(ours.numpy(), plain.numpy(), 1e-4)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("fast", ["plain", "chunks of 16", "chunks of 64"])
+def test_the_chunk_is_the_one_that_was_fastest(fast, training, monkeypatch, tmp_path):
+    """A clock on which one engine takes a second, the others two."""
+    monkeypatch.setenv(engines.CACHE, str(tmp_path))
+    monkeypatch.delenv(engines.ENGINE, raising=False)
+    monkeypatch.setattr(mamba_cpu, "SMALL", 0)
+    now, sizes = [0.0], []
+    monkeypatch.setattr(engines, "clock", lambda: now[0])
+    engines.forget()
+
+    def mixed(shape, signal, weight, bias, rates, size):
+        sizes.append(size)
+        now[0] += 1.0 if fast == ("plain" if size is None else f"chunks of {size}") else 2.0
+
+    monkeypatch.setattr(mamba_cpu, "mix", mixed)
+    shape, signal = mamba_cpu.Sizes(HEADS, WIDTH, GROUPS, STATE), _random(1, 100, 20)
+    with torch.set_grad_enabled(training):
+        size = mamba_cpu.chunk_for(shape, signal, None)
+    assert size == (None if fast == "plain" else int(fast.split()[-1]))
+    assert set(sizes) == {None, *mamba_cpu.CHUNKS}
+    # Torch's own operations keep (heads x time x chunk): a long signal is cut all the same.
+    long = _random(1, 2000, 20)
+    sizes.clear()
+    assert mamba_cpu.chunk_for(shape, long, None) is not None
+    assert mamba_cpu.chunk_for(shape, long, 7) == 7
+    engines.forget()

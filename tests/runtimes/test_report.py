@@ -269,6 +269,49 @@ def test_int8_keeps_within_the_spread_of_its_outputs(fake, tmp_path):
     assert [one.passed for one in report.comparisons] == [True, False]
 
 
+def _int8_inputs(fake, monkeypatch, path, work, spec=SPEC, **options):
+    """Shapes of what int8 is compared on, and the notes, where so much work is allowed."""
+    monkeypatch.setattr("tcnzoo.runtimes.export.WORK", work)
+    fake.DYNAMIC = True
+    model = tcnzoo.create(spec, "numpy", seed=0)
+    fake.run = lambda path, x, options: tcnzoo.predict(model, x)
+    given = {"representative": noise(4, 3, 90), "precision": "int8", **options}
+    report = tcnzoo.export(spec, path, **given)
+    return [one.shape for one in report.comparisons], report.notes[1:]
+
+
+STEP = tcnzoo.load_spec(SPEC).macs(1000) // 1000  # multiply-adds of a step
+ANSWERS = 90 * STEP  # of a signal of 90 steps
+POOLED = {
+    "kind": "sequential",
+    "layers": {"conv": SPEC, "pool": {"kind": "pool"}},
+}
+
+
+@pytest.mark.parametrize(
+    "work, options, shapes",
+    [
+        (500 * ANSWERS, {}, [(500, 3, 90), (4, 3, 90)]),  # all that is wanted
+        (60 * ANSWERS, {}, [(60, 3, 90), (4, 3, 90)]),  # fewer signals
+        (2 * ANSWERS, {}, [(8, 3, 22), (2, 3, 90)]),  # and shorter ones
+        (1, {}, [(8, 3, 4), (1, 3, 90)]),  # as long as the receptive field all the same
+        (1, {"samples": 40}, [(40, 3, 90), (1, 3, 90)]),  # what is asked for
+        (2 * ANSWERS, {"input_length": 90}, [(2, 3, 90), (2, 3, 90)]),  # each has 90 answers
+        (1, {"dynamic": False, "batch_size": 2}, [(2, 3, 90), (2, 3, 90)]),  # a whole batch
+        (100 * ANSWERS, {"spec": POOLED}, [(500, 3, 18), (4, 3, 90)]),  # one answer each
+    ],
+)
+def test_int8_is_compared_within_bounds(fake, work, options, shapes, monkeypatch, tmp_path):
+    found, notes = _int8_inputs(fake, monkeypatch, tmp_path / "a.fake", work, **options)
+    assert found == shapes
+    count, _, steps = shapes[0]
+    less = "samples" not in options and shapes[0] != (500, 3, 90)
+    named = f"int8 was compared on {count} random signals of {steps} steps and not 500"
+    assert any(note.startswith(named) for note in notes) is less
+    some = f"of 4 representative signals the first {shapes[1][0]} were compared"
+    assert (some in notes) is (shapes[1][0] < 4)
+
+
 def test_an_answer_of_another_shape_is_an_error(fake, tmp_path):
     right = fake.run
     fake.run = lambda path, x, options: right(path, x, options)[:, :, 1:]

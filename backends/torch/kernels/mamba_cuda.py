@@ -17,6 +17,11 @@ CHUNK = 256
 _HALVES = (torch.bfloat16, torch.float16)
 
 
+def wanted(implementation: str, device: torch.device) -> bool:
+    """Whether `chosen` may answer yes, or has to refuse."""
+    return implementation == KERNELS or (implementation != "native" and device.type == DEVICE)
+
+
 def chosen(implementation: str, inputs: Inputs) -> bool:
     """Whether the kernels serve an offline call.
 
