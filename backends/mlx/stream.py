@@ -1,7 +1,6 @@
 """Streaming steps: run as they come at first, then compiled over folded weights."""
 
 import copy
-import ctypes
 import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +15,10 @@ from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import Conv1dSpec, Spec, WindowPoolSpec
 from tcnzoo.specs.folding import fold
 
+from .blas import one_thread
 from .block import Block, arrays, build_model
+from .conv import Conv1d
+from .kept import address
 from .run import native, to_neutral
 from .twin import evaluating
 from .weights import get_weights, set_weights, to_mlx
@@ -53,7 +55,7 @@ def step(
         return _nothing(model, chunk), before
     if model._steps is None or not model._steps.is_current(model):
         model._steps = Steps(model)
-    with evaluating(model) as ready:
+    with evaluating(model) as ready, one_thread():
         x, inputs = native(model, chunk, embeddings)
         y, after = model._steps.run(ready, x, inputs, before)
         mx.eval(y, after)
@@ -94,7 +96,7 @@ class Steps:
     def __init__(self, model: Block[Any]) -> None:
         """Note the weights of `model`; nothing is folded yet."""
         self.weights = [copy.copy(array) for array in arrays(model)]  # kept alive
-        self.addresses = [_address(array) for array in self.weights]
+        self.addresses = [address(array) for array in self.weights]
         self.periods = {
             f"{path}.skip" if path else "skip": _period(part)
             for path, part in model.spec.walk()
@@ -110,7 +112,8 @@ class Steps:
 
     def is_current(self, model: Block[Any]) -> bool:
         """Whether the weights of `model` are those noted."""
-        return [_address(array) for array in arrays(model)] == self.addresses
+        addresses = [address(array) for array in arrays(model)]
+        return None not in addresses and addresses == self.addresses
 
     def run(
         self, model: Block[Any], x: mx.array, inputs: dict[str, Any], state: State
@@ -170,12 +173,7 @@ def _folded(model: Block[Any]) -> Block[Any]:
         return model
     twin = build_model(spec, model.tcnzoo.dtype, model.tcnzoo.device)
     set_weights(twin, weights)
+    for _, part in twin.walk():
+        if isinstance(part, Conv1d):
+            part._kept.fixed = True
     return twin
-
-
-def _address(array: mx.array) -> object:
-    """Address of an array's values, or something new each time for one not laid out in order."""
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    except TypeError:
-        return object()
