@@ -166,7 +166,10 @@ class SqueezeExcitation(Operation):
 
 @dataclass(frozen=True)
 class WindowPool(Operation):
-    """Mean or maximum (`mode`) of `size` steps every `step` steps; context and skip as in Conv."""
+    """Average or maximum (`mode`, `average` or `max`) of `size` steps every `step` steps.
+
+    `context` and `skip` are as in Conv.
+    """
 
     mode: str
     size: int

@@ -1,0 +1,16 @@
+"""Padding that adds nothing: the only one that can stream."""
+
+from collections.abc import Sequence
+
+from tcnzoo.specs import PadSpec
+from tcnzoo.streams.program import Signal
+
+from .builder import Builder, lowers
+
+
+@lowers("pad")
+def pad(
+    build: Builder, spec: PadSpec, path: str, x: Signal, embeddings: Sequence[Signal]
+) -> Signal:
+    """The identity."""
+    return x
