@@ -2,6 +2,7 @@
 
 import copy
 import ctypes
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -93,3 +94,55 @@ def _noted(arrays: tuple[mx.array, ...], sources: Mapping[str, mx.array]) -> _Ma
     addresses = [address(array) for array in alive.values()]
     known = tuple(start for start in addresses if start is not None)
     return _Made(arrays, known, alive, {}) if len(known) == len(arrays) else None
+
+
+class Watch:
+    """The arrays below a module at one moment, to notice every later change; see Kept.
+
+    Attributes:
+        model: the module itself, only for as long as it lives.
+        arrays: copies that share and keep the memory.
+        narrow: whether some are not float32.
+    """
+
+    def __init__(self, model: dict[str, Any]) -> None:
+        """Note each module, list and array below `model`."""
+        self._places: list[tuple[Any, Any, Any]] = []
+        self._sizes: list[tuple[Any, int]] = []
+        self._note(model)
+        self.model = weakref.ref(model)
+        arrays = [item for _, _, item in self._places if isinstance(item, mx.array)]
+        self.arrays = [copy.copy(array) for array in arrays]
+        self._addresses = [address(array) for array in self.arrays]
+        self._originals = arrays
+        self.narrow = any(array.dtype != mx.float32 for array in arrays)
+
+    def _note(self, group: Any) -> None:
+        """Note what a module, dictionary or list has, and what is below."""
+        self._sizes.append((group, len(group)))
+        for key in list(group) if isinstance(group, dict) else range(len(group)):
+            item = group[key]
+            if isinstance(item, mx.array):
+                self._places.append((group, key, item))
+            elif isinstance(item, dict | list):
+                self._places.append((group, key, item))
+                self._note(item)
+
+    def unchanged(self, model: dict[str, Any]) -> bool:
+        """Whether the model has these parts and arrays, with the values that they had."""
+        if self.model() is not model:
+            return False
+        try:
+            same = all(group[key] is item for group, key, item in self._places)
+        except LookupError:
+            return False
+        if not same or any(len(group) != size for group, size in self._sizes):
+            return False
+        return None not in self._addresses and self._starts() == self._addresses
+
+    def _starts(self) -> list[int | None]:
+        """Addresses of all arrays, by a shorter way than `address` while all have one."""
+        try:
+            return [*map(ctypes.addressof, map(ctypes.c_char.from_buffer, self._originals))]  # type: ignore[arg-type]
+        except (TypeError, ValueError, RuntimeError):
+            return [address(array) for array in self._originals]
