@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import ml_dtypes
@@ -17,11 +18,12 @@ from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
 
 from .block import Block
+from .kernels import compiled
 from .kernels.one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of
-from .weights import to_torch
+from .weights import get_weights, to_torch
 
 
 def full_precision(
@@ -120,8 +122,18 @@ class TorchState(LazyState):
         self.placement = placed
 
 
-def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
+def init_state(model: Block[Any], state: Mapping[str, Any]) -> State:
     """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
+    steps, _ = compiled.steps_for(model)
+    if steps is None:
+        return _tensors(model, state)
+    batch = next((len(array) for array in state.values() if array.ndim), 1)
+    start = steps.start(state, batch, partial(get_weights, model))
+    return _tensors(model, state) if start is state else start
+
+
+def _tensors(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The entries of a state as tensors of the types and on the device of the model."""
     dtype, device = placement(model)
     table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
     return {
@@ -133,11 +145,23 @@ def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]
 def step(
     model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, State]:
-    """Run one streaming step."""
+    """Run one streaming step, with the model's parts or the compiled engine."""
+    plain = partial(_plain_step, model)
+    steps, changed = compiled.steps_for(model)
+    if steps is None:
+        return plain(chunk, state, embeddings)
+    return steps.step(plain, partial(get_weights, model), changed, chunk, state, embeddings)
+
+
+def _plain_step(
+    model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+) -> tuple[Array, State]:
+    """One step with the model's parts."""
     dtype, device = placed = placement(model)
-    with _evaluating(model) as ready:
+    alone = compiled.one_thread() if device.type == "cpu" else contextlib.nullcontext()
+    with alone, _evaluating(model) as ready:
         if not isinstance(state, TorchState) or state.placement != placed:
-            state = init_state(model, state)
+            state = _tensors(model, state)
         stream = Stream(state)
         signal = _tensor(chunk, dtype, device)
         rest = [_tensor(embedding, dtype, device) for embedding in embeddings]
