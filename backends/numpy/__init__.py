@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -28,8 +29,17 @@ NAME = "numpy"
 DEVICES = ("cpu",)
 DTYPES = ("float32", "float64")
 
-# The arrays that a model had at the last step of a stream.
-_STREAMED: WeakKeyDictionary[Block[Any], list[Array]] = WeakKeyDictionary()
+
+@dataclass
+class _Watch:
+    """The arrays of all parts of a model as they were at the last step of a stream."""
+
+    tables: list[dict[str, Array]]
+    arrays: list[Array]
+    writable: bool = True
+
+
+_WATCHES: WeakKeyDictionary[Block[Any], _Watch] = WeakKeyDictionary()
 
 
 def info() -> BackendInfo:
@@ -107,12 +117,14 @@ def _steps(model: Block[Any]) -> Steps | None:
 
 
 def _weights_changed(model: Block[Any]) -> bool:
-    """Whether an array was replaced since the last call; arrays themselves are read-only."""
-    now = [array for _, part in model.walk() for array in part.arrays.values()]
-    before = _STREAMED.get(model, [])
-    if len(now) == len(before) and all(map(operator.is_, now, before)):
-        return any(array.flags.writeable for array in now)
-    _STREAMED[model] = now
+    """Whether an array was replaced since the last call, or may be written in place."""
+    watch = _WATCHES.get(model)
+    if watch is None:
+        watch = _WATCHES[model] = _Watch([part.arrays for _, part in model.walk()], [])
+    now = [array for table in watch.tables for array in table.values()]
+    if len(now) == len(watch.arrays) and all(map(operator.is_, now, watch.arrays)):
+        return watch.writable
+    watch.arrays, watch.writable = now, any(array.flags.writeable for array in now)
     return True
 
 

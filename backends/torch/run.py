@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ml_dtypes
 import numpy as np
@@ -35,11 +36,19 @@ def full_precision(
     return tf32(model is not None and model.options.tf32)
 
 
+# The parameters of the first part that has some: it is looked for once.
+_FIRST: WeakKeyDictionary[Block[Any], dict[str, Any]] = WeakKeyDictionary()
+
+
 def placement(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
     """Float type and device of a model's parameters (of its Handle, where it has none)."""
+    for tensor in _FIRST.get(model, {}).values():
+        if tensor is not None:
+            return tensor.dtype, tensor.device
     for part in model.modules():
         for tensor in part._parameters.values():
             if tensor is not None:
+                _FIRST[model] = part._parameters
                 return tensor.dtype, tensor.device
     handle: Handle = model.tcnzoo
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")

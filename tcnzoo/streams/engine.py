@@ -52,6 +52,8 @@ class Engine:
         """
         self.layout = Layout(lower(spec, weights))
         self._spec, self._table, self._make = spec, table, make
+        output = self.layout.program.output
+        self._output, self._channels = output.index, output.channels
         self._scratches: list[Scratch] = []
 
     def renew(self, weights: Mapping[str, Array]) -> None:
@@ -78,26 +80,30 @@ class Engine:
         """
         batch, _, length = chunk.shape
         layout, old = self.layout, self.read(state, batch)
-        steps = length * layout.rate
-        tape, numbers, clock = self._claimed(old, steps)
-        after = np.empty_like(old.cells)
-        before, finite, pieces = old.cells, old.finite, []
+        tape, numbers, clock = self._claimed(old, length * layout.rate)
         block = max(1, min(tape.room // layout.rate, ROWS // batch))
-        scratch = self._free_scratch(batch * min(block, length))
-        for start in range(0, length, block) if length else (0,):
-            stop = min(start + block, length)
-            self._enter(scratch, chunk, embeddings, batch, start, stop)
-            finite = kernels.run(
-                batch, scratch.capacity, layout.lasting, layout.table, layout.constants,
-                layout.lists, layout.signals, layout.weights, tape.table, tape.logs, numbers,
-                before, after, scratch.taps, scratch.work, scratch.steps,
-            )  # fmt: skip
-            before = after
-            pieces.append(self._output(scratch, batch))
+        scratch = self._free_scratch(batch * max(1, min(block, length)))
+        y = np.empty((batch, self._channels, self._steps(numbers, scratch, length)), np.float32)
+        after = np.empty_like(old.cells) if layout.cell_floats else old.cells
+        finite = kernels.run(
+            (scratch.capacity, block, self._output, self._channels, layout.lasting),
+            layout.table, layout.constants, layout.lists, layout.signals, layout.inputs,
+            layout.weights, tape.table, tape.logs, numbers, old.cells, after,
+            scratch.taps, scratch.work, scratch.steps,
+            chunk if chunk.flags.aligned else chunk.copy(), _flat(embeddings), y,
+        )  # fmt: skip
         self._scratches.append(scratch)
-        y = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=2)
         return y, TapeState(
             self._table, batch, layout, tape, numbers, after, clock, finite, self._make
+        )
+
+    def _steps(self, numbers: Array, scratch: Scratch, length: int) -> int:
+        """Steps of the output for a chunk of so many."""
+        layout = self.layout
+        if layout.even:
+            return length
+        return kernels.output_steps(
+            layout.table, layout.signals, numbers, scratch.steps, length, self._output
         )
 
     def _claimed(self, old: TapeState, steps: int) -> tuple[Tape, Array, int]:
@@ -117,37 +123,10 @@ class Engine:
             return Scratch(self.layout, max(1, capacity))
         return scratch if scratch.capacity >= capacity else Scratch(self.layout, capacity)
 
-    def _enter(
-        self,
-        scratch: Scratch,
-        chunk: Array,
-        embeddings: Sequence[Array],
-        batch: int,
-        start: int,
-        stop: int,
-    ) -> None:
-        """Write the inputs into their rows, for some steps of the chunk."""
-        program = self.layout.program
-        for signal, array in zip(program.inputs, (chunk, *embeddings), strict=True):
-            vector = signal.index in program.vectors
-            steps = 1 if vector else stop - start
-            scratch.steps[signal.index] = steps
-            rows = self._rows(scratch, signal.index, steps, batch)
-            if vector:
-                rows[0, :, : signal.channels] = array
-            else:
-                rows[:, :, : signal.channels] = array[:, :, start:stop].transpose(2, 0, 1)
 
-    def _rows(self, scratch: Scratch, index: int, steps: int, batch: int) -> Array:
-        """A signal, (steps, batch, at least its channels)."""
-        unit, stride, shift, _ = self.layout.signals[index].tolist()
-        start = unit * scratch.capacity + shift
-        return scratch.work[start : start + steps * batch * stride].reshape(steps, batch, stride)
+NOTHING = np.zeros(0, np.float32)
 
-    def _output(self, scratch: Scratch, batch: int) -> Array:
-        """The output, (batch, channels, steps), a copy."""
-        output = self.layout.program.output
-        root = int(self.layout.signals[output.index, kernels.ROOT])
-        steps = int(scratch.steps[root])
-        rows = self._rows(scratch, output.index, steps, batch)
-        return np.array(rows[:, :, : output.channels].transpose(1, 2, 0), order="C")
+
+def _flat(embeddings: Sequence[Array]) -> Array:
+    """All values of some arrays, one after the other."""
+    return np.concatenate([array.ravel() for array in embeddings]) if embeddings else NOTHING

@@ -259,7 +259,9 @@ def _tanh(x: Any) -> Any:
     """By an exponential, and a series where that would cancel."""
     if abs(x) < np.float32(0.1):
         s = x * x
-        return x * (ONE - s * (np.float32(1 / 3) - s * (np.float32(2 / 15) - s * np.float32(17 / 315))))
+        return x * (
+            ONE - s * (np.float32(1 / 3) - s * (np.float32(2 / 15) - s * np.float32(17 / 315)))
+        )
     return ONE - np.float32(2.0) / (_exp(np.float32(2.0) * x) + ONE)
 
 
@@ -267,7 +269,11 @@ def _tanh(x: Any) -> Any:
 def _expm1(x: Any) -> Any:
     """Exp(x) - 1 below zero; a series where the difference would cancel."""
     if x > np.float32(-0.1):
-        return x * (ONE + x * (HALF + x * (np.float32(1 / 6) + x * (np.float32(1 / 24) + x * np.float32(1 / 120)))))
+        return x * (
+            ONE
+            + x
+            * (HALF + x * (np.float32(1 / 6) + x * (np.float32(1 / 24) + x * np.float32(1 / 120))))
+        )
     return _exp(x) - ONE
 
 
@@ -846,49 +852,14 @@ def _plain(
 
 # --- A whole step ---------------------------------------------------------------------------------
 
-_f, _i = types.float32, types.int64
-_ARGUMENTS = types.boolean(
-    _i, _i, _i, types.Array(_i, 2, "C"), types.Array(_f, 2, "C"), types.Array(_i, 1, "C"),
-    types.Array(_i, 2, "C"), _f[::1], types.Array(_i, 2, "C"), _f[::1], _i[::1], _f[::1], _f[::1],
-    _f[::1], _f[::1], _i[::1],
-)  # fmt: skip
 
-
-@_compiled(_ARGUMENTS, fastmath=EXACTLY)
-def run(
-    batch: int,
-    capacity: int,
-    lasting: int,
-    table: Array,
-    constants: Array,
-    lists: Array,
-    signals: Array,
-    weights: Array,
-    rings: Array,
-    logs: Array,
-    numbers: Array,
-    before: Array,
-    after: Array,
-    taps: Array,
-    work: Array,
-    steps: Array,
-) -> bool:
-    """Run every operation of a plan on the rows that the inputs have in `work`.
-
-    Args:
-        batch: streams side by side.
-        capacity: rows that each unit of a signal has room for.
-        lasting: so many pairs at the start of `lists` say where the lasting entries are in `after`
-            (start and size for one stream).
-        table, constants, lists, signals, weights: of the plan.
-        rings, logs: what convolutions and pools have seen; `rings` says where.
-        numbers: position in each ring, then counters; moved on.
-        before, after: the entries of the state that are no rings; may be one array.
-        taps, work: room.
-        steps: of each signal that is its own root; those of the inputs are given.
-    Returns:
-        Whether all lasting entries are finite.
-    """
+@_compiled(fastmath=EXACTLY)
+def _run(
+    batch: int, capacity: int, table: Array, constants: Array, lists: Array, signals: Array,
+    weights: Array, rings: Array, logs: Array, numbers: Array, before: Array, after: Array,
+    taps: Array, work: Array, steps: Array,
+) -> None:  # fmt: skip
+    """Run every operation on the rows that the inputs have in `work`."""
     for index in range(len(table)):
         op = table[index]
         kind, source, target = op[KIND], op[SOURCE], op[TARGET]
@@ -939,8 +910,138 @@ def run(
                 op, slope, eps, batch, count, steps, weights, work, x_at, x_stride, y_at, y_stride
             )  # fmt: skip
         steps[target] = outputs
+
+
+@_compiled(fastmath=EXACTLY)
+def _enter(
+    batch: int, capacity: int, first: int, stop: int, inputs: Array, signals: Array,
+    x: Array, at: int, length: int, index: int, work: Array, steps: Array,
+) -> int:  # fmt: skip
+    """Write one input into its rows, for some steps; return where the next one lies in `x`."""
+    signal, channels, vector = inputs[index, 0], inputs[index, 1], inputs[index, 2]
+    if vector:
+        first, stop, length = 0, 1, 1
+    steps[signal] = stop - first
+    to, stride = signals[signal, UNIT] * capacity, signals[signal, STRIDE]
+    for b in range(batch):
+        for c in range(channels):
+            start = at + (b * channels + c) * length
+            for t in range(first, stop):
+                work[to + ((t - first) * batch + b) * stride + c] = x[start + t]
+    return at + batch * channels * length
+
+
+@_compiled(fastmath=EXACTLY)
+def _leave(
+    batch: int, capacity: int, output: int, channels: int, signals: Array, work: Array,
+    steps: int, y: Array, done: int,
+) -> None:  # fmt: skip
+    """Write the rows of the output to (batch, channels, time), from step `done` on."""
+    at = signals[output, UNIT] * capacity + signals[output, SHIFT]
+    stride, length = signals[output, STRIDE], y.shape[2]
+    for b in range(batch):
+        for c in range(channels):
+            for t in range(min(steps, length - done)):
+                y[b, c, done + t] = work[at + (t * batch + b) * stride + c]
+
+
+_f, _i = types.float32, types.int64
+_ints, _floats = types.Array(_i, 2, "C"), types.Array(_f, 1, "C")
+
+
+@_compiled(
+    types.boolean(
+        types.UniTuple(_i, 5), _ints, types.Array(_f, 2, "C"), types.Array(_i, 1, "C"), _ints,
+        _ints, _floats, _ints, _floats, types.Array(_i, 1, "C"), _floats, _floats, _floats, _floats,
+        types.Array(_i, 1, "C"), types.Array(_f, 3, "C", readonly=True),
+        types.Array(_f, 1, "C", readonly=True), types.Array(_f, 3, "C"),
+    ),
+    fastmath=EXACTLY,
+)  # fmt: skip
+def run(
+    sizes: tuple[int, int, int, int, int],
+    table: Array,
+    constants: Array,
+    lists: Array,
+    signals: Array,
+    inputs: Array,
+    weights: Array,
+    rings: Array,
+    logs: Array,
+    numbers: Array,
+    before: Array,
+    after: Array,
+    taps: Array,
+    work: Array,
+    steps: Array,
+    chunk: Array,
+    embeddings: Array,
+    y: Array,
+) -> bool:
+    """One step of a stream.
+
+    Args:
+        sizes: rows that each unit of a signal has room for; input steps that are computed at once;
+            the output and its channels; so many pairs at the start of `lists` that say where the
+            lasting entries are in `after` (start and size for one stream).
+        table, constants, lists, signals, inputs, weights: of the layout.
+        rings, logs: what convolutions and pools have seen; `rings` says where.
+        numbers: position in each ring, then counters; moved on.
+        before, after: the entries of the state that are no rings.
+        taps, work, steps: room.
+        chunk: (batch, channels, time).
+        embeddings: all of them, each as it is, one after the other.
+        y: the output, (batch, channels, time'); `output_steps` says how long.
+    Returns:
+        Whether all lasting entries are finite.
+    """
+    capacity, block, output, channels, lasting = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    batch, length = chunk.shape[0], chunk.shape[2]
+    flat, done, first = chunk.reshape(chunk.size), 0, 0
+    while True:
+        stop = min(first + block, length)
+        _enter(batch, capacity, first, stop, inputs, signals, flat, 0, length, 0, work, steps)
+        at = 0
+        for index in range(1, len(inputs)):
+            at = _enter(
+                batch, capacity, first, stop, inputs, signals, embeddings, at, length, index,
+                work, steps,
+            )  # fmt: skip
+        _run(
+            batch, capacity, table, constants, lists, signals, weights, rings, logs, numbers,
+            before if first == 0 else after, after, taps, work, steps,
+        )  # fmt: skip
+        count = steps[signals[output, ROOT]]
+        _leave(batch, capacity, output, channels, signals, work, count, y, done)
+        done += count
+        first = stop
+        if first >= length:
+            break
     finite = True
     for index in range(lasting):
         start, size = lists[2 * index] * batch, lists[2 * index + 1] * batch
         finite = finite and _finite(after[start : start + size])
     return finite
+
+
+@_compiled(
+    _i(_ints, _ints, types.Array(_i, 1, "C"), types.Array(_i, 1, "C"), _i, _i), fastmath=EXACTLY
+)
+def output_steps(
+    table: Array, signals: Array, numbers: Array, steps: Array, length: int, output: int
+) -> int:
+    """Steps that the output has for a chunk of `length` input steps; `steps` is room."""
+    steps[:] = length
+    for index in range(len(table)):
+        op = table[index]
+        count = steps[signals[op[SOURCE], ROOT]]
+        if (op[KIND] == CONV or op[KIND] == WINDOW_POOL) and op[SKIP] >= 0:
+            count, _ = _due(numbers[op[SKIP]], count, op[HOP])
+        elif op[KIND] == CONV_TRANSPOSE:
+            count *= op[FACTOR]
+        elif op[KIND] == REPEAT:
+            count *= op[OWN]
+        elif op[KIND] == SPREAD:
+            count = length
+        steps[op[TARGET]] = count
+    return int(steps[signals[output, ROOT]])

@@ -107,7 +107,8 @@ class Layout:
     """Tables and weights of one program; see `kernels`.
 
     Attributes:
-        table, constants, lists, signals, weights: as `kernels.run` takes them.
+        table, constants, lists, signals, inputs, weights: as `kernels.run` takes them.
+        even: whether the output has a step for each step of the input.
         lasting: pairs at the start of `lists`.
         unit: floats of `work` for each row of capacity.
         rate: the most rows that a ring takes for one step of the input.
@@ -141,6 +142,16 @@ class Layout:
         self.constants = np.array([values for _, values in rows], np.float32).reshape(-1, 4)
         self.lists = np.array(self._lists, np.int64)
         self.signals = np.array(self._signals, np.int64)
+        self.inputs = np.array(
+            [(one.index, one.channels, one.index in program.vectors) for one in program.inputs],
+            np.int64,
+        )
+        # Whether the output has a step for each step of the input.
+        self.even = not any(
+            isinstance(one, ConvTranspose | Repeat)
+            or (isinstance(one, Conv | WindowPool) and one.skip is not None)
+            for one in program.operations
+        )
         self.unit = self._room.unit
         self.weights = self._packed()
 
@@ -392,4 +403,3 @@ def _function(activation: ActivationSpec | None) -> tuple[int, float]:
         return k.LINEAR, 0.0
     slope = activation.alpha if activation.name == "elu" else activation.slope
     return k.FUNCTIONS.index(activation.name), slope
-

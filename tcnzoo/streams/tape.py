@@ -125,9 +125,7 @@ class TapeState(LazyState):
             window = self.tape.window(index, int(self.numbers[index]))
             return self.make(np.ascontiguousarray(window.transpose(1, 2, 0)))
         if name in layout.counters:
-            return self.make(
-                np.asarray(self.numbers[layout.counters[name]], item.dtype("float32"))
-            )
+            return self.make(np.asarray(self.numbers[layout.counters[name]], item.dtype("float32")))
         cell, batch = layout.cells[name], self.batch_size
         start, size = cell.start * batch, int(np.prod(cell.shape)) * batch
         values = self.cells[start : start + size].reshape(batch, *cell.shape)

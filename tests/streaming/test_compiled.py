@@ -14,6 +14,11 @@ LENGTH = 29
 CUTS = {"ragged": [0, 1, 1, 4, 5, 17], "single": [*range(1, LENGTH)], "whole": []}
 
 
+@pytest.fixture(autouse=True)
+def engine():
+    """The one that is tested; see conftest."""
+
+
 def engine_of(spec, weights):
     return Engine(spec, weights, spec.state(), np.asarray)
 
@@ -26,7 +31,8 @@ def fed(engine, x, cuts, rows, state):
     edges, pieces = [0, *cuts, x.shape[2]], []
     for begin, end in zip(edges[:-1], edges[1:], strict=True):
         part = [row[:, :, begin:end] if row.ndim == 3 else row for row in rows]
-        y, state = engine.step(x[:, :, begin:end], state, part)
+        chunk = np.ascontiguousarray(x[:, :, begin:end])
+        y, state = engine.step(chunk, state, part)
         pieces.append(y)
     return np.concatenate(pieces, axis=2), state
 

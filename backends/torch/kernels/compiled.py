@@ -1,12 +1,15 @@
 """When a torch model's stream may be stepped by the compiled engine, and when its parts must run."""
 
 import contextlib
+import operator
 import threading
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from tcnzoo.streams.steps import Steps, steps_of
 
@@ -14,23 +17,35 @@ from . import packed
 
 
 class Watch:
-    """What a stream looks at before each step, gathered once."""
+    """What a stream looks at before each step, gathered once: it is looked at every 100 us."""
 
     def __init__(self, model: Any) -> None:
         """Note the tensors and the tables of hooks of a model and its parts."""
         self.origin = packed.Origin([model])
+        self.values = list(chain.from_iterable(map(dict.values, self.origin.tables)))
         self.hooks = [
             table
             for part in model.modules()
             for table in (part._forward_hooks, part._forward_pre_hooks)
         ]
-        tensors = self.origin.tensors
         self.fits = self.origin.counted and all(
-            tensor.dtype == torch.float32 and tensor.is_cpu for tensor in tensors
+            tensor.dtype == torch.float32 and tensor.is_cpu for tensor in self.origin.tensors
         )
         self.steps = steps_of(model.tcnzoo, f"torch {torch.__version__}", torch.from_numpy)
 
+    def unchanged(self) -> bool:
+        """Whether no tensor was replaced, moved or written in place since."""
+        origin = self.origin
+        now = list(chain.from_iterable(map(dict.values, origin.tables)))
+        return (
+            len(now) == len(self.values)
+            and all(map(operator.is_, now, self.values))
+            and list(map(_version, origin.tensors)) == origin.versions
+            and list(map(Tensor.data_ptr, origin.tensors)) == origin.places
+        )
 
+
+_version = operator.attrgetter("_version")
 _WATCHES: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
 
 
@@ -43,7 +58,7 @@ def steps_for(model: Any) -> tuple[Steps | None, bool]:
     if model.training or model.options.autocast:
         return None, False
     watch = _WATCHES.get(model)
-    changed = watch is None or not watch.origin.unchanged()
+    changed = watch is None or not (watch.origin.counted and watch.unchanged())
     if watch is None or changed:
         watch = _WATCHES[model] = Watch(model)
     if not watch.fits or any(watch.hooks):
