@@ -11,7 +11,9 @@ import pytest
 from mlx.utils import tree_map
 
 import tcnzoo
+from tcnzoo.engines import ENGINE, PLAIN
 from tcnzoo.models.backend import get_backend
+from tcnzoo.streams.steps import AVAILABLE, COMPILED
 from tests.support.cases import BLOCKS, conv1d
 from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
 from tests.support.tcns import covering, tcn, tcn_grid
@@ -133,20 +135,80 @@ def test_changed_weights_are_seen_at_once(name, change):
     _assert_current(model)
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_changed_weights_are_seen_by_a_stream(change):
-    spec = tcn(norm="weight_norm", padding_mode="zeros")
-    model = tcnzoo.create(spec, "mlx", weights=weights_of(spec))
-    x = noise(1, 3, 24)
+STREAM = tcn(norm="weight_norm", padding_mode="zeros")
+ENGINES = [PLAIN, *([COMPILED] if AVAILABLE else [])]
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, monkeypatch):
+    monkeypatch.setenv(ENGINE, request.param)
+    return request.param
+
+
+def _streamed(spec=STREAM, steps=20):
+    """A model after some steps of a stream, by when MLX would have compiled them, and its state."""
+    model, x = tcnzoo.create(spec, "mlx", weights=weights_of(spec)), noise(1, 3, steps)
     state = tcnzoo.init_state(model, 1)
-    for first in range(0, 20):
+    for first in range(steps):
         _, state = tcnzoo.step(model, x[:, :, first : first + 1], state)
-    change(model)
-    y, _ = tcnzoo.step(model, x[:, :, 20:], state)
-    twin = reference(spec, tcnzoo.get_weights(model))
+    return model, state
+
+
+def _assert_current_stream(model, state):
+    """A step is one of the weights that the model has now."""
+    twin, x = reference(model.spec, tcnzoo.get_weights(model)), noise(1, 3, 1, seed=2)
     neutral = {name: np.array(array) for name, array in state.items()}
-    expected, _ = tcnzoo.step(twin, x[:, :, 20:], neutral)
+    expected, _ = tcnzoo.step(twin, x, neutral)
+    y, after = tcnzoo.step(model, x, state)
     assert_close(y, expected)
+    return after
+
+
+@pytest.mark.parametrize("change", [*CHANGES, _trained])
+@pytest.mark.parametrize("name", ["weight norm", "batch norm"])
+def test_changed_weights_are_seen_by_a_stream(change, name, engine):
+    model, state = _streamed({**SPECS[name], "padding_mode": "zeros"})
+    for _ in range(2):
+        change(model)
+        state = _assert_current_stream(model, state)
+
+
+def test_replaced_part_is_seen_by_a_stream(engine):
+    model, state = _streamed()
+    other = tcnzoo.create(STREAM, "mlx", weights=weights_of(STREAM, 1))
+    model.blocks[0].conv1 = other.blocks[0].conv1
+    state = _assert_current_stream(model, state)
+    model.blocks[1] = other.blocks[1]
+    _assert_current_stream(model, state)
+
+
+def test_change_in_training_is_seen_by_a_stream_in_evaluation(engine):
+    model, state = _streamed()
+    model.train()
+    _set(model)
+    state = _assert_current_stream(model, state)
+    model.eval()
+    _assert_current_stream(model, state)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_streams_of_a_copy_and_of_its_original(copied, engine):
+    model, state = _streamed()
+    twin = copied(model)
+    twin.update(tree_map(lambda array: array * 1.5, twin.parameters()))
+    for one in (twin, model, twin, model):
+        state = _assert_current_stream(one, state)
+
+
+def test_native_change_of_type_is_followed_by_a_stream(engine):
+    model, state = _streamed()
+    model.set_dtype(mx.float16)
+    x = noise(1, 3, 1, seed=2)
+    twin = reference(STREAM, tcnzoo.get_weights(model))
+    expected, _ = tcnzoo.step(twin, x, {name: np.array(state[name]) for name in state})
+    y, _ = tcnzoo.step(model, x, state)
+    # Ten bits of mantissa through six convolutions.
+    assert_close(y, expected, 0.01)
 
 
 @pytest.mark.parametrize("name", ["batch_norm.weight", "running_mean", "running_var"])
