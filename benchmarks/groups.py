@@ -1,6 +1,7 @@
 """The groups of measurements; each has its own process, so that frameworks share no threads."""
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -84,16 +85,43 @@ def _torch_streams(net: Net, threads: int, budget: float) -> Iterator[Result]:
 
 
 def mlx_group(device: str | None, budget: float) -> Iterator[Result]:
-    """Our MLX backend beside a plain stack of `mx.conv1d`."""
+    """Our MLX backend beside a plain stack of `mx.conv1d`, which runs on the BLAS that ours loads.
+
+    With TCNZOO_MLX_BLAS=0 that is MLX's own for both.
+    """
+    # Before the plain stack imports MLX.
+    blas = import_module("tcnzoo.backends.mlx").current_blas().name
     for net in NETS.values():
         length = MLX_LENGTH[net.name] if device in (None, "cpu") else net.length
         x = tasks.signal(length)
         pair = {"plain mx.conv1d": nets.plain_mlx(net), "tcnzoo mlx": nets.ours(net, "mlx", device)}
         calls = {name: tasks.mlx_forward(one, x) for name, one in pair.items()}
-        yield measured(net.name, "forward", device, 0, calls, budget=budget, note=f"{length} steps")
+        note = f"{length} steps, {blas}"
+        yield measured(net.name, "forward", device, 0, calls, budget=budget, note=note)
         calls = {name: tasks.mlx_train(one, x) for name, one in pair.items()}
+        note = f"{length} steps, SGD, {blas}"
+        yield measured(net.name, "training step", device, 0, calls, budget=budget, note=note)
+        if device in (None, "cpu"):
+            yield from _mlx_streams(net, budget)
+
+
+def _mlx_streams(net: Net, budget: float) -> Iterator[Result]:
+    """One streaming step of the temporal blocks, beside one made as mlx-tcn makes it.
+
+    mlx-tcn is on no package index; what stands for it keeps what each convolution has seen in a
+    buffer, puts it before the chunk and calls `mx.conv1d`.
+    """
+    alone = Net(net.name, net.channels, net.dilations, False, net.length, net.train_length)
+    peer, model = nets.buffered_mlx(alone), nets.ours(alone, "mlx", None)
+    for chunk in CHUNKS[:2]:
+        x = tasks.signal(chunk)
+        calls = {
+            "mlx-tcn's way": tasks.mlx_buffered_stream(peer, x),
+            "tcnzoo mlx": tasks.our_stream(model, x),
+        }
+        task = f"stream, chunks of {chunk}"
         yield measured(
-            net.name, "training step", device, 0, calls, budget=budget, note=f"{length} steps, SGD"
+            net.name, task, None, 1, calls, budget=budget, calls=CALLS[chunk], note="blocks only"
         )
 
 
@@ -148,7 +176,7 @@ GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "torch": torch_group,
     "keras": keras_group,
     "mlx": mlx_group,
-    "mlx-openblas": mlx_group,
+    "mlx-own-blas": mlx_group,
     "presets": preset_group,
     "big-files": big_files_group,
     "mamba2": mamba2_group,

@@ -120,3 +120,36 @@ def plain_mlx(net: Net) -> Any:
     model = nn.Sequential(*blocks)
     mx.eval(model.parameters())
     return model
+
+
+def buffered_mlx(net: Net) -> Any:
+    """The same temporal blocks for streaming: a buffer before each `mx.conv1d`, as in mlx-tcn."""
+    import mlx.core as mx
+    from mlx import nn
+
+    class Conv(nn.Conv1d):
+        def __init__(self, inside: int, outside: int, dilation: int) -> None:
+            super().__init__(inside, outside, KERNEL, dilation=dilation)
+            self.buffer = mx.zeros((1, (KERNEL - 1) * dilation, inside))
+
+        def __call__(self, x: mx.array) -> mx.array:
+            x = mx.concatenate([self.buffer, x], axis=1)
+            self.buffer = x[:, x.shape[1] - self.buffer.shape[1] :]
+            return super().__call__(x)
+
+    class Block(nn.Module):
+        def __init__(self, inside: int, outside: int, dilation: int) -> None:
+            super().__init__()
+            self.conv1 = Conv(inside, outside, dilation)
+            self.conv2 = Conv(outside, outside, dilation)
+            self.residual = nn.Conv1d(inside, outside, 1) if inside != outside else None
+
+        def __call__(self, x: mx.array) -> mx.array:
+            y = nn.relu(self.conv2(nn.relu(self.conv1(x))))
+            return nn.relu(y + (x if self.residual is None else self.residual(x)))
+
+    widths = (INPUTS, *net.channels)
+    blocks = [Block(*row) for row in zip(widths[:-1], net.channels, net.dilations, strict=True)]
+    model = nn.Sequential(*blocks)
+    mx.eval(model.parameters())
+    return model

@@ -16,14 +16,12 @@ import typer
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "tcnzoo", "torch", "pytorch-tcn", "tensorflow-cpu", "tensorflow", "keras", "keras-tcn", "mlx",
-    "numpy", "transformers",
+    "numpy", "scipy-openblas32", "transformers",
 )  # fmt: skip
 # OpenMP threads that spin while they wait make small computations look ten times slower.
 QUIET = {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LEVEL": "3"}
-OPENBLAS = (
-    "/usr/lib/x86_64-linux-gnu/libopenblas.so.0",
-    "/usr/lib/aarch64-linux-gnu/libopenblas.so.0",
-)
+# What a group measures with set in its process.
+SETTINGS = {"mlx-own-blas": {"TCNZOO_MLX_BLAS": "0"}}
 
 app = typer.Typer(add_completion=False)
 
@@ -56,17 +54,8 @@ def versions() -> dict[str, str]:
 
 
 def run_group(group: str, device: str | None, budget: float) -> list[dict[str, Any]]:
-    """Measure a group in a fresh process; OpenBLAS is preloaded for the group named after it."""
-    environment = {**os.environ, **QUIET}
-    if group == "mlx-openblas":
-        library = next((path for path in OPENBLAS if Path(path).exists()), None)
-        if library is None:
-            typer.echo(
-                "mlx-openblas: left out, no libopenblas.so.0 (Debian: libopenblas0-pthread)",
-                err=True,
-            )
-            return []
-        environment["LD_PRELOAD"] = library
+    """Measure a group in a fresh process."""
+    environment = {**os.environ, **QUIET, **SETTINGS.get(group, {})}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "rows.json"
         command = [sys.executable, "-m", "benchmarks", "group", group, str(out)]
@@ -96,7 +85,7 @@ def one_group(
 def everything(
     groups: Annotated[
         str, typer.Option(help="comma-separated")
-    ] = "torch,keras,mlx,mlx-openblas,presets,big-files,mamba2,vq,training",
+    ] = "torch,keras,mlx,mlx-own-blas,presets,big-files,mamba2,vq,training",
     device: Annotated[str | None, typer.Option(help="cuda, mps, gpu; default: the CPU")] = None,
     budget: Annotated[float, typer.Option(help="seconds for each measurement")] = 20.0,
     name: Annotated[

@@ -91,6 +91,18 @@ def mlx_forward(model: Any, x: Any) -> Call:
     return lambda: mx.eval(model(array))
 
 
+def mlx_buffered_stream(model: Any, x: Any) -> Call:
+    """A streaming step of an MLX module that keeps buffers, from numpy to numpy as ours."""
+    import mlx.core as mx
+
+    def run() -> object:
+        y = model(mx.array(np.ascontiguousarray(x.transpose(0, 2, 1))))
+        mx.eval(y, model.parameters())  # buffers included
+        return np.array(y)
+
+    return run
+
+
 def mlx_train(model: Any, x: Any) -> Call:
     """Value and gradient of a native MLX module, and an SGD step."""
     import mlx.core as mx

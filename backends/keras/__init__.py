@@ -19,15 +19,15 @@ from .device import devices, dtypes, full_name
 from .gradients import differentiate
 from .model import SpecModel
 from .quantizer import quantize
-from .run import compiled, native_inputs, neutral, neutral_outputs, tensor_of
-from .stream import step
+from .run import compiled, native_inputs, neutral, neutral_outputs
+from .stream import init_state, read_weights, step
 
 if TYPE_CHECKING:
     from tcnzoo.training.stepper import Plan, Stepper
 
 import_families(__name__)
 
-__all__ = ["BLOCKS", "Block", "SpecModel", "quantize", "step"]
+__all__ = ["BLOCKS", "Block", "SpecModel", "init_state", "quantize", "step"]
 
 NAME = "keras"
 DTYPES = dtypes()
@@ -55,7 +55,7 @@ def build(spec: Spec, dtype: str, device: str | None) -> SpecModel:
 
 def get_weights(model: SpecModel) -> Weights:
     """Copy the weights, in table order."""
-    return weights.read(model.root.named_variables(), model.tcnzoo.params)
+    return read_weights(model)
 
 
 def set_weights(model: SpecModel, neutral_weights: Weights) -> None:
@@ -71,16 +71,6 @@ def predict(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> Output:
     with model.on_device():
         y = model.predictor(native_inputs(model, x, embeddings))
     return neutral_outputs(y)
-
-
-def init_state(model: SpecModel, state: dict[str, Array]) -> dict[str, Any]:
-    """Float arrays as tensors of the model's type; counters stay numpy, for they decide shapes."""
-    table, kept = model.tcnzoo.state, model.tcnzoo.kept
-    with model.on_device():
-        return {
-            name: array if table[name].integer else tensor_of(array, kept[name])
-            for name, array in state.items()
-        }
 
 
 def gradients(

@@ -1,19 +1,27 @@
-"""One streaming step, compiled once its kind recurs."""
+"""One streaming step: by the compiled engine, or by Keras, compiled once its kind recurs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from threading import RLock
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import keras
 import numpy as np
 from keras import ops
 
-from tcnzoo.arrays import DTYPES, Array, to_numpy
+from tcnzoo.arrays import DTYPES, Array, Weights, to_numpy
 from tcnzoo.models.outputs import first
-from tcnzoo.models.streaming import Stream
+from tcnzoo.models.streaming import State, Stream
+from tcnzoo.streams.steps import AVAILABLE, Steps
 
+from . import weights
 from .block import LONG, Tensor
 from .model import SpecModel
 from .run import Body, channels_first, channels_last, compiled, tensor_of, uncompiled
+from .watch import Watch
 
 # Counters that decide how many steps come out: plain integers here. Others are tensors.
 SHAPING = ("skip", "started")
@@ -39,10 +47,81 @@ class Kind:
     times: int = 0
 
 
+class Streams:
+    """How a model of float32 on a CPU is streamed: with its layers or by the compiled engine.
+
+    Attributes:
+        watch: notices a change of the variables.
+        steps: the choice, and that engine.
+        lock: taken to look for a change, and until the engine has seen it: no other thread then
+            goes on with the old values.
+    """
+
+    def __init__(self, model: SpecModel) -> None:
+        """Note the variables."""
+        backend, handle = keras.backend.backend(), model.tcnzoo
+        package = f"keras {keras.__version__}, {backend} {import_module(backend).__version__}"
+        variables = [variable for _, variable in model.root.named_variables()]
+        same = {variable.dtype for variable in variables} <= {"float32"}
+        self.watch = Watch(variables)
+        self.works = self.watch.works and same and model.compute_dtype == "float32"
+        self.steps = Steps(handle, package, partial(_entry, handle.device))
+        self.lock = RLock()
+        self.behind = True
+
+    def follow(self) -> None:
+        """Look whether the variables were changed."""
+        self.behind = self.watch.follow() or self.behind
+
+
+_STREAMS: WeakKeyDictionary[SpecModel, Streams] = WeakKeyDictionary()
+
+
+def _streams_of(model: SpecModel) -> Streams | None:
+    """How the model is streamed; None where only its layers can."""
+    if not AVAILABLE or model.tcnzoo.dtype != "float32":
+        return None
+    streams = _STREAMS.get(model)
+    if streams is None:
+        streams = _STREAMS.setdefault(model, Streams(model))
+    return streams if streams.works else None
+
+
+def _entry(device: str | None, array: Array) -> Any:
+    """An entry of a state: a tensor, but counters stay numpy, for they decide shapes."""
+    if np.issubdtype(array.dtype, np.integer):
+        return array
+    if device is None:
+        return tensor_of(array, "float32")
+    with keras.device(device):
+        return tensor_of(array, "float32")
+
+
+def read_weights(model: SpecModel) -> Weights:
+    """Copy the weights, neutral, in table order."""
+    return weights.read(model.root.named_variables(), model.tcnzoo.params)
+
+
+def init_state(model: SpecModel, state: dict[str, Array]) -> State:
+    """Float arrays as tensors of the model's type; counters stay numpy, for they decide shapes."""
+    streams = _streams_of(model)
+    if streams is not None:
+        batch = next((len(array) for array in state.values() if array.ndim), 1)
+        start = streams.steps.start(state, batch, partial(read_weights, model))
+        if start is not state:
+            return start
+    table, kept = model.tcnzoo.state, model.tcnzoo.kept
+    with model.on_device():
+        return {
+            name: array if table[name].integer else tensor_of(array, kept[name])
+            for name, array in state.items()
+        }
+
+
 def step(
     model: SpecModel, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
-) -> tuple[Array, dict[str, Any]]:
-    """Run one streaming step.
+) -> tuple[Array, State]:
+    """Run one streaming step, with the model's layers or the compiled engine.
 
     Args:
         model: a model that can stream.
@@ -52,6 +131,26 @@ def step(
     Returns:
         (neutral output, neutral state for the next chunk: tensors, and numpy counters).
     """
+    streams, own = _streams_of(model), partial(_own_step, model)
+    if streams is None or chunk.shape[-1] == 0:
+        return own(chunk, state, embeddings)
+
+    def run() -> tuple[Array, State]:
+        changed, streams.behind = streams.behind, False
+        read = partial(read_weights, model)
+        return streams.steps.step(own, read, changed, chunk, state, embeddings)
+
+    with streams.lock:
+        streams.follow()
+        if streams.behind:
+            return run()
+    return run()
+
+
+def _own_step(
+    model: SpecModel, chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+) -> tuple[Array, dict[str, Any]]:
+    """One step with the model's layers; arguments and result as `step` has them."""
     handle = model.tcnzoo
     if chunk.shape[-1] == 0:
         *axes, _ = handle.spec.output_shape((*chunk.shape[1:-1], LONG))

@@ -1,5 +1,8 @@
 """The MLX backend: native mlx.nn modules, channels last."""
 
+from .blas import current_blas  # before mlx.core
+
+# isort: split
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,6 @@ from tcnzoo.specs.families import import_families
 from tcnzoo.specs.implementations import check_native
 
 from .block import BLOCKS, Block, build_model
-from .kernels.taps import fast_products
 from .quantizer import quantize
 from .run import gradients, predict, trace
 from .stream import init_state, step
@@ -25,6 +27,7 @@ __all__ = ["BLOCKS", "LAYOUT", "Block", "get_weights", "gradients", "init_state"
 __all__ += ["quantize", "set_weights", "step", "trace"]
 
 import_families(__name__)
+current_blas()
 
 NAME = "mlx"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -41,8 +44,16 @@ def stepper(model: Block[Any], plan: "Plan") -> "Stepper":
 def info() -> BackendInfo:
     """Versions and devices."""
     devices = tuple(name for name, device in DEVICES.items() if mx.is_available(device))
-    note = "" if fast_products() else "slow without a tuned BLAS; preload OpenBLAS (LD_PRELOAD)"
+    note = f"products of matrices on the CPU by {current_blas().name}"
     return BackendInfo(NAME, True, {"mlx": version("mlx")}, devices, DTYPES, note)
+
+
+def advice() -> list[str]:
+    """What makes MLX slow on this machine, and what helps: sentences for `tcnzoo doctor`."""
+    products = current_blas()
+    if products.tuned or mx.is_available(mx.gpu):
+        return []
+    return [f"its products on the CPU run on {products.name}; {products.advice}"]
 
 
 def build(spec: Spec, dtype: str, device: str | None) -> Block[Any]:

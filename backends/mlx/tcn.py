@@ -10,7 +10,7 @@ from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import TcnSpec, TemporalBlockSpec
 
 from .block import Block, maybe
-from .conv import Conv1d
+from .conv import Conv1d, conv_norm
 from .squeeze_excitation import SqueezeExcitation
 from .types import reduced
 
@@ -38,11 +38,11 @@ class TemporalBlock(Block[TemporalBlockSpec], kind="temporal_block"):
         wanted = len(self.spec.embeddings)
         if len(embeddings) != wanted:
             raise InputError(f"the model takes {wanted} embeddings, but {len(embeddings)} came")
-        out = maybe(self.norm1, self.conv1(x, stream))
+        out = conv_norm(self.conv1, self.norm1, x, stream)
         if self.embedding1 is not None:
             out = self._conditioned(out, self.embedding1, embeddings)
         out = maybe(self.dropout, self.activation1(out))
-        out = maybe(self.norm2, self.conv2(out, stream))
+        out = conv_norm(self.conv2, self.norm2, out, stream)
         out = maybe(self.dropout, self.activation2(out))
         out = maybe(self.se, out, stream)
         return self.activation(maybe(self.residual, x, stream) + out), out

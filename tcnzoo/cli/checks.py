@@ -288,7 +288,7 @@ def _show_examination(examination: Examination) -> None:
     headings |= {"error": "right", "": "left"}
     console.table(headings, [_examined(finding) for finding in examination.findings])
     for finding in examination.findings:
-        if finding.problem or not finding.info.installed:
+        if finding.problem or finding.info.note:
             console.show(f"{finding.info.name}: {finding.problem or finding.info.note}")
     for sentence in examination.advice:
         console.show(f"slow: {sentence}")

@@ -1,10 +1,7 @@
 """What is installed, whether it computes, and what makes it slow on this machine."""
 
-import contextlib
-import ctypes.util
 import os
 import platform
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,7 +119,7 @@ def _probe(name: str) -> float:
 def _advice(installed: dict[str, BackendInfo]) -> list[str]:
     """Slow spots that this machine has."""
     advice = []
-    if "mlx" in installed and sys.platform == "linux" and "gpu" not in installed["mlx"].devices:
+    if "mlx" in installed:
         advice += _mlx_advice()
     if "torch" in installed and "OMP_WAIT_POLICY" not in os.environ:
         advice.append(
@@ -133,19 +130,6 @@ def _advice(installed: dict[str, BackendInfo]) -> list[str]:
 
 
 def _mlx_advice() -> list[str]:
-    """MLX on Linux multiplies matrices with the reference BLAS unless OpenBLAS is loaded first."""
-    if _openblas_loaded():
-        return []
-    library = ctypes.util.find_library("openblas")
-    start = "mlx: its Linux wheel has the reference BLAS, about 70 times slower than OpenBLAS; "
-    if library is None:
-        return [start + "install libopenblas0-pthread and run with LD_PRELOAD=libopenblas.so.0"]
-    return [start + f"run with LD_PRELOAD={library}"]
-
-
-def _openblas_loaded() -> bool:
-    """Whether this process maps a system OpenBLAS (numpy's own has another name)."""
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
-        return any(Path(line.split()[-1]).name.startswith("libopenblas") for line in lines)
-    return False
+    """What the MLX backend says of the BLAS that it runs on."""
+    backend: Any = get_backend("mlx")
+    return [f"mlx: {sentence}" for sentence in backend.advice()]

@@ -130,19 +130,14 @@ def test_doctor_fails_for_a_backend_that_is_broken(monkeypatch):
     assert "torch: OSError: libfoo.so is missing" in result.stdout
 
 
-@pytest.mark.parametrize(
-    "loaded, library, said", [
-    (True, None, []),
-    (False, "libopenblas.so.0", ["run with LD_PRELOAD=libopenblas.so.0"]),
-    (False, None, ["install libopenblas0-pthread"]),
-])  # fmt: skip
-def test_doctor_advises_openblas_for_mlx(loaded, library, said, monkeypatch):
-    monkeypatch.setattr(doctor, "_openblas_loaded", lambda: loaded)
-    monkeypatch.setattr(doctor.ctypes.util, "find_library", lambda name: library)
-    advice = doctor._mlx_advice()
-    assert len(advice) == len(said)
-    for sentence, words in zip(advice, said, strict=True):
-        assert words in sentence
+@pytest.mark.parametrize("sentences", [[], ["its products run on X; install Y"]])
+def test_doctor_says_what_runs_in_mlx_and_what_helps(sentences, monkeypatch):
+    mlx = pytest.importorskip("tcnzoo.backends.mlx")
+    monkeypatch.setattr(mlx, "advice", lambda: sentences)
+    monkeypatch.setattr(doctor, "backend_modules", lambda: ["mlx"])
+    shown = " ".join(run("doctor").stdout.split())
+    assert f"mlx: products of matrices on the CPU by {mlx.current_blas().name}" in shown
+    assert ("slow: mlx: its products run on X; install Y" in shown) == bool(sentences)
 
 
 def test_the_doctor_cleans_up_after_killed_writes(tmp_path, monkeypatch):

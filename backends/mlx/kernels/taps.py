@@ -4,9 +4,7 @@ On the CPU `mx.conv1d` with dilation, and `mx.conv_transpose1d`, take a naive pa
 times slower than matrix products over the taps; on a GPU they are the fastest form.
 """
 
-import ctypes
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -14,7 +12,34 @@ import mlx.core as mx
 
 from tcnzoo.specs import Conv1dSpec, ConvTranspose1dSpec
 
+from ..blas import current_blas
 from ..types import on_cpu
+
+
+def form_of(x: mx.array, spec: Conv1dSpec) -> str:
+    """How `convolve` wants the kernel of a convolution of `x`, which is padded already."""
+    alone = spec.groups == spec.in_channels == spec.out_channels and spec.stride == 1
+    if alone and spec.groups > 1 and on_cpu():
+        return "depthwise"
+    if spec.groups > 1 or not on_cpu():
+        return "whole"
+    few = 4 * x.shape[0] * _steps(x, spec) <= spec.out_channels
+    # So few windows are sooner copied than the kernel is laid out in another order.
+    return "matrix" if spec.stride > 1 or spec.kernel_size == 1 or few else "taps"
+
+
+def laid_out(weight: mx.array, form: str) -> mx.array:
+    """A kernel (out, K, in / groups) as it is, as (out, K * in), as taps, (K, in, out) or (K, out)."""
+    if form == "depthwise":
+        return weight[..., 0].T
+    if form == "matrix":
+        return weight.reshape(weight.shape[0], -1)
+    return mx.contiguous(weight.transpose(1, 2, 0)) if form == "taps" else weight
+
+
+def _steps(x: mx.array, spec: Conv1dSpec) -> int:
+    """Output steps of a convolution of `x`."""
+    return (x.shape[1] - spec.reach - 1) // spec.stride + 1
 
 
 def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Conv1dSpec) -> mx.array:
@@ -22,24 +47,23 @@ def convolve(x: mx.array, weight: mx.array, bias: mx.array | None, spec: Conv1dS
 
     Args:
         x: (batch, time, in), of at least `spec.reach + 1` steps.
-        weight: (out, K, in / groups).
+        weight: the kernel, laid out as `form_of(x, spec)` says.
         bias: (out,) or None.
         spec: its padding is not looked at.
     Returns:
         (batch, (time - reach - 1) // stride + 1, out).
     """
-    steps = (x.shape[1] - spec.reach - 1) // spec.stride + 1
-    if spec.groups == spec.in_channels == spec.out_channels and spec.stride == 1 and on_cpu():
-        y = each_channel(x, weight[..., 0].T, spec.dilation, steps)
+    form = form_of(x, spec)
+    if form == "matrix":
+        return affine(windows(x, spec, _steps(x, spec)), weight, bias)
+    if form == "taps":
+        y = dilated(spec.dilation)(x, weight)
+    elif form == "depthwise":
+        y = each_channel(x, weight, spec.dilation, _steps(x, spec))
     elif spec.groups > 1 and x.dtype == mx.float64:
-        y = grouped(windows(x, spec, steps), weight)
-    elif spec.groups > 1 or not on_cpu():
-        y = mx.conv1d(x, weight, stride=spec.stride, dilation=spec.dilation, groups=spec.groups)
-    elif spec.stride > 1 or spec.kernel_size == 1 or 4 * x.shape[0] * steps <= spec.out_channels:
-        # So few windows are sooner copied than the kernel is laid out in another order.
-        return affine(windows(x, spec, steps), weight.reshape(weight.shape[0], -1), bias)
+        y = grouped(windows(x, spec, _steps(x, spec)), weight)
     else:
-        y = dilated(spec.dilation)(x, mx.contiguous(weight.transpose(1, 2, 0)))
+        y = mx.conv1d(x, weight, stride=spec.stride, dilation=spec.dilation, groups=spec.groups)
     return y if bias is None else y + bias
 
 
@@ -94,7 +118,7 @@ def sum_taps(
     y, halved = start, 0
     wide = min(weight.shape[1:]) >= 32 and weight.dtype == mx.float32
     # Where products are so slow that a quarter fewer of them are worth four more passes.
-    if wide and len(weight) > 2 and steps >= 8 * dilation and not fast_products():
+    if wide and len(weight) > 2 and steps >= 8 * dilation and not current_blas().tuned:
         # Of an odd number of taps the last is left out: with it, outputs would take later inputs in
         # and cancel them, of which rounding errors or NaN stay.
         halved = len(weight) // 2 * 2
@@ -133,16 +157,6 @@ def _halved(
     stretches = [y.reshape(batch, pairs, 1, dilation, -1) for y in outputs]
     y = mx.concatenate(stretches, axis=2).reshape(batch, 2 * half, -1)[:, :steps]
     return y if start is None else y + start
-
-
-@functools.cache
-def fast_products() -> bool:
-    """Whether MLX multiplies matrices with a tuned BLAS.
-
-    Its wheels for Linux bring the reference BLAS, tens of times slower, unless another BLAS has
-    been preloaded: only then does the process itself know the name of the product.
-    """
-    return sys.platform != "linux" or hasattr(ctypes.CDLL(None), "cblas_sgemm")
 
 
 def affine(x: mx.array, weight: mx.array, bias: mx.array | None) -> mx.array:
