@@ -6,9 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.cli import console
 from tcnzoo.cli.options import InputLength, Json, Literally, Overrides, Overwrite, Seed, spec_of
 from tcnzoo.errors import InputError, number_text
@@ -57,6 +55,8 @@ def describe(
         raise InputError("describe takes a model; tcnzoo list shows the presets")
     spec = spec_of(source, overrides, literal=literal)
     if as_yaml:
+        import yaml
+
         document = spec.model_dump(mode="json")
         print(json.dumps(document) if as_json else yaml.safe_dump(document, sort_keys=False))
         return
@@ -82,6 +82,8 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint directory with initial weights; no framework is needed."""
+    from tcnzoo.checkpoints.directory import write_checkpoint
+
     spec = spec_of(source, overrides, literal=literal)
     table = spec.params()
     write_checkpoint(destination, spec, initial_weights(table, seed), overwrite=overwrite)

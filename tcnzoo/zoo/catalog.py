@@ -13,7 +13,6 @@ from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.files.bounds import cut, shortened
 from tcnzoo.files.documents import parse_yaml, read_mapping
 from tcnzoo.specs import Spec
-from tcnzoo.zoo.configuration import described_by
 from tcnzoo.zoo.parse import parse_spec
 
 PRESETS = resources.files("tcnzoo.zoo") / "presets"
@@ -83,6 +82,8 @@ def spec_document(
         raise SpecError(f"a spec is a name, a file or a mapping, but got {shortened(source)}")
     path = Path(source)
     if path.is_dir():
+        from tcnzoo.zoo.configuration import described_by  # it reads tensors, and so needs numpy
+
         return described_by(path)
     if path.suffix in (".yaml", ".yml", ".json"):
         return _spec_within(read_mapping(path), repr(str(path)), literal)
