@@ -120,3 +120,20 @@ def test_an_unknown_backend_is_refused_before_anything_is_read_or_imported(folde
         assert code == 2, line
         assert "unknown backend 'torhc'; did you mean 'torch'" in said, line
         assert not modules & FRAMEWORKS, line
+
+
+@pytest.mark.parametrize("given, threads", [(None, 1), ("2", 2)])
+def test_a_stream_runs_on_one_thread_unless_the_user_says_otherwise(given, threads):
+    pytest.importorskip("torch", reason="a backend with threads")
+    code = (
+        "from tcnzoo.cli import app\n"
+        "try: app(['stream', 'none', '--input', 'none.npy'])\n"
+        "except SystemExit: pass\n"
+        "import torch; print(torch.get_num_threads())"
+    )
+    env = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    env |= {"PYTHONPATH": str(ROOT)} | ({"OMP_NUM_THREADS": given} if given else {})
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env
+    )
+    assert int(done.stdout.split()[-1]) == threads
