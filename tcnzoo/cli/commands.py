@@ -1,7 +1,10 @@
 """The commands by name; the file of one is imported when it runs, and none for `tcnzoo --help`."""
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -115,8 +118,21 @@ class Later(TyperCommand):
         """The command with its options."""
         module, _, name = self._function.partition(".")
         alone = typer.Typer(add_completion=False)
-        alone.command(self.name)(getattr(import_module(f"tcnzoo.cli.{module}"), name))
+        with _no_collection():
+            alone.command(self.name)(getattr(import_module(f"tcnzoo.cli.{module}"), name))
         return typer.main.get_command(alone)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Look for no garbage in the block: imports make many objects that all stay."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Commands(TyperGroup):

@@ -1,6 +1,7 @@
 """Commands on descriptions: list, describe, init."""
 
 import json
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from tcnzoo.cli.options import InputLength, Json, Literally, Overrides, Overwrit
 from tcnzoo.errors import InputError, number_text
 from tcnzoo.specs import SPEC_ADAPTER, Spec, analysis
 from tcnzoo.specs.params import count, initial_weights
+from tcnzoo.verification.measured_engines import engines_text, known_engines
 from tcnzoo.zoo import catalog
 
 
@@ -63,13 +65,14 @@ def describe(
     facts = catalog.input_facts(source)
     description = analysis.describe(spec, input_length or (facts.length if facts else None))
     rate = facts.sampling_rate if facts else None
+    engines = known_engines(spec)
     if as_json:
         document = {"model": source, "kind": spec.kind, "sampling_rate": rate}
-        least = {"min_length": spec.min_length()}
-        console.show_json({**document, **description.to_dict(), **least})
+        more = {"min_length": spec.min_length(), "engines": [asdict(choice) for choice in engines]}
+        console.show_json({**document, **description.to_dict(), **more})
         return
     _show_layers(source, description)
-    _show_facts(spec, description, rate)
+    _show_facts(spec, description, rate, engines_text(engines))
 
 
 def init(
@@ -140,7 +143,9 @@ def _show_layers(source: str, description: analysis.Description) -> None:
     console.table(headings, table, title)
 
 
-def _show_facts(spec: Spec, description: analysis.Description, rate: float | None) -> None:
+def _show_facts(
+    spec: Spec, description: analysis.Description, rate: float | None, engines: str
+) -> None:
     """Print what holds for the whole model."""
 
     def steps(number: int) -> str:
@@ -167,5 +172,6 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
         facts["streaming"] = f"latency {steps(description.latency or 0)}, {values}"
     else:
         facts["streaming"] = f"no: {description.obstacle}"
+    facts["engines"] = f"measured here: {engines}" if engines else "not measured here yet"
     console.show()
     console.facts(facts)

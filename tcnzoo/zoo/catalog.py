@@ -1,5 +1,7 @@
 """Specs by name, file or dictionary, and the presets that come with the package."""
 
+import copy
+import functools
 import os
 import warnings
 from collections.abc import Mapping
@@ -64,7 +66,13 @@ def preset(name: str) -> Preset:
     """
     if name not in list_models():
         raise SpecError(f"unknown model {cut(name)!r}{suggestion(name, list_models())}")
-    return Preset.model_validate(parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8")))
+    return Preset.model_validate(copy.deepcopy(_document(name)))
+
+
+@functools.cache
+def _document(name: str) -> Any:
+    """The YAML of a preset, which one command may ask for several times."""
+    return parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8"))
 
 
 def spec_document(
