@@ -16,21 +16,18 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock
 
 from tcnzoo.errors import InputError, suggestion
-from tcnzoo.files.atomic import replacing
 from tcnzoo.version import __version__
 
 ENGINE = "TCNZOO_ENGINE"
@@ -61,6 +58,8 @@ clock: Callable[[], float] = time.perf_counter
 
 _lock = threading.RLock()
 _chosen: dict[tuple[str, str], "Choice"] = {}
+# What `recorded` blocks that are running have collected.
+_records: list[dict[tuple[str, str], "Choice"]] = []
 
 
 @dataclass(frozen=True)
@@ -109,17 +108,41 @@ def fastest(
         InputError: TCNZOO_ENGINE names no engine.
     """
     asked = asked_for()
-    if asked is not None:
-        return asked if asked in engines else PLAIN
     if len(engines) == 1:
         return PLAIN
     key = f"{package}; {operation}", shape
+    if asked is not None:
+        name = asked if asked in engines else PLAIN
+        _record(Choice(*key, name, {}))
+        return name
     with _lock:
         choice = _chosen.get(key)
         if choice is None or choice.engine not in engines:
             choice = _remembered(*key, engines)
             _chosen[key] = choice
+    _record(choice)
     return choice.engine
+
+
+@contextmanager
+def recorded() -> Iterator[dict[tuple[str, str], Choice]]:
+    """Collect what `fastest` answers while the block runs, in any thread.
+
+    Yields:
+        The choices by operation and shape, without times where TCNZOO_ENGINE named the engine.
+    """
+    choices: dict[tuple[str, str], Choice] = {}
+    _records.append(choices)
+    try:
+        yield choices
+    finally:
+        _records[:] = [others for others in _records if others is not choices]
+
+
+def _record(choice: Choice) -> None:
+    """Give an answer of `fastest` to the blocks that collect them."""
+    for choices in _records:
+        choices[choice.operation, choice.shape] = choice
 
 
 def known() -> list[Choice]:
@@ -153,6 +176,8 @@ def measured(engines: Mapping[str, Callable[[], object]]) -> dict[str, list[floa
 
 def _chosen_of(seconds: Mapping[str, list[float]]) -> str:
     """The engine with the largest median of ratios to the plain one, if that is above GAIN."""
+    import statistics
+
     plain = next(iter(seconds.values()))
     ratios = {
         name: statistics.median(a / b for a, b in zip(plain, times, strict=True))
@@ -164,6 +189,12 @@ def _chosen_of(seconds: Mapping[str, list[float]]) -> str:
 
 def _remembered(operation: str, shape: str, engines: Mapping[str, Callable[[], object]]) -> Choice:
     """The choice that the file has, or one that is measured now and written there."""
+    import statistics  # these three only where something is measured, as most commands do not
+
+    from filelock import FileLock
+
+    from tcnzoo.files.atomic import replacing
+
     path = cache_file()
     choice = _stored(path, operation, shape)
     if choice is not None and choice.engine in engines:

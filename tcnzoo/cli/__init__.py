@@ -1,4 +1,4 @@
-"""The command line: `tcnzoo COMMAND`, each command a function in one of these files.
+"""The command line: `tcnzoo COMMAND`; `commands.py` lists them, and the file of each.
 
 Exit codes: 0 done, 1 a check did not hold, 2 the input was bad, 130 Ctrl-C, 143 SIGTERM.
 """
@@ -9,21 +9,8 @@ from typing import Annotated
 import typer
 
 import tcnzoo
-from tcnzoo.cli import (
-    behaviour,
-    checkpoints,
-    checks,
-    cross_validate,
-    curves,
-    demonstration,
-    eeg,
-    exports,
-    models,
-    run,
-    simulate,
-    train,
-)
-from tcnzoo.cli.console import Commands, end_at_sigterm
+from tcnzoo.cli.commands import Commands
+from tcnzoo.cli.console import end_at_sigterm
 
 __all__ = ["app", "main"]
 
@@ -45,31 +32,6 @@ def options(
     if version:
         print(tcnzoo.__version__)
         raise typer.Exit
-
-
-app.command("list")(models.list_models)
-for _command in (
-    models.describe,
-    models.init,
-    checkpoints.convert,
-    checkpoints.inspect,
-    exports.export,
-    train.train,
-    cross_validate.cross_validate,
-    curves.curves,
-    simulate.simulate,
-    behaviour.segment,
-    behaviour.demo_behaviour,
-    checks.parity,
-    run.predict,
-    run.stream,
-    eeg.detect,
-    checks.bench,
-    checks.compare,
-    checks.doctor,
-    demonstration.demo,
-):
-    app.command()(_command)
 
 
 def main() -> None:

@@ -278,11 +278,15 @@ def _show_bench(source: str, length: int, rounds: int, measured: list[BenchRow])
         ],
         f"{source}: batch 1, {length} steps, {rounds} rounds",
     )
+    for row in measured:
+        if row.engines:
+            console.show(f"engines of {row.task}, {row.backend}: {row.engines}")
 
 
 def _show_examination(examination: Examination) -> None:
     """Print the backends and the advice."""
     console.show(f"Python {examination.python}, {examination.system}, {examination.cores} cores")
+    console.show(examination.processor)
     console.show()
     headings = {"backend": "left", "versions": "left", "devices": "left", "types": "left"}
     headings |= {"error": "right", "": "left"}
@@ -294,6 +298,27 @@ def _show_examination(examination: Examination) -> None:
         console.show(f"slow: {sentence}")
     for path in examination.settled:
         console.show(f"cleaned up after a write that was killed: {path}")
+    console.show()
+    _show_engines(examination)
+
+
+def _show_engines(examination: Examination) -> None:
+    """Print what was measured on this machine, and whether it counts."""
+    if examination.engine_asked is not None:
+        console.show(
+            f"TCNZOO_ENGINE={examination.engine_asked}: this engine runs wherever it is offered, "
+            "whatever was measured"
+        )
+    if not examination.engines:
+        console.show(f"engines: nothing was measured yet ({examination.engine_file})")
+        return
+    table = []
+    for choice in examination.engines:
+        times = sorted(choice.seconds.items(), key=lambda item: item[1])
+        medians = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in times)
+        table.append((choice.operation, choice.shape, choice.engine, medians))
+    headings = dict.fromkeys(("operation", "shape", "engine", "median ms"), "left")
+    console.table(headings, table, f"engines by measurement: {examination.engine_file}")
 
 
 def _examined(finding: Finding) -> tuple[Any, ...]:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
-from typer.core import TyperGroup
 
 from tcnzoo.errors import TcnzooError, number_text
 
@@ -39,17 +38,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
-OUT = _Console(highlight=False, markup=False)
-ERR = _Console(stderr=True, highlight=False, markup=False)
-
-
-class Commands(TyperGroup):
-    """The group of commands: expected errors end in one sentence and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the chosen command."""
-        with sentences():
-            return super().invoke(ctx)
+OUT = _Console(highlight=False, markup=False, emoji=False)
+ERR = _Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def end_at_sigterm() -> None:

@@ -115,6 +115,7 @@ def detect(
     check_writable(probabilities)
     check_distinct((source, truth), (destination, csv_bi, picture, probabilities))
     check_checkpoint(checkpoint)
+    backend = chosen_backend(backend)
     known = _truth(truth, seizure_labels or [])
     with console.working(f"reading {source}") as tell:
         parts = _read(source, gaps)
@@ -170,6 +171,7 @@ def stream_recording(
     _check_outputs(None if as_signal else destination, None, None)
     check_distinct([source], [destination])
     check_checkpoint(checkpoint)
+    backend = chosen_backend(backend)
     with console.working(f"reading {source}") as tell:
         parts, left_out = usable(_read(source, gaps))
         for part in parts:
@@ -246,11 +248,10 @@ def _known(truth: Annotations) -> dict[str, Any]:
     }
 
 
-def _model(checkpoint: Path, backend: str | None, device: str | None, dtype: str | None) -> Any:
+def _model(checkpoint: Path, backend: str, device: str | None, dtype: str | None) -> Any:
     """The model of a checkpoint in a backend."""
-    name = chosen_backend(backend)
-    import_backends([name])
-    return tcnzoo.load(checkpoint, backend=name, device=device, dtype=dtype)
+    import_backends([backend])
+    return tcnzoo.load(checkpoint, backend=backend, device=device, dtype=dtype)
 
 
 def _check_outputs(events: Path | None, csv_bi: Path | None, picture: Path | None) -> None:

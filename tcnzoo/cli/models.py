@@ -1,19 +1,19 @@
 """Commands on descriptions: list, describe, init."""
 
 import json
+from dataclasses import asdict
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from tcnzoo.checkpoints.directory import write_checkpoint
 from tcnzoo.cli import console
 from tcnzoo.cli.options import InputLength, Json, Literally, Overrides, Overwrite, Seed, spec_of
 from tcnzoo.errors import InputError, number_text
 from tcnzoo.specs import SPEC_ADAPTER, Spec, analysis
 from tcnzoo.specs.params import count, initial_weights
+from tcnzoo.verification.measured_engines import engines_text, known_engines
 from tcnzoo.zoo import catalog
 
 
@@ -57,19 +57,22 @@ def describe(
         raise InputError("describe takes a model; tcnzoo list shows the presets")
     spec = spec_of(source, overrides, literal=literal)
     if as_yaml:
+        import yaml
+
         document = spec.model_dump(mode="json")
         print(json.dumps(document) if as_json else yaml.safe_dump(document, sort_keys=False))
         return
     facts = catalog.input_facts(source)
     description = analysis.describe(spec, input_length or (facts.length if facts else None))
     rate = facts.sampling_rate if facts else None
+    engines = known_engines(spec)
     if as_json:
         document = {"model": source, "kind": spec.kind, "sampling_rate": rate}
-        least = {"min_length": spec.min_length()}
-        console.show_json({**document, **description.to_dict(), **least})
+        more = {"min_length": spec.min_length(), "engines": [asdict(choice) for choice in engines]}
+        console.show_json({**document, **description.to_dict(), **more})
         return
     _show_layers(source, description)
-    _show_facts(spec, description, rate)
+    _show_facts(spec, description, rate, engines_text(engines))
 
 
 def init(
@@ -82,6 +85,8 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint directory with initial weights; no framework is needed."""
+    from tcnzoo.checkpoints.directory import write_checkpoint
+
     spec = spec_of(source, overrides, literal=literal)
     table = spec.params()
     write_checkpoint(destination, spec, initial_weights(table, seed), overwrite=overwrite)
@@ -138,7 +143,9 @@ def _show_layers(source: str, description: analysis.Description) -> None:
     console.table(headings, table, title)
 
 
-def _show_facts(spec: Spec, description: analysis.Description, rate: float | None) -> None:
+def _show_facts(
+    spec: Spec, description: analysis.Description, rate: float | None, engines: str
+) -> None:
     """Print what holds for the whole model."""
 
     def steps(number: int) -> str:
@@ -165,5 +172,6 @@ def _show_facts(spec: Spec, description: analysis.Description, rate: float | Non
         facts["streaming"] = f"latency {steps(description.latency or 0)}, {values}"
     else:
         facts["streaming"] = f"no: {description.obstacle}"
+    facts["engines"] = f"measured here: {engines}" if engines else "not measured here yet"
     console.show()
     console.facts(facts)

@@ -6,10 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tcnzoo.checkpoints.directory import open_checkpoint
 from tcnzoo.errors import InputError
 from tcnzoo.files.documents import parse_yaml
-from tcnzoo.models.backend import canonical, installed_backends
 from tcnzoo.specs import Spec
 from tcnzoo.zoo.catalog import load_spec
 
@@ -82,12 +80,16 @@ def check_checkpoint(directory: Path) -> Spec:
     Returns:
         its spec.
     """
+    from tcnzoo.checkpoints.directory import open_checkpoint
+
     spec, _ = open_checkpoint(directory)
     return spec
 
 
 def chosen_backend(name: str | None) -> str:
     """The backend that was asked for, by its own name, or the first that is installed."""
+    from tcnzoo.models.backend import canonical, installed_backends
+
     if name is not None:
         return canonical(name)
     installed = installed_backends()
@@ -96,6 +98,8 @@ def chosen_backend(name: str | None) -> str:
 
 def chosen_backends(names: str | None) -> list[str] | None:
     """Backends from a comma-separated list, by their own names; None for all that are installed."""
+    from tcnzoo.models.backend import canonical
+
     if names is None:
         return None
     chosen = [canonical(name.strip()) for name in names.split(",") if name.strip()]

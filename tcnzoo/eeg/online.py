@@ -23,25 +23,23 @@ class RunningScale:
         decay = 1.0 if time_constant is None else float(np.exp(-1.0 / (time_constant * rate)))
         self._recursion = [1.0, -decay]
         self._epsilon = epsilon
-        self._count = np.zeros((1, 1))
-        self._sum = np.zeros((channels, 1))
-        self._squares = np.zeros((channels, 1))
+        self._channels = channels
+        # Weighted sums so far: of the weights, and of each channel and its squares.
+        self._state = np.zeros((1 + 2 * channels, 1))
+        self._filter = needed("scipy.signal", "filtering").lfilter
 
     def push(self, x: Array) -> Array:
         """(channels, time) -> the same, scaled."""
-        count, self._count = self._summed(np.ones((1, x.shape[1])), self._count)
-        total, self._sum = self._summed(x, self._sum)
-        squares, self._squares = self._summed(x * x, self._squares)
-        mean = total / count
-        deviation = np.sqrt(np.maximum(squares / count - mean * mean, 0.0))
+        terms = np.empty((len(self._state), x.shape[1]))
+        split = 1 + self._channels
+        terms[0] = 1.0
+        terms[1:split] = x
+        np.multiply(x, x, out=terms[split:])
+        sums, self._state = self._filter([1.0], self._recursion, terms, axis=1, zi=self._state)
+        mean = sums[1:split] / sums[0]
+        deviation = np.sqrt(np.maximum(sums[split:] / sums[0] - mean * mean, 0.0))
         scaled: Array = (x - mean) / (deviation + self._epsilon)
         return scaled
-
-    def _summed(self, x: Array, state: Array) -> tuple[Array, Array]:
-        """Weighted sums up to each sample, and what the next chunk continues from."""
-        signal = needed("scipy.signal", "filtering")
-        y, state = signal.lfilter([1.0], self._recursion, x, axis=1, zi=state)
-        return y, state
 
 
 class OnlinePreprocessor:
@@ -75,6 +73,7 @@ class OnlinePreprocessor:
         target = settings.sampling_rate
         self._levels = Levels(channels)
         self._resampler = None if rate == target else Resampler(rate, target, channels)
+        self._filter = needed("scipy.signal", "filtering").sosfilt
         self._sections = np.concatenate(settings.sections())
         self._state = np.zeros((len(self._sections), channels, 2))
         self._scale = RunningScale(channels, target, settings.time_constant, settings.epsilon)
@@ -110,6 +109,6 @@ class OnlinePreprocessor:
         """Filter and scale samples that have the right rate."""
         if x.shape[1] == 0:
             return x.astype(np.float32)
-        signal = needed("scipy.signal", "filtering")
-        x, self._state = signal.sosfilt(self._sections, x, axis=1, zi=self._state)
-        return np.clip(self._scale.push(x), -self._clip, self._clip).astype(np.float32)
+        x, self._state = self._filter(self._sections, x, axis=1, zi=self._state)
+        scaled = self._scale.push(x)
+        return np.clip(scaled, -self._clip, self._clip, out=scaled).astype(np.float32)

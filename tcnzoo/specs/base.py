@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.files.bounds import check_digits
 from tcnzoo.specs.params import Param
+
+if TYPE_CHECKING:
+    from tcnzoo.arrays import Array
 
 Shape = tuple[int, ...]
 
@@ -386,13 +387,17 @@ class Spec(BaseModel):
         self.check_channels(input_shape)
         return input_shape
 
-    def check_values(self, x: Array) -> None:
+    def check_values(self, x: "Array") -> None:
         """Raise InputError for the first value that this block has no answer to.
 
         Args:
             x: input with its batch axis.
         """
-        if self.finite is None or np.isfinite(x).all():
+        if self.finite is None:
+            return
+        import numpy as np  # not needed to describe a model
+
+        if np.isfinite(x).all():
             return
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(x))[0])
         raise InputError(

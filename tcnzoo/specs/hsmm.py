@@ -1,12 +1,10 @@
 """Hidden semi-Markov model: states that last, with a law of their own for how long."""
 
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-import numpy as np
 from pydantic import Field, model_validator
 
-from tcnzoo.arrays import Array
 from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.specs.activation import ActivationName, ActivationSpec
 from tcnzoo.specs.base import (
@@ -21,6 +19,9 @@ from tcnzoo.specs.base import (
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
 from tcnzoo.specs.params import Init, InitializerSpec, Param
 from tcnzoo.specs.sequential import SequentialSpec
+
+if TYPE_CHECKING:
+    from tcnzoo.arrays import Array
 
 DurationLaw = Literal["poisson", "negative_binomial", "gaussian", "categorical"]
 Emission = Literal["gaussian", "categorical", "neural", "none"]
@@ -271,10 +272,12 @@ class HsmmSpec(Spec):
             raise InputError(f"{self.kind} needs at least 1 time step, but none came")
         return (self.states, input_shape[1])
 
-    def check_values(self, x: Array) -> None:
+    def check_values(self, x: "Array") -> None:
         """Only finite values, and only codes that there are."""
         super().check_values(x)
         if self.emission == "categorical" and self.encoding == "index":
+            import numpy as np  # not needed to describe a model
+
             highest = np.rint(x).max(initial=-1.0)
             if highest >= require_channels(self.kind, self.codes):
                 raise InputError(

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Protocol
 
-import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError, WeightError, suggestion
-from tcnzoo.files.lazy import facts_of
 from tcnzoo.memory import check_fits
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tcnzoo.arrays import Array, Weights
 
 Role = Literal["weight", "bias", "scale", "statistic"]
 
@@ -164,8 +166,10 @@ def count(table: Mapping[str, Param]) -> ParamCount:
     return ParamCount(trainable, sum(param.size for param in table.values()) - trainable)
 
 
-def _draw(init: Init, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+def _draw(init: Init, shape: tuple[int, ...], generator: "np.random.Generator") -> "Array":
     """Draw float64 values; bound and deviation follow torch.nn.init."""
+    import numpy as np  # a third of the time that `tcnzoo describe` takes without it
+
     if init.name == "constant":
         return np.full(shape, init.gain)
     low, high = init.bounds
@@ -187,14 +191,16 @@ def _draw(init: Init, shape: tuple[int, ...], generator: np.random.Generator) ->
     return generator.uniform(-bound, bound, shape)
 
 
-def weight_norm_gain(direction: Array, axes: str) -> Array:
+def weight_norm_gain(direction: "Array", axes: str) -> "Array":
     """Norm of a weight-norm direction over every axis but `O`, those axes kept with size 1."""
+    import numpy as np
+
     over = tuple(axis for axis, letter in enumerate(axes) if letter != "O")
     squares: Array = np.sum(np.square(direction, dtype=np.float64), axis=over, keepdims=True)
     return np.sqrt(squares)
 
 
-def initial_weights(table: Mapping[str, Param], seed: int = 0, copies: int = 1) -> Weights:
+def initial_weights(table: Mapping[str, Param], seed: int = 0, copies: int = 1) -> "Weights":
     """Fill a param table from `PCG64(seed)`, row by row: every backend starts from the same bits.
 
     Args:
@@ -206,6 +212,8 @@ def initial_weights(table: Mapping[str, Param], seed: int = 0, copies: int = 1) 
     Raises:
         InputError: they do not fit into the memory of this machine.
     """
+    import numpy as np
+
     check_memory(table, copies)
     generator = np.random.Generator(np.random.PCG64(seed))
     weights: Weights = {}
@@ -239,12 +247,14 @@ def check_memory(table: Mapping[str, Param], copies: int = 1) -> None:
     check_fits(max(peak, 4 * values * copies), what, values, 4 * values)
 
 
-def varied_weights(table: Mapping[str, Param], seed: int = 0) -> Weights:
+def varied_weights(table: Mapping[str, Param], seed: int = 0) -> "Weights":
     """Initial weights with scales, biases and statistics moved off the values that hide mistakes.
 
     A running variance of 1, a shift of 0 and a weight-norm gain that is ||v|| make a wrong eps,
     axis or order of steps invisible, and the gain itself, so comparisons use these weights.
     """
+    import numpy as np
+
     weights = initial_weights(table, seed)
     generator = np.random.Generator(np.random.PCG64([seed, 1]))
     for name, param in table.items():
@@ -266,6 +276,8 @@ def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> Non
     Raises:
         WeightError: a row without array, an array without row, or a shape that differs.
     """
+    from tcnzoo.files.lazy import facts_of  # which needs numpy
+
     missing = [name for name in table if name not in weights]
     extra = [name for name in weights if name not in table]
     if missing:
@@ -290,7 +302,7 @@ def check_weights(table: Mapping[str, Param], weights: Mapping[str, Any]) -> Non
             )
 
 
-def permute(array: Array, axes: str, stored: str) -> Array:
+def permute(array: "Array", axes: str, stored: str) -> "Array":
     """Reorder axes from one labelled layout to another, as a view.
 
     Args:

@@ -3,17 +3,19 @@
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.engines import recorded
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import canonical, installed_backends
 from tcnzoo.models.calls import create, init_state, predict, step
 from tcnzoo.specs import Spec
 from tcnzoo.specs.analysis import default_length
+from tcnzoo.verification.measured_engines import engines_text
 
 # Calls that are not counted: a backend may compile a step only once its kind has come again.
 WARM_UP = 4
@@ -31,6 +33,7 @@ class BenchRow:
         milliseconds: median over the rounds.
         fastest, slowest: of the rounds, in milliseconds.
         samples_per_second: input samples that the median time stands for.
+        engines: that the model took for the task, as text; empty where there was no choice.
     """
 
     task: str
@@ -39,6 +42,7 @@ class BenchRow:
     fastest: float
     slowest: float
     samples_per_second: float
+    engines: str = ""
 
 
 def bench(
@@ -111,16 +115,22 @@ def _rounds(
 ) -> list[BenchRow]:
     """Time tasks in turns."""
     say(label)
-    for task in tasks.values():
-        for _ in range(WARM_UP):
-            task()
+    engines = {}
+    for name, task in tasks.items():
+        with recorded() as choices:
+            for _ in range(WARM_UP):
+                task()
+        engines[name] = engines_text(choices.values())
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds):
         for name in list(tasks)[:: -1 if turn % 2 else 1]:
             begin = time.perf_counter()
             tasks[name]()
             times[name].append(1e3 * (time.perf_counter() - begin))
-    return [_row(label, name, seconds, samples) for name, seconds in times.items()]
+    return [
+        replace(_row(label, name, seconds, samples), engines=engines[name])
+        for name, seconds in times.items()
+    ]
 
 
 def _row(label: str, name: str, times: list[float], samples: int) -> BenchRow:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tcnzoo import engines
+from tcnzoo.engines import Choice
 from tcnzoo.extras import missing_package
 from tcnzoo.files.atomic import settle_below
 from tcnzoo.models.backend import BackendInfo, backend_modules, get_backend
@@ -50,6 +52,10 @@ class Examination:
         findings: one for each backend.
         advice: sentences on what is slow here and what helps.
         settled: remains of writes that were killed, which have been finished or removed.
+        processor: its name and vector instructions.
+        engines: what was measured on it so far; see tcnzoo.engines.
+        engine_file: where that is kept.
+        engine_asked: the engine that TCNZOO_ENGINE names, or None.
     """
 
     python: str
@@ -58,6 +64,10 @@ class Examination:
     findings: tuple[Finding, ...]
     advice: tuple[str, ...]
     settled: tuple[str, ...] = ()
+    processor: str = ""
+    engines: tuple[Choice, ...] = ()
+    engine_file: str = ""
+    engine_asked: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -91,6 +101,10 @@ def examine(folder: Path | None = None) -> Examination:
         findings=findings,
         advice=tuple(_advice(installed)),
         settled=settled,
+        processor=engines.processor(),
+        engines=tuple(engines.known()),
+        engine_file=str(engines.cache_file()),
+        engine_asked=engines.asked_for(),
     )
 
 

@@ -1,5 +1,7 @@
 """Specs by name, file or dictionary, and the presets that come with the package."""
 
+import copy
+import functools
 import os
 import warnings
 from collections.abc import Mapping
@@ -13,7 +15,6 @@ from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.files.bounds import cut, shortened
 from tcnzoo.files.documents import parse_yaml, read_mapping
 from tcnzoo.specs import Spec
-from tcnzoo.zoo.configuration import described_by
 from tcnzoo.zoo.parse import parse_spec
 
 PRESETS = resources.files("tcnzoo.zoo") / "presets"
@@ -65,7 +66,13 @@ def preset(name: str) -> Preset:
     """
     if name not in list_models():
         raise SpecError(f"unknown model {cut(name)!r}{suggestion(name, list_models())}")
-    return Preset.model_validate(parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8")))
+    return Preset.model_validate(copy.deepcopy(_document(name)))
+
+
+@functools.cache
+def _document(name: str) -> Any:
+    """The YAML of a preset, which one command may ask for several times."""
+    return parse_yaml((PRESETS / f"{name}.yaml").read_text("utf-8"))
 
 
 def spec_document(
@@ -83,6 +90,8 @@ def spec_document(
         raise SpecError(f"a spec is a name, a file or a mapping, but got {shortened(source)}")
     path = Path(source)
     if path.is_dir():
+        from tcnzoo.zoo.configuration import described_by  # it reads tensors, and so needs numpy
+
         return described_by(path)
     if path.suffix in (".yaml", ".yml", ".json"):
         return _spec_within(read_mapping(path), repr(str(path)), literal)

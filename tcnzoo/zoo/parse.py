@@ -1,6 +1,7 @@
 """Specs from dictionaries: the model, or one sentence that says what is wrong with it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from tcnzoo.errors import SpecError, suggestion
 from tcnzoo.files.bounds import cut, plain, shortened
 from tcnzoo.specs import SPEC_ADAPTER, Spec
 from tcnzoo.specs.base import KINDS
+from tcnzoo.specs.union import MODELS
 
 
 def parse_spec(document: Mapping[str, Any]) -> Spec:
@@ -23,6 +25,11 @@ def parse_spec(document: Mapping[str, Any]) -> Spec:
             "{kind: tcn, in_channels: 3, channels: [8]}, "
             f"but got {shortened(document)}"
         )
+    kind = document["kind"]
+    own = MODELS.get(kind) if isinstance(kind, str) else None
+    if own is not None:
+        with suppress(ValidationError):  # which the union words below
+            return own.model_validate(dict(document))
     try:
         return SPEC_ADAPTER.validate_python(dict(document))
     except ValidationError as error:

@@ -29,7 +29,7 @@ def form_of(x: mx.array, spec: Conv1dSpec) -> str:
 
 
 def laid_out(weight: mx.array, form: str) -> mx.array:
-    """A kernel (out, K, in / groups) as it is, as (out, K * in), as taps, (K, in, out) or (K, out)."""
+    """A kernel (out, K, in / groups) as it is, as (out, K * in), (K, in, out) or (K, out)."""
     if form == "depthwise":
         return weight[..., 0].T
     if form == "matrix":

@@ -1,0 +1,42 @@
+"""What is known of the engines of one model on this machine; nothing is measured here."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+from tcnzoo import engines
+from tcnzoo.engines import Choice
+from tcnzoo.specs import Conv1dSpec, Spec
+
+
+def known_engines(spec: Spec) -> list[Choice]:
+    """The choices that were measured for the convolutions and the streams of a model."""
+    starts = shapes_of(spec)
+    return [choice for choice in engines.known() if choice.shape.startswith(starts)]
+
+
+def shapes_of(spec: Spec) -> tuple[str, ...]:
+    """How the shapes of a model begin in the table of engines, as the backends write them."""
+    kernels = {
+        f"{part.in_channels}->{part.out_channels}, kernel {part.kernel_size},"
+        for _, part in spec.walk()
+        if isinstance(part, Conv1dSpec)
+    }
+    return (f"{stream_name(spec)},", *sorted(kernels))
+
+
+def stream_name(spec: Spec) -> str:
+    """What the streams of a model are called in the table of engines: its kind, and a digest."""
+    return f"{spec.kind} {hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}"
+
+
+def engines_text(choices: Iterable[Choice]) -> str:
+    """The engines of some choices by operation, such as `conv1d forward: toom-cook 5, plain 2`."""
+    counts: dict[str, Counter[str]] = {}
+    for choice in choices:
+        operation = choice.operation.rpartition("; ")[2]
+        counts.setdefault(operation, Counter())[choice.engine] += 1
+    return "; ".join(
+        f"{operation}: {', '.join(f'{name} {times}' for name, times in names.most_common())}"
+        for operation, names in sorted(counts.items())
+    )
