@@ -97,7 +97,9 @@ def build(spec: Spec, dtype: str, device: str | None, **options: Any) -> Block[A
         raise InputError(
             f"torch sees the devices {', '.join(_devices())}, but {device!r} was asked for"
         )
-    model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
+    # Of tensors made in inference mode torch counts no writes, which prepared kernels go by.
+    with torch.inference_mode(False):
+        model = build_block(spec).to(device=device, dtype=getattr(torch, dtype))
     model.tcnzoo = Handle(spec, NAME, dtype, device)
     if options:
         model.set_options(chosen)
