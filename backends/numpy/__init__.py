@@ -105,15 +105,17 @@ def step(
     plain, steps = partial(_plain_step, model), _steps(model)
     if steps is None:
         return plain(chunk, state, embeddings)
-    weights, changed = partial(get_weights, model), _weights_changed(model)
-    return steps.step(plain, weights, changed, chunk, state, embeddings)
+    return steps.step(plain, partial(get_weights, model), chunk, state, embeddings)
 
 
 def _steps(model: Block[Any]) -> Steps | None:
-    """How the stream is stepped, None where only the blocks can."""
+    """How the stream is stepped, with the weights of now; None where only the blocks can."""
     if model.tcnzoo.dtype != "float32":
         return None
-    return steps_of(model.tcnzoo, f"{NAME} {np.__version__}", np.asarray)
+    steps = steps_of(model.tcnzoo, f"{NAME} {np.__version__}", np.asarray)
+    if steps is not None and _weights_changed(model):
+        steps.forget()
+    return steps
 
 
 def _weights_changed(model: Block[Any]) -> bool:

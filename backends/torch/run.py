@@ -133,7 +133,7 @@ class TorchState(LazyState):
 
 def init_state(model: Block[Any], state: Mapping[str, Any]) -> State:
     """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
-    steps, _ = compiled.steps_for(model)
+    steps = compiled.steps_for(model)
     if steps is None:
         return _tensors(model, state)
     batch = next((len(array) for array in state.values() if array.ndim), 1)
@@ -156,10 +156,10 @@ def step(
 ) -> tuple[Array, State]:
     """Run one streaming step, with the model's parts or the compiled engine."""
     plain = partial(_plain_step, model)
-    steps, changed = compiled.steps_for(model)
+    steps = compiled.steps_for(model)
     if steps is None:
         return plain(chunk, state, embeddings)
-    return steps.step(plain, partial(get_weights, model), changed, chunk, state, embeddings)
+    return steps.step(plain, partial(get_weights, model), chunk, state, embeddings)
 
 
 def _plain_step(

@@ -21,7 +21,8 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.core import cgutils
+from numba.extending import intrinsic as typed_intrinsic
 
 from tcnzoo.arrays import Array
 
@@ -70,15 +71,20 @@ FREELY = {"reassoc", "contract", "nsz"}
 EXACTLY = {"contract"}
 
 
+# numba's own annotation counts the typing context as an argument of the calls.
+intrinsic: Any = typed_intrinsic
+
+
 def _compiled(*signature: Any, fastmath: set[str] | bool = False) -> Callable[[F], F]:
     """Compile with numba; the machine code is kept beside this file, or in the user's cache."""
 
     def compiled(function: F) -> F:
-        options = {"fastmath": fastmath or False, "nogil": True, "boundscheck": False}
+        njit: Any = numba.njit
+        options: dict[str, Any] = {"fastmath": fastmath, "nogil": True, "boundscheck": False}
         try:
-            return cast(F, numba.njit(*signature, cache=True, **options)(function))
+            return cast(F, njit(*signature, cache=True, **options)(function))
         except RuntimeError:  # no folder to keep it in
-            return cast(F, numba.njit(*signature, **options)(function))
+            return cast(F, njit(*signature, **options)(function))
 
     return compiled
 
@@ -86,19 +92,22 @@ def _compiled(*signature: Any, fastmath: set[str] | bool = False) -> Callable[[F
 # --- Products -------------------------------------------------------------------------------------
 
 _LANES = 16
+_FLOAT = ir.FloatType().as_pointer()
 _VECTOR = ir.VectorType(ir.FloatType(), _LANES)
-_INDEX = ir.IntType(64)
+_INDEX, _FLAG = ir.IntType(64), ir.IntType(32)
 
 
-def _tile(rows: int, unrolled: int) -> Any:
+def _tile(rows: int, unrolled: int, fetched: int = 0) -> Any:
     """Make the product of `rows` rows with WIDTH outputs, y += x @ w.
 
     Args:
         rows: of the tile.
         unrolled: inputs that have sums of their own, so that additions need not wait.
+        fetched: so many inputs ahead the weights are brought into the cache; 0 leaves that to the
+            processor.
     """
 
-    @intrinsic  # type: ignore[misc]
+    @intrinsic
     def tile(typing, w, w_at, x, x_at, x_stride, inputs, y, y_at, y_stride):  # type: ignore[no-untyped-def]
         whole = types.intp
         signature = types.void(w, whole, x, whole, whole, whole, y, whole, whole)
@@ -108,7 +117,7 @@ def _tile(rows: int, unrolled: int) -> Any:
                 context.make_array(signature.args[index])(context, builder, args[index]).data
                 for index in (0, 2, 6)
             ]
-            _loop(builder, rows, unrolled, data, args)
+            _loop(builder, rows, unrolled, fetched, data, args)
             return context.get_dummy_value()
 
         return signature, generate
@@ -116,11 +125,15 @@ def _tile(rows: int, unrolled: int) -> Any:
     return tile
 
 
-def _loop(builder: Any, rows: int, unrolled: int, data: Any, args: Any) -> None:
+def _loop(builder: Any, rows: int, unrolled: int, fetched: int, data: Any, args: Any) -> None:
     """Write the loop of a tile: sums in registers, one pass over the inputs."""
     _, w_at, _, x_at, x_stride, inputs, _, y_at, y_stride = args
     weights, signal, output = data
     parts = range(WIDTH // _LANES)
+    prefetch = builder.module.declare_intrinsic(
+        "llvm.prefetch", [_FLOAT],
+        ir.FunctionType(ir.VoidType(), [_FLOAT, _FLAG, _FLAG, _FLAG]),
+    )  # fmt: skip
     starts = [builder.add(x_at, builder.mul(_INDEX(row), x_stride)) for row in range(rows)]
     ends = [builder.add(y_at, builder.mul(_INDEX(row), y_stride)) for row in range(rows)]
 
@@ -133,6 +146,12 @@ def _loop(builder: Any, rows: int, unrolled: int, data: Any, args: Any) -> None:
         index = builder.add(index, _INDEX(offset))
         at = builder.add(w_at, builder.mul(index, _INDEX(WIDTH)))
         columns = [builder.load(vector(weights, at, part), align=4) for part in parts]
+        if fetched:
+            for part in parts:
+                later = builder.gep(
+                    weights, [builder.add(at, _INDEX(fetched * WIDTH + _LANES * part))]
+                )
+                builder.call(prefetch, [later, _FLAG(0), _FLAG(3), _FLAG(1)])
         done = []
         for row in range(rows):
             value = builder.load(builder.gep(signal, [builder.add(starts[row], index)]))
@@ -191,7 +210,8 @@ def _loop(builder: Any, rows: int, unrolled: int, data: Any, args: Any) -> None:
 _WIDE = bool(llvm.get_host_cpu_features().get("avx512f"))
 ROWS = 12 if _WIDE else 3
 FEW = 4 if _WIDE else 2
-_many, _few, _one = _tile(ROWS, 1), _tile(FEW, 4 // FEW), _tile(1, 4 if _WIDE else 2)
+FETCHED = 32  # 4 KiB of weights
+_many, _few, _one = _tile(ROWS, 1), _tile(FEW, 4 // FEW), _tile(1, 4 if _WIDE else 2, FETCHED)
 # So many inputs of ROWS rows fit into the nearest cache, and of WIDTH outputs into the next.
 DEPTH = 512
 
@@ -205,7 +225,7 @@ def _multiply(
     groups = (outputs + WIDTH - 1) // WIDTH
     for row in range(rows):
         at = y_at + row * y_stride
-        y[at : at + groups * WIDTH] = weights[bias : bias + groups * WIDTH]
+        _copy(y, at, weights, bias, groups * WIDTH)
     for first in range(0, inputs, DEPTH):
         depth = min(DEPTH, inputs - first)
         for group in range(groups):
@@ -221,6 +241,25 @@ def _multiply(
             while left > 0:
                 _one(weights, w_at, x, from_at, x_stride, depth, y, to, y_stride)
                 from_at, to, left = from_at + x_stride, to + y_stride, left - 1
+
+
+@intrinsic
+def _copy(typing, to, to_at, source, source_at, floats):  # type: ignore[no-untyped-def]
+    """Copy floats that do not overlap: a slice in numba looks at overlaps first, for 50 ns."""
+    whole = types.intp
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        where = [
+            builder.gep(
+                context.make_array(signature.args[index])(context, builder, args[index]).data,
+                [args[index + 1]],
+            )
+            for index in (0, 2)
+        ]
+        cgutils.raw_memcpy(builder, where[0], where[1], args[4], 4, 4)
+        return context.get_dummy_value()
+
+    return types.void(to, whole, source, whole, whole), generate
 
 
 # --- Functions of single values -------------------------------------------------------------------
@@ -340,7 +379,7 @@ def _activate_row(function: int, slope: Any, row: Array) -> None:
     elif function == SOFTPLUS:
         for i in range(len(row)):
             row[i] = _softplus(row[i])
-    elif function == SOFTMAX or function == LOG_SOFTMAX:
+    elif function in (SOFTMAX, LOG_SOFTMAX):
         _over_channels(function, row)
     else:
         _clip_row(function, row)
@@ -369,6 +408,10 @@ def _activate(
     """Apply a function to some rows, in place."""
     if function == LINEAR:
         return
+    if function not in (SOFTMAX, LOG_SOFTMAX) and stride < channels + WIDTH:
+        # All at once; what fills the rows up to whole tiles is never read.
+        _activate_row(function, slope, y[at : at + rows * stride])
+        return
     for row in range(rows):
         start = at + row * stride
         _activate_row(function, slope, y[start : start + channels])
@@ -392,7 +435,7 @@ def _remember(
         to = start + row * batch * channels
         for b in range(batch):
             at = x_at + (t * batch + b) * x_stride
-            logs[to + b * channels : to + (b + 1) * channels] = x[at : at + channels]
+            _copy(logs, to + b * channels, x, at, channels)
 
 
 @_compiled(fastmath=EXACTLY)
@@ -410,7 +453,7 @@ def _fill(
         to = start + row * batch * channels
         for b in range(batch):
             at = x_at + b * x_stride
-            logs[to + b * channels : to + (b + 1) * channels] = x[at : at + channels]
+            _copy(logs, to + b * channels, x, at, channels)
 
 
 @_compiled(fastmath=EXACTLY)
@@ -436,7 +479,7 @@ def _gather(
             at = start + (row * batch + b) * channels
             for _ in range(min(batch - b, count - done)):
                 to = (done * taps + tap) * channels
-                out[to : to + channels] = logs[at : at + channels]
+                _copy(out, to, logs, at, channels)
                 at += channels
                 done += 1
 
@@ -464,7 +507,7 @@ def _grouped(
     for row in range(rows):
         at = y_at + row * y_stride
         to = y[at : at + outputs]
-        to[:] = weights[op[BIAS] : op[BIAS] + outputs]
+        _copy(y, at, weights, op[BIAS], outputs)
         for tap in range(op[TAPS]):
             start = (row * op[TAPS] + tap) * channels
             x = taps[start : start + channels]
@@ -522,7 +565,7 @@ def _conv(
             for row in range(count):
                 t, b = divmod(first + row, batch)
                 at = x_at + ((skip + t * op[HOP]) * batch + b) * x_stride
-                taps[row * inputs : (row + 1) * inputs] = work[at : at + inputs]
+                _copy(taps, row * inputs, work, at, inputs)
         to = y_at + first * y_stride
         if op[FORM] == DENSE:
             _multiply(
@@ -567,17 +610,21 @@ def _conv_transpose(
                 at = ahead + (i * factor + tap * op[UP_DILATION]) * ahead_stride
                 row = work[at : at + channels]
                 at = products + (i * batch + b) * products_stride + tap * channels
-                row += work[at : at + channels]
+                product = work[at : at + channels]
+                for c in range(channels):
+                    row[c] += product[c]
         for t in range(outputs):
             at = ahead + t * ahead_stride
             row = work[at : at + channels]
             at = y_at + (t * batch + b) * y_stride
-            work[at : at + channels] = row + bias
+            y = work[at : at + channels]
+            for c in range(channels):
+                y[c] = row[c] + bias[c]
         for t in range(overlap):
             at = ahead + (outputs + t) * ahead_stride
             tail = op[TAIL] * batch + (b * overlap + t) * channels
-            after[tail : tail + channels] = work[at : at + channels]
-    return outputs
+            _copy(after, tail, work, at, channels)
+    return int(outputs)
 
 
 # Own columns of a merge.
@@ -593,8 +640,7 @@ def _merge(
     for row in range(rows):
         at = y_at + row * y_stride
         y = work[at : at + op[OUTSIDE]]
-        at = x_at + row * x_stride
-        y[: op[INSIDE]] = work[at : at + op[INSIDE]]
+        _copy(work, at, work, x_at + row * x_stride, op[INSIDE])
         done = op[INSIDE]
         for place in range(op[OTHERS], op[OTHERS] + 2 * op[COUNT], 2):
             other, channels = lists[place], lists[place + 1]
@@ -602,7 +648,7 @@ def _merge(
             at += row * signals[other, STRIDE]
             x = work[at : at + channels]
             if op[MODE] == CONCAT:
-                y[done : done + channels] = x
+                _copy(work, y_at + row * y_stride + done, work, at, channels)
                 done += channels
             elif op[MODE] == ADD:
                 for i in range(len(y)):
@@ -667,8 +713,8 @@ def _means(
         at = op[MEAN] * batch + b * channels
         low_at = op[MEAN_LOW] * batch + b * channels
         high, low = after[at : at + channels], after[low_at : low_at + channels]
-        high[:] = before[at : at + channels]
-        low[:] = before[low_at : low_at + channels]
+        for c in range(channels):
+            high[c], low[c] = before[at + c], before[low_at + c]
         for t in range(steps):
             share = 1.0 / (seen + t + 1)
             at = x_at + (t * batch + b) * x_stride
@@ -691,7 +737,8 @@ def _excite(
     """x * sigmoid(expand(relu(reduce(mean)))), plus x if asked for."""
     channels, rows = op[INSIDE], steps * batch
     _means(
-        op, batch, steps, numbers[op[SEEN]], before, after, work, x_at, x_stride, means, means_stride
+        op, batch, steps, numbers[op[SEEN]], before, after, work,
+        x_at, x_stride, means, means_stride,
     )  # fmt: skip
     numbers[op[SEEN]] += steps
     if op[REDUCE] >= 0:
@@ -742,7 +789,8 @@ def _pool(
         y = work[at : at + channels]
         if ring < 0:
             at = x_at + ((skip + t * op[HOP]) * batch + b) * x_stride
-            y[:] = work[at : at + channels]
+            for c in range(channels):
+                y[c] = work[at + c]
             continue
         for tap in range(op[SIZE]):
             at = start + ((begin + t * op[HOP] + tap) % rows * batch + b) * channels
@@ -755,7 +803,8 @@ def _pool(
                 elif x[c] > y[c] or x[c] != x[c]:
                     y[c] = x[c]
         if not op[LARGEST]:
-            y /= np.float32(op[SIZE])
+            for c in range(channels):
+                y[c] /= np.float32(op[SIZE])
     return outputs
 
 
@@ -787,7 +836,8 @@ def _scan(
     for b in range(batch):
         memory = op[MEMORY] * batch + b * size
         if steps == 0:
-            after[memory : memory + size] = before[memory : memory + size]
+            for n in range(memory, memory + size):
+                after[n] = before[n]
         for t in range(steps):
             row = t * batch + b
             x = work[x_at + row * x_stride : x_at + row * x_stride + op[INSIDE]]
@@ -825,14 +875,14 @@ def _plain(
 ) -> int:  # fmt: skip
     """The operations on single rows that keep nothing; return the output steps."""
     kind, channels, outside = op[KIND], op[INSIDE], op[OUTSIDE]
-    if kind == SPREAD or kind == REPEAT:
+    if kind in (SPREAD, REPEAT):
         factor = op[OWN] if kind == REPEAT else 1
         outputs = count * factor if kind == REPEAT else steps[op[OWN]]
         for t in range(outputs):
             for b in range(batch):
                 row = t // factor * batch + b if kind == REPEAT else b
                 at, to = x_at + row * x_stride, y_at + (t * batch + b) * y_stride
-                work[to : to + channels] = work[at : at + channels]
+                _copy(work, to, work, at, channels)
         return outputs
     for row in range(count * batch):
         at = x_at + row * x_stride
@@ -843,7 +893,7 @@ def _plain(
             for i in range(outside):
                 y[i] = x[i] * _sigmoid(x[outside + i])
         elif kind == ACTIVATE:
-            y[:] = x
+            _copy(work, y_at + row * y_stride, work, x_at + row * x_stride, channels)
             _activate_row(op[FUNCTION], slope, y)
         else:
             _norm(op, eps, weights, x, y)
@@ -928,7 +978,7 @@ def _enter(
             start = at + (b * channels + c) * length
             for t in range(first, stop):
                 work[to + ((t - first) * batch + b) * stride + c] = x[start + t]
-    return at + batch * channels * length
+    return int(at + batch * channels * length)
 
 
 @_compiled(fastmath=EXACTLY)

@@ -71,8 +71,9 @@ def padded(channels: int) -> int:
 
 
 def aligned(floats: int) -> Array:
-    """Zeros that begin at a cache line."""
-    room = np.zeros(floats + LINE, np.float32)
+    """Zeros that begin at a cache line; numpy asks for large pages only where it does not clear."""
+    room = np.empty(floats + LINE, np.float32)
+    room.fill(0.0)
     start = (-room.ctypes.data // room.itemsize) % LINE
     return room[start : start + floats]
 

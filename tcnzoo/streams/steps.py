@@ -1,8 +1,9 @@
-"""How a backend steps a stream: with its own blocks, or with the compiled engine where that is faster.
+"""How a backend steps a stream: with its own blocks, or with the compiled engine if it is faster.
 
-A backend keeps one `Steps` for each model (`steps_of`) and calls `start` from its `init_state` and
-`step` from its `step`. What it gives is small: its own step as a function, a function that reads
-the weights, whether they were changed since the last call, and how it makes an array of its own.
+A backend has one `Steps` for each model (`steps_of`) and calls its `start` from `init_state` and
+its `step` from `step`; before either it looks whether the model's weights are still the same, and
+calls `forget` where they may not be. What it gives is its own step as a function, a function that
+reads the weights, and how it makes an array of its own.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from tcnzoo import engines
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.models.backend import Handle
-from tcnzoo.models.streaming import State
+from tcnzoo.models.streaming import LazyState, State
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -42,12 +43,19 @@ class Steps:
             package: name and version of the framework, such as `torch 2.13.0`.
             make: turns a numpy array into an array of the framework, for the entries of states.
         """
-        self._handle, self._package, self._make = handle, package, make
+        # Not the handle itself, so that it is collected with its model.
+        self._spec, self._table = handle.spec, handle.state
+        self._package, self._make = package, make
         self._engine: Engine | None = None
         self._lowered = False
         self._current = False
-        self._choices: dict[tuple[int, int, str | None], str] = {}
+        self._choices: dict[tuple[int, int], str] = {}
+        self._asked: str | None = None
         self._digest = ""
+
+    def forget(self) -> None:
+        """Read the weights again before the next step."""
+        self._current = False
 
     def start(self, state: Mapping[str, Any], batch: int, weights: Callable[[], Weights]) -> State:
         """The first state of a stream; what will be compiled for it is compiled here.
@@ -57,6 +65,7 @@ class Steps:
             batch: streams side by side.
             weights: reads the model's weights, neutral.
         """
+        self._look_up()
         if engines.asked_for() not in (None, COMPILED):
             return state
         engine = self._engine_of(weights)
@@ -66,7 +75,6 @@ class Steps:
         self,
         plain: Plain,
         weights: Callable[[], Weights],
-        changed: bool,
         chunk: Array,
         state: Mapping[str, Any],
         embeddings: Sequence[Array],
@@ -76,14 +84,13 @@ class Steps:
         Args:
             plain: the backend's own step.
             weights: reads the model's weights, neutral.
-            changed: whether they may be others than at the last call.
             chunk: (batch, channels, time), float32, in C order.
             state: that fits the model, of any form; it stays as it is.
             embeddings: those of the model, float32.
         """
-        if changed:
-            self._current = False
-        key = len(chunk), max(1, chunk.shape[2]).bit_length(), os.environ.get(engines.ENGINE)
+        if not isinstance(state, LazyState):  # the engine's own ones are, and it has been asked for
+            self._look_up()
+        key = len(chunk), max(1, chunk.shape[2]).bit_length()
         name = self._choices.get(key)
         if name is None:
             name = self._chosen(plain, weights, chunk, state, embeddings)
@@ -92,6 +99,12 @@ class Steps:
         if name != COMPILED:
             return plain(chunk, state, embeddings)
         return self._compiled(weights, chunk, state, embeddings)
+
+    def _look_up(self) -> None:
+        """Drop the choices where TCNZOO_ENGINE is another than before."""
+        asked = os.environ.get(engines.ENGINE)
+        if asked != self._asked:
+            self._asked, self._choices = asked, {}
 
     def _compiled(
         self,
@@ -115,7 +128,7 @@ class Steps:
 
             self._lowered = True
             try:
-                self._engine = Engine(self._handle.spec, weights(), self._handle.state, self._make)
+                self._engine = Engine(self._spec, weights(), self._table, self._make)
             except SpecError:
                 return None
             self._digest = hashlib.sha256(self._engine.layout.table.tobytes()).hexdigest()[:8]
@@ -154,7 +167,7 @@ class Steps:
             return self._compiled(weights, chunk, state, embeddings)
 
         batch, most = len(chunk), (1 << chunk.shape[2].bit_length()) - 1
-        shape = f"{self._handle.spec.kind} {self._digest}, batch {batch}, up to {most} steps"
+        shape = f"{self._spec.kind} {self._digest}, batch {batch}, up to {most} steps"
         choices = {engines.PLAIN: running(plain), COMPILED: running(compiled)}
         return engines.fastest(OPERATION, shape, choices, package=self._package)
 

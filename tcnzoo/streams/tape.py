@@ -47,7 +47,8 @@ class Tape:
         self.room = max(room, layout.rate)
         self.table = layout.ring_table(self.room)
         floats = sum((ring.reach + self.room) * ring.channels for ring in layout.rings.values())
-        self.logs = np.zeros(batch * floats, np.float32)
+        # Rows are written before they are read.
+        self.logs = np.empty(batch * floats, np.float32)
         self._batch = batch
         self._lock = threading.Lock()
         self._clock = 0
@@ -83,7 +84,7 @@ class Tape:
 
     def window(self, index: int, position: int) -> Array:
         """The rows that a ring reaches back from a position, (reach, batch, channels), a copy."""
-        reach, rows = int(self.table[index, 1]), int(self.table[index, 2])
+        reach = int(self.table[index, 1])
         return self.ring(index).take(range(position - reach, position), axis=0, mode="wrap")
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
 from tests.streaming.test_compiled_lowering import CASES
+from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
 
 pytest.importorskip("numba")
 from tcnzoo.streams.engine import Engine  # noqa: E402 - it needs numba

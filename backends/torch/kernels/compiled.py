@@ -1,4 +1,4 @@
-"""When a torch model's stream may be stepped by the compiled engine, and when its parts must run."""
+"""When the compiled engine may step a torch model's stream, and when its parts must run."""
 
 import contextlib
 import operator
@@ -22,7 +22,7 @@ class Watch:
     def __init__(self, model: Any) -> None:
         """Note the tensors and the tables of hooks of a model and its parts."""
         self.origin = packed.Origin([model])
-        self.values = list(chain.from_iterable(map(dict.values, self.origin.tables)))
+        self.values = list(_values(self.origin.tables))
         self.hooks = [
             table
             for part in model.modules()
@@ -36,7 +36,7 @@ class Watch:
     def unchanged(self) -> bool:
         """Whether no tensor was replaced, moved or written in place since."""
         origin = self.origin
-        now = list(chain.from_iterable(map(dict.values, origin.tables)))
+        now = list(_values(origin.tables))
         return (
             len(now) == len(self.values)
             and all(map(operator.is_, now, self.values))
@@ -45,25 +45,28 @@ class Watch:
         )
 
 
+def _values(tables: list[Any]) -> Iterator[Tensor | None]:
+    return chain.from_iterable(map(dict.values, tables))
+
+
 _version = operator.attrgetter("_version")
 _WATCHES: WeakKeyDictionary[Any, Watch] = WeakKeyDictionary()
 
 
-def steps_for(model: Any) -> tuple[Steps | None, bool]:
-    """How the stream of a model is stepped, and whether its weights changed since the last call.
+def steps_for(model: Any) -> Steps | None:
+    """How the stream of a model is stepped, with the weights that it has now.
 
     None where its parts must run: in training, with hooks or options, in another float type or on
     another device, or where torch does not count what is written to the weights.
     """
     if model.training or model.options.autocast:
-        return None, False
+        return None
     watch = _WATCHES.get(model)
-    changed = watch is None or not (watch.origin.counted and watch.unchanged())
-    if watch is None or changed:
+    if watch is None or not (watch.origin.counted and watch.unchanged()):
         watch = _WATCHES[model] = Watch(model)
-    if not watch.fits or any(watch.hooks):
-        return None, changed
-    return watch.steps, changed
+        if watch.steps is not None:
+            watch.steps.forget()
+    return watch.steps if watch.fits and not any(watch.hooks) else None
 
 
 _lock = threading.Lock()
