@@ -19,6 +19,12 @@ def laid_out(x: Tensor, left: int, right: int) -> Tensor:
     return padded
 
 
+def no_view(y: Tensor) -> Tensor:
+    """The same memory as a tensor of its own; torch forbids writes to views that come of Functions."""
+    size, stride = y.shape, y.stride()
+    return y.new_empty(0).set_(y.untyped_storage(), y.storage_offset(), size, stride)
+
+
 class ChannelsLast(torch.autograd.Function):
     """A padded convolution as one of images of height 1; the padded copy is made again backwards.
 
@@ -47,7 +53,7 @@ class ChannelsLast(torch.autograd.Function):
         stride, dilation, groups = geometry
         image = laid_out(x, *pads).transpose(1, 2).unsqueeze(2)
         y = F.conv2d(image, weight.unsqueeze(2), bias, (1, stride), 0, (1, dilation), groups)
-        return y.squeeze(2)
+        return no_view(y.squeeze(2))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

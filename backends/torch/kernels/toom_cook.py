@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
-from .channels_last import laid_out
+from .channels_last import laid_out, no_view
 from .toom_points import POINTS, TILE, matrices
 
 # Output steps of a block, for each thread. A block on the way back writes all slopes of the kernel.
@@ -190,7 +190,7 @@ class ToomCook(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.dilation, ctx.pads, ctx.has_bias = dilation, pads, bias is not None
         kernel = _transformed_kernel(weight).transpose(1, 2).contiguous()
-        return run(x, kernel, bias, weight.shape[2], dilation, pads)
+        return no_view(run(x, kernel, bias, weight.shape[2], dilation, pads))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
