@@ -20,7 +20,7 @@ def laid_out(x: Tensor, left: int, right: int) -> Tensor:
 
 
 def no_view(y: Tensor) -> Tensor:
-    """The same memory as a tensor of its own; torch forbids writes to views that come of Functions."""
+    """The same memory as a tensor of its own; torch forbids writes to views made in Functions."""
     size, stride = y.shape, y.stride()
     return y.new_empty(0).set_(y.untyped_storage(), y.storage_offset(), size, stride)
 
