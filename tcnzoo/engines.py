@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -59,7 +58,7 @@ class Choice:
         operation: such as `conv1d forward`.
         shape: widths, lengths and threads, as text.
         engine: the one that is taken.
-        seconds: median time of one call, by engine.
+        seconds: least time of one call, by engine.
     """
 
     operation: str
@@ -139,15 +138,10 @@ def measured(engines: Mapping[str, Callable[[], object]]) -> dict[str, list[floa
     return seconds
 
 
-def _chosen_of(seconds: Mapping[str, list[float]]) -> str:
-    """The engine with the largest median of ratios to the plain one, if that is above GAIN."""
-    plain = next(iter(seconds.values()))
-    ratios = {
-        name: statistics.median(a / b for a, b in zip(plain, times, strict=True))
-        for name, times in seconds.items()
-    }
-    best = max(ratios, key=lambda name: ratios[name])
-    return best if ratios[best] > GAIN else PLAIN
+def _chosen_of(seconds: Mapping[str, float]) -> str:
+    """The engine that takes the least time, if that is less than the plain one's by GAIN."""
+    best = min(seconds, key=lambda name: seconds[name])
+    return best if seconds[PLAIN] > GAIN * seconds[best] else PLAIN
 
 
 def _remembered(operation: str, shape: str, engines: Mapping[str, Callable[[], object]]) -> Choice:
@@ -156,9 +150,9 @@ def _remembered(operation: str, shape: str, engines: Mapping[str, Callable[[], o
     choice = _stored(path, operation, shape)
     if choice is not None and choice.engine in engines:
         return choice
-    seconds = measured(engines)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    choice = Choice(operation, shape, _chosen_of(seconds), medians)
+    # Other programs only ever add time, so the least of the rounds is what a call takes.
+    least = {name: min(times) for name, times in measured(engines).items()}
+    choice = Choice(operation, shape, _chosen_of(least), least)
     with suppress(OSError):  # a cache that cannot be written: each process measures
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
