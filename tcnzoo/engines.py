@@ -70,7 +70,7 @@ class Choice:
         operation: such as `conv1d forward`.
         shape: widths, lengths and threads, as text.
         engine: the one that is taken.
-        seconds: median time of one call, by engine.
+        seconds: least time of one call, by engine.
     """
 
     operation: str
@@ -174,24 +174,15 @@ def measured(engines: Mapping[str, Callable[[], object]]) -> dict[str, list[floa
     return seconds
 
 
-def _chosen_of(seconds: Mapping[str, list[float]]) -> str:
-    """The engine with the largest median of ratios to the plain one, if that is above GAIN."""
-    import statistics
-
-    plain = next(iter(seconds.values()))
-    ratios = {
-        name: statistics.median(a / b for a, b in zip(plain, times, strict=True))
-        for name, times in seconds.items()
-    }
-    best = max(ratios, key=lambda name: ratios[name])
-    return best if ratios[best] > GAIN else PLAIN
+def _chosen_of(seconds: Mapping[str, float]) -> str:
+    """The engine that takes the least time, if that is less than the plain one's by GAIN."""
+    best = min(seconds, key=lambda name: seconds[name])
+    return best if seconds[PLAIN] > GAIN * seconds[best] else PLAIN
 
 
 def _remembered(operation: str, shape: str, engines: Mapping[str, Callable[[], object]]) -> Choice:
     """The choice that the file has, or one that is measured now and written there."""
-    import statistics  # these three only where something is measured, as most commands do not
-
-    from filelock import FileLock
+    from filelock import FileLock  # both only where something is measured, as most commands do not
 
     from tcnzoo.files.atomic import replacing
 
@@ -199,9 +190,9 @@ def _remembered(operation: str, shape: str, engines: Mapping[str, Callable[[], o
     choice = _stored(path, operation, shape)
     if choice is not None and choice.engine in engines:
         return choice
-    seconds = measured(engines)
-    medians = {name: statistics.median(times) for name, times in seconds.items()}
-    choice = Choice(operation, shape, _chosen_of(seconds), medians)
+    # Other programs only ever add time, so the least of the rounds is what a call takes.
+    least = {name: min(times) for name, times in measured(engines).items()}
+    choice = Choice(operation, shape, _chosen_of(least), least)
     with suppress(OSError):  # a cache that cannot be written: each process measures
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):

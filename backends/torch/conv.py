@@ -13,6 +13,7 @@ from tcnzoo.specs import ActivationSpec, Conv1dSpec, ConvBlockSpec, ConvTranspos
 from .activation import Dropout
 from .block import Block, maybe
 from .kernels import engine, packed
+from .kernels.channels_last import ChannelsLast
 from .kernels.engine import Engine
 from .kernels.toom_cook import ToomCook
 from .types import convolved, reduced, wide
@@ -142,16 +143,6 @@ def _plain(spec: Conv1dSpec, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return F.conv1d(x, weight, bias, spec.stride, 0, spec.dilation, spec.groups)
 
 
-def _channels_last(
-    spec: Conv1dSpec, x: Tensor, weight: Tensor, bias: Tensor | None, pads: tuple[int, int]
-) -> Tensor:
-    """The same on memory with channels last, as a convolution of images of height 1."""
-    x = F.pad(x.transpose(1, 2), (0, 0, *pads)) if any(pads) else x.transpose(1, 2).contiguous()
-    image, stride, dilation = x.transpose(1, 2).unsqueeze(2), (1, spec.stride), (1, spec.dilation)
-    y = F.conv2d(image, weight.unsqueeze(2), bias, stride, 0, dilation, spec.groups)
-    return y.squeeze(2)
-
-
 def _with_gradients(
     chosen: Engine,
     spec: Conv1dSpec,
@@ -161,11 +152,14 @@ def _with_gradients(
     pads: tuple[int, int],
 ) -> Tensor:
     """Pad and convolve with one of the engines that have gradients."""
+    y: Tensor
     if chosen is Engine.TOOM_COOK:
-        y: Tensor = ToomCook.apply(x, weight, bias, spec.dilation, pads)  # type: ignore[no-untyped-call]
+        y = ToomCook.apply(x, weight, bias, spec.dilation, pads)  # type: ignore[no-untyped-call]
         return y
     if chosen is Engine.CHANNELS_LAST:
-        return _channels_last(spec, x, weight, bias, pads)
+        geometry = spec.stride, spec.dilation, spec.groups
+        y = ChannelsLast.apply(x, weight, bias, geometry, pads)  # type: ignore[no-untyped-call]
+        return y
     return _plain(spec, padded(x, pads, "zeros"), weight, bias)
 
 

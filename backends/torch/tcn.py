@@ -84,7 +84,8 @@ class Tcn(Block[TcnSpec], kind="tcn"):
         else:
             for block in self.blocks.values():
                 x, out = block(x, stream, embeddings)
-                inner.append(out)
+                if self.activation is not None:
+                    inner.append(out)
         if self.activation is not None:  # skip connections
             x = self._sum_of_skips(self.activation, x, inner)
         return maybe(self.output_activation, maybe(self.output, x, stream))

@@ -48,6 +48,19 @@ def test_a_machine_where_the_packed_form_is_slow_takes_another(cache, monkeypatc
     assert machine.choose() == "toom cook"
 
 
+def test_time_that_other_programs_take_does_not_count(cache, monkeypatch):
+    machine = Machine(monkeypatch, plain=1.0, packed=0.5)
+    plain, packed = (machine.engines[name] for name in ("plain", "packed"))
+    rounds = iter(range(1000))
+
+    def interrupted():
+        packed()
+        machine.now += 20.0 if next(rounds) % 3 else 0.0
+
+    machine.engines = {"plain": plain, "packed": interrupted}
+    assert machine.choose() == "packed"
+
+
 def test_what_was_measured_is_read_by_the_next_process(cache, monkeypatch):
     assert Machine(monkeypatch, plain=1.0, packed=0.5).choose() == "packed"
     monkeypatch.setattr(engines, "_chosen", {})

@@ -277,3 +277,16 @@ def test_a_write_in_inference_mode_is_seen():
             tensor.mul_(0.5)
     expected = tcnzoo.predict(reference(NET, tcnzoo.get_weights(model)), x)
     assert_close(tcnzoo.predict(model, x), expected)
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_what_follows_may_work_in_place(monkeypatch, name):
+    monkeypatch.setenv(engines.ENGINE, name)
+    weights = weights_of(conv1d(3))
+    model = tcnzoo.create(conv1d(3), "torch", weights=weights)
+    slopes = []
+    for rectify in (torch.relu, torch.relu_):
+        x = torch.from_numpy(noise(2, 3, 37).astype(np.float32)).requires_grad_()
+        rectify(model(x)).square().sum().backward()
+        slopes.append(x.grad)
+    assert torch.equal(*slopes)

@@ -18,6 +18,7 @@ from tcnzoo.models.streaming import Stream
 
 from ..types import watched
 from . import one_step, packed, taps, toom_cook
+from .channels_last import laid_out
 from .toom_points import TILE
 
 PACKAGE = f"torch {torch.__version__.partition('+')[0]}"
@@ -228,7 +229,7 @@ def forward(
     if engine is Engine.TOOM_COOK:
         y = toom_cook.run(x, form, kernel.bias, spec.kernel_size, spec.dilation, pads)
     else:
-        signal = toom_cook.channels_last(x, *pads)
+        signal = laid_out(x, *pads)
         if engine is Engine.PACKED:
             return packed.convolve(signal, form, kernel.bias, spec, activation)
         y = taps.convolve(signal, form, kernel.bias, spec.stride, spec.dilation).transpose(1, 2)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
 
+from .channels_last import laid_out, no_view
 from .toom_points import POINTS, TILE, matrices
 
 # Output steps of a block, for each thread. A block on the way back writes all slopes of the kernel.
@@ -154,22 +155,10 @@ def convolve(
     return y
 
 
-def channels_last(x: Tensor, left: int, right: int) -> Tensor:
-    """(batch, channels, time) -> (batch, left + time + right, channels), contiguous, with zeros."""
-    if not left and not right:
-        return x.transpose(1, 2).contiguous()
-    batch, channels, length = x.shape
-    padded = x.new_empty(batch, left + length + right, channels)
-    padded[:, :left].zero_()
-    padded[:, left + length :].zero_()
-    padded[:, left : left + length].copy_(x.transpose(1, 2))
-    return padded
-
-
 def _padded(x: Tensor, taps: int, dilation: int, pads: tuple[int, int]) -> tuple[Tensor, int]:
     """The signal with its padding and whole tiles, and how many of its outputs count."""
     steps = x.shape[2] + sum(pads) - (taps - 1) * dilation
-    return channels_last(x, pads[0], pads[1] + tiled(steps, dilation) - steps), steps
+    return laid_out(x, pads[0], pads[1] + tiled(steps, dilation) - steps), steps
 
 
 def run(
@@ -201,7 +190,7 @@ class ToomCook(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.dilation, ctx.pads, ctx.has_bias = dilation, pads, bias is not None
         kernel = _transformed_kernel(weight).transpose(1, 2).contiguous()
-        return run(x, kernel, bias, weight.shape[2], dilation, pads)
+        return no_view(run(x, kernel, bias, weight.shape[2], dilation, pads))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -247,7 +236,7 @@ def _slopes(
     table = _transforms(taps, x.dtype)
     signal, steps = _padded(x, taps, dilation, pads)
     tiles = _Tiles(signal, taps, dilation)
-    slopes_y = tiles.outputs(channels_last(grad, 0, tiled(steps, dilation) - steps))
+    slopes_y = tiles.outputs(laid_out(grad, 0, tiled(steps, dilation) - steps))
     kernel = _transformed_kernel(weight)
     padded_slope = tiles.zeros(channels) if wanted[0] else None
     kernel_slope = torch.zeros_like(kernel) if wanted[1] else None
