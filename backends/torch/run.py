@@ -2,7 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import ml_dtypes
 import numpy as np
@@ -17,11 +19,12 @@ from tcnzoo.models.streaming import LazyState, State, Stream
 from tcnzoo.specs import StateItem
 
 from .block import Block
+from .kernels import compiled
 from .kernels.one_step import Window
 from .options import tf32
 from .quantizer import Quantizer
 from .twin import Moment, twin_of
-from .weights import to_torch
+from .weights import get_weights, to_torch
 
 
 def full_precision(
@@ -33,11 +36,19 @@ def full_precision(
     return tf32(model is not None and model.options.tf32)
 
 
+# The parameters of the first part that has some: it is looked for once.
+_FIRST: WeakKeyDictionary[Block[Any], dict[str, Any]] = WeakKeyDictionary()
+
+
 def placement(model: Block[Any]) -> tuple[torch.dtype, torch.device]:
     """Float type and device of a model's parameters (of its Handle, where it has none)."""
+    for tensor in _FIRST.get(model, {}).values():
+        if tensor is not None:
+            return tensor.dtype, tensor.device
     for part in model.modules():
         for tensor in part._parameters.values():
             if tensor is not None:
+                _FIRST[model] = part._parameters
                 return tensor.dtype, tensor.device
     handle: Handle = model.tcnzoo
     return getattr(torch, handle.dtype), torch.device(handle.device or "cpu")
@@ -120,8 +131,18 @@ class TorchState(LazyState):
         self.placement = placed
 
 
-def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
+def init_state(model: Block[Any], state: Mapping[str, Any]) -> State:
     """Turn a neutral state into tensors on the model's device, in the types they are kept in."""
+    steps, _ = compiled.steps_for(model)
+    if steps is None:
+        return _tensors(model, state)
+    batch = next((len(array) for array in state.values() if array.ndim), 1)
+    start = steps.start(state, batch, partial(get_weights, model))
+    return _tensors(model, state) if start is state else start
+
+
+def _tensors(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The entries of a state as tensors of the types and on the device of the model."""
     dtype, device = placement(model)
     table, wide = model.tcnzoo.state, torch.promote_types(dtype, torch.float32)
     return {
@@ -133,11 +154,23 @@ def init_state(model: Block[Any], state: Mapping[str, Any]) -> dict[str, Tensor]
 def step(
     model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
 ) -> tuple[Array, State]:
-    """Run one streaming step."""
+    """Run one streaming step, with the model's parts or the compiled engine."""
+    plain = partial(_plain_step, model)
+    steps, changed = compiled.steps_for(model)
+    if steps is None:
+        return plain(chunk, state, embeddings)
+    return steps.step(plain, partial(get_weights, model), changed, chunk, state, embeddings)
+
+
+def _plain_step(
+    model: Block[Any], chunk: Array, state: Mapping[str, Any], embeddings: Sequence[Array]
+) -> tuple[Array, State]:
+    """One step with the model's parts."""
     dtype, device = placed = placement(model)
-    with _evaluating(model) as ready:
+    alone = compiled.one_thread() if device.type == "cpu" else contextlib.nullcontext()
+    with alone, _evaluating(model) as ready:
         if not isinstance(state, TorchState) or state.placement != placed:
-            state = init_state(model, state)
+            state = _tensors(model, state)
         stream = Stream(state)
         signal = _tensor(chunk, dtype, device)
         rest = [_tensor(embedding, dtype, device) for embedding in embeddings]

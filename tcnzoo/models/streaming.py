@@ -28,7 +28,12 @@ class LazyState(Mapping[str, Any]):
 
     A backend that keeps a stream in a form of its own can so go from step to step without laying
     out arrays that nobody looks at.
+
+    Attributes:
+        finite: whether the entries that never forget are known to hold finite values.
     """
+
+    finite = False
 
     def __init__(
         self, table: Mapping[str, StateItem], batch_size: int, held: dict[str, Any]
@@ -165,6 +170,8 @@ def check_policy(nonfinite: str) -> None:
 
 def spoilt(lasting: Mapping[str, StateItem], state: State) -> list[str]:
     """Those entries of a state that hold NaN or infinity and would keep it for ever."""
+    if isinstance(state, LazyState) and state.finite:
+        return []
     return [name for name, item in lasting.items() if not _finite(state[name], item)]
 
 

@@ -37,6 +37,11 @@ CASES |= {
 }
 
 
+@pytest.fixture(autouse=True)
+def engine():
+    """None: operations are interpreted; see conftest."""
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_operations_compute_what_the_blocks_define(name):
     spec = tcnzoo.load_spec(CASES[name])

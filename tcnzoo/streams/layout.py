@@ -1,0 +1,405 @@
+"""Where everything of a program lies: the tables and flat arrays that `kernels.run` works on."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tcnzoo.arrays import Array
+from tcnzoo.specs import ActivationSpec, StateItem
+from tcnzoo.streams import kernels as k
+from tcnzoo.streams.lowering.fusing import sources
+from tcnzoo.streams.program import (
+    Activate,
+    Affine,
+    Conv,
+    ConvTranspose,
+    Gate,
+    LayerNorm,
+    Merge,
+    Operation,
+    Program,
+    Repeat,
+    RmsNorm,
+    Scan,
+    Select,
+    Signal,
+    Spread,
+    SqueezeExcitation,
+    WindowPool,
+)
+
+LINE = 16  # floats of a cache line, at which kernels begin
+# Floats of the gathered taps of a convolution that stay in the cache.
+GATHERED = 1 << 17
+MODES = {"add": k.ADD, "multiply": k.MULTIPLY, "concat": k.CONCAT}
+
+
+@dataclass(frozen=True)
+class Ring:
+    """What a convolution or pool keeps: its last `reach` input steps.
+
+    Attributes:
+        name: entry of the state, (channels, reach).
+    """
+
+    name: str
+    channels: int
+    reach: int
+
+
+@dataclass(frozen=True)
+class Cell:
+    """An entry of the state that lies in one array with others, one stream after the other.
+
+    Attributes:
+        start: of the entry, in floats of one stream.
+        shape: without batch, as it lies.
+        turned: whether the neutral shape has the axes in reverse.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    turned: bool = False
+
+
+def padded(channels: int) -> int:
+    """Floats of a row: whole tiles."""
+    return -(-channels // k.WIDTH) * k.WIDTH
+
+
+def aligned(floats: int) -> Array:
+    """Zeros that begin at a cache line."""
+    room = np.zeros(floats + LINE, np.float32)
+    start = (-room.ctypes.data // room.itemsize) % LINE
+    return room[start : start + floats]
+
+
+class Room:
+    """Places for signals, each free again after its last reader.
+
+    Attributes:
+        unit: floats that all of them need, for each row of capacity.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.unit = 0
+        self._free: list[tuple[int, int]] = []  # (size, start)
+
+    def take(self, size: int) -> tuple[int, int]:
+        """The smallest free place that is large enough, or a new one."""
+        fitting = sorted(area for area in self._free if area[0] >= size)
+        if fitting:
+            self._free.remove(fitting[0])
+            return fitting[0]
+        self.unit += size
+        return size, self.unit - size
+
+    def give(self, area: tuple[int, int]) -> None:
+        """Free a place."""
+        self._free.append(area)
+
+
+class Layout:
+    """Tables and weights of one program; see `kernels`.
+
+    Attributes:
+        table, constants, lists, signals, inputs, weights: as `kernels.run` takes them.
+        even: whether the output has a step for each step of the input.
+        lasting: pairs at the start of `lists`.
+        unit: floats of `work` for each row of capacity.
+        rate: the most rows that a ring takes for one step of the input.
+        gathered: the most floats that a convolution gathers, and for each row of capacity.
+        rings, cells, counters: what the state has, by name.
+        cell_floats: of one stream.
+        fills: counters of rings that the first sample fills.
+    """
+
+    def __init__(self, program: Program) -> None:
+        """Lay out a program."""
+        self.program = program
+        self.rings: dict[str, Ring] = {}
+        self.cells: dict[str, Cell] = {}
+        self.counters: dict[str, int] = {}
+        self.cell_floats = 0
+        self.rate = 1
+        self.gathered = 0, 0
+        self.fills: list[int] = []
+        self._weights: list[Array] = []
+        self._floats = 0
+        self._lists: list[int] = []
+        self._signals: list[tuple[int, int, int, int]] = []
+        self._rates: list[int] = []
+        self._areas: dict[int, tuple[int, int]] = {}
+        self._room = Room()
+        self._place_state()
+        self._place_signals()
+        rows = [self._row(one) for one in program.operations if not isinstance(one, Select)]
+        self.table = np.array([row for row, _ in rows], np.int64).reshape(-1, k.COLUMNS)
+        self.constants = np.array([values for _, values in rows], np.float32).reshape(-1, 4)
+        self.lists = np.array(self._lists, np.int64)
+        self.signals = np.array(self._signals, np.int64)
+        self.inputs = np.array(
+            [(one.index, one.channels, one.index in program.vectors) for one in program.inputs],
+            np.int64,
+        )
+        # Whether the output has a step for each step of the input.
+        self.even = not any(
+            isinstance(one, ConvTranspose | Repeat)
+            or (isinstance(one, Conv | WindowPool) and one.skip is not None)
+            for one in program.operations
+        )
+        self.unit = self._room.unit
+        self.weights = self._packed()
+
+    # --- State ---
+
+    def _place_state(self) -> None:
+        """Rings, then counters, and the cells; the lasting ones come first in `lists`."""
+        for one in self.program.operations:
+            if isinstance(one, Conv | WindowPool) and one.context is not None:
+                channels, reach = self.program.state[one.context].shape
+                self.rings[one.context] = Ring(one.context, channels, reach)
+        for name, item in self.program.state.items():
+            if item.integer:
+                self.counters[name] = len(self.rings) + len(self.counters)
+            elif name not in self.rings:
+                self._place_cell(name, item)
+        self.lasting = len(self._lists) // 2
+
+    def _place_cell(self, name: str, item: StateItem) -> None:
+        """An entry that is no ring; a tail lies with its steps one after the other."""
+        tail = any(
+            isinstance(one, ConvTranspose) and one.tail == name for one in self.program.operations
+        )
+        shape = item.shape[::-1] if tail else item.shape
+        self.cells[name] = Cell(self.cell_floats, shape, tail)
+        size = int(np.prod(shape))
+        if item.lasting:
+            self._lists += [self.cell_floats, size]
+        self.cell_floats += size
+
+    def _number(self, name: str | None) -> int:
+        """Index of a counter, -1 for none."""
+        return -1 if name is None else self.counters[name]
+
+    def ring_table(self, room: int) -> Array:
+        """The `rings` of `kernels.run` for rings of `room` rows beyond their reach."""
+        rows, start = [], 0
+        for ring in self.rings.values():
+            rows.append((start, ring.reach, ring.reach + room, ring.channels))
+            start += (ring.reach + room) * ring.channels
+        return np.array(rows, np.int64).reshape(-1, 4)
+
+    # --- Signals ---
+
+    def _place_signals(self) -> None:
+        """A place for every signal, from its operation to its last reader."""
+        program = self.program
+        left = Counter(signal.index for one in program.operations for signal in sources(one))
+        left[program.output.index] += 1
+        for signal in program.inputs:
+            self._add(signal.channels, 1)
+        for one in program.operations:
+            if isinstance(one, Select):
+                self._add_view(one)
+            else:
+                self._add(one.target.channels, self._rates[one.source.index] * _factor(one))
+            for signal in sources(one):
+                self._release(signal, left)
+
+    def _add(self, channels: int, rate: int) -> int:
+        """A new signal; its index."""
+        index, stride = len(self._signals), padded(channels)
+        self._areas[index] = self._room.take(stride * rate)
+        self._signals.append((self._areas[index][1], stride, 0, index))
+        self._rates.append(rate)
+        self.rate = max(self.rate, rate)
+        return index
+
+    def _add_view(self, one: Select) -> None:
+        """Some channels of a signal, where they lie."""
+        start, stride, shift, root = self._signals[one.source.index]
+        self._signals.append((start, stride, shift + one.first, root))
+        self._rates.append(self._rates[one.source.index])
+
+    def _release(self, signal: Signal, left: Counter[int]) -> None:
+        """Count a reader of a signal as done; with the last one its place is free."""
+        left[signal.index] -= 1
+        root = self._signals[signal.index][k.ROOT]
+        within = [index for index, row in enumerate(self._signals) if row[k.ROOT] == root]
+        if root in self._areas and not any(left[index] for index in within):
+            self._room.give(self._areas.pop(root))
+
+    def _scratch(self, channels: int, rows: int) -> int:
+        """A signal that no operation makes, of so many rows for each row of capacity."""
+        self._signals.append((self._room.unit, padded(channels), 0, len(self._signals)))
+        self._room.unit += padded(channels) * rows
+        return len(self._signals) - 1
+
+    # --- Operations ---
+
+    def _row(self, one: Operation) -> tuple[list[int], tuple[float, ...]]:
+        """The row of `table` and that of `constants`."""
+        make: Callable[[Any], list[int]] = OWN_COLUMNS[type(one)].__get__(self)
+        activation = getattr(one, "activation", None)
+        function, slope = _function(activation)
+        row = [
+            k.KINDS.index(type(one).__name__), one.source.index, one.target.index,
+            one.source.channels, one.target.channels, function, *make(one),
+        ]  # fmt: skip
+        low, high = getattr(one, "limit", (0.0, 0.0))
+        return row + [0] * (k.COLUMNS - len(row)), (slope, getattr(one, "eps", 0.0), low, high)
+
+    def _put(self, values: Array) -> int:
+        """Add weights, which begin at a cache line; where they begin."""
+        start = self._floats
+        flat = np.asarray(values, np.float32).ravel()
+        self._weights.append(flat)
+        self._floats += -(-flat.size // LINE) * LINE
+        return start
+
+    def _packed(self) -> Array:
+        """All weights in one array."""
+        array, start = aligned(self._floats + k.WIDTH), 0
+        for values in self._weights:
+            array[start : start + values.size] = values
+            start += -(-values.size // LINE) * LINE
+        self._weights = []
+        return array
+
+    def _put_kernel(self, matrix: Array) -> int:
+        """A dense kernel (outputs, inputs) as tiles: (outputs / WIDTH, inputs, WIDTH)."""
+        outputs, inputs = matrix.shape
+        whole = np.zeros((padded(outputs), inputs), np.float32)
+        whole[:outputs] = matrix
+        return self._put(whole.reshape(-1, k.WIDTH, inputs).transpose(0, 2, 1))
+
+    def _put_bias(self, bias: Array) -> int:
+        """A bias, filled up to whole tiles."""
+        return self._put(np.pad(bias, (0, padded(len(bias)) - len(bias))))
+
+    def _conv(self, one: Conv) -> list[int]:
+        outputs, taps, inside = one.weight.shape
+        form = k.DENSE
+        if one.groups > 1:
+            form = k.DEPTHWISE if inside == 1 and outputs == one.groups else k.GROUPED
+        if form == k.DENSE:
+            kernel = self._put_kernel(one.weight.reshape(outputs, -1))
+        else:
+            turned = one.weight[:, :, 0].T if form == k.DEPTHWISE else one.weight
+            kernel = self._put(turned)
+        inputs = taps * one.source.channels
+        block = max(k.ROWS, min(252, GATHERED // inputs) // k.ROWS * k.ROWS)
+        most, each = self.gathered
+        rate = self._rates[one.source.index]
+        self.gathered = max(most, block * inputs), max(each, rate * inputs)
+        started = self._number(one.started)
+        if started >= 0:
+            self.fills.append(started)
+        return [
+            taps, one.dilation, one.stride, one.groups, self._ring(one.context),
+            self._number(one.skip), started, kernel, self._put_bias(one.bias), form, block,
+        ]  # fmt: skip
+
+    def _ring(self, name: str | None) -> int:
+        """Index of a ring, -1 for none."""
+        return -1 if name is None else list(self.rings).index(name)
+
+    def _conv_transpose(self, one: ConvTranspose) -> list[int]:
+        outputs, taps, inside = one.weight.shape
+        products = taps * outputs
+        kernel = self._put_kernel(one.weight.transpose(1, 0, 2).reshape(products, inside))
+        bias = np.concatenate([np.zeros(padded(products), np.float32), one.bias])
+        overlap = 0 if one.tail is None else self.program.state[one.tail].shape[1]
+        reach = (taps - 1) * one.dilation + 1
+        rate = self._rates[one.source.index]
+        ahead = self._scratch(outputs, rate * one.stride + reach)
+        each = self._scratch(products, rate)
+        start = 0 if one.tail is None else self.cells[one.tail].start
+        return [
+            taps, one.dilation, one.stride, kernel, self._put(bias), each, ahead, start, overlap
+        ]  # fmt: skip
+
+    def _affine(self, one: Affine) -> list[int]:
+        return [self._put(one.scale), self._put(one.shift)]
+
+    def _layer_norm(self, one: LayerNorm) -> list[int]:
+        return [self._put(one.weight), self._put(one.bias)]
+
+    def _rms_norm(self, one: RmsNorm) -> list[int]:
+        return [self._put(one.weight), 0, one.groups]
+
+    def _nothing(self, one: Operation) -> list[int]:
+        return []
+
+    def _spread(self, one: Spread) -> list[int]:
+        return [self._signals[one.like.index][k.ROOT]]
+
+    def _repeat(self, one: Repeat) -> list[int]:
+        return [one.factor]
+
+    def _merge(self, one: Merge) -> list[int]:
+        start = len(self._lists)
+        for signal in one.others:
+            self._lists += [signal.index, signal.channels]
+        return [MODES[one.mode], start, len(one.others)]
+
+    def _excite(self, one: SqueezeExcitation) -> list[int]:
+        channels, hidden = one.source.channels, one.expand[0].shape[1]
+        rate = self._rates[one.source.index]
+        reduce, reduce_bias = -1, -1
+        if one.reduce is not None:
+            reduce, reduce_bias = self._put_kernel(one.reduce[0]), self._put_bias(one.reduce[1])
+        scratches = [self._scratch(width, rate) for width in (channels, hidden, channels)]
+        return [
+            reduce, reduce_bias, hidden,
+            self._put_kernel(one.expand[0]), self._put_bias(one.expand[1]), int(one.residual),
+            self.cells[one.mean].start, self.cells[one.mean_low].start, self.counters[one.count],
+            *scratches,
+        ]  # fmt: skip
+
+    def _pool(self, one: WindowPool) -> list[int]:
+        largest = int(one.mode == "max")
+        return [one.size, 1, one.step, largest, self._ring(one.context), self._number(one.skip)]
+
+    def _scan(self, one: Scan) -> list[int]:
+        return [
+            one.dt.index, self._put(one.dt_bias), self._put(one.decay), self._put(one.skip),
+            one.heads, one.head_dim, one.d_state, one.groups, self.cells[one.state].start,
+        ]  # fmt: skip
+
+
+OWN_COLUMNS: dict[type[Operation], Any] = {
+    Conv: Layout._conv,
+    ConvTranspose: Layout._conv_transpose,
+    Affine: Layout._affine,
+    Activate: Layout._nothing,
+    Gate: Layout._nothing,
+    Spread: Layout._spread,
+    Merge: Layout._merge,
+    LayerNorm: Layout._layer_norm,
+    RmsNorm: Layout._rms_norm,
+    SqueezeExcitation: Layout._excite,
+    WindowPool: Layout._pool,
+    Repeat: Layout._repeat,
+    Scan: Layout._scan,
+}
+
+
+def _factor(one: Operation) -> int:
+    """Output steps for each input step, at most."""
+    if isinstance(one, Repeat):
+        return one.factor
+    return one.stride if isinstance(one, ConvTranspose) else 1
+
+
+def _function(activation: ActivationSpec | None) -> tuple[int, float]:
+    """Code of an activation, and its constant."""
+    if activation is None:
+        return k.LINEAR, 0.0
+    slope = activation.alpha if activation.name == "elu" else activation.slope
+    return k.FUNCTIONS.index(activation.name), slope
