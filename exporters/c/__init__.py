@@ -20,6 +20,7 @@ from tcnzoo.streams.lowering import lower
 
 from .compiled import COMPILER, compiler, facts_of, load, run_signal
 from .source import identifier, source
+from .writer import Cost
 
 NAME = "c"
 DESCRIPTION = "C99 file and header for any processor, one step of a stream, also int8"
@@ -84,9 +85,14 @@ def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> 
     total = written.total
     sizes = (
         f"flash {total.flash:,} bytes of constants, RAM {total.ram:,} bytes, "
-        f"{float(total.products):,.6g} multiply-adds a sample"
+        f"{round(total.products):,} multiply-adds a sample{_at_most(total)}"
     )
     return (sizes, f"{written.int8} kernels are int8") if int8 else (sizes,)
+
+
+def _at_most(total: Cost) -> str:
+    """The most that one sample takes, where that is more than the mean."""
+    return "" if total.most == total.products else f" in the mean and {total.most:,} at most"
 
 
 def _check(weights: Weights, path: Path, options: ExportOptions) -> None:

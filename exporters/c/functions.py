@@ -39,10 +39,10 @@ def _unrolled(width: int) -> int:
     return 8 if width == 8 else 4
 
 
-def _products(width: int, together: int, into: str) -> str:
-    """A C statement that adds the products of some inputs, two a line."""
+def _products(width: int, together: int, into: str, pair: str = "{}") -> str:
+    """A C statement that adds the products of some inputs, in pairs, one a line."""
     terms = [f"w[{u * width} + k] * x[i + {u}]" for u in range(together)]
-    pairs = [" + ".join(terms[u : u + 2]) for u in range(0, together, 2)]
+    pairs = [pair.format(" + ".join(terms[u : u + 2])) for u in range(0, together, 2)]
     space = " " * 16
     return f"{space}{into}" + f"\n{space}    + ".join(pairs) + ";"
 
@@ -78,7 +78,9 @@ static const float *NAME_panel_{width}(const float *restrict w, const float *con
 
 def _panel8(width: int) -> str:
     """Sums of one panel in int32, scaled tap by tap."""
-    products = _products(width, 4, "whole[k] += ")
+    together = 4 if width > 8 else 2
+    # Two products of int8 fit into 16 bits, of which a vector holds twice as many as of 32.
+    products = _products(width, together, "whole[k] += ", "(int16_t)({})")
     return f"""
 /* {width} output channels of an int8 kernel; each tap's row has a scale of its own. */
 static const int8_t *NAME_panel8_{width}(const int8_t *restrict w, const int8_t *const *rows,
@@ -91,7 +93,7 @@ static const int8_t *NAME_panel8_{width}(const int8_t *restrict w, const int8_t 
         const int8_t *restrict x = rows[j];
         int32_t whole[{width}] = {{0}};
         int i = 0;
-        for (; i + 4 <= n; i += 4, w += {4 * width})
+        for (; i + {together} <= n; i += {together}, w += {together * width})
             for (int k = 0; k < {width}; k++)
 {products}
         for (; i < n; i++, w += {width})
@@ -283,36 +285,61 @@ static void NAME_dense(const NAME_kernel *kernel, const float *x, int n, float *
 """,
         ("kernel", "product"),
     ),
-    "arrive8": Function("""
+    "most": Function("""
+/* The largest absolute value of a row; NaN if one is not finite. */
+static float NAME_most(const float *x, int n)
+{
+    float most[8] = {0.0f}, odd[8] = {0.0f};
+    int i = 0;
+    for (; i + 8 <= n; i += 8)
+        for (int k = 0; k < 8; k++) {
+            const float value = fabsf(x[i + k]);
+            most[k] = value > most[k] ? value : most[k];
+            odd[k] += value - value;
+        }
+    for (; i < n; i++) {
+        const float value = fabsf(x[i]);
+        most[0] = value > most[0] ? value : most[0];
+        odd[0] += value - value;
+    }
+    for (int k = 1; k < 8; k++) {
+        most[0] = most[k] > most[0] ? most[k] : most[0];
+        odd[0] += odd[k];
+    }
+    return most[0] + odd[0];
+}
+"""),
+    "arrive8": Function(
+        """
 /* Put a row into a ring of int8 rows, each of which has a scale: its largest value is 127 * scale.
    A row with a value that is not finite has the scale NaN, so that this shows in the output. */
 static void NAME_arrive8(int8_t *ring, float *scales, int width, int size, int32_t *at,
                          int32_t *started, const float *x)
 {
-    float most = 0.0f, odd = 0.0f;
-    for (int c = 0; c < width; c++) {
-        const float value = fabsf(x[c]);
-        most = value > most ? value : most;
-        odd += x[c] - x[c];
-    }
-    const int finite = odd == 0.0f;
-    const float steps = finite && most > 1e-30f ? 127.0f / most : 0.0f;
-    const int fill = started && !*started;
-    for (int r = fill ? 0 : *at; r < (fill ? size : *at + 1); r++) {
-        int8_t *row = ring + r * width;
-        for (int c = 0; c < width && finite; c++) {
+    const float most = NAME_most(x, width);
+    const float steps = most > 1e-30f ? 127.0f / most : 0.0f;
+    int8_t *restrict row = ring + *at * width;
+    if (most == most)
+        for (int c = 0; c < width; c++) {
             const float value = x[c] * steps;
             row[c] = (int8_t)(value + (value < 0.0f ? -0.5f : 0.5f));
         }
-        if (!finite)
-            memset(row, 0, (size_t)width);
-        scales[r] = finite ? most / 127.0f : odd;
-    }
-    if (fill)
+    else
+        memset(row, 0, (size_t)width);
+    scales[*at] = most / 127.0f;
+    if (started && !*started) {
+        for (int r = 0; r < size; r++)
+            if (r != *at) {
+                memcpy(ring + r * width, row, (size_t)width);
+                scales[r] = scales[*at];
+            }
         *started = 1;
+    }
     *at = *at + 1 < size ? *at + 1 : 0;
 }
-"""),
+""",
+        ("most",),
+    ),
     "conv8": Function(
         """
 /* n steps of an int8 convolution; returns the output steps. */

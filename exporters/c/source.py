@@ -60,7 +60,8 @@ def source(program: Program, stem: str, what: str, int8: bool) -> Source:
     # The widest first, so that a compiler puts no gaps between them.
     fields = sorted(writer.fields, key=lambda field: -BYTES[field.kind])
     products = sum((cost.products for cost in writer.costs), Fraction())
-    total = Cost("total", writer.flash, _size(fields), products)
+    most = sum(cost.most for cost in writer.costs)
+    total = Cost("total", writer.flash, _size(fields), products, most)
     title = f"{what}, one step of a stream; written by tcnzoo {__version__}."
     header = _header(writer, title, _facts(writer, fields, total), fields)
     code = _code(writer, title, total, f"{stem}.h")
@@ -92,6 +93,7 @@ def _facts(writer: Writer, fields: Sequence[Field], total: Cost) -> dict[str, An
         "flash": total.flash,
         "ram": total.ram,
         "multiply_adds": float(total.products),
+        "multiply_adds_at_most": total.most,
         "state": {
             field.entry: {"field": field.name, "type": field.kind, "shape": list(field.shape)}
             for field in fields
@@ -207,8 +209,7 @@ BEGINNING = """\
 /* TITLE
 
    It calls the C library's <math.h> and <string.h> and allocates nothing. Compile it with -O3 for
-   vector instructions; it needs no option that changes floating-point numbers. A few bytes of
-   stack come to the state.
+   vector instructions; it needs no option that changes floating-point numbers.
 
 TABLE
 */
@@ -287,19 +288,15 @@ def _public(writer: Writer) -> list[str]:
 def _table(costs: Sequence[Cost], total: Cost) -> str:
     """What each operation costs, in lines of text."""
     work = total.ram - sum(cost.ram for cost in costs)
-    rows = [*costs, Cost("signals within a step", 0, work, Fraction()), total]
+    rows = [*costs, Cost("signals within a step", 0, work, Fraction(), 0), total]
     wide = max(len(cost.label) for cost in rows)
-    head = (
-        f"   {'':{wide}}  {'flash, bytes':>14}  {'RAM, bytes':>12}  {'multiply-adds a sample':>22}"
-    )
-    return "\n".join([head, *(_line(cost, wide) for cost in rows)])
+    heads = f"   {'':{wide}}  {'flash':>12}  {'RAM':>10}  {'multiply-adds of a sample':>26}"
+    units = f"   {'':{wide}}  {'bytes':>12}  {'bytes':>10}  {'mean':>12}  {'at most':>12}"
+    return "\n".join([heads, units, *(_line(cost, wide) for cost in rows)])
 
 
 def _line(cost: Cost, wide: int) -> str:
     """One line of the table."""
-    products = (
-        f"{float(cost.products):,.6g}"
-        if cost.products.denominator > 1
-        else f"{cost.products.numerator:,}"
-    )
-    return f"   {cost.label:{wide}}  {cost.flash:>14,}  {cost.ram:>12,}  {products:>22}"
+    mean = f"{round(float(cost.products), 2):,.10g}"
+    numbers = f"{cost.flash:>12,}  {cost.ram:>10,}  {mean:>12}  {cost.most:>12,}"
+    return f"   {cost.label:{wide}}  {numbers}"

@@ -64,12 +64,14 @@ class Cost:
         flash: bytes of constants.
         ram: bytes of the state.
         products: multiply-adds of one sample, in the mean.
+        most: multiply-adds of one sample, at most.
     """
 
     label: str
     flash: int
     ram: int
     products: Fraction
+    most: int
 
 
 @dataclass(frozen=True)
@@ -149,8 +151,9 @@ class Writer:
     def end(self, label: str, products: int, signal: Signal) -> None:
         """Note what the operation costs, which multiplies so often for each row of a signal."""
         flash, ram = self._before
-        mean = products * self.rows[signal.index].mean
-        self.costs.append(Cost(label, self.flash - flash, self.ram - ram, mean))
+        rows = self.rows[signal.index]
+        sizes = self.flash - flash, self.ram - ram
+        self.costs.append(Cost(label, *sizes, products * rows.mean, products * rows.most))
 
     @property
     def ram(self) -> int:

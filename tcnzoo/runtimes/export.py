@@ -345,18 +345,19 @@ def _checks(options: ExportOptions, count: int, shape: Sequence[int]) -> Cases:
 
 def _check_destination(path: Path, exporter: Exporter, overwrite: bool) -> None:
     """Raise InputError unless the name can be written to."""
-    beside = _beside(path, exporter)
     if not overwrite:
         refuse_existing(path)
-        if beside is not None:
-            refuse_existing(beside)
     if not path.name.lower().endswith(exporter.SUFFIX):
         raise InputError(
             f"export to {exporter.NAME!r} is written to a name in {exporter.SUFFIX}, "
             f"but got {str(path)!r}"
         )
     check_destination(path, folder=path.is_dir())
-    check_destination(beside)
+    beside = _beside(path, exporter)
+    if beside is not None:
+        if not overwrite:
+            refuse_existing(beside)
+        check_destination(beside)
 
 
 def _beside(path: Path, exporter: Exporter) -> Path | None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from tests.support.exported import ran, written
 from tests.support.streams import STREAMED, STREAMED_TCNS
 from tests.support.tcns import tcn
 
+ROOT = Path(__file__).parents[2]
 needs_compiler = pytest.mark.skipif(
     shutil.which("cc") is None, reason="no C compiler (cc) on this machine"
 )
@@ -369,7 +371,7 @@ def test_sizes_are_in_the_report_and_in_the_file(tmp_path):
     assert facts["multiply_adds"] == 3 * 5 * 32 + 5 * 32 * 32 * 5 + 3 * 32 + 32 * 4
     sentence = (
         f"flash {facts['flash']:,} bytes of constants, RAM {facts['ram']:,} bytes, "
-        f"{facts['multiply_adds']:,.6g} multiply-adds a sample"
+        f"{int(facts['multiply_adds']):,} multiply-adds a sample"
     )
     assert report.notes[0] == sentence
     files = [tmp_path / "net.c", tmp_path / "net.h"]
@@ -377,8 +379,44 @@ def test_sizes_are_in_the_report_and_in_the_file(tmp_path):
     total = next(
         line for line in files[0].read_text().splitlines() if line.split()[:1] == ["total"]
     )
-    numbers = [facts["flash"], facts["ram"], int(facts["multiply_adds"])]
+    products = int(facts["multiply_adds"])
+    numbers = [facts["flash"], facts["ram"], products, products]
     assert total.split()[1:] == [f"{number:,}" for number in numbers]
+
+
+def streaming_deepepi():
+    """DeepEpi as docs/c.md makes it stream."""
+    spec = tcnzoo.load_spec("deepepi").model_dump()
+    for name, layer in spec["layers"].items():
+        if name.startswith("conv"):
+            layer["padding"] = "causal"
+    pool = {"kind": "window_pool", "mode": "average", "size": 94, "stride": 1, "channels": 64}
+    spec["layers"]["pool"] = pool
+    return tcnzoo.load_spec(spec)
+
+
+@needs_compiler
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_streaming_deepepi_has_the_sizes_of_the_table(precision, tmp_path):
+    options = {"precision": precision, "input_length": 1500, "samples": 1}
+    report = tcnzoo.export(model(streaming_deepepi()), tmp_path / "net.c", **options)
+    assert report.passed
+    assert_documented(compiled.facts_of(tmp_path / "net.c"), precision)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["tcn-base", "tcn-se-gated"])
+def test_sizes_of_presets_are_those_of_the_table(name, precision, tmp_path):
+    written("c", name, (1, 8, 9), tmp_path, streaming=True, precision=precision)
+    assert_documented(compiled.facts_of(tmp_path / "model.c"), precision)
+
+
+def assert_documented(facts, precision):
+    """Hold that docs/c.md has a row of these sizes."""
+    text = (ROOT / "docs" / "c.md").read_text("utf-8")
+    sizes = f"| {precision} | {facts['flash']:,} | {facts['ram']:,} |"
+    products = f" {int(facts['multiply_adds']):,} | {facts['multiply_adds_at_most']:,} |"
+    assert sizes + (products if precision == "float32" else "") in text
 
 
 def test_kernels_are_cut_into_panels_that_hold_every_value_once():
