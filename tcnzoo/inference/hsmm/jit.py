@@ -19,7 +19,7 @@ def jit(function: F) -> F:
 
     # Sums may be taken in any order, which is what lets them run in vector registers; a division by
     # 0 gives infinity, as in numpy.
-    options = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy"}
+    options: dict[str, Any] = {"fastmath": {"reassoc", "contract"}, "error_model": "numpy"}
     try:
         return cast(F, numba.njit(cache=True, **options)(function))
     except RuntimeError:  # no folder to keep it in
