@@ -49,10 +49,10 @@ def chances_of(first: Array, transitions: Array, durations: Array, survival: Arr
     moves, lasting, reached = (powers_of(logs) for logs in (transitions, durations, survival))
     lacking = LEAST if ((lasting > 0.0) & (lasting < SMALL)).any() else 0.0
     arrivals = np.ascontiguousarray(moves.T)
-    turned = (np.ascontiguousarray(law[:, ::-1]) for law in (lasting, reached))
+    before, behind = (np.ascontiguousarray(law[:, ::-1]) for law in (lasting, reached))
     return Chances(
         powers_of(first),
-        Law(moves, arrivals, *turned, lacking),
+        Law(moves, arrivals, before, behind, lacking),
         Law(moves, arrivals, lasting, reached, lacking),
     )
 

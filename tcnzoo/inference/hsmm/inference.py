@@ -105,7 +105,8 @@ class Likelihood:
         if _scales(*self._given):
             passed, weight, sure = _scaled().forward(*self._given[:2])
             if sure:
-                self._scaled, self.value = (passed, weight), passed.log_of(weight)
+                self._scaled = passed, weight
+                self.value: float = passed.log_of(weight)
                 return
             self._counts = _scaled().expected(passed, weight)
         if self._counts is not None:
@@ -155,7 +156,8 @@ def expected(
 
 def filtered(tables: Tables, scores: Array, name: Engine = "auto") -> tuple[Array, Array]:
     """States given the signal so far, (K, T), and its log-likelihood so far, (T,)."""
-    tables = dataclasses.replace(tables, censored=True)  # the signal goes on
+    if not tables.censored:
+        tables = dataclasses.replace(tables, censored=True)  # the signal goes on
     if _scales(tables, scores, name):
         states: tuple[Array, Array] | None = _scaled().filtered(tables, np.asarray(scores, float))
         if states is not None:

@@ -9,44 +9,20 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.inference.hsmm.blocks import blocks_of
-from tcnzoo.inference.hsmm.jit import jit, jit_maxima
-from tcnzoo.inference.hsmm.recursion import centred
+from tcnzoo.inference.hsmm.jit import jit, larger
 from tcnzoo.inference.hsmm.tables import Tables
 
 # For -inf, whose differences are NaN; scores are at least that, and sums above IMPOSSIBLE possible.
 LOWEST, IMPOSSIBLE = -1e300, -1e290
 
 
-@jit_maxima
+@jit
 def _best(x: Array, law: Array) -> float:
-    """Largest of x + law.
-
-    Eight of them are taken at a time, since each comparison waits for the one before it.
-    """
-    a = b = c = d = e = f = g = h = 2.0 * LOWEST
-    low, count = 0, len(x)
-    while low + 8 <= count:
-        value = x[low] + law[low]
-        a = value if value > a else a
-        value = x[low + 1] + law[low + 1]
-        b = value if value > b else b
-        value = x[low + 2] + law[low + 2]
-        c = value if value > c else c
-        value = x[low + 3] + law[low + 3]
-        d = value if value > d else d
-        value = x[low + 4] + law[low + 4]
-        e = value if value > e else e
-        value = x[low + 5] + law[low + 5]
-        f = value if value > f else f
-        value = x[low + 6] + law[low + 6]
-        g = value if value > g else g
-        value = x[low + 7] + law[low + 7]
-        h = value if value > h else h
-        low += 8
-    for i in range(low, count):
-        value = x[i] + law[i]
-        a = value if value > a else a
-    return max(max(max(a, b), max(c, d)), max(max(e, f), max(g, h)))
+    """Largest of x + law."""
+    best = 2.0 * LOWEST
+    for i in range(len(x)):
+        best = larger(best, x[i] + law[i])
+    return best
 
 
 @jit
@@ -60,45 +36,45 @@ def _last_best(x: Array, law: Array) -> tuple[float, int]:
     return best, choice
 
 
-@jit_maxima
-def _raise(best: Array, weight: float, change: Array) -> None:
-    """Raise best to weight + change where that is larger."""
-    for k in range(len(best)):
-        value = weight + change[k]
-        best[k] = value if value > best[k] else best[k]
-
-
 @jit
 def _forward(
-    total: Array, window: Array, weights: Array, change: Array, law: Array, opening: Array
-) -> None:
+    scores: Array, window: Array, weights: Array, change: Array, law: Array, opening: Array
+) -> float:
     """Go through a block of steps.
 
     Args:
-        total: (K, steps + 1), sums of scores from the start of the block.
-        window: (K, D + steps), column s + D - 1 for the best way to a start at s, less `total`;
-            the first D columns are given.
-        weights: (steps + 1, K), best way to an end of each state, filled in.
-        change: (K, K) from row to column.
+        scores: (steps, K), finite; the sum of each step's best is taken off them.
+        window: (K, D + steps), column s + D - 1 for the best way to a start at s, less the scores
+            from the start of the block to s; the first D columns are given.
+        weights: (steps + 1, K), best way to an end of each state, filled in; in row 0, which ends
+            have no use for, comes the sum of the scores of the block.
+        change: (K, K) from column to row.
         law: (K, D) from D down to 1.
         opening: (K, n), weight of a first segment up to each of the next n steps.
+    Returns:
+        The sum of the best scores.
     """
-    states, steps, reach = total.shape[0], total.shape[1] - 1, law.shape[1]
-    started = np.empty(states)
+    (steps, states), reach, taken = scores.shape, law.shape[1], 0.0
+    total = weights[0]
+    total[:] = 0.0
     for t in range(1, steps + 1):
-        row = weights[t]
+        now, row = scores[t - 1], weights[t]
+        top = now[0]
+        for k in range(1, states):
+            top = larger(top, now[k])
+        taken += top
         for k in range(states):
+            total[k] += now[k] - top
             row[k] = _best(window[k, t - 1 : t - 1 + reach], law[k])
         if t <= opening.shape[1]:
             for k in range(states):
-                row[k] = max(row[k], opening[k, t - 1])
+                row[k] = larger(row[k], opening[k, t - 1])
         for k in range(states):
-            row[k] += total[k, t]
-        started[:] = LOWEST
-        for j in range(states):
-            _raise(started, row[j], change[j])
+            row[k] += total[k]
         for k in range(states):
-            window[k, t - 1 + reach] = started[k] - total[k, t]
+            best = larger(_best(row, change[k]), LOWEST)
+            window[k, t - 1 + reach] = best - total[k]
+    return taken
 
 
 @jit
@@ -125,7 +101,7 @@ def _back(
     while t > 0:
         best, before = 3.0 * LOWEST, 0
         for j in range(len(change)):
-            value = weights[t, j] + change[j, state]
+            value = weights[t, j] + change[state, j]
             if value > best:
                 best, before = value, j
         best, duration = _last_best(window[before, t - 1 : t - 1 + reach], law[before])
@@ -147,34 +123,34 @@ class _Ways:
     Attributes:
         blocks: first step of each block, and the step behind it.
         starts: of each block, first D columns of its window, and (K,) sums of all scores before.
-        total, window, weights, opening: of the last block, as in `_forward`.
+        window, weights, opening: of the last block, as in `_forward`.
         taken: sum of the best scores of all blocks.
     """
 
     def __init__(self, tables: Tables, scores: Array) -> None:
         """Go through all blocks of finite scores (K, T)."""
         self.tables, self.scores = tables, scores
-        self.law, self.change = _solid(tables.durations[:, ::-1]), _solid(tables.transitions)
+        self.law, self.change = _solid(tables.durations[:, ::-1]), _solid(tables.transitions.T)
         (states, steps), reach = scores.shape, self.law.shape[1]
         self.blocks, self.taken = blocks_of(steps, reach), 0.0
         self.starts = [(np.full((states, reach), LOWEST), np.zeros(states))]
         for index in range(len(self.blocks)):
             self.taken += self.enter(index)
-            window = self.window[:, -reach:] + self.total[:, -1:]
-            self.starts.append((window, self.starts[index][1] + self.total[:, -1]))
+            total = self.weights[0]
+            window = self.window[:, -reach:] + total[:, None]
+            self.starts.append((window, self.starts[index][1] + total))
 
     def enter(self, index: int) -> float:
         """Go through a block; the sum of the best scores in it."""
         low, high = self.blocks[index]
         start, before = self.starts[index]
         (states, reach), steps = start.shape, high - low
-        self.total, taken = centred(self.scores[:, low:high])
         self.opening = self._opening(self.tables.first_durations, low, before)
         self.window = np.empty((states, reach + steps))
         self.window[:, :reach] = start
         self.weights = np.empty((steps + 1, states))
-        _forward(self.total, self.window, self.weights, self.change, self.law, self.opening)
-        return taken
+        arrays = (self.window, self.weights, self.change, self.law, self.opening)
+        return _forward(np.ascontiguousarray(self.scores[:, low:high].T), *arrays)
 
     def _opening(self, law: Array, low: int, before: Array) -> Array:
         """Weight of a first segment of each length above `low`, less the scores behind `low`."""
@@ -188,7 +164,7 @@ class _Ways:
         if high <= reach:
             whole = tables.first_survival if tables.censored else tables.first_durations
             choices[:, high - 1] = self._opening(whole, low, self.starts[-2][1])[:, ahead - 1]
-        final = (choices + self.total[:, -1:]).T
+        final = (choices + self.weights[0][:, None]).T
         duration, state = divmod(int(final.argmax()), final.shape[1])
         return duration + 1, state, float(final.max())
 

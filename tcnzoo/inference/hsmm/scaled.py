@@ -127,14 +127,15 @@ class Forward:
         return np.asarray(weights[:, ::-1])
 
     def lacking(self, weight: float) -> float:
-        """A bound of the share of the weight that the last sum lacks."""
+        """A bound of the share of the weight that the last sums have too much or lack."""
         states, rare = self.side.states, self.chances.forward.lacking
         lacks = states[FACTOR] * (states[MISSING] + rare)
-        return float(lacks.sum()) * self.oldest.shape[1] / weight
+        last = len(lacks) * float(self.rows.lacking[-1])
+        return float((lacks.sum() * self.oldest.shape[1] + last) / weight)
 
     def log_of(self, weight: float) -> float:
         """Logarithm of a weight in the scale of the last block's end, with what was taken."""
-        return math.log(weight) + self.side.marks[EXPONENT] * math.log(2.0) + self.taken
+        return math.log(weight) + float(self.side.marks[EXPONENT]) * math.log(2.0) + self.taken
 
 
 def _rows(steps: int, row: Row) -> Rows:
@@ -224,8 +225,8 @@ def _backward(passed: Forward, weight: float, flow: Array) -> tuple[Array, Count
         window = np.zeros((states, high - low + reach))
         window[:, high - low :] = side.window
         side = side._replace(window=window)
-        of_steps = np.empty((3, high - low, states))
-        counts = Counts(*of_steps, durations, lacking)
+        flows, begun, ended = np.empty((3, high - low, states))
+        counts = Counts(flows, begun, ended, durations, lacking)
         end = (weight, power, steps - high)
         backward_block(passed.odds, law, side, passed.rows, end, counts)
         changes += counts.ended.T @ counts.begun

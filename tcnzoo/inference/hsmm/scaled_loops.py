@@ -125,8 +125,8 @@ def _move(states: Array, k: int, view: Array, factor: float) -> bool:
     if lost:
         missing += LEAST
         states[LEFT, k] = len(view) + 1.0
-    if missing > 0.0:
-        missing = max(missing, LEAST)
+    if lost or states[MISSING, k] > 0.0:
+        missing = max(missing, LEAST)  # the product may underflow
     states[MISSING, k] = missing
     states[FACTOR, k] = 1.0
     return lost
