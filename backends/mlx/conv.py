@@ -14,7 +14,7 @@ from .block import Block, maybe
 from .kept import Kept
 from .kernels.taps import convolve, form_of, laid_out, scatter
 from .norm import BatchNorm
-from .types import HALVES, multiplied, wide
+from .types import HALVES, multiplied, on_cpu, wide
 
 _NUMPY_PAD = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
@@ -62,7 +62,8 @@ class Conv1d(Block[Conv1dSpec], kind="conv1d"):
                 spec.output_shape((x.shape[2], length))  # raises: too short a signal
             return mx.zeros((x.shape[0], 0, spec.out_channels), dtype=x.dtype)
         form, compute = form_of(x, spec), partial(convolve, spec=spec)
-        ready = self._ready(form, norm) if x.dtype not in HALVES else None
+        # On a GPU addresses of arrays cost a wait for them, and folding little.
+        ready = self._ready(form, norm) if on_cpu() and x.dtype not in HALVES else None
         if ready is not None:
             return compute(x, *ready)
         y = multiplied(compute, x, laid_out(kernel(spec, self), form), self.get("bias"))

@@ -64,10 +64,10 @@ def pointers(library: ctypes.CDLL, names: Collection[str]) -> dict[str, ctypes.c
     kind, process = JUMP_SLOT.get(platform.machine()), ctypes.CDLL(None)
     if kind is None or not hasattr(process, "dlinfo") or ctypes.sizeof(ctypes.c_size_t) != 8:
         return {}
-    found = ctypes.POINTER(_Library)()
-    if process.dlinfo(ctypes.c_void_p(library._handle), LINK_MAP, ctypes.byref(found)) != 0:
+    entry = ctypes.POINTER(_Library)()
+    if process.dlinfo(ctypes.c_void_p(library._handle), LINK_MAP, ctypes.byref(entry)) != 0:
         return {}
-    base, table = found.contents.base, _dynamic(found.contents)
+    base, table = entry.contents.base, _dynamic(entry.contents)
     if table.get(FORM) != RELA or not {SIZE, STRINGS, SYMBOLS, CALLS} <= set(table):
         return {}
     calls = {}
@@ -117,7 +117,7 @@ def address_of(library: ctypes.CDLL, name: str) -> int:
 
 def library_of(address: int) -> Path | None:
     """The file of the library that has this address."""
-    place = _Place()
-    if not ctypes.CDLL(None).dladdr(ctypes.c_void_p(address), ctypes.byref(place)):
+    answer = _Place()
+    if not ctypes.CDLL(None).dladdr(ctypes.c_void_p(address), ctypes.byref(answer)):
         return None
-    return Path(os.fsdecode(place.path))
+    return Path(os.fsdecode(answer.path))

@@ -31,12 +31,12 @@ FRAME = {
         "training", "twin", "types", "weights",
     },
     "mlx": {
-        "block", "losses", "processes", "quantizer", "run", "stream", "training", "twin", "types",
-        "weights",
+        "blas", "block", "kept", "losses", "processes", "quantizer", "run", "stream", "symbols",
+        "training", "twin", "types", "weights",
     },
     "keras": {
         "block", "device", "engines", "gradients", "losses", "model", "quantizer", "replicas",
-        "run", "stream", "training", "types", "weights",
+        "run", "stream", "training", "types", "watch", "weights",
     },
 }  # fmt: skip
 
