@@ -11,16 +11,14 @@ from benchmarks import nets, tasks
 from benchmarks.big_files import big_files_group
 from benchmarks.hsmm import hsmm_group
 from benchmarks.mamba2 import mamba2_group
-from benchmarks.nets import NETS, Net
+from benchmarks.nets import LONG, NETS
+from benchmarks.streams import CHUNKS, streams_group
 from benchmarks.timing import Result, interleaved
 from benchmarks.training import training_group
 from benchmarks.vq import vq_group
 from tcnzoo.models.backend import installed_backends
 from tcnzoo.zoo.catalog import preset
 
-CHUNKS = (1, 16, 256)
-# A chunk of one sample takes microseconds, so a round calls it often.
-CALLS = {1: 20, 16: 8, 256: 2}
 # `mx.conv1d` with dilation is about 200 times slower than it could be on a CPU: keep it short.
 MLX_LENGTH = {"tcn-eeg-encoder": 320, "narrow [64]*8": 1024}
 PRESET_LENGTH = {"tcn-eeg-encoder": 480, "tcn-eeg-encoder-rf12s": 480}
@@ -56,32 +54,24 @@ def torch_group(device: str | None, budget: float) -> Iterator[Result]:
         yield measured(
             net.name, "forward", device, threads, calls, budget=budget, note=f"{net.length} steps"
         )
-        if device is None:
-            yield from _torch_streams(net, threads, budget)
         x = tasks.train_signal(net)
         calls = {name: tasks.torch_train(one, x, device) for name, one in pair.items()}
         note = f"{net.train_length} steps, SGD"
         yield measured(net.name, "training step", device, threads, calls, budget=budget, note=note)
+    yield _long_training_step(device, threads, budget)
 
 
-def _torch_streams(net: Net, threads: int, budget: float) -> Iterator[Result]:
-    """One streaming step of the temporal blocks, on one thread: pytorch-tcn streams those only."""
-    import torch
-
-    alone = Net(net.name, net.channels, net.dilations, False, net.length, net.train_length)
-    peer, model = nets.pytorch_tcn(alone, None), nets.ours(alone, "torch", None)
-    torch.set_num_threads(1)
-    for chunk in CHUNKS:
-        x = tasks.signal(chunk)
-        calls = {
-            "pytorch-tcn": tasks.torch_library_stream(peer, x),
-            "tcnzoo torch": tasks.our_stream(model, x),
-        }
-        task = f"stream, chunks of {chunk}"
-        yield measured(
-            net.name, task, None, 1, calls, budget=budget, calls=CALLS[chunk], note="blocks only"
-        )
-    torch.set_num_threads(threads)
+def _long_training_step(device: str | None, threads: int, budget: float) -> Result:
+    """A training step of many samples, whose memory checkpointing saves; see `memory`."""
+    net, x = NETS["narrow [64]*8"], tasks.signal(LONG)
+    models = {
+        "pytorch-tcn": nets.pytorch_tcn(net, device),
+        "tcnzoo torch": nets.ours(net, "torch", device),
+        "tcnzoo torch, checkpointing": nets.checkpointed(net, device),
+    }
+    calls = {name: tasks.torch_train(model, x, device) for name, model in models.items()}
+    note = f"{LONG} steps, SGD"
+    return measured(net.name, "training step", device, threads, calls, budget=budget, note=note)
 
 
 def mlx_group(device: str | None, budget: float) -> Iterator[Result]:
@@ -174,6 +164,7 @@ def _preset_signal(name: str) -> Any:
 
 GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "torch": torch_group,
+    "streams": streams_group,
     "keras": keras_group,
     "mlx": mlx_group,
     "mlx-own-blas": mlx_group,

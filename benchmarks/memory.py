@@ -7,7 +7,11 @@ import sys
 from typing import Any
 
 from benchmarks import nets, tasks
-from benchmarks.nets import NETS
+from benchmarks.nets import LONG, NETS
+from benchmarks.streams import STREAMS, blocks_only, plain
+
+STREAMS_TASK = f"{STREAMS} streams"
+CHECKPOINTING = ", checkpointing"
 
 
 def _peak_mib() -> float:
@@ -16,14 +20,37 @@ def _peak_mib() -> float:
     return peak / 1024 if sys.platform != "darwin" else peak / 1024**2
 
 
-def growth(contender: str, net: str, task: str) -> float:
+def growth(contender: str, net: str, task: str, steps: int) -> float:
     """MiB by which one contender's first calls of a task raise the peak of this process."""
     one = NETS[net]
-    x = tasks.signal(one.train_length)
+    if task == STREAMS_TASK:
+        return streams_growth(one, contender, steps)
+    x = tasks.signal(steps)
     library, _, framework = contender.partition(" ")
-    model = nets.ours(one, framework, None) if library == "tcnzoo" else _peer(contender, one)
+    if contender.endswith(CHECKPOINTING):
+        model, framework = nets.checkpointed(one, None), "torch"
+    else:
+        model = nets.ours(one, framework, None) if library == "tcnzoo" else _peer(contender, one)
     run = _call(framework or {"keras-tcn": "keras"}.get(contender, "torch"), task, model, x)
     before = _peak_mib()
+    run()
+    run()
+    return _peak_mib() - before
+
+
+def streams_growth(net: nets.Net, contender: str, steps: int) -> float:
+    """MiB that the state of 64 streams and what steps them take, beside one stream that has run.
+
+    The weights of the model are there before. What a process needs once to step any stream (code,
+    its compilation) is there too, as one stream has taken a step.
+    """
+    model = nets.ours(blocks_only(net), contender.split()[1].rstrip(","), None)
+    tasks.our_stream(model, tasks.signal(steps))()
+    many = tasks.our_stream
+    if contender.endswith("plain"):
+        many = plain
+    before = _peak_mib()
+    run = many(model, tasks.signal(steps, batch=STREAMS))
     run()
     run()
     return _peak_mib() - before
@@ -46,17 +73,26 @@ def _call(framework: str, task: str, model: Any, x: Any) -> tasks.Call:
 
 def table(contenders: list[str]) -> list[dict[str, Any]]:
     """Peak growth of each contender, net and task, each in a process of its own."""
-    rows = []
-    for net in NETS:
-        for task in ("forward", "training step"):
-            found = {}
-            for contender in contenders:
-                command = [sys.executable, "-m", "benchmarks.memory", contender, net, task]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                found[contender] = float(json.loads(done.stdout.splitlines()[-1]))
-            rows.append({"net": net, "task": task, "steps": NETS[net].train_length, "mib": found})
+    rows = [
+        _row(net, task, NETS[net].train_length, contenders)
+        for net in NETS
+        for task in ("forward", "training step")
+    ]
+    narrow, torch = "narrow [64]*8", ["pytorch-tcn", "tcnzoo torch"]
+    rows.append(_row(narrow, "training step", LONG, [*torch, f"tcnzoo torch{CHECKPOINTING}"]))
+    rows.append(_row(narrow, STREAMS_TASK, 1, ["tcnzoo torch", "tcnzoo torch, plain"]))
     return rows
 
 
+def _row(net: str, task: str, steps: int, contenders: list[str]) -> dict[str, Any]:
+    """One line of the table."""
+    sizes = {}
+    for contender in contenders:
+        command = [sys.executable, "-m", "benchmarks.memory", contender, net, task, str(steps)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        sizes[contender] = float(json.loads(done.stdout.splitlines()[-1]))
+    return {"net": net, "task": task, "steps": steps, "mib": sizes}
+
+
 if __name__ == "__main__":
-    print(json.dumps(growth(*sys.argv[1:4])))
+    print(json.dumps(growth(*sys.argv[1:4], int(sys.argv[4]))))

@@ -8,6 +8,8 @@ import tcnzoo
 ENCODER = {"channels": [64, 128, 256, 512] * 2, "dilations": [1, 2, 4, 8, 16, 1, 2, 4]}
 NARROW = {"channels": [64] * 8, "dilations": [2**level for level in range(8)]}
 KERNEL = 7
+# Samples of a training step that takes much memory.
+LONG = 16384
 INPUTS = 19
 
 
@@ -59,6 +61,11 @@ NETS = {
 def ours(net: Net, backend: str, device: str | None, norm: str | None = "weight_norm") -> Any:
     """Our native module."""
     return tcnzoo.create(net.spec(norm), backend, device=device)
+
+
+def checkpointed(net: Net, device: str | None) -> Any:
+    """Our torch module that computes its blocks once more in the backward pass."""
+    return tcnzoo.create(net.spec(), "torch", device=device, checkpointing="blocks")
 
 
 def pytorch_tcn(net: Net, device: str | None) -> Any:

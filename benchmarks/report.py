@@ -53,11 +53,11 @@ def markdown(document: dict[str, Any]) -> str:
             "Growth of the process's peak by the first two calls, MiB.",
             "",
         ]
-        names = list(document["memory"][0]["mib"])
+        names = list(dict.fromkeys(name for row in document["memory"] for name in row["mib"]))
         lines.append("| net | task | " + " | ".join(names) + " |")
         lines.append("|---|---|" + "---|" * len(names))
         for row in document["memory"]:
-            cells = [f"{row['mib'][name]:.0f}" for name in names]
+            cells = [f"{row['mib'][name]:.0f}" if name in row["mib"] else "" for name in names]
             lines.append(
                 f"| {row['net']} | {row['task']} ({row['steps']} steps) | "
                 + " | ".join(cells)

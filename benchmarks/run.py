@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from tcnzoo import engines
+
 RESULTS = Path(__file__).parent / "results"
 PACKAGES = (
     "tcnzoo", "torch", "pytorch-tcn", "tensorflow-cpu", "tensorflow", "keras", "keras-tcn", "mlx",
@@ -28,12 +30,7 @@ app = typer.Typer(add_completion=False)
 
 def machine(name: str | None) -> dict[str, Any]:
     """What the figures were measured on."""
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = lines[0].partition(":")[2].strip() if lines else processor
-    cores = os.cpu_count()
+    processor, cores = engines.processor(), os.cpu_count()
     return {
         "name": name or f"{processor}, {cores} cores",
         "processor": processor,
@@ -85,7 +82,7 @@ def one_group(
 def everything(
     groups: Annotated[
         str, typer.Option(help="comma-separated")
-    ] = "torch,keras,mlx,mlx-own-blas,presets,big-files,mamba2,vq,training",
+    ] = "torch,streams,keras,mlx,mlx-own-blas,presets,big-files,mamba2,hsmm,vq,training",
     device: Annotated[str | None, typer.Option(help="cuda, mps, gpu; default: the CPU")] = None,
     budget: Annotated[float, typer.Option(help="seconds for each measurement")] = 20.0,
     name: Annotated[

@@ -1,5 +1,6 @@
 """Shapes, counts, cost, receptive field and latency of a model: from its spec alone."""
 
+import hashlib
 import math
 from collections.abc import Generator
 from dataclasses import asdict, dataclass, replace
@@ -222,6 +223,11 @@ def _row(path: str, spec: Spec, before: _Position) -> Layer:
         receptive_field=after.field.size,
         stride=str(after.field.stride),
     )
+
+
+def stream_name(spec: Spec) -> str:
+    """What the streams of a model are called in the table of engines: its kind, and a digest."""
+    return f"{spec.kind} {hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}"
 
 
 def _state_values(spec: Spec) -> int:

@@ -1,12 +1,12 @@
 """What is known of the engines of one model on this machine; nothing is measured here."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 
 from tcnzoo import engines
 from tcnzoo.engines import Choice
 from tcnzoo.specs import Conv1dSpec, Spec
+from tcnzoo.specs.analysis import stream_name
 
 
 def known_engines(spec: Spec) -> list[Choice]:
@@ -23,11 +23,6 @@ def shapes_of(spec: Spec) -> tuple[str, ...]:
         if isinstance(part, Conv1dSpec)
     }
     return (f"{stream_name(spec)},", *sorted(kernels))
-
-
-def stream_name(spec: Spec) -> str:
-    """What the streams of a model are called in the table of engines: its kind, and a digest."""
-    return f"{spec.kind} {hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:8]}"
 
 
 def engines_text(choices: Iterable[Choice]) -> str:

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 import tcnzoo
 from tcnzoo import engines
 from tcnzoo.cli import app
+from tcnzoo.specs.analysis import stream_name
 from tcnzoo.verification import bench, doctor
-from tcnzoo.verification.measured_engines import engines_text, known_engines, stream_name
+from tcnzoo.verification.measured_engines import engines_text, known_engines
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [5], "kernel_size": 7}
 
