@@ -7,11 +7,10 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.specs import Spec, StateItem
-
-from . import kernels
-from .layout import Layout, aligned
-from .lowering import lower
-from .tape import Tape, TapeState, read
+from tcnzoo.streams import kernels
+from tcnzoo.streams.layout import Layout, aligned
+from tcnzoo.streams.lowering import lower
+from tcnzoo.streams.tape import Tape, TapeState, read
 
 # Rows that are computed at once, so that what lies between two operations stays in the cache.
 ROWS = 256

@@ -642,8 +642,8 @@ def _merge(
         y = work[at : at + op[OUTSIDE]]
         _copy(work, at, work, x_at + row * x_stride, op[INSIDE])
         done = op[INSIDE]
-        for place in range(op[OTHERS], op[OTHERS] + 2 * op[COUNT], 2):
-            other, channels = lists[place], lists[place + 1]
+        for entry in range(op[OTHERS], op[OTHERS] + 2 * op[COUNT], 2):
+            other, channels = lists[entry], lists[entry + 1]
             at = signals[other, UNIT] * capacity + signals[other, SHIFT]
             at += row * signals[other, STRIDE]
             x = work[at : at + channels]

@@ -138,20 +138,20 @@ class Layout:
         self._room = Room()
         self._place_state()
         self._place_signals()
-        rows = [self._row(one) for one in program.operations if not isinstance(one, Select)]
+        rows = [self._row(op) for op in program.operations if not isinstance(op, Select)]
         self.table = np.array([row for row, _ in rows], np.int64).reshape(-1, k.COLUMNS)
         self.constants = np.array([values for _, values in rows], np.float32).reshape(-1, 4)
         self.lists = np.array(self._lists, np.int64)
         self.signals = np.array(self._signals, np.int64)
         self.inputs = np.array(
-            [(one.index, one.channels, one.index in program.vectors) for one in program.inputs],
+            [(op.index, op.channels, op.index in program.vectors) for op in program.inputs],
             np.int64,
         )
         # Whether the output has a step for each step of the input.
         self.even = not any(
-            isinstance(one, ConvTranspose | Repeat)
-            or (isinstance(one, Conv | WindowPool) and one.skip is not None)
-            for one in program.operations
+            isinstance(op, ConvTranspose | Repeat)
+            or (isinstance(op, Conv | WindowPool) and op.skip is not None)
+            for op in program.operations
         )
         self.unit = self._room.unit
         self.weights = self._packed()
@@ -160,10 +160,10 @@ class Layout:
 
     def _place_state(self) -> None:
         """Rings, then counters, and the cells; the lasting ones come first in `lists`."""
-        for one in self.program.operations:
-            if isinstance(one, Conv | WindowPool) and one.context is not None:
-                channels, reach = self.program.state[one.context].shape
-                self.rings[one.context] = Ring(one.context, channels, reach)
+        for op in self.program.operations:
+            if isinstance(op, Conv | WindowPool) and op.context is not None:
+                channels, reach = self.program.state[op.context].shape
+                self.rings[op.context] = Ring(op.context, channels, reach)
         for name, item in self.program.state.items():
             if item.integer:
                 self.counters[name] = len(self.rings) + len(self.counters)
@@ -174,7 +174,7 @@ class Layout:
     def _place_cell(self, name: str, item: StateItem) -> None:
         """An entry that is no ring; a tail lies with its steps one after the other."""
         tail = any(
-            isinstance(one, ConvTranspose) and one.tail == name for one in self.program.operations
+            isinstance(op, ConvTranspose) and op.tail == name for op in self.program.operations
         )
         shape = item.shape[::-1] if tail else item.shape
         self.cells[name] = Cell(self.cell_floats, shape, tail)
@@ -200,16 +200,19 @@ class Layout:
     def _place_signals(self) -> None:
         """A place for every signal, from its operation to its last reader."""
         program = self.program
-        left = Counter(signal.index for one in program.operations for signal in sources(one))
+        left = Counter(signal.index for op in program.operations for signal in sources(op))
         left[program.output.index] += 1
         for signal in program.inputs:
             self._add(signal.channels, 1)
-        for one in program.operations:
-            if isinstance(one, Select):
-                self._add_view(one)
+        for op in program.operations:
+            if isinstance(op, Select):
+                self._add_view(op)
             else:
-                self._add(one.target.channels, self._rates[one.source.index] * _factor(one))
-            for signal in sources(one):
+                self._add(
+                    op.target.channels,
+                    self._rates[op.source.index] * _factor(op),
+                )
+            for signal in sources(op):
                 self._release(signal, left)
 
     def _add(self, channels: int, rate: int) -> int:
@@ -221,11 +224,11 @@ class Layout:
         self.rate = max(self.rate, rate)
         return index
 
-    def _add_view(self, one: Select) -> None:
+    def _add_view(self, op: Select) -> None:
         """Some channels of a signal, where they lie."""
-        start, stride, shift, root = self._signals[one.source.index]
-        self._signals.append((start, stride, shift + one.first, root))
-        self._rates.append(self._rates[one.source.index])
+        start, stride, shift, root = self._signals[op.source.index]
+        self._signals.append((start, stride, shift + op.first, root))
+        self._rates.append(self._rates[op.source.index])
 
     def _release(self, signal: Signal, left: Counter[int]) -> None:
         """Count a reader of a signal as done; with the last one its place is free."""
@@ -243,17 +246,22 @@ class Layout:
 
     # --- Operations ---
 
-    def _row(self, one: Operation) -> tuple[list[int], tuple[float, ...]]:
+    def _row(self, op: Operation) -> tuple[list[int], tuple[float, ...]]:
         """The row of `table` and that of `constants`."""
-        make: Callable[[Any], list[int]] = OWN_COLUMNS[type(one)].__get__(self)
-        activation = getattr(one, "activation", None)
+        make: Callable[[Any], list[int]] = OWN_COLUMNS[type(op)].__get__(self)
+        activation = getattr(op, "activation", None)
         function, slope = _function(activation)
         row = [
-            k.KINDS.index(type(one).__name__), one.source.index, one.target.index,
-            one.source.channels, one.target.channels, function, *make(one),
+            k.KINDS.index(type(op).__name__), op.source.index, op.target.index,
+            op.source.channels, op.target.channels, function, *make(op),
         ]  # fmt: skip
-        low, high = getattr(one, "limit", (0.0, 0.0))
-        return row + [0] * (k.COLUMNS - len(row)), (slope, getattr(one, "eps", 0.0), low, high)
+        low, high = getattr(op, "limit", (0.0, 0.0))
+        return row + [0] * (k.COLUMNS - len(row)), (
+            slope,
+            getattr(op, "eps", 0.0),
+            low,
+            high,
+        )
 
     def _put(self, values: Array) -> int:
         """Add weights, which begin at a cache line; where they begin."""
@@ -283,94 +291,104 @@ class Layout:
         """A bias, filled up to whole tiles."""
         return self._put(np.pad(bias, (0, padded(len(bias)) - len(bias))))
 
-    def _conv(self, one: Conv) -> list[int]:
-        outputs, taps, inside = one.weight.shape
+    def _conv(self, op: Conv) -> list[int]:
+        outputs, taps, inside = op.weight.shape
         form = k.DENSE
-        if one.groups > 1:
-            form = k.DEPTHWISE if inside == 1 and outputs == one.groups else k.GROUPED
+        if op.groups > 1:
+            form = k.DEPTHWISE if inside == 1 and outputs == op.groups else k.GROUPED
         if form == k.DENSE:
-            kernel = self._put_kernel(one.weight.reshape(outputs, -1))
+            kernel = self._put_kernel(op.weight.reshape(outputs, -1))
         else:
-            turned = one.weight[:, :, 0].T if form == k.DEPTHWISE else one.weight
+            turned = op.weight[:, :, 0].T if form == k.DEPTHWISE else op.weight
             kernel = self._put(turned)
-        inputs = taps * one.source.channels
+        inputs = taps * op.source.channels
         block = max(k.ROWS, min(252, GATHERED // inputs) // k.ROWS * k.ROWS)
         most, each = self.gathered
-        rate = self._rates[one.source.index]
+        rate = self._rates[op.source.index]
         self.gathered = max(most, block * inputs), max(each, rate * inputs)
-        started = self._number(one.started)
+        started = self._number(op.started)
         if started >= 0:
             self.fills.append(started)
         return [
-            taps, one.dilation, one.stride, one.groups, self._ring(one.context),
-            self._number(one.skip), started, kernel, self._put_bias(one.bias), form, block,
+            taps, op.dilation, op.stride, op.groups, self._ring(op.context),
+            self._number(op.skip), started, kernel, self._put_bias(op.bias), form, block,
         ]  # fmt: skip
 
     def _ring(self, name: str | None) -> int:
         """Index of a ring, -1 for none."""
         return -1 if name is None else list(self.rings).index(name)
 
-    def _conv_transpose(self, one: ConvTranspose) -> list[int]:
-        outputs, taps, inside = one.weight.shape
+    def _conv_transpose(self, op: ConvTranspose) -> list[int]:
+        outputs, taps, inside = op.weight.shape
         products = taps * outputs
-        kernel = self._put_kernel(one.weight.transpose(1, 0, 2).reshape(products, inside))
-        bias = np.concatenate([np.zeros(padded(products), np.float32), one.bias])
-        overlap = 0 if one.tail is None else self.program.state[one.tail].shape[1]
-        reach = (taps - 1) * one.dilation + 1
-        rate = self._rates[one.source.index]
-        ahead = self._scratch(outputs, rate * one.stride + reach)
+        kernel = self._put_kernel(op.weight.transpose(1, 0, 2).reshape(products, inside))
+        bias = np.concatenate([np.zeros(padded(products), np.float32), op.bias])
+        overlap = 0 if op.tail is None else self.program.state[op.tail].shape[1]
+        reach = (taps - 1) * op.dilation + 1
+        rate = self._rates[op.source.index]
+        ahead = self._scratch(outputs, rate * op.stride + reach)
         each = self._scratch(products, rate)
-        start = 0 if one.tail is None else self.cells[one.tail].start
+        start = 0 if op.tail is None else self.cells[op.tail].start
         return [
-            taps, one.dilation, one.stride, kernel, self._put(bias), each, ahead, start, overlap
+            taps, op.dilation, op.stride, kernel, self._put(bias), each, ahead, start, overlap
         ]  # fmt: skip
 
-    def _affine(self, one: Affine) -> list[int]:
-        return [self._put(one.scale), self._put(one.shift)]
+    def _affine(self, op: Affine) -> list[int]:
+        return [self._put(op.scale), self._put(op.shift)]
 
-    def _layer_norm(self, one: LayerNorm) -> list[int]:
-        return [self._put(one.weight), self._put(one.bias)]
+    def _layer_norm(self, op: LayerNorm) -> list[int]:
+        return [self._put(op.weight), self._put(op.bias)]
 
-    def _rms_norm(self, one: RmsNorm) -> list[int]:
-        return [self._put(one.weight), 0, one.groups]
+    def _rms_norm(self, op: RmsNorm) -> list[int]:
+        return [self._put(op.weight), 0, op.groups]
 
-    def _nothing(self, one: Operation) -> list[int]:
+    def _nothing(self, op: Operation) -> list[int]:
         return []
 
-    def _spread(self, one: Spread) -> list[int]:
-        return [self._signals[one.like.index][k.ROOT]]
+    def _spread(self, op: Spread) -> list[int]:
+        return [self._signals[op.like.index][k.ROOT]]
 
-    def _repeat(self, one: Repeat) -> list[int]:
-        return [one.factor]
+    def _repeat(self, op: Repeat) -> list[int]:
+        return [op.factor]
 
-    def _merge(self, one: Merge) -> list[int]:
+    def _merge(self, op: Merge) -> list[int]:
         start = len(self._lists)
-        for signal in one.others:
+        for signal in op.others:
             self._lists += [signal.index, signal.channels]
-        return [MODES[one.mode], start, len(one.others)]
+        return [MODES[op.mode], start, len(op.others)]
 
-    def _excite(self, one: SqueezeExcitation) -> list[int]:
-        channels, hidden = one.source.channels, one.expand[0].shape[1]
-        rate = self._rates[one.source.index]
+    def _excite(self, op: SqueezeExcitation) -> list[int]:
+        channels, hidden = op.source.channels, op.expand[0].shape[1]
+        rate = self._rates[op.source.index]
         reduce, reduce_bias = -1, -1
-        if one.reduce is not None:
-            reduce, reduce_bias = self._put_kernel(one.reduce[0]), self._put_bias(one.reduce[1])
+        if op.reduce is not None:
+            reduce, reduce_bias = (
+                self._put_kernel(op.reduce[0]),
+                self._put_bias(op.reduce[1]),
+            )
         scratches = [self._scratch(width, rate) for width in (channels, hidden, channels)]
         return [
             reduce, reduce_bias, hidden,
-            self._put_kernel(one.expand[0]), self._put_bias(one.expand[1]), int(one.residual),
-            self.cells[one.mean].start, self.cells[one.mean_low].start, self.counters[one.count],
+            self._put_kernel(op.expand[0]), self._put_bias(op.expand[1]), int(op.residual),
+            self.cells[op.mean].start, self.cells[op.mean_low].start, self.counters[op.count],
             *scratches,
         ]  # fmt: skip
 
-    def _pool(self, one: WindowPool) -> list[int]:
-        largest = int(one.mode == "max")
-        return [one.size, 1, one.step, largest, self._ring(one.context), self._number(one.skip)]
-
-    def _scan(self, one: Scan) -> list[int]:
+    def _pool(self, op: WindowPool) -> list[int]:
+        largest = int(op.mode == "max")
         return [
-            one.dt.index, self._put(one.dt_bias), self._put(one.decay), self._put(one.skip),
-            one.heads, one.head_dim, one.d_state, one.groups, self.cells[one.state].start,
+            op.size,
+            1,
+            op.step,
+            largest,
+            self._ring(op.context),
+            self._number(op.skip),
+        ]
+
+    def _scan(self, op: Scan) -> list[int]:
+        return [
+            op.dt.index, self._put(op.dt_bias), self._put(op.decay), self._put(op.skip),
+            op.heads, op.head_dim, op.d_state, op.groups, self.cells[op.state].start,
         ]  # fmt: skip
 
 
@@ -391,11 +409,11 @@ OWN_COLUMNS: dict[type[Operation], Any] = {
 }
 
 
-def _factor(one: Operation) -> int:
+def _factor(op: Operation) -> int:
     """Output steps for each input step, at most."""
-    if isinstance(one, Repeat):
-        return one.factor
-    return one.stride if isinstance(one, ConvTranspose) else 1
+    if isinstance(op, Repeat):
+        return op.factor
+    return op.stride if isinstance(op, ConvTranspose) else 1
 
 
 def _function(activation: ActivationSpec | None) -> tuple[int, float]:

@@ -20,7 +20,7 @@ from tcnzoo.models.backend import Handle
 from tcnzoo.models.streaming import LazyState, State
 
 if TYPE_CHECKING:
-    from .engine import Engine
+    from tcnzoo.streams.engine import Engine
 
 # A backend's own step: (chunk, state, embeddings) -> (output, next state).
 Plain = Callable[[Array, Mapping[str, Any], Sequence[Array]], tuple[Array, State]]
@@ -124,7 +124,7 @@ class Steps:
     def _engine_of(self, weights: Callable[[], Weights]) -> "Engine | None":
         """The engine with the present weights; None for a model that it does not run."""
         if self._engine is None and not self._lowered:
-            from .engine import Engine  # which imports numba
+            from tcnzoo.streams.engine import Engine  # which imports numba
 
             self._lowered = True
             try:

@@ -18,8 +18,7 @@ import numpy as np
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.models.streaming import LazyState
 from tcnzoo.specs import StateItem
-
-from .layout import Layout
+from tcnzoo.streams.layout import Layout
 
 # Rows that a ring has beyond its reach: of one stream, at least, and at most.
 ROOM, LEAST_ROOM, MOST_ROOM = 256, 8, 1024

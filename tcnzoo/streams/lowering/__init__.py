@@ -8,9 +8,7 @@ from tcnzoo.arrays import Array
 from tcnzoo.errors import SpecError
 from tcnzoo.specs import Spec
 from tcnzoo.specs.folding import fold
-from tcnzoo.streams.program import Program, Spread
-
-from . import (  # noqa: F401 - each registers what it lowers
+from tcnzoo.streams.lowering import (  # noqa: F401 - each registers what it lowers
     activation,
     conv,
     dense,
@@ -23,8 +21,9 @@ from . import (  # noqa: F401 - each registers what it lowers
     squeeze_excitation,
     tcn,
 )
-from .builder import Builder
-from .fusing import fused, renumbered
+from tcnzoo.streams.lowering.builder import Builder
+from tcnzoo.streams.lowering.fusing import fused, renumbered
+from tcnzoo.streams.program import Program, Spread
 
 __all__ = ["lower"]
 
@@ -45,11 +44,11 @@ def lower(spec: Spec, weights: Mapping[str, Array]) -> Program:
     folded, wide = fold(spec, wide)
     build = Builder(wide)
     inputs = [build.signal(spec.input_channels or 0)]
-    inputs += [build.signal(one.channels) for one in spec.embedding_specs]
+    inputs += [build.signal(embedding.channels) for embedding in spec.embedding_specs]
     vectors = frozenset(
         signal.index
-        for signal, one in zip(inputs[1:], spec.embedding_specs, strict=True)
-        if not one.per_step
+        for signal, embedding in zip(inputs[1:], spec.embedding_specs, strict=True)
+        if not embedding.per_step
     )
     rows = [
         build.emit(Spread, signal, signal.channels, like=inputs[0])

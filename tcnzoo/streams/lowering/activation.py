@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import ActivationSpec, DropoutSpec, GluSpec
+from tcnzoo.streams.lowering.builder import Builder, lowers
 from tcnzoo.streams.program import Activate, Gate, Signal
-
-from .builder import Builder, lowers
 
 
 @lowers("activation")

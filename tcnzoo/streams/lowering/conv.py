@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec, DenseBlockSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers, rounded
 from tcnzoo.streams.program import Conv, ConvTranspose, Signal
-
-from .builder import Builder, join, lowers, rounded
 
 
 @lowers("conv1d")

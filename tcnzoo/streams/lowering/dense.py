@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import DenseSpec
+from tcnzoo.streams.lowering.builder import Builder, lowers, rounded
 from tcnzoo.streams.program import Conv, Signal
-
-from .builder import Builder, lowers, rounded
 
 
 @lowers("dense")

@@ -24,22 +24,22 @@ def fused(
     Returns:
         (the operations that are left, the signal that stands for each index that went).
     """
-    readers = Counter(signal.index for one in operations for signal in sources(one))
+    readers = Counter(signal.index for operation in operations for signal in sources(operation))
     readers[output.index] += 1
     kept: list[Operation] = []
-    place: dict[int, int] = {}  # index of a signal -> where its operation is in `kept`
+    positions: dict[int, int] = {}  # index of a signal -> where its operation is in `kept`
     stands_for: dict[int, Signal] = {}
-    for one in operations:
-        where = place.get(stands_for.get(one.source.index, one.source).index)
+    for operation in operations:
+        where = positions.get(stands_for.get(operation.source.index, operation.source).index)
         taken = None
-        if where is not None and readers[one.source.index] == 1:
-            taken = _taken_up(kept[where], one)
+        if where is not None and readers[operation.source.index] == 1:
+            taken = _taken_up(kept[where], operation)
         if taken is None or where is None:
-            place[one.target.index] = len(kept)
-            kept.append(one)
+            positions[operation.target.index] = len(kept)
+            kept.append(operation)
         else:
             kept[where] = taken
-            stands_for[one.target.index] = taken.target
+            stands_for[operation.target.index] = taken.target
     return kept, stands_for
 
 
@@ -92,14 +92,14 @@ def renumbered(
         return new.get(signal.index, signal)
 
     done: list[Operation] = []
-    for one in operations:
-        new[one.target.index] = Signal(inputs + len(done), one.target.channels)
+    for operation in operations:
+        new[operation.target.index] = Signal(inputs + len(done), operation.target.channels)
         changes: dict[str, Any] = {}
-        for field in fields(one):
-            value = getattr(one, field.name)
+        for field in fields(operation):
+            value = getattr(operation, field.name)
             if isinstance(value, Signal):
                 changes[field.name] = meant(value)
             elif isinstance(value, tuple) and value and isinstance(value[0], Signal):
                 changes[field.name] = tuple(map(meant, value))
-        done.append(replace(one, **changes))
+        done.append(replace(operation, **changes))
     return done, new

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers
 from tcnzoo.streams.program import Merge, Signal
-
-from .builder import Builder, join, lowers
 
 
 def merged(build: Builder, mode: str, signals: Sequence[Signal]) -> Signal:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from tcnzoo.specs import ActivationSpec, Mamba2Spec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers, rounded
+from tcnzoo.streams.lowering.graph import merged
 from tcnzoo.streams.program import Activate, Scan, Select, Signal
-
-from .builder import Builder, join, lowers, rounded
-from .graph import merged
 
 SILU = ActivationSpec(name="silu")
 

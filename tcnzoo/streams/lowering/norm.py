@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.streams.lowering.builder import Builder, lowers, rounded
 from tcnzoo.streams.program import Affine, LayerNorm, RmsNorm, Signal
-
-from .builder import Builder, lowers, rounded
 
 
 @lowers("batch_norm")

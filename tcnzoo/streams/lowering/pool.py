@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import UpsampleSpec, WindowPoolSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers
 from tcnzoo.streams.program import Repeat, Signal, WindowPool
-
-from .builder import Builder, join, lowers
 
 
 @lowers("window_pool")

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import SequentialSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers
 from tcnzoo.streams.program import Signal
-
-from .builder import Builder, join, lowers
 
 
 @lowers("sequential")

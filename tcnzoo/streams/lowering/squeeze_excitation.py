@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from tcnzoo.arrays import Array
 from tcnzoo.specs import SqueezeExcitationSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers, rounded
 from tcnzoo.streams.program import Signal, SqueezeExcitation
-
-from .builder import Builder, join, lowers, rounded
 
 
 @lowers("squeeze_excitation")

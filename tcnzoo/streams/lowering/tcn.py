@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import TcnSpec, TemporalBlockSpec
+from tcnzoo.streams.lowering.builder import Builder, join, lowers
+from tcnzoo.streams.lowering.graph import merged
 from tcnzoo.streams.program import Signal
-
-from .builder import Builder, join, lowers
-from .graph import merged
 
 
 def block(
