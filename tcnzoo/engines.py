@@ -36,7 +36,7 @@ ENGINE = "TCNZOO_ENGINE"
 CACHE = "TCNZOO_CACHE"
 PLAIN = "plain"
 # Every engine that some operation offers.
-ENGINES = (PLAIN, "channels last", "packed", "k-tap", "toom-cook", "compiled")
+ENGINES = (PLAIN, "channels last", "packed", "k-tap", "toom-cook", "compiled", "scaled")
 
 # How much faster than the plain engine another must be to take its place.
 GAIN = 1.03

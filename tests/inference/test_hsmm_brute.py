@@ -22,7 +22,7 @@ from tests.support.hsmm_models import (
     signal_for,
 )
 
-ENGINES = ("reference", "compiled")
+ENGINES = ("reference", "compiled", "scaled")
 SIZES = ((3, 3, 6), (2, 9, 7), (3, 2, 1), (2, 1, 5), (2, 8, 8))
 MODES = list(itertools.product(STARTS, ENDS))
 

@@ -67,17 +67,18 @@ def test_geometric_durations_make_a_hidden_markov_model():
 
 # At 1000 each state is out of reach of all others most of the time, so sums leave the powers of a
 # window and are taken in the log domain.
+@pytest.mark.parametrize("engine", ["compiled", "scaled"])
 @pytest.mark.parametrize("scale", [0.1, 30.0, 1000.0])
 @pytest.mark.parametrize("start, end", list(zip(STARTS, ENDS, strict=True)))
 @pytest.mark.parametrize("law", LAWS)
-def test_compiled_equals_reference(law, start, end, scale):
+def test_loops_equal_reference(law, start, end, scale, engine):
     spec = hsmm_spec(5, 17, duration=law, start=start, end=end, emission="none")
     tables = tables_of(spec, random_weights(spec, scale=1.0 if scale < 100.0 else 4.0))
     scores = scale * signal_for(spec, 2, 120)
     lengths = np.array([120, 7])
     for task in batch.TASKS:
         one, other = (
-            batch.run(tables, task, scores, lengths, engine) for engine in ("reference", "compiled")
+            batch.run(tables, task, scores, lengths, name) for name in ("reference", engine)
         )
         for name, expected in one.items():
             assert other[name].shape == expected.shape
@@ -86,7 +87,7 @@ def test_compiled_equals_reference(law, start, end, scale):
             assert np.abs(other[name] - expected).max() <= room, (task, name)
 
 
-@pytest.mark.parametrize("engine", ["reference", "compiled"])
+@pytest.mark.parametrize("engine", ["reference", "compiled", "scaled"])
 def test_windows_survive_what_underflows(engine):
     # The only durations possible are those whose starts are the least likely by far.
     spec = hsmm_spec(2, 30, duration="categorical", emission="none")

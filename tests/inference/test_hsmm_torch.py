@@ -1,4 +1,4 @@
-"""The torch module: both ways through its recursions, gradients without a tape, streams, floats."""
+"""The torch module: all ways through its recursions, gradients without a tape, streams, floats."""
 
 import importlib
 import itertools
@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
+from tcnzoo import engines
 from tcnzoo.errors import InputError
 from tcnzoo.inference import hsmm
 from tests.inference.test_hsmm_zeros import ZEROS, with_zeros
@@ -38,11 +39,13 @@ MODES = list(itertools.product(STARTS, ENDS))
 LENGTHS = np.array([37, 20, 3])
 
 
-@pytest.fixture(params=["compiled", "torch"])
+@pytest.fixture(params=["plain", "scaled", "torch"])
 def way(request, monkeypatch):
-    """Both ways: numba's loops, and torch's own operations."""
-    compiled = request.param == "compiled"
+    """All ways: numba's loops over logarithms and over probabilities, and torch's operations."""
+    compiled = request.param != "torch"
     monkeypatch.setattr(hsmm_likelihood, "runs_compiled", lambda scores: compiled)
+    if compiled:
+        monkeypatch.setenv(engines.ENGINE, request.param)
     return request.param
 
 
@@ -138,6 +141,22 @@ def test_probabilities_can_be_differentiated(output):
                 moved[name][place] += step
                 slope[place] += loss(moved) / (2.0 * step)
     assert_gradients_close(found, expected)
+
+
+def test_peaked_scores_have_the_gradient_of_a_tape(way):
+    # Windows are settled at most steps, and a state that is left comes back.
+    spec = hsmm_spec(3, 6, emission="none", start="stationary")
+    model = tcnzoo.create(spec, "torch", weights=random_weights(spec), dtype="float64")
+    x = torch.tensor(80.0 * signal_for(spec, 2, 31)).requires_grad_()
+    inputs = [x, *model.parameters()]
+    value = model.log_likelihood(x)
+    found = torch.autograd.grad(value.sum(), inputs)
+    tape = hsmm_scan.plain(*model._given(x, None, None))
+    # 1e-11 relative: the tape adds up scores of some 1e4.
+    apart, size = (value - tape).detach().abs().max(), tape.detach().abs().max()
+    assert float(apart) < 1e-11 * float(size)
+    for one, other in zip(found, torch.autograd.grad(tape.sum(), inputs), strict=True):
+        assert float((one - other).abs().max()) < 1e-10 * max(1.0, float(other.abs().max()))
 
 
 def test_float32_stays_near_on_long_signals(way):

@@ -13,17 +13,16 @@ from tcnzoo.inference.hsmm.tables import Tables
 Found = dict[str, Array]
 
 
-def _log_likelihood(tables: Tables, scores: Array, name: Engine) -> Found:
+def _log_likelihood(tables: Tables, scores: Array, name: Engine, out: Found) -> Found:
     """`log_likelihood` ()."""
     return {"log_likelihood": np.asarray(inference.log_likelihood(tables, scores, name))}
 
 
-def _posteriors(tables: Tables, scores: Array, name: Engine) -> Found:
+def _posteriors(tables: Tables, scores: Array, name: Engine, out: Found) -> Found:
     """`log_likelihood` (), `posterior` (K, T), and the expected counts."""
-    expected = inference.expected(tables, scores, name)
+    expected = inference.expected(tables, scores, name, out["posterior"])
     return {
         "log_likelihood": np.asarray(expected.log_likelihood),
-        "posterior": expected.posterior,
         "transitions": expected.transitions,
         "durations": expected.durations,
         "censored": expected.censored,
@@ -31,30 +30,31 @@ def _posteriors(tables: Tables, scores: Array, name: Engine) -> Found:
     }
 
 
-def _viterbi(tables: Tables, scores: Array, name: Engine) -> Found:
+def _viterbi(tables: Tables, scores: Array, name: Engine, out: Found) -> Found:
     """`path` (T,) and `score` ()."""
-    path, score = inference.viterbi(tables, scores, name)
-    return {"path": path, "score": np.asarray(score)}
+    out["path"][:], score = inference.viterbi(tables, scores, name)
+    return {"score": np.asarray(score)}
 
 
-def _filter(tables: Tables, scores: Array, name: Engine) -> Found:
+def _filter(tables: Tables, scores: Array, name: Engine, out: Found) -> Found:
     """`filtered` (K, T) and `log_likelihood` (T,)."""
-    filtered, so_far = inference.filtered(tables, scores, name)
-    return {"filtered": filtered, "log_likelihood": so_far}
+    out["filtered"][:], out["log_likelihood"][:] = inference.filtered(tables, scores, name)
+    return {}
 
 
-TASKS: dict[str, Callable[[Tables, Array, Engine], Found]] = {
+# What has no step of time is returned, the rest written to the arrays of TIMED.
+TASKS: dict[str, Callable[[Tables, Array, Engine, Found], Found]] = {
     "log_likelihood": _log_likelihood,
     "posteriors": _posteriors,
     "viterbi": _viterbi,
     "filter": _filter,
 }
-# What has a step of time on its last axis, and what stands behind the end of a sequence.
-TIMED = {
-    ("posteriors", "posterior"): 0.0,
-    ("viterbi", "path"): -1,
-    ("filter", "filtered"): 0.0,
-    ("filter", "log_likelihood"): 0.0,
+# What has a step of time on its last axis: whether states are before it, and what stands behind the
+# end of a sequence.
+TIMED: dict[str, dict[str, tuple[bool, float | int]]] = {
+    "posteriors": {"posterior": (True, 0.0)},
+    "viterbi": {"path": (False, -1)},
+    "filter": {"filtered": (True, 0.0), "log_likelihood": (False, 0.0)},
 }
 
 
@@ -72,19 +72,13 @@ def run(
     Returns:
         name -> array with the batch on its first axis.
     """
-    results = [
-        TASKS[task](tables, sequence[:, :length], name)
-        for sequence, length in zip(scores, lengths, strict=True)
-    ]
-    table = {}
-    for key in results[0]:
-        fill = TIMED.get((task, key))
-        if fill is None:
-            table[key] = np.stack([row[key] for row in results])
-            continue
-        first = results[0][key]
-        shape = (len(results), *first.shape[:-1], scores.shape[2])
-        table[key] = np.full(shape, fill, dtype=first.dtype)
-        for index, (row, length) in enumerate(zip(results, lengths, strict=True)):
-            table[key][index, ..., :length] = row[key]
-    return table
+    batch, states, steps = scores.shape
+    timed = {
+        key: np.full((batch, states, steps) if wide else (batch, steps), fill)
+        for key, (wide, fill) in TIMED.get(task, {}).items()
+    }
+    rows = []
+    for index, length in enumerate(lengths):
+        out = {key: array[index, ..., :length] for key, array in timed.items()}
+        rows.append(TASKS[task](tables, scores[index, :, :length], name, out))
+    return {**timed, **{key: np.stack([row[key] for row in rows]) for key in rows[0]}}

@@ -7,18 +7,14 @@ comes out so small that what was lost below 1e-308 could matter, the sum is take
 All loops are in this file: what numba keeps of them is renewed when this file changes, no other.
 """
 
-import importlib.util
 import math
-from collections.abc import Callable
-from typing import TypeVar, cast
 
 import numpy as np
 
 from tcnzoo.arrays import Array
+from tcnzoo.inference.hsmm.jit import jit
 from tcnzoo.inference.hsmm.recursion import Expected, Forward, centred, closed, counted
 from tcnzoo.inference.hsmm.tables import Tables
-
-F = TypeVar("F", bound=Callable[..., object])
 
 # A power of the window may reach e^300 before the reference moves; sums below 1e-150 are not
 # trusted, since a factor below 1e-308 times e^300 may be missing from them.
@@ -26,24 +22,7 @@ HIGH = 300.0
 LOW = 1e-150
 
 
-def _compiled(function: F) -> F:
-    """Compile with numba; the machine code is kept beside this file, or in the user's cache.
-
-    Without numba the function stays as it is, so that the module can be imported.
-    """
-    if importlib.util.find_spec("numba") is None:
-        return function
-    import numba
-
-    # Sums may be taken in any order, which is what lets them run in vector registers.
-    freely = {"reassoc", "contract"}
-    try:
-        return cast(F, numba.njit(cache=True, fastmath=freely)(function))
-    except RuntimeError:  # no folder to keep it in
-        return cast(F, numba.njit(fastmath=freely)(function))
-
-
-@_compiled
+@jit
 def _log_sum(x: Array, law: Array) -> float:
     """Log of the sum of exp(x + law)."""
     top = -math.inf
@@ -57,7 +36,7 @@ def _log_sum(x: Array, law: Array) -> float:
     return top + math.log(value)
 
 
-@_compiled
+@jit
 def _rescale(logs: Array, powers: Array) -> float:
     """Set powers to exp(logs - their largest), and return the largest."""
     top = -np.inf
@@ -68,7 +47,7 @@ def _rescale(logs: Array, powers: Array) -> float:
     return top
 
 
-@_compiled
+@jit
 def _window(
     logs: Array, powers: Array, reference: float, law: Array, odds: Array
 ) -> tuple[float, float]:
@@ -89,7 +68,7 @@ def _window(
     return _log_sum(logs, law), reference
 
 
-@_compiled
+@jit
 def _across(weights: Array, logs: Array, odds: Array, out: Array) -> None:
     """out[k] = log of the sum over j of exp(weights[j]) odds[k, j]."""
     top = weights.max()
@@ -104,7 +83,7 @@ def _across(weights: Array, logs: Array, odds: Array, out: Array) -> None:
         out[k] = top + math.log(value) if value > LOW else _log_sum(weights, logs[k])
 
 
-@_compiled
+@jit
 def _push(logs: Array, powers: Array, index: int, reference: float) -> float:
     """Take the log weight at `place` into the powers, and return the reference.
 
@@ -119,7 +98,7 @@ def _push(logs: Array, powers: Array, index: int, reference: float) -> float:
     return reference
 
 
-@_compiled
+@jit
 def _forward(
     total: Array, first: Array, stationary: bool, change: Array, law: Array
 ) -> tuple[Array, Array]:
@@ -149,7 +128,7 @@ def _forward(
     return history, ended
 
 
-@_compiled
+@jit
 def _alive(total: Array, history: Array, law: Array) -> Array:
     """Log weight of a segment of each state under way after each step, (K, T)."""
     states, steps, reach = total.shape[0], total.shape[1] - 1, law.shape[1]
@@ -165,7 +144,7 @@ def _alive(total: Array, history: Array, law: Array) -> Array:
     return alive
 
 
-@_compiled
+@jit
 def _count(
     counts: Array, rare: Array, begun: float, reference: float, window: tuple[Array, Array, Array]
 ) -> None:
@@ -180,7 +159,7 @@ def _count(
             rare[i] += np.exp(begun + logs[i] + law[i])
 
 
-@_compiled
+@jit
 def _cross(
     transitions: Array,
     flow: Array,
@@ -204,7 +183,7 @@ def _cross(
                 transitions[j, k] += np.exp(ended[j] + change[j, k] + onward[k])
 
 
-@_compiled
+@jit
 def _backward(
     passed: tuple[Array, Array, Array, float],
     low: int,
@@ -258,38 +237,6 @@ def _backward(
     return flow, transitions, durations * odds + rare
 
 
-@_compiled
-def _viterbi(
-    total: Array, initial: Array, change: Array, law: Array, whole: Array
-) -> tuple[Array, Array, Array]:
-    """History, best durations and best states before, each by (t, state) but for the history."""
-    states, steps, reach = total.shape[0], total.shape[1] - 1, law.shape[1]
-    history = np.full((states, reach + steps), -np.inf)
-    history[:, reach - 1] = initial
-    lasted = np.zeros((steps + 1, states), np.int64)
-    before = np.zeros((steps + 1, states), np.int64)
-    weights = np.empty(states)
-    for t in range(1, steps + 1):
-        for k in range(states):
-            best, choice = -np.inf, 1
-            for d in range(1, min(reach, t) + 1):
-                chance = whole[k, d - 1] if d == t else law[k, d - 1]
-                value = history[k, t - 1 + reach - d] + chance
-                if value > best:
-                    best, choice = value, d
-            lasted[t, k] = choice
-            weights[k] = total[k, t] + best
-        for k in range(states):
-            best, choice = -np.inf, 0
-            for j in range(states):
-                value = weights[j] + change[k, j]
-                if value > best:
-                    best, choice = value, j
-            before[t, k] = choice
-            history[k, t - 1 + reach] = best - total[k, t]
-    return history, lasted, before
-
-
 def forward(tables: Tables, scores: Array) -> Forward:
     """As `recursion.forward`."""
     total, taken = centred(scores)
@@ -314,9 +261,3 @@ def expected(tables: Tables, passed: Forward) -> Expected:
         low, tables.transitions, tables.durations, np.ascontiguousarray(cut),
     )  # fmt: skip
     return counted(tables, passed, flow, transitions, durations)
-
-
-def best(tables: Tables, total: Array) -> tuple[Array, Array, Array]:
-    """As `recursion.best`."""
-    change = np.ascontiguousarray(tables.transitions.T)
-    return _viterbi(total, tables.initial, change, tables.durations, tables.first_durations)

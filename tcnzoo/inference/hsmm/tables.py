@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.errors import WeightError
+from tcnzoo.inference.hsmm.chances import Chances, chances_of
 from tcnzoo.inference.hsmm.laws import duration_scores, log_softmax, log_sum_exp, log_tail, possible
 from tcnzoo.specs.hsmm import HsmmSpec
 
@@ -59,6 +61,11 @@ class Tables:
     def first_survival(self) -> Array:
         """Log of the sums of that law's tail, (K, D)."""
         return log_tail(self.first_durations) if self.stationary else self.survival
+
+    @cached_property
+    def chances(self) -> Chances:
+        """The same as probabilities."""
+        return chances_of(self.first, self.transitions, self.durations, self.survival)
 
     @property
     def last(self) -> Array:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from tcnzoo.inference.hsmm import inference
+from tcnzoo.inference.hsmm import batch, inference
 from tcnzoo.inference.hsmm.tables import Tables
 from tcnzoo.specs.hsmm import NEVER, impossible
 
@@ -48,11 +48,10 @@ class Pass:
         if runs_compiled(scores):
             self.tables = tables_of(laws, ends)
             self.rows = [
-                inference.forward(self.tables, one[:, :length])
+                inference.Likelihood(self.tables, one[:, :length])
                 for one, length in zip(scores.numpy(), ends.lengths.tolist(), strict=True)
             ]
-            values = [row.log_likelihood + row.taken for row in self.rows]
-            self.log_likelihood = torch.tensor(values, dtype=scores.dtype)
+            self.log_likelihood = scores.new_tensor([row.value for row in self.rows])
             return
         self.rows = []
         self.passed = scan.forward(scores, laws, ends)
@@ -60,30 +59,16 @@ class Pass:
         if not bool(torch.isfinite(self.log_likelihood).all()):
             raise impossible(self.steps, bool(self.log_likelihood.isnan().any()))
 
-    def alive(self) -> Tensor:
-        """Log weight of a segment of each state under way after each step, (batch, K, time)."""
-        if not self.rows:
-            return scan.alive(self.laws, self.passed)
-        engine = inference.engine()
-        return self._stacked([engine.alive(self.tables, one) for one in self.rows])
-
     def expected(self) -> Counts:
         """Posterior and expected numbers, by one backward pass."""
         if not self.rows:
             return scan.expected(self.laws, self.passed, self.ends)
-        expected = [inference.engine().expected(self.tables, row) for row in self.rows]
-        counts = (
-            torch.from_numpy(np.stack([getattr(row, name) for row in expected]))
-            for name in Counts._fields[1:]
-        )
-        return Counts(self._stacked([row.posterior for row in expected]), *counts)
-
-    def _stacked(self, rows: list[Any]) -> Tensor:
-        """Arrays (K, length) as one tensor, 0 behind each."""
-        stacked = torch.zeros((len(rows), rows[0].shape[0], self.steps), dtype=torch.float64)
-        for index, row in enumerate(rows):
-            stacked[index, :, : row.shape[1]] = torch.from_numpy(row)
-        return stacked
+        expected = [row.expected() for row in self.rows]
+        posterior = np.zeros((len(expected), self.laws.durations.shape[0], self.steps))
+        for row, one in zip(posterior, expected, strict=True):
+            row[:, : one.posterior.shape[1]] = one.posterior
+        counts = (np.stack([getattr(row, name) for row in expected]) for name in Counts._fields[1:])
+        return Counts(*(torch.from_numpy(array) for array in (posterior, *counts)))
 
 
 class LogLikelihood(torch.autograd.Function):
@@ -149,5 +134,11 @@ def filtered(scores: Tensor, laws: Laws, ends: Ends) -> tuple[Tensor, Tensor]:
         alive = scan.plain_passes(scores, laws, ends)[0]
         _check_possible(scan.at(alive, ends.lengths - 1).logsumexp(1), scores.shape[2])
         return alive.softmax(1), alive.logsumexp(1)
-    alive = Pass(scores, laws, ends._replace(censored=True)).alive()  # less each step's best score
+    scores, laws = scores.detach(), Laws(*(one.detach() for one in laws))
+    if runs_compiled(scores):
+        arrays = batch.run(tables_of(laws, ends), "filter", scores.numpy(), ends.lengths.numpy())
+        states, so_far = (torch.from_numpy(arrays[name]) for name in ("filtered", "log_likelihood"))
+        return states, so_far
+    alive = scan.alive(laws, Pass(scores, laws, ends._replace(censored=True)).passed)
+    # Less each step's best score.
     return alive.softmax(1), alive.logsumexp(1) + scores.amax(1).cumsum(1)

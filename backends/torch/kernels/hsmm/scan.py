@@ -112,7 +112,8 @@ def finite(scores: Tensor, laws: Laws) -> tuple[Tensor, Tensor]:
     worst = torch.where(never, best[:, None], scores).amin(1)
     span = sum(-one.masked_fill(one == -torch.inf, 0.0).amin() for one in laws)
     least = -(best - worst).sum(1) - span * (scores.shape[2] + 1) - 1.0
-    return torch.where(never, (best + least[:, None] - 100.0)[:, None], scores), least
+    scores = torch.where(never, (best + least[:, None] - 100.0)[:, None], scores)
+    return scores, least.masked_fill(never.all(1).any(1), torch.inf)
 
 
 def _last(laws: Laws, total: Tensor, history: Tensor, ends: Ends) -> Tensor:
