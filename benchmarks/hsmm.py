@@ -14,7 +14,7 @@ REACHES = (50, 100, 200)
 
 
 def hsmm_group(device: str | None, budget: float) -> Iterator[Result]:
-    """Log-likelihood and posteriors of 16 sequences, for longer and longer durations."""
+    """Log-likelihood, posteriors and paths of 16 sequences, for longer and longer durations."""
     scores = np.random.default_rng(0).standard_normal((BATCH, STATES, STEPS))
     for reach in REACHES:
         spec = tcnzoo.load_spec(
@@ -22,7 +22,7 @@ def hsmm_group(device: str | None, budget: float) -> Iterator[Result]:
         )
         contenders = {"hmmlearn, plain HMM": hmmlearn_posteriors(scores)}
         if device is None:
-            contenders["tcnzoo numpy"] = numpy_posteriors(spec, scores)
+            contenders["tcnzoo numpy"] = numpy_run(spec, scores, "posteriors")
         contenders["tcnzoo torch"] = torch_posteriors(spec, scores, device)
         contenders["tcnzoo torch, with gradient"] = torch_gradient(spec, scores, device)
         seconds, ratio, rounds = interleaved(contenders, budget=budget)
@@ -30,10 +30,30 @@ def hsmm_group(device: str | None, budget: float) -> Iterator[Result]:
             f"hsmm, {STATES} states, D = {reach}", "posteriors", device or "cpu", seconds, ratio,
             rounds, 1, f"{BATCH} sequences of {STEPS} steps",
         )  # fmt: skip
+        if device is None:
+            contenders = {"hmmlearn, plain HMM": hmmlearn_paths(scores)}
+            contenders["tcnzoo numpy"] = numpy_run(spec, scores, "viterbi")
+            seconds, ratio, rounds = interleaved(contenders, budget=budget)
+            yield Result(
+                f"hsmm, {STATES} states, D = {reach}", "viterbi", "cpu", seconds, ratio, rounds, 1,
+                f"{BATCH} sequences of {STEPS} steps",
+            )  # fmt: skip
 
 
 def hmmlearn_posteriors(scores: Any) -> Call:
     """Forward and backward of a Markov chain over the same number of states."""
+    chain, rows = _chain(scores)
+    return lambda: chain.score_samples(rows, [STEPS] * BATCH)
+
+
+def hmmlearn_paths(scores: Any) -> Call:
+    """The likeliest states of that chain."""
+    chain, rows = _chain(scores)
+    return lambda: chain.decode(rows, [STEPS] * BATCH)
+
+
+def _chain(scores: Any) -> tuple[Any, Any]:
+    """A Markov chain, and the scores of its states one after the other, (steps, K)."""
     from hmmlearn.base import BaseHMM
 
     class Chain(BaseHMM):  # type: ignore[misc]
@@ -44,15 +64,14 @@ def hmmlearn_posteriors(scores: Any) -> Call:
     generator = np.random.default_rng(0)
     chain.startprob_ = generator.dirichlet(np.ones(STATES))
     chain.transmat_ = generator.dirichlet(np.ones(STATES), STATES)
-    rows = np.concatenate(np.moveaxis(scores, 1, 2))
-    return lambda: chain.score_samples(rows, [STEPS] * BATCH)
+    return chain, np.concatenate(np.moveaxis(scores, 1, 2))
 
 
-def numpy_posteriors(spec: Any, scores: Any) -> Call:
-    """Expected states and segments in the numpy backend."""
+def numpy_run(spec: Any, scores: Any, task: str) -> Call:
+    """A task of `tcnzoo.inference.hsmm.batch` in the numpy backend."""
     model = tcnzoo.create(spec, "numpy", dtype="float64")
     lengths, mask = np.full(BATCH, STEPS), np.ones((BATCH, STEPS), dtype=bool)
-    return lambda: model.run("posteriors", scores, lengths, mask)
+    return lambda: model.run(task, scores, lengths, mask)
 
 
 def torch_posteriors(spec: Any, scores: Any, device: str | None) -> Call:

@@ -58,7 +58,9 @@ class Hsmm(Block[HsmmSpec], kind="hsmm"):
 
     def run(self, task: str, x: Array, lengths: Array, mask: Array) -> dict[str, Array]:
         """Run a task of `tcnzoo.inference.hsmm.batch` on (batch, channels, time)."""
-        scores = np.where(mask[:, None], self.scores(x), 0.0)
+        scores = self.scores(x)
+        if not mask.all():
+            scores = np.where(mask[:, None], scores, 0.0)
         return batch.run(self.tables, task, scores, lengths, self.engine)
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:

@@ -1,5 +1,6 @@
 """Logarithms or probabilities, whichever the recursions are faster with on this machine."""
 
+import functools
 from importlib.metadata import version
 
 import numpy as np
@@ -32,4 +33,10 @@ def engine_for(states: int, reach: int, steps: int) -> str:
         inference.expected(Tables(start, change, law, survival), scores, name)
 
     engines = {"plain": lambda: call("compiled"), "scaled": lambda: call("scaled")}
-    return fastest("hsmm", shape, engines, package=f"numba {version('numba')}")
+    return fastest("hsmm", shape, engines, package=_numba())
+
+
+@functools.cache
+def _numba() -> str:
+    """Name and version of what compiles."""
+    return f"numba {version('numba')}"
