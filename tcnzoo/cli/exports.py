@@ -52,7 +52,7 @@ def export(
         Path | None, typer.Option("--input", metavar="FILE", help="A signal to compare on.")
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Random signals to compare on; for int8 500.")
+        int | None, typer.Option(min=1, help="Random signals to compare on; for int8 up to 500.")
     ] = None,
     check: Annotated[
         str | None, typer.Option(metavar="COMPILER", help="hailo: list what it does not take.")

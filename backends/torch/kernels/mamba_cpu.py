@@ -22,8 +22,9 @@ from .ssd import Inputs, chunked
 # Chunks that are tried where the spec leaves it open, and how many steps of signals they are timed
 # on; fewer values than SMALL are not worth it.
 CHUNKS, TIMED, SMALL = (16, 32, 64), 256, 2**16
-# Values that are worked on at once, a megabyte in float32: of the norm, and of x and the states.
-BLOCK, SPAN = 2**18, 2**18
+# Values that a thread works on at once, a megabyte in float32: of the norm, and of x and the
+# states; so many for each of at most THREADS.
+BLOCK, SPAN, THREADS = 2**18, 2**18, 8
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -65,10 +66,15 @@ def gated_norm(y: Tensor, z: Tensor, weight: Tensor, groups: int, eps: float) ->
     return out
 
 
+def _shared(values: int) -> int:
+    """So many values for each thread."""
+    return values * min(THREADS, torch.get_num_threads())
+
+
 def _blocks(x: Tensor) -> list[slice]:
     """Where the blocks of (batch, time, channels) are."""
     batch, steps, channels = x.shape
-    size = max(1, BLOCK // max(1, batch * channels))
+    size = max(1, _shared(BLOCK) // max(1, batch * channels))
     return [slice(begin, min(begin + size, steps)) for begin in range(0, steps, size)]
 
 
@@ -278,7 +284,7 @@ def _stretches(signals: Signals, size: int) -> list[_Stretch]:
     """The stretches that all steps fall into; the last may be a shorter chunk."""
     batch, steps, heads, width = signals.shape
     whole, rest = divmod(steps, size)
-    most = max(1, SPAN // max(1, batch * heads * (width + signals.states) * size))
+    most = max(1, _shared(SPAN) // max(1, batch * heads * (width + signals.states) * size))
     stretches = []
     for first in range(0, whole, most):
         chunks = min(most, whole - first)
