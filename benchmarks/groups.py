@@ -11,8 +11,8 @@ from benchmarks import nets, tasks
 from benchmarks.big_files import big_files_group
 from benchmarks.hsmm import hsmm_group
 from benchmarks.mamba2 import mamba2_group
-from benchmarks.nets import LONG, NETS
-from benchmarks.streams import CHUNKS, streams_group
+from benchmarks.nets import LONG, NETS, Net
+from benchmarks.streams import CALLS, CHUNKS, blocks_only, streams_group
 from benchmarks.timing import Result, interleaved
 from benchmarks.training import training_group
 from benchmarks.vq import vq_group
@@ -101,7 +101,7 @@ def _mlx_streams(net: Net, budget: float) -> Iterator[Result]:
     mlx-tcn is on no package index; what stands for it keeps what each convolution has seen in a
     buffer, puts it before the chunk and calls `mx.conv1d`.
     """
-    alone = Net(net.name, net.channels, net.dilations, False, net.length, net.train_length)
+    alone = blocks_only(net)
     peer, model = nets.buffered_mlx(alone), nets.ours(alone, "mlx", None)
     for chunk in CHUNKS[:2]:
         x = tasks.signal(chunk)
