@@ -224,7 +224,8 @@ def test_a_state_can_be_continued_twice():
     assert all(np.array_equal(kept[name], to_numpy(state[name])) for name in kept)
 
 
-def test_packed_kernels_are_in_use_here():
+def test_packed_kernels_are_in_use_here(monkeypatch):
+    monkeypatch.setenv("TCNZOO_ENGINE", "plain")  # steps without the compiled engine
     packed = pytest.importorskip("tcnzoo.backends.torch.kernels.packed")
     if not torch.backends.mkldnn.is_available():
         pytest.skip("this build of torch has no oneDNN")
