@@ -28,8 +28,13 @@ class Watch:
             for part in model.modules()
             for table in (part._forward_hooks, part._forward_pre_hooks)
         ]
-        self.fits = self.origin.counted and all(
-            tensor.dtype == torch.float32 and tensor.is_cpu for tensor in self.origin.tensors
+        self.generation = packed.generation
+        self.fits = (
+            self.origin.counted
+            and all(
+                tensor.dtype == torch.float32 and tensor.is_cpu for tensor in self.origin.tensors
+            )
+            and all(map(_ours, model.modules()))
         )
         self.steps = steps_of(model.tcnzoo, f"torch {torch.__version__}", torch.from_numpy)
 
@@ -38,7 +43,8 @@ class Watch:
         origin = self.origin
         now = list(_values(origin.tables))
         return (
-            len(now) == len(self.values)
+            self.generation == packed.generation
+            and len(now) == len(self.values)
             and all(map(operator.is_, now, self.values))
             and list(map(_version, origin.tensors)) == origin.versions
             and list(map(Tensor.data_ptr, origin.tensors)) == origin.places
@@ -47,6 +53,12 @@ class Watch:
 
 def _values(tables: list[Any]) -> Iterator[Tensor | None]:
     return chain.from_iterable(map(dict.values, tables))
+
+
+def _ours(part: Any) -> bool:
+    """Whether a part is as it was built: none of the user's own, and without parametrisations."""
+    built = type(part) is torch.nn.ModuleDict or hasattr(part, "spec")
+    return built and "parametrizations" not in part._modules
 
 
 _version = operator.attrgetter("_version")

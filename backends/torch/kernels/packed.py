@@ -77,10 +77,14 @@ class Packed:
 
 
 _CACHE: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+# Counts what was forgotten, by any module.
+generation = 0
 
 
 def forget(module: nn.Module) -> None:
-    """Drop what is cached for a module."""
+    """Drop what is cached for a module, and let what was made of several be made again."""
+    global generation
+    generation += 1
     _CACHE.pop(module, None)
 
 
