@@ -136,9 +136,11 @@ def step(
         return own(chunk, state, embeddings)
 
     def run() -> tuple[Array, State]:
-        changed, streams.behind = streams.behind, False
+        if streams.behind:
+            streams.steps.forget()
+            streams.behind = False
         read = partial(read_weights, model)
-        return streams.steps.step(own, read, changed, chunk, state, embeddings)
+        return streams.steps.step(own, read, chunk, state, embeddings)
 
     with streams.lock:
         streams.follow()

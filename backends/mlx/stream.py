@@ -157,9 +157,11 @@ class Streams:
 
         if not may_compile:
             return own(chunk, state, embeddings)
-        changed, self.behind = self.behind, False
+        if self.behind:
+            self.compiled.forget()
+            self.behind = False
         weights = functools.partial(get_weights, model)
-        return self.compiled.step(own, weights, changed, chunk, state, embeddings)
+        return self.compiled.step(own, weights, chunk, state, embeddings)
 
 
 def _own_step(

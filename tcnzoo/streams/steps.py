@@ -6,7 +6,6 @@ calls `forget` where they may not be. What it gives is its own step as a functio
 reads the weights, and how it makes an array of its own.
 """
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.models.backend import Handle
 from tcnzoo.models.streaming import LazyState, State
+from tcnzoo.specs.analysis import stream_name
 
 if TYPE_CHECKING:
     from tcnzoo.streams.engine import Engine
@@ -51,7 +51,6 @@ class Steps:
         self._current = False
         self._choices: dict[tuple[int, int], str] = {}
         self._asked: str | None = None
-        self._digest = ""
 
     def forget(self) -> None:
         """Read the weights again before the next step."""
@@ -131,7 +130,6 @@ class Steps:
                 self._engine = Engine(self._spec, weights(), self._table, self._make)
             except SpecError:
                 return None
-            self._digest = hashlib.sha256(self._engine.layout.table.tobytes()).hexdigest()[:8]
         elif self._engine is not None and not self._current:
             self._engine.renew(weights())
         self._current = True
@@ -167,7 +165,7 @@ class Steps:
             return self._compiled(weights, chunk, state, embeddings)
 
         batch, most = len(chunk), (1 << chunk.shape[2].bit_length()) - 1
-        shape = f"{self._spec.kind} {self._digest}, batch {batch}, up to {most} steps"
+        shape = f"{stream_name(self._spec)}, batch {batch}, up to {most} steps"
         choices = {engines.PLAIN: running(plain), COMPILED: running(compiled)}
         return engines.fastest(OPERATION, shape, choices, package=self._package)
 
