@@ -32,9 +32,6 @@ TUNED = ("openblas_get_config", "MKL_Get_Version", "bli_info_get_version_str")
 SYSTEM, PACKAGE = "libopenblas.so.0", "scipy_openblas32"
 INSTALL = "pip install scipy-openblas32, or install libopenblas.so.0 (Debian: libopenblas0-pthread)"
 
-# Whether MLX is not imported yet: this module is, before it.
-FIRST = "mlx.core" not in sys.modules
-
 
 @dataclass(frozen=True)
 class Blas:
@@ -59,10 +56,7 @@ class Unusable(Exception):
 
 @functools.cache
 def current_blas() -> Blas:
-    """Give MLX a tuned BLAS where it has none, once; it never raises.
-
-    A program that imported MLX before has used its BLAS maybe, and is left with it.
-    """
+    """Give MLX a tuned BLAS where it has none, once; it never raises."""
     if sys.platform != "linux":
         return Blas(True, "the system's BLAS")
     present = _present()
@@ -70,9 +64,6 @@ def current_blas() -> Blas:
         return present
     if os.environ.get(SWITCH) == "0":
         return _reference(f"{SWITCH}=0 is set", f"unset {SWITCH}")
-    if not FIRST:
-        reason = "mlx.core was imported before tcnzoo's backend"
-        return _reference(reason, "import tcnzoo.backends.mlx before mlx.core")
     problems = []
     for load in (_system, _package):
         try:
