@@ -112,7 +112,7 @@ def _steps(model: Block[Any]) -> Steps | None:
     """How the stream is stepped, with the weights of now; None where only the blocks can."""
     if model.tcnzoo.dtype != "float32":
         return None
-    steps = steps_of(model.tcnzoo, f"{NAME} {np.__version__}", np.asarray)
+    steps = steps_of(model, f"{NAME} {np.__version__}", np.asarray)
     if steps is not None and _weights_changed(model):
         steps.forget()
     return steps

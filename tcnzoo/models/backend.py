@@ -48,7 +48,7 @@ class BackendInfo:
     note: str = ""
 
 
-@dataclass(eq=False)  # so that what belongs to a model can be kept by its handle
+@dataclass
 class Handle:
     """What tcnzoo keeps on a native module, as its attribute `tcnzoo`.
 

@@ -29,7 +29,7 @@ OPERATION = "stream step"
 COMPILED = "compiled"
 AVAILABLE = importlib.util.find_spec("numba") is not None
 
-_STEPS: WeakKeyDictionary[Handle, "Steps"] = WeakKeyDictionary()
+_STEPS: WeakKeyDictionary[Any, "Steps"] = WeakKeyDictionary()
 
 
 class Steps:
@@ -170,16 +170,16 @@ class Steps:
         return engines.fastest(OPERATION, shape, choices, package=self._package)
 
 
-def steps_of(handle: Handle, package: str, make: Callable[[Array], Any]) -> Steps | None:
+def steps_of(model: Any, package: str, make: Callable[[Array], Any]) -> Steps | None:
     """How the stream of a model is stepped; None where the compiled engine cannot run at all.
 
     Args:
-        handle: of a model of float32 on the CPU.
+        model: of float32 on the CPU. A copy of it is another model: it may get other weights.
         package, make: see Steps.
     """
     if not AVAILABLE:
         return None
-    steps = _STEPS.get(handle)
+    steps = _STEPS.get(model)
     if steps is None:
-        steps = _STEPS.setdefault(handle, Steps(handle, package, make))
+        steps = _STEPS.setdefault(model, Steps(model.tcnzoo, package, make))
     return steps

@@ -240,3 +240,15 @@ def test_the_engine_is_chosen_by_a_measurement(monkeypatch, tmp_path):
     assert choice.shape.startswith("tcn ")
     assert choice.shape.endswith("batch 2, up to 7 steps")
     engines.forget()
+
+
+def test_copy_with_other_weights_has_its_own_stream(model):
+    other = copy.deepcopy(model)
+    other.tcnzoo = model.tcnzoo
+    others = {name: 2 * array for name, array in tcnzoo.get_weights(model).items()}
+    tcnzoo.set_weights(other, others)
+    x = noise(1, 3, 9)
+    for _ in range(2):
+        for one, weights in ((model, None), (other, others)):
+            y = tcnzoo.step(one, x, tcnzoo.init_state(one))[0]
+            assert_close(y, answer(SPEC, x, weights))

@@ -36,7 +36,7 @@ class Watch:
             )
             and all(map(_ours, model.modules()))
         )
-        self.steps = steps_of(model.tcnzoo, f"torch {torch.__version__}", torch.from_numpy)
+        self.steps = steps_of(model, f"torch {torch.__version__}", torch.from_numpy)
 
     def unchanged(self) -> bool:
         """Whether no tensor was replaced, moved or written in place since."""
