@@ -65,19 +65,19 @@ def _one_stream(net: Net, budget: float) -> Iterator[Result]:
 
 def _many_streams(net: Net, budget: float) -> Iterator[Result]:
     """64 streams side by side, beside torch's own operations."""
-    model = nets.ours(net, "torch", None)
+    model, twin = (nets.ours(net, "torch", None) for _ in range(2))
     for chunk in CHUNKS[:2]:
         x = tasks.signal(chunk, batch=STREAMS)
-        calls = {"torch, plain": plain(model, x), "tcnzoo torch": tasks.our_stream(model, x)}
+        calls = {"torch, plain": plain(twin, x), "tcnzoo torch": tasks.our_stream(model, x)}
         yield _timed(net.name, f"{STREAMS} streams, chunks of {chunk}", calls, budget, 2)
 
 
 def _preset_step(name: str, budget: float) -> Result:
     """One sample of a preset, beside torch's own operations."""
-    model = tcnzoo.create(name, "torch")
+    model, twin = (tcnzoo.create(name, "torch") for _ in range(2))
     x = np.random.default_rng(0).standard_normal((1, model.tcnzoo.spec.input_channels, 1))
     x = x.astype(np.float32)
-    calls = {"torch, plain": plain(model, x), "tcnzoo torch": tasks.our_stream(model, x)}
+    calls = {"torch, plain": plain(twin, x), "tcnzoo torch": tasks.our_stream(model, x)}
     return _timed(name, "stream, chunks of 1", calls, budget, CALLS[1], note="")
 
 

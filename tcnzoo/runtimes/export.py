@@ -292,7 +292,9 @@ def _all_cases(
             f"int8 was compared on {_sized(count, few)} and not {_sized(SAMPLES, shape)}, "
             "which would take long; --samples names another number, of full length"
         )
-    chosen = cases["representative"]
+    chosen = cases.get("representative")
+    if chosen is None:  # where a runtime chooses its ranges from what comes
+        return {**_checks(options, count, few), **cases}, notes
     most = _whole(max(1, WORK // max(1, spec.macs_of(chosen.shape[1:]))), options)
     if len(chosen) > most:
         cases["representative"] = chosen[:most]

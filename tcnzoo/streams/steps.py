@@ -16,7 +16,7 @@ from tcnzoo import engines
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import SpecError
 from tcnzoo.models.backend import Handle
-from tcnzoo.models.streaming import LazyState, State
+from tcnzoo.models.streaming import State
 from tcnzoo.specs.analysis import stream_name
 
 if TYPE_CHECKING:
@@ -87,8 +87,7 @@ class Steps:
             state: that fits the model, of any form; it stays as it is.
             embeddings: those of the model, float32.
         """
-        if not isinstance(state, LazyState):  # the engine's own ones are, and it has been asked for
-            self._look_up()
+        self._look_up()
         key = len(chunk), max(1, chunk.shape[2]).bit_length()
         name = self._choices.get(key)
         if name is None:

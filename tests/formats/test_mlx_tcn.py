@@ -140,7 +140,8 @@ def test_the_net_loads_our_export_strictly(number, ending, carried, tmp_path):
     back = TCN(**json.loads((tmp_path / "back.json").read_text()))
     back.load_weights(str(tmp_path / f"back.{ending}"), strict=True)
     x, rows = inputs(ours)
-    np.testing.assert_array_equal(output(back.eval(), x, rows), output(made, x, rows))
+    # Not the same bits: sums of OpenBLAS are grouped by where the arrays lie in memory.
+    assert_close(output(back.eval(), x, rows), output(made, x, rows))
 
 
 # Weight norm, which mlx-tcn does not compute with

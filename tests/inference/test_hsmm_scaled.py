@@ -136,8 +136,8 @@ def test_the_oracle_equals_the_sum_over_all_segmentations():
     assert np.abs(found[2] - changes).max() < 1e-12
 
 
-# 1e-12: some 30 steps of windows of some 10 products each, in float64, and the exponentials of
-# scores of 1000, which are rounded to 1e-13; log-domain loops, where they are taken, need as much.
+# 1e-12: some 30 steps of windows of some 10 products each, in float64. Scores of 1000 ("wide") are
+# rounded to 1e-13 each, and those of "distant" states are larger: 1e-11.
 @settings(max_examples=80)
 @given(
     st.sampled_from(KINDS),
@@ -155,7 +155,7 @@ def test_equals_extended_precision(kind, law, start, end, seed):
         possible = extended(tables, scores)[0] > -np.inf
     if possible:
         with np.errstate(invalid="ignore"):
-            assert_exact(tables, scores, 1e-11 if kind == "distant" else 1e-12)
+            assert_exact(tables, scores, 1e-11 if kind in ("distant", "wide") else 1e-12)
         return
     for call in (inference.expected, inference.log_likelihood, inference.viterbi):
         with pytest.raises(InputError, match="no segmentation"):
