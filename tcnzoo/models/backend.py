@@ -48,7 +48,7 @@ class BackendInfo:
     note: str = ""
 
 
-@dataclass(eq=False)  # two models are two, though their specs be equal
+@dataclass
 class Handle:
     """What tcnzoo keeps on a native module, as its attribute `tcnzoo`.
 

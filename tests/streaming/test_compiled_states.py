@@ -175,10 +175,9 @@ def test_models_with_a_stream_are_copied_and_collected(model):
     assert_close(tcnzoo.step(twin, x[:, :, 10:], state)[0], answer(SPEC, x)[:, :, 10:])
     from tcnzoo.streams.steps import _STEPS
 
-    handle = twin.tcnzoo
-    assert handle in _STEPS
+    assert twin in _STEPS
     before = len(_STEPS)
-    del twin, handle
+    del twin
     gc.collect()
     assert len(_STEPS) < before
 
