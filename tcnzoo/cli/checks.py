@@ -315,9 +315,9 @@ def _show_engines(examination: Examination) -> None:
     table = []
     for choice in examination.engines:
         times = sorted(choice.seconds.items(), key=lambda item: item[1])
-        medians = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in times)
-        table.append((choice.operation, choice.shape, choice.engine, medians))
-    headings = dict.fromkeys(("operation", "shape", "engine", "median ms"), "left")
+        least = ", ".join(f"{name} {seconds * 1e3:.3g}" for name, seconds in times)
+        table.append((choice.operation, choice.shape, choice.engine, least))
+    headings = dict.fromkeys(("operation", "shape", "engine", "least ms"), "left")
     console.table(headings, table, f"engines by measurement: {examination.engine_file}")
 
 
