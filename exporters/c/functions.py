@@ -188,6 +188,36 @@ typedef struct {
 """),
 }
 
+
+def _pool(name: str, what: str, take: str, end: str = "") -> Function:
+    """A pool over a window: how it takes in a value of a row, and what it does at the end."""
+    last = f"\n        for (int c = 0; c < width; c++)\n            {end}" if end else ""
+    return Function(
+        f"""
+/* n steps of {what} the last `size` rows; returns the output steps. */
+static int NAME_{name}(float *ring, int width, int size, int stride, int32_t *at, int32_t *skip,
+                       const float *x, int n, float *restrict y)
+{{
+    int done = 0;
+    for (int r = 0; r < n; r++, x += width) {{
+        NAME_arrive(ring, width, size, at, NULL, x);
+        if (!NAME_due(skip, stride))
+            continue;
+        float *row = y + done++ * width;
+        memcpy(row, ring, (size_t)width * sizeof *row);
+        for (int t = 1; t < size; t++)
+            for (int c = 0; c < width; c++) {{
+                const float value = ring[t * width + c];
+                {take}
+            }}{last}
+    }}
+    return done;
+}}
+""",
+        ("arrive", "due"),
+    )
+
+
 FUNCTIONS: dict[str, Function] = {
     **{f"panel_{width}": Function(_panel(width)) for width in WIDTHS},
     "product": product(()),
@@ -665,53 +695,9 @@ static void NAME_excite(const NAME_kernel *reduce, const NAME_kernel *expand, in
 """,
         ("kernel", "product", "relu"),
     ),
-    "average": Function(
-        """
-/* n steps of a mean over the last `size` rows; returns the output steps. */
-static int NAME_average(float *ring, int width, int size, int stride, int32_t *at, int32_t *skip,
-                        const float *x, int n, float *restrict y)
-{
-    int done = 0;
-    for (int r = 0; r < n; r++, x += width) {
-        NAME_arrive(ring, width, size, at, NULL, x);
-        if (!NAME_due(skip, stride))
-            continue;
-        float *row = y + done++ * width;
-        memcpy(row, ring, (size_t)width * sizeof *row);
-        for (int t = 1; t < size; t++)
-            for (int c = 0; c < width; c++)
-                row[c] += ring[t * width + c];
-        for (int c = 0; c < width; c++)
-            row[c] /= (float)size;
-    }
-    return done;
-}
-""",
-        ("arrive", "due"),
-    ),
-    "max": Function(
-        """
-/* n steps of the largest of the last `size` rows; returns the output steps. */
-static int NAME_max(float *ring, int width, int size, int stride, int32_t *at, int32_t *skip,
-                    const float *x, int n, float *restrict y)
-{
-    int done = 0;
-    for (int r = 0; r < n; r++, x += width) {
-        NAME_arrive(ring, width, size, at, NULL, x);
-        if (!NAME_due(skip, stride))
-            continue;
-        float *row = y + done++ * width;
-        memcpy(row, ring, (size_t)width * sizeof *row);
-        for (int t = 1; t < size; t++)
-            for (int c = 0; c < width; c++) {
-                const float value = ring[t * width + c];
-                row[c] = value > row[c] || value != value ? value : row[c];
-            }
-    }
-    return done;
-}
-""",
-        ("arrive", "due"),
+    "average": _pool("average", "a mean over", "row[c] += value;", "row[c] /= (float)size;"),
+    "max": _pool(
+        "max", "the largest of", "row[c] = value > row[c] || value != value ? value : row[c];"
     ),
     "scan": Function(
         """
