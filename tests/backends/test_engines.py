@@ -14,8 +14,6 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setenv(engines.CACHE, str(tmp_path))
     monkeypatch.delenv(engines.ENGINE, raising=False)
     monkeypatch.setattr(engines, "_chosen", {})
-    monkeypatch.setattr(engines, "FEWEST", 5)  # the other tests take one round
-    monkeypatch.setattr(engines, "MOST", 25)
     return tmp_path
 
 

@@ -18,6 +18,7 @@ from tests.support.compare import (
     stream,
     weights_of,
 )
+from tests.support.engine_draw import measured_choice
 from tests.support.tcns import tcn
 
 INFERENCE = ("plain", "packed", "k-tap", "toom-cook")
@@ -186,6 +187,7 @@ def test_a_model_takes_what_is_fast_on_its_machine(monkeypatch, cache, taken, se
 
 def test_measuring_leaves_no_trace(monkeypatch, cache):
     """Neither in random numbers, gradients and statistics, nor in what checkpoints keep."""
+    monkeypatch.setattr(engines, "_remembered", measured_choice)
     spec = tcn(norm="batch_norm", dropout=0.3)
     weights, x = weights_of(spec), noise(2, 3, 41)
     target = noise(2, 6, 41)

@@ -11,6 +11,7 @@ from tcnzoo.cli import app
 from tcnzoo.specs.analysis import stream_name
 from tcnzoo.verification import bench, doctor
 from tcnzoo.verification.measured_engines import engines_text, known_engines
+from tests.support.engine_draw import measured_choice
 
 TCN = {"kind": "tcn", "in_channels": 3, "channels": [5], "kernel_size": 7}
 
@@ -26,6 +27,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv(engines.CACHE, str(tmp_path))
     monkeypatch.delenv(engines.ENGINE, raising=False)
     monkeypatch.setattr(engines, "_chosen", {})
+    monkeypatch.setattr(engines, "_remembered", measured_choice)
     monkeypatch.setattr(doctor, "backend_modules", lambda: ["numpy"])
 
 
