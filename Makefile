@@ -35,11 +35,12 @@ bench: $(INSTALLED)
 clean:
 	rm -rf $(VENV) build dist demo_output *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
-# keras-tcn comes without its dependencies: it asks for `tensorflow`, which tensorflow-cpu provides.
+# Two oracles come without their dependencies: keras-tcn asks for `tensorflow`, which tensorflow-cpu
+# provides, and braindecode for torchaudio, which does not load beside a CPU build of torch 2.13.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("tcnzoo needs Python 3.11 or newer: make PYTHON=...")'
 	test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
 	@echo "Installing torch, mlx, keras and tensorflow into $(VENV): once, a few minutes"
 	$(PIP) -e '.[all,test,dev]'
-	$(PIP) --no-deps keras-tcn
+	$(PIP) --no-deps keras-tcn braindecode
 	@touch $@
