@@ -7,7 +7,7 @@ import mlx.core as mx
 
 from tcnzoo.errors import InputError
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block
 from .kernels.functions import layer_norm, rms_norm
@@ -78,6 +78,24 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         """Normalise (batch, channels) or (batch, time, channels)."""
         compute = partial(layer_norm, eps=self.spec.eps)
         return reduced(compute, x, self["weight"], self["bias"])
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Zero mean and unit (biased) variance of a group's channels over all positions of a sample."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Normalise (batch, channels) or (batch, time, channels)."""
+        return reduced(self._normed, x, self["weight"], self["bias"])
+
+    def _normed(self, x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+        """Normalise: groups are of neighbouring channels, which lie last."""
+        batch, channels, groups = x.shape[0], x.shape[-1], self.spec.groups
+        parts = x.reshape(batch, -1, groups, channels // groups).transpose(0, 2, 1, 3)
+        flat = parts.reshape(batch, groups, -1)
+        centred = flat - flat.mean(axis=-1, keepdims=True)
+        scale = mx.rsqrt(mx.square(centred).mean(axis=-1, keepdims=True) + self.spec.eps)
+        normed = (centred * scale).reshape(parts.shape).transpose(0, 2, 1, 3).reshape(x.shape)
+        return normed * weight + bias
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

@@ -1,9 +1,9 @@
-"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
+"""Batch norm with running statistics; layer, group and root-mean-square norm."""
 
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Array, Block, per_channel
 
@@ -27,6 +27,19 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.spec.eps)
         scale = per_channel(self.arrays["weight"], x)
         return centred / deviation * scale + per_channel(self.arrays["bias"], x)
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Zero mean and unit (biased) variance of a group's channels over all positions of a sample."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """Normalise (batch, channels) or (batch, channels, time)."""
+        groups = x.reshape(x.shape[0], self.spec.groups, -1)
+        centred = groups - groups.mean(axis=2, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=2, keepdims=True) + self.spec.eps)
+        scale = per_channel(self.arrays["weight"], x)
+        shift = per_channel(self.arrays["bias"], x)
+        return (centred / deviation).reshape(x.shape) * scale + shift
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

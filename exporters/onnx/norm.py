@@ -1,10 +1,10 @@
-"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
+"""Batch norm with running statistics; layer, group and root-mean-square norm."""
 
 from dataclasses import replace
 
 import numpy as np
 
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -28,6 +28,21 @@ def layer_norm(block: BlockWriter[LayerNormSpec], x: Value) -> Value:
     if x.is_signal:
         name = block.op("Transpose", name, perm=[0, 3, 1, 2] if four else [0, 2, 1])
     return replace(x, name=name)
+
+
+@writes("group_norm")
+def group_norm(block: BlockWriter[GroupNormSpec], x: Value) -> Value:
+    """Normalise each group as one channel of a flat signal, in float32; then scale and shift."""
+    graph, groups = block.graph, block.spec.groups
+    plain = (graph.constant(values, np.float32) for values in (np.ones(groups), np.zeros(groups)))
+    name = block.cast(x, np.float32, graph.dtype)
+    name = block.op("Reshape", name, graph.integers(0, groups, -1))
+    normed = block.op("InstanceNormalization", name, *plain, epsilon=block.spec.eps)
+    name = block.cast(block.op("Reshape", normed, block.op("Shape", x)), graph.dtype, np.float32)
+    scale, shift = (block.vector(vector) for vector in ("weight", "bias"))
+    if x.is_signal:
+        scale, shift = block.over_time(scale), block.over_time(shift)
+    return replace(x, name=block.op("Add", block.op("Mul", name, scale), shift))
 
 
 @writes("rms_norm")

@@ -11,7 +11,13 @@ from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.hdp import HdpSpec
 from tcnzoo.specs.hsmm import HsmmSpec
 from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
-from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
+from tcnzoo.specs.norm import (
+    BatchNormSpec,
+    GroupNormSpec,
+    LayerNormSpec,
+    RmsNormSpec,
+    WeightNormSpec,
+)
 from tcnzoo.specs.params import InitializerSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
@@ -45,6 +51,7 @@ __all__ = [
     "FsqSpec",
     "GluSpec",
     "GraphSpec",
+    "GroupNormSpec",
     "HdpSpec",
     "HsmmSpec",
     "InitializerSpec",

@@ -1,12 +1,14 @@
-"""Normalisations: batch norm, layer norm over channels, and the mark for weight norm."""
+"""Normalisations: batch, layer, group and root-mean-square norm, and the mark for weight norm."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tcnzoo.specs.base import NoneWord, Positive, Shape, Spec, Usage, require_channels
 from tcnzoo.specs.params import Init, Param
+
+Grouped = TypeVar("Grouped", "GroupNormSpec", "RmsNormSpec")
 
 
 class _ChannelNormSpec(Spec):
@@ -74,6 +76,38 @@ class LayerNormSpec(_ChannelNormSpec):
     kind: Literal["layer_norm"] = "layer_norm"
 
 
+class GroupNormSpec(_ChannelNormSpec):
+    """Group normalisation: groups of channels over all positions of a sample, biased variance.
+
+    Attributes:
+        channels: width.
+        groups: so many equal groups of neighbouring channels; 1 normalises each sample as a whole.
+        eps: added to the variance (torch 1e-5; Keras's own default is 1e-3).
+    Source:
+        Wu & He 2018, arXiv:1803.08494. Channels are grouped as in torch.nn.GroupNorm, and as in
+        mlx.nn.GroupNorm with `pytorch_compatible=True`.
+    """
+
+    is_norm: ClassVar[bool] = False  # its statistics are the sample's: no kernel holds them
+
+    kind: Literal["group_norm"] = "group_norm"
+    channels: Positive
+    groups: Positive
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        return _checked_groups(self)
+
+    @property
+    def pools_all(self) -> bool:
+        """Always."""
+        return True
+
+    def own_streaming_blocker(self) -> str | None:
+        """The statistics are those of the whole signal."""
+        return "group_norm takes mean and variance of the whole signal, so it cannot stream"
+
+
 class RmsNormSpec(Spec):
     """Root-mean-square normalisation of the channels of each step, x / sqrt(mean(x^2) + eps) * w.
 
@@ -92,11 +126,7 @@ class RmsNormSpec(Spec):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
-        if self.channels % self.groups:
-            raise ValueError(
-                f"groups must divide the {self.channels} channels, but is {self.groups}"
-            )
-        return self
+        return _checked_groups(self)
 
     @property
     def input_channels(self) -> int:
@@ -110,6 +140,13 @@ class RmsNormSpec(Spec):
     def macs_of(self, input_shape: Shape) -> int:
         """One multiply-add a value."""
         return self.channels * math.prod(input_shape[1:])
+
+
+def _checked_groups(spec: Grouped) -> Grouped:
+    """The norm itself, if its groups are of one size."""
+    if spec.channels % spec.groups:
+        raise ValueError(f"groups must divide the {spec.channels} channels, but is {spec.groups}")
+    return spec
 
 
 class WeightNormSpec(Spec):

@@ -174,6 +174,10 @@ def _mamba():
     for channels, groups in ((3, 1), (6, 2), (6, 3)):
         norm = {"kind": "rms_norm", "channels": channels, "groups": groups, "eps": 0.1}
         yield f"rms_norm-g{groups}", norm, (2, channels, 37)
+    for groups, channels in ((1, 4), (2, 6), (3, 3)):
+        norm = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
+        yield f"group_norm-g{groups}", norm, (2, channels, 37)
+    yield "group_norm-vector", {"kind": "group_norm", "channels": 6, "groups": 2}, (4, 6)
     yield "rms_norm-vector", {"kind": "rms_norm", "channels": 6, "groups": 2}, (4, 6)
     options = {
         "plain": {},

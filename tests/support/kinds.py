@@ -4,6 +4,7 @@ An oracle takes a spec, its weights in float64 by name, a signal, and embeddings
 definition, and shares no code with a backend. Compositions are made of the oracles of their parts.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -173,6 +174,18 @@ def _batch_norm(spec, w, x):
 
 def _layer_norm(spec, w, x):
     return oracles.layer_norm(x, {f"norm.{name}": a for name, a in w.items()}, "norm", spec.eps)
+
+
+def _group_norm(spec, w, x):
+    y = np.empty_like(x)
+    share = spec.channels // spec.groups
+    for sample, first in itertools.product(range(len(x)), range(0, spec.channels, share)):
+        group = x[sample, first : first + share]
+        deviation = math.sqrt(group.var() + spec.eps)
+        for channel in range(first, first + share):
+            values = (x[sample, channel] - group.mean()) / deviation
+            y[sample, channel] = values * w["weight"][channel] + w["bias"][channel]
+    return y
 
 
 def _rms_norm(spec, w, x):
@@ -505,6 +518,7 @@ ORACLES = {
     "pad": _pad,
     "pool": _pool,
     "residual_vq": _residual_vq,
+    "group_norm": _as_signal(_group_norm),
     "rms_norm": _as_signal(_rms_norm),
     "sequential": _parts_in_order,
     "squeeze_excitation": _squeeze_excitation,
