@@ -19,6 +19,7 @@ FAMILIES = (
     "sequential",
     "squeeze_excitation",
     "tcn",
+    "tokens",
     "vector_quantizer",
     "vq_hdp_hsmm",
 )

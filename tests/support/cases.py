@@ -285,6 +285,36 @@ def _quantizers():
     yield "fsq-vector", {"kind": "fsq", "levels": [3, 6]}, (4, 2)
 
 
+def mask_token(**fields):
+    return {"kind": "mask_token", "channels": 3, **fields}
+
+
+def _tokens():
+    yield "cls_token", {"kind": "cls_token", "channels": 3}, (2, 3, 7)
+    yield "cls_token-one", {"kind": "cls_token", "channels": 3}, (2, 3, 1)
+    yield "mask_token", mask_token(), (2, 3, 7)
+    layers = {
+        "early": mask_token(mask="early"),
+        "conditioned": {
+            "kind": "temporal_block", "in_channels": 3, "channels": 3,
+            "embeddings": [4, {"channels": 2, "per_step": True, "name": "speaker"}],
+        },
+        "down": {"kind": "window_pool", "mode": "max", "size": 2},
+        "late": mask_token(mask="late"),
+        "again": mask_token(mask="late"),
+        "cls": {"kind": "cls_token", "channels": 3},
+        "last": mask_token(mask="last"),
+    }  # fmt: skip
+    yield "sequential-masks", {"kind": "sequential", "layers": layers}, (3, 3, 9)
+    nodes = {
+        "conv": node(conv1d(2, out_channels=3)),
+        "masked": node(mask_token(), "conv"),
+        "other": node({"kind": "sequential", "layers": {"in": mask_token()}}),
+        "sum": node({"kind": "merge", "mode": "add"}, "masked", "other"),
+    }
+    yield "graph-masks", {"kind": "graph", "in_channels": 3, "nodes": nodes}, (3, 3, 9)
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -312,7 +342,7 @@ BLOCKS = {
     for family in (
         _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
         _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _devices, _hdps, _quantizers,
-        _composed, _graphs, _hsmms,
+        _composed, _graphs, _hsmms, _tokens,
     )
     for name, spec, shape in family()
 }  # fmt: skip

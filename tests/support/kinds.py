@@ -249,8 +249,38 @@ def _temporal_block_2d(spec, w, x):
     return _chain(spec, w, _chain(spec, w, x, "residual") + out, "activation")
 
 
-def _parts_in_order(spec, w, x):
-    return _chain(spec, w, x, *spec.children())
+def _parts_in_order(spec, w, x, embeddings=()):
+    for name, part in spec.children().items():
+        x = _run(part, _of(w, name), _main(x), _beside(spec, part, embeddings))
+    return x
+
+
+def _main(y):
+    """The output that the next layer reads."""
+    return next(iter(y.values())) if isinstance(y, dict) else y
+
+
+def _beside(spec, part, arrays):
+    """What a part of a composition takes beside its signal, by name or one after the other."""
+    known = list(zip(spec.embedding_specs, arrays, strict=True))
+    named = {wanted.name: array for wanted, array in known if wanted.name is not None}
+    unnamed = iter([array for wanted, array in known if wanted.name is None])
+    return [
+        next(unnamed) if wanted.name is None else named[wanted.name]
+        for wanted in part.embedding_specs
+    ]
+
+
+def _cls_token(spec, w, x):
+    y = np.empty((x.shape[0], x.shape[1], x.shape[2] + 1))
+    for step in range(y.shape[2]):
+        y[:, :, step] = w["token"] if step == 0 else x[:, :, step - 1]
+    return y
+
+
+def _mask_token(spec, w, x, embeddings):
+    mask = embeddings[0][:, None]
+    return x * (1.0 - mask) + w["token"][:, None] * mask
 
 
 def _mamba2(spec, w, x):
@@ -334,12 +364,13 @@ def _merge(spec, w, signals):
     return y
 
 
-def _graph(spec, w, x):
+def _graph(spec, w, x, embeddings=()):
     outputs = {"input": x}
     for name, node in spec.nodes.items():
         inputs = [outputs[source] for source in node.inputs]
         given = inputs if node.layer.kind == "merge" else inputs[0]
-        outputs[name] = _run(node.layer, _of(w, name), given)
+        beside = _beside(spec, node.layer, embeddings)
+        outputs[name] = _run(node.layer, _of(w, name), given, beside)
     return outputs[name]
 
 
@@ -483,6 +514,7 @@ ORACLES = {
     "batch_norm": _as_signal(_batch_norm),
     "bi_mamba2": _parts_in_order,
     "bi_mamba2_layer": _bi_mamba2_layer,
+    "cls_token": _cls_token,
     "conv1d": _conv1d,
     "conv2d": _conv2d,
     "conv_block": _conv_block,
@@ -501,6 +533,7 @@ ORACLES = {
     "hsmm": _hsmm,
     "layer_norm": _as_signal(_layer_norm),
     "mamba2": _mamba2,
+    "mask_token": _mask_token,
     "merge": _merge,
     "pad": _pad,
     "pool": _pool,
