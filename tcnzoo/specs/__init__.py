@@ -22,6 +22,7 @@ from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
 from tcnzoo.specs.params import InitializerSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
+from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
@@ -49,6 +50,7 @@ __all__ = [
     "DevicePoolSpec",
     "DeviceSplitSpec",
     "DropoutSpec",
+    "ElectrodeEmbeddingSpec",
     "EmbeddingSpec",
     "ReceptiveField",
     "FlattenSpec",
@@ -79,6 +81,7 @@ __all__ = [
     "TcnSpec",
     "TemporalBlock2dSpec",
     "TemporalBlockSpec",
+    "TimeEmbeddingSpec",
     "UpsampleSpec",
     "VectorQuantizerSpec",
     "VqHdpHsmmSpec",

@@ -15,6 +15,7 @@ FAMILIES = (
     "mamba",
     "norm",
     "pool",
+    "positions",
     "reshape",
     "sequential",
     "squeeze_excitation",

@@ -293,6 +293,17 @@ def _tokens():
     yield "cls_token", {"kind": "cls_token", "channels": 3}, (2, 3, 7)
     yield "cls_token-one", {"kind": "cls_token", "channels": 3}, (2, 3, 1)
     yield "mask_token", mask_token(), (2, 3, 7)
+    electrodes = {"kind": "electrode_embedding", "channels": 5, "electrodes": ["Fp2", "T3", "CZ"]}
+    for cls in ("none", "own", "first_electrode"):
+        tokens = 12 + (cls != "none")
+        yield f"electrode_embedding-{cls}", {**electrodes, "cls": cls}, (2, 5, tokens)
+    table = {"table": ["a", "Cz", "fp2", "b", "t3"], "cls": "own"}
+    yield "electrode_embedding-table", {**electrodes, **table}, (2, 5, 7)
+    time = {"kind": "time_embedding", "channels": 5, "rows": 6}
+    for form, cls in itertools.product(("learned", "sinusoidal"), (False, True)):
+        spec = {**time, "form": form, "cls": cls, "electrodes": 3}
+        yield f"time_embedding-{form}-cls{cls:d}", spec, (2, 5, 12 + cls)
+    yield "time_embedding-one", time, (2, 5, 6)
     layers = {
         "early": mask_token(mask="early"),
         "conditioned": {

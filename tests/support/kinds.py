@@ -278,6 +278,38 @@ def _cls_token(spec, w, x):
     return y
 
 
+ROWS_1020 = {"CZ": 41, "FP2": 2, "P8-O2": 127, "T3": 88}  # counted by hand in LaBraM's list
+
+
+def _electrode_embedding(spec, w, x):
+    leading = 0 if spec.cls == "none" else 1
+    patches = (x.shape[2] - leading) // len(spec.electrodes)
+    y = x.copy()
+    for token in range(x.shape[2]):
+        electrode = spec.electrodes[max(0, token - leading) // patches]
+        known = [name.upper() for name in spec.table] if spec.table != "labram-128" else None
+        row = known.index(electrode.upper()) if known else ROWS_1020[electrode.upper()]
+        if spec.cls == "own":
+            row = 0 if token == 0 else row + 1
+        y[:, :, token] += w["weight"][row]
+    return y
+
+
+def _time_embedding(spec, w, x):
+    leading = int(spec.cls)
+    patches = (x.shape[2] - leading) // spec.electrodes
+    y = x.copy()
+    for token in range(leading, x.shape[2]):
+        place = (token - leading) % patches
+        for channel in range(spec.channels):
+            if spec.form == "learned":
+                y[:, channel, token] += w["weight"][place, channel]
+                continue
+            angle = place / 10000.0 ** ((channel - channel % 2) / spec.channels)
+            y[:, channel, token] += math.cos(angle) if channel % 2 else math.sin(angle)
+    return y
+
+
 def _mask_token(spec, w, x, embeddings):
     mask = embeddings[0][:, None]
     return x * (1.0 - mask) + w["token"][:, None] * mask
@@ -525,6 +557,7 @@ ORACLES = {
     "device_pool": _device_pool,
     "device_split": _device_split,
     "dropout": _identity,
+    "electrode_embedding": _electrode_embedding,
     "flatten": _flatten,
     "fsq": _fsq,
     "glu": _glu,
@@ -545,6 +578,7 @@ ORACLES = {
     "tcn_2d": _parts_in_order,
     "temporal_block": _temporal_block,
     "temporal_block_2d": _temporal_block_2d,
+    "time_embedding": _time_embedding,
     "upsample": _upsample,
     "vector_quantizer": _vector_quantizer,
     "vq_hdp_hsmm": _vq_hdp_hsmm,
