@@ -1,5 +1,7 @@
 """Rows of electrodes and of places in time, added to tokens."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor
@@ -41,13 +43,13 @@ class TimeEmbedding(Block[TimeEmbeddingSpec], kind="time_embedding"):
     def __init__(self, spec: TimeEmbeddingSpec, path: str = "") -> None:
         """Make the table of sines, where the rows are not learned."""
         super().__init__(spec, path)
-        self.table = torch.from_numpy(spec.sines()) if self.weight is None else None
+        self.sines = None if spec.form == "learned" else torch.from_numpy(spec.sines())
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, channels, N) -> the same shape, tokens contiguous in memory."""
         leading = int(self.spec.cls)
         patches = (x.shape[2] - leading) // self.spec.electrodes
-        weight = self.table if self.weight is None else self.weight
+        weight: Any = self.weight if self.sines is None else self.sines
         rows = weight[:patches].to(device=x.device, dtype=x.dtype)
         added = rows.repeat(self.spec.electrodes, 1)
         if leading:

@@ -19,8 +19,15 @@ from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.hdp import HdpSpec
 from tcnzoo.specs.hsmm import HsmmSpec
 from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
-from tcnzoo.specs.norm import BatchNormSpec, LayerNormSpec, RmsNormSpec, WeightNormSpec
+from tcnzoo.specs.norm import (
+    BatchNormSpec,
+    GroupNormSpec,
+    LayerNormSpec,
+    RmsNormSpec,
+    WeightNormSpec,
+)
 from tcnzoo.specs.params import InitializerSpec
+from tcnzoo.specs.patch_embed import PatchEmbedSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
@@ -57,6 +64,7 @@ __all__ = [
     "FsqSpec",
     "GluSpec",
     "GraphSpec",
+    "GroupNormSpec",
     "HdpSpec",
     "HsmmSpec",
     "InitializerSpec",
@@ -68,6 +76,7 @@ __all__ = [
     "NodeLayer",
     "NodeSpec",
     "PadSpec",
+    "PatchEmbedSpec",
     "PoolSpec",
     "ResidualVqSpec",
     "RmsNormSpec",

@@ -390,6 +390,14 @@ class Spec(BaseModel):
         return self.input_channels or channels
 
     @property
+    def token_electrodes(self) -> int | None:
+        """Electrodes whose tokens the block makes or takes, 0 for any number.
+
+        None for a block that does not care.
+        """
+        return None
+
+    @property
     def takes_vectors(self) -> bool:
         """Whether the block is made for (batch, features)."""
         return False

@@ -14,6 +14,7 @@ FAMILIES = (
     "hsmm",
     "mamba",
     "norm",
+    "patch_embed",
     "pool",
     "positions",
     "reshape",

@@ -83,6 +83,11 @@ class ElectrodeEmbeddingSpec(Spec):
         return leading + rows
 
     @property
+    def token_electrodes(self) -> int:
+        """How many electrodes the tokens come from."""
+        return len(self.names)
+
+    @property
     def leads(self) -> bool:
         """Whether a token comes before those of the electrodes."""
         return self.cls != "none"
@@ -133,6 +138,11 @@ class TimeEmbeddingSpec(Spec):
     def input_channels(self) -> int:
         """Width of the tokens."""
         return self.channels
+
+    @property
+    def token_electrodes(self) -> int | None:
+        """How many electrodes the tokens come from; of a single run that is not known."""
+        return None if self.electrodes == 1 else self.electrodes
 
     def own_params(self) -> dict[str, Param]:
         """`weight` (rows, C) of a learned embedding."""

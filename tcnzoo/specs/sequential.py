@@ -53,6 +53,23 @@ class SequentialSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _electrodes_agree(self) -> Self:
+        known: tuple[str, int] | None = None
+        for name, layer in self.layers.items():
+            electrodes = layer.token_electrodes
+            if electrodes is None:
+                continue
+            if known is None:
+                known = name, electrodes
+            elif known[1] != electrodes:
+                made = f"{known[1]} electrodes" if known[1] else "any number of electrodes"
+                raise ValueError(
+                    f"layer {name!r} takes tokens of {electrodes} electrodes, but layer "
+                    f"{known[0]!r} makes those of {made}; set its electrodes to {electrodes}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _layers_take_what_comes(self) -> Self:
         try:
             reaching = self._probed()
@@ -103,6 +120,8 @@ class SequentialSpec(Spec):
                 for before in reversed(layers[:index]):
                     channels = before.channels_before(channels)
                 return max(1, channels)
+            if layer.channels_after(None) is not None:  # whatever comes in, so any number will do
+                return None
         return None
 
     @property

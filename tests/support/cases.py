@@ -40,6 +40,16 @@ def _norms():
         yield f"{kind}-vector", {"kind": kind, "channels": 7}, (4, 7)
 
 
+def _group_norms():
+    for channels, groups in ((4, 1), (6, 2), (3, 3)):
+        spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
+        yield f"group_norm-g{groups}", spec, (2, channels, 37)
+    spec = {"kind": "group_norm", "channels": 6, "groups": 2}
+    yield "group_norm-vector", spec, (4, 6)
+    devices = {"norm": spec, "together": {"kind": "device_pool", "devices": 2}}
+    yield "group_norm-devices", {"kind": "sequential", "layers": devices}, (2, 6, 2, 19)
+
+
 def _convolutions():
     for padding, mode in itertools.product(("causal", "same", "valid"), MODES):
         spec = conv1d(dilation=3, padding=padding, padding_mode=mode)
@@ -304,6 +314,24 @@ def _tokens():
         spec = {**time, "form": form, "cls": cls, "electrodes": 3}
         yield f"time_embedding-{form}-cls{cls:d}", spec, (2, 5, 12 + cls)
     yield "time_embedding-one", time, (2, 5, 6)
+    small = {"kind": "patch_embed", "patch": 20, "out_channels": 4, "groups": 2, "electrodes": 3}
+    for name, fields in {
+        "plain": {},
+        "even": {"kernel_size": 6, "stride": 3, "groups": 4, "eps": 0.1},
+        "projection": {"projection": True, "channels": 7},
+        "linear": {"stem": "linear", "channels": 6, "out_channels": 8, "groups": 4},
+    }.items():
+        yield f"patch_embed-{name}", {**small, **fields}, (2, 3, 80)
+    yield "patch_embed-one", {**small, "electrodes": None}, (1, 1, 20)
+    names = {"kind": "electrode_embedding", "channels": 12, "electrodes": ["Fp2", "T3", "CZ"]}
+    times = {"kind": "time_embedding", "channels": 12, "rows": 5, "electrodes": 3, "cls": True}
+    layers = {
+        "patches": small,
+        "cls": {"kind": "cls_token", "channels": 12},
+        "electrodes": {**names, "cls": "own"},
+        "times": times,
+    }
+    yield "sequential-tokens", {"kind": "sequential", "layers": layers}, (2, 3, 80)
     layers = {
         "early": mask_token(mask="early"),
         "conditioned": {
@@ -351,9 +379,9 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
-        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _devices, _hdps, _quantizers,
-        _composed, _graphs, _hsmms, _tokens,
+        _activations, _norms, _group_norms, _convolutions, _same_upper,
+        _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens,
     )
     for name, spec, shape in family()
 }  # fmt: skip

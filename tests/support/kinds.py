@@ -7,6 +7,7 @@ definition, and shares no code with a backend. Compositions are made of the orac
 import math
 
 import numpy as np
+import pytest
 from scipy import special, stats
 
 import tcnzoo
@@ -310,6 +311,40 @@ def _time_embedding(spec, w, x):
     return y
 
 
+def _group_norm(spec, w, x):
+    y = np.empty_like(x)
+    width = spec.channels // spec.groups
+    for signal, channel in np.ndindex(x.shape[:2]):
+        first = channel // width * width
+        group = x[signal, first : first + width]
+        scale = w["weight"][channel] / math.sqrt(group.var() + spec.eps)
+        y[signal, channel] = (x[signal, channel] - group.mean()) * scale + w["bias"][channel]
+    return y
+
+
+def _patch_embed(spec, w, x):
+    """With torch's own 2-d convolutions and group norm over patches as the rows of an image."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    tensors = {name: torch.from_numpy(array) for name, array in w.items()}
+    rows = torch.from_numpy(x).reshape(len(x), -1, spec.patch)
+    if spec.stem == "conv":
+        image = rows[:, None]
+        for place in (1, 2, 3):
+            reach = (spec.kernel_size if place == 1 else 3) - 1
+            image = functional.pad(image, (reach // 2, reach - reach // 2))
+            stride = (1, spec.stride if place == 1 else 1)
+            kernel, bias = (tensors[f"conv{place}.{name}"] for name in ("weight", "bias"))
+            image = functional.conv2d(image, kernel[:, :, None], bias, stride)
+            vectors = [tensors[f"norm{place}.{name}"] for name in ("weight", "bias")]
+            image = functional.group_norm(image, spec.groups, *vectors, spec.eps)
+            image = functional.gelu(image)
+        rows = image.permute(0, 2, 3, 1).flatten(2)
+    if "proj.weight" in tensors:
+        rows = functional.linear(rows, tensors["proj.weight"], tensors["proj.bias"])
+    return rows.transpose(1, 2).numpy()
+
+
 def _mask_token(spec, w, x, embeddings):
     mask = embeddings[0][:, None]
     return x * (1.0 - mask) + w["token"][:, None] * mask
@@ -564,11 +599,13 @@ ORACLES = {
     "graph": _graph,
     "hdp": _hdp,
     "hsmm": _hsmm,
+    "group_norm": _group_norm,
     "layer_norm": _as_signal(_layer_norm),
     "mamba2": _mamba2,
     "mask_token": _mask_token,
     "merge": _merge,
     "pad": _pad,
+    "patch_embed": _patch_embed,
     "pool": _pool,
     "residual_vq": _residual_vq,
     "rms_norm": _as_signal(_rms_norm),
