@@ -18,7 +18,7 @@ from tcnzoo.errors import BackendMissing, InputError, SpecError
 from tcnzoo.models.calls import create
 from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
-from tcnzoo.specs import Spec
+from tcnzoo.specs import MaskSpec, Spec
 from tcnzoo.specs.folding import fold
 
 from .calm import converting
@@ -112,7 +112,11 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
     def body(x: Any, *embeddings: Any) -> dict[str, Any]:
         constants = [(variable, tf.constant(array)) for variable, array in values]
         with keras.StatelessScope(constants):
-            y = model(last(x), embeddings=[last(row) for row in embeddings], training=False)
+            beside = [
+                row if isinstance(side, MaskSpec) else last(row)
+                for side, row in zip(folded.embedding_specs, embeddings, strict=True)
+            ]
+            y = model(last(x), embeddings=beside, training=False)
         outputs = y if isinstance(y, tuple) else (y,)
         return {name: second(output) for name, output in zip(OUTPUTS, outputs, strict=False)}
 

@@ -1,4 +1,4 @@
-"""Batch norm with torch's running statistics; layer, group and root-mean-square norm."""
+"""Batch norm with torch's running statistics, and layer norm over channels."""
 
 from keras import ops
 
@@ -64,20 +64,19 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
 
 
 class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
-    """Zero mean and unit (biased) variance of a group's channels over all positions of a sample."""
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
 
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Normalise (batch, channels) or (batch, time, channels)."""
+        """Normalise (batch, channels) or (batch, ..., channels)."""
         return reduced(self._normed, x, self.arrays["weight"], self.arrays["bias"])
 
     def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Normalise, in two passes: groups are of neighbouring channels, which lie last."""
+        """Normalise each group, in two passes."""
         shape, groups = ops.shape(x), self.spec.groups
         parts = ops.reshape(x, (shape[0], -1, groups, self.spec.channels // groups))
         centred = parts - ops.mean(parts, axis=(1, 3), keepdims=True)
         variance = ops.mean(ops.square(centred), axis=(1, 3), keepdims=True)
-        normed = ops.reshape(centred * ops.rsqrt(variance + self.spec.eps), shape)
-        return normed * weight + bias
+        return ops.reshape(centred * ops.rsqrt(variance + self.spec.eps), shape) * weight + bias
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

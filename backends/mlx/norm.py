@@ -81,21 +81,18 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
 
 
 class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
-    """Zero mean and unit (biased) variance of a group's channels over all positions of a sample."""
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
 
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
-        """Normalise (batch, channels) or (batch, time, channels)."""
+        """Normalise (batch, channels) or (batch, ..., channels)."""
         return reduced(self._normed, x, self["weight"], self["bias"])
 
     def _normed(self, x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
-        """Normalise: groups are of neighbouring channels, which lie last."""
-        batch, channels, groups = x.shape[0], x.shape[-1], self.spec.groups
-        parts = x.reshape(batch, -1, groups, channels // groups).transpose(0, 2, 1, 3)
-        flat = parts.reshape(batch, groups, -1)
-        centred = flat - flat.mean(axis=-1, keepdims=True)
-        scale = mx.rsqrt(mx.square(centred).mean(axis=-1, keepdims=True) + self.spec.eps)
-        normed = (centred * scale).reshape(parts.shape).transpose(0, 2, 1, 3).reshape(x.shape)
-        return normed * weight + bias
+        """Normalise each group, in two passes."""
+        parts = x.reshape(x.shape[0], -1, self.spec.groups, x.shape[-1] // self.spec.groups)
+        centred = parts - parts.mean(axis=(1, 3), keepdims=True)
+        variance = mx.square(centred).mean(axis=(1, 3), keepdims=True)
+        return (centred * mx.rsqrt(variance + self.spec.eps)).reshape(x.shape) * weight + bias
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

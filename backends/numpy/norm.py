@@ -1,4 +1,4 @@
-"""Batch norm with running statistics; layer, group and root-mean-square norm."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 import numpy as np
 
@@ -30,16 +30,15 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
 
 
 class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
-    """Zero mean and unit (biased) variance of a group's channels over all positions of a sample."""
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
 
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
-        """Normalise (batch, channels) or (batch, channels, time)."""
-        groups = x.reshape(x.shape[0], self.spec.groups, -1)
+        """Normalise (batch, channels) or (batch, channels, ...)."""
+        groups = x.reshape(len(x), self.spec.groups, -1)
         centred = groups - groups.mean(axis=2, keepdims=True)
         deviation = np.sqrt((centred**2).mean(axis=2, keepdims=True) + self.spec.eps)
         scale = per_channel(self.arrays["weight"], x)
-        shift = per_channel(self.arrays["bias"], x)
-        return (centred / deviation).reshape(x.shape) * scale + shift
+        return (centred / deviation).reshape(x.shape) * scale + per_channel(self.arrays["bias"], x)
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

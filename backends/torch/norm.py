@@ -1,4 +1,4 @@
-"""Batch norm with running statistics; layer, group and root-mean-square norm."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 from typing import Any
 
@@ -96,18 +96,18 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
 
 
 class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
-    """Group norm over a group's channels and all positions of a sample."""
+    """Group norm over all positions of each signal."""
 
     weight: Tensor
     bias: Tensor
 
     def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
-        """Normalise (batch, channels) or (batch, channels, time)."""
+        """Normalise (batch, channels) or (batch, channels, ...)."""
         return reduced(self._normed, x, self.weight, self.bias)
 
     def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Normalise each group."""
-        return F.group_norm(x, self.spec.groups, weight, bias, eps=self.spec.eps)
+        return F.group_norm(x, self.spec.groups, weight, bias, self.spec.eps)
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

@@ -1,6 +1,7 @@
 """ONNX files, offline and streaming, run with onnxruntime.
 
-Inputs are `x` (batch, channels, time), or (batch, channels) for vectors, and `embedding.0`, ...;
+Inputs are `x` (batch, channels, time), or (batch, channels) for vectors, `embedding.0`, ..., and
+`mask.NAME` (batch, tokens[, tokens]) of zeros and ones, in the order of the model;
 the output is `y` (of a temporal block alone: `output` and `out`). With rank 4 signals are
 (1, channels, 1, time).
 
@@ -70,7 +71,8 @@ for i in s.get_inputs():
         dtype = "float32" if kind == "float" else kind
         state[i.name] = np.full(shape, starts[i.name], dtype)
 for t in range(0, x["x"].shape[2], 16):
-    chunk = {k: v[:, :, t : t + 16] if v.ndim == 3 else v for k, v in x.items()}
+    cut = [k for k, v in x.items() if v.ndim == 3 or k.startswith("mask.")]
+    chunk = {k: v[..., t : t + 16] if k in cut else v for k, v in x.items()}
     y, *after = s.run(None, {**chunk, **state})
     state = dict(zip(state, after))
     print(y)

@@ -1,6 +1,6 @@
 """How blocks become nodes: one function for each kind of spec, called with a BlockWriter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -40,7 +40,7 @@ class BlockWriter(Generic[S]):
         weights: of the whole model.
         streaming: whether the graph is one step of a stream.
         after: state that the step leaves, name -> value.
-        embeddings: inputs that condition temporal blocks.
+        embeddings: inputs beside the signal that the block takes, masks too, in its order.
     """
 
     graph: Graph
@@ -73,9 +73,16 @@ class BlockWriter(Generic[S]):
         """The writer of a part that has a spec of its own."""
         return replace(cast(BlockWriter[Any], self), spec=spec, path=self.full(name))
 
-    def apply(self, name: str, x: Any) -> Value:
-        """Write a part; return its first output."""
-        y = write(self.part(name), x)
+    def apply(self, name: str, x: Any, embeddings: Sequence[Value] | None = None) -> Value:
+        """Write a part; return its first output.
+
+        Args:
+            name: of the part.
+            x: what it reads.
+            embeddings: what it takes beside that; None for all that this block takes.
+        """
+        part = self.part(name)
+        y = write(part if embeddings is None else replace(part, embeddings=tuple(embeddings)), x)
         return y[0] if isinstance(y, tuple) else y
 
     def optional(self, name: str, x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Batch norm with running statistics; layer, group and root-mean-square norm."""
+"""Batch norm with running statistics, and layer and root-mean-square norm over channels."""
 
 from dataclasses import replace
 
@@ -32,17 +32,23 @@ def layer_norm(block: BlockWriter[LayerNormSpec], x: Value) -> Value:
 
 @writes("group_norm")
 def group_norm(block: BlockWriter[GroupNormSpec], x: Value) -> Value:
-    """Normalise each group as one channel of a flat signal, in float32; then scale and shift."""
-    graph, groups = block.graph, block.spec.groups
-    plain = (graph.constant(values, np.float32) for values in (np.ones(groups), np.zeros(groups)))
-    name = block.cast(x, np.float32, graph.dtype)
-    name = block.op("Reshape", name, graph.integers(0, groups, -1))
-    normed = block.op("InstanceNormalization", name, *plain, epsilon=block.spec.eps)
-    name = block.cast(block.op("Reshape", normed, block.op("Shape", x)), graph.dtype, np.float32)
-    scale, shift = (block.vector(vector) for vector in ("weight", "bias"))
-    if x.is_signal:
-        scale, shift = block.over_time(scale), block.over_time(shift)
-    return replace(x, name=block.op("Add", block.op("Mul", name, scale), shift))
+    """Normalise each group over all positions, in two passes and in float32."""
+    graph, spec = block.graph, block.spec
+    wide = block.cast(x, np.float32, graph.dtype)
+    groups = block.op("Reshape", wide, graph.integers(0, spec.groups, -1))
+    centred = block.op("Sub", groups, block.op("ReduceMean", groups, axes=[2], keepdims=1))
+    squares = block.op("Mul", centred, centred)
+    variance = block.op("ReduceMean", squares, axes=[2], keepdims=1)
+    raised = block.op("Add", variance, graph.constant(spec.eps, np.float32))
+    normed = block.op("Div", centred, block.op("Sqrt", raised))
+    back = block.op("Reshape", normed, block.op("Shape", x))
+    axes = range(1, 3 if block.wide else len(x.shape))
+    for operator, name in (("Mul", "weight"), ("Add", "bias")):
+        vector = block.cast(block.vector(name), np.float32, graph.dtype)
+        if x.is_signal:
+            vector = block.op("Unsqueeze", vector, graph.integers(*axes))
+        back = block.op(operator, back, vector)
+    return replace(x, name=block.cast(back, graph.dtype, np.float32))
 
 
 @writes("rms_norm")

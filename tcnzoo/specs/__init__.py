@@ -1,7 +1,15 @@
 """What a model is, without any framework: one file a family of blocks."""
 
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
-from tcnzoo.specs.base import EmbeddingSpec, ReceptiveField, Shape, Spec, StateItem
+from tcnzoo.specs.base import (
+    EmbeddingSpec,
+    MaskSpec,
+    ReceptiveField,
+    Shape,
+    SideInput,
+    Spec,
+    StateItem,
+)
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.conv2d import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
@@ -19,11 +27,14 @@ from tcnzoo.specs.norm import (
     WeightNormSpec,
 )
 from tcnzoo.specs.params import InitializerSpec
+from tcnzoo.specs.patch_embed import PatchEmbedSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
+from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
+from tcnzoo.specs.tokens import ClsTokenSpec, MaskTokenSpec
 from tcnzoo.specs.union import SPEC_ADAPTER, AnySpec, NodeLayer
 from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
@@ -35,6 +46,7 @@ __all__ = [
     "BatchNormSpec",
     "BiMamba2LayerSpec",
     "BiMamba2Spec",
+    "ClsTokenSpec",
     "Conv1dSpec",
     "Conv2dSpec",
     "ConvBlockSpec",
@@ -45,6 +57,7 @@ __all__ = [
     "DevicePoolSpec",
     "DeviceSplitSpec",
     "DropoutSpec",
+    "ElectrodeEmbeddingSpec",
     "EmbeddingSpec",
     "ReceptiveField",
     "FlattenSpec",
@@ -57,15 +70,19 @@ __all__ = [
     "InitializerSpec",
     "LayerNormSpec",
     "Mamba2Spec",
+    "MaskSpec",
+    "MaskTokenSpec",
     "MergeSpec",
     "NodeLayer",
     "NodeSpec",
     "PadSpec",
+    "PatchEmbedSpec",
     "PoolSpec",
     "ResidualVqSpec",
     "RmsNormSpec",
     "SequentialSpec",
     "Shape",
+    "SideInput",
     "Spec",
     "SqueezeExcitationSpec",
     "StateItem",
@@ -73,6 +90,7 @@ __all__ = [
     "TcnSpec",
     "TemporalBlock2dSpec",
     "TemporalBlockSpec",
+    "TimeEmbeddingSpec",
     "UpsampleSpec",
     "VectorQuantizerSpec",
     "VqHdpHsmmSpec",

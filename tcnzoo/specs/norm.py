@@ -1,14 +1,12 @@
-"""Normalisations: batch, layer, group and root-mean-square norm, and the mark for weight norm."""
+"""Normalisations: of a batch, of channels, of groups of them, and the mark for weight norm."""
 
 import math
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from tcnzoo.specs.base import NoneWord, Positive, Shape, Spec, Usage, require_channels
 from tcnzoo.specs.params import Init, Param
-
-Grouped = TypeVar("Grouped", "GroupNormSpec", "RmsNormSpec")
 
 
 class _ChannelNormSpec(Spec):
@@ -76,27 +74,47 @@ class LayerNormSpec(_ChannelNormSpec):
     kind: Literal["layer_norm"] = "layer_norm"
 
 
-class GroupNormSpec(_ChannelNormSpec):
-    """Group normalisation: groups of channels over all positions of a sample, biased variance.
+class GroupNormSpec(Spec):
+    """Zero mean and unit variance of groups of channels over all positions of each signal.
+
+    The mean and the biased variance of a group are over its channels and all steps (and devices),
+    then come a scale and a shift for each channel.
 
     Attributes:
         channels: width.
-        groups: so many equal groups of neighbouring channels; 1 normalises each sample as a whole.
-        eps: added to the variance (torch 1e-5; Keras's own default is 1e-3).
+        groups: how many equal groups.
+        eps: added to the variance.
     Source:
-        Wu & He 2018, arXiv:1803.08494. Channels are grouped as in torch.nn.GroupNorm, and as in
-        mlx.nn.GroupNorm with `pytorch_compatible=True`.
+        Wu & He 2018, arXiv:1803.08494, section 3.1.
     """
 
-    is_norm: ClassVar[bool] = False  # its statistics are the sample's: no kernel holds them
+    any_rank: ClassVar[bool] = True
 
     kind: Literal["group_norm"] = "group_norm"
     channels: Positive
     groups: Positive
+    eps: Annotated[float, Field(gt=0.0)] = 1e-5
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
-        return _checked_groups(self)
+        check_groups(self.channels, self.groups)
+        return self
+
+    @property
+    def input_channels(self) -> int:
+        """Channels that are normalised."""
+        return self.channels
+
+    def own_params(self) -> dict[str, Param]:
+        """Scale `weight` and shift `bias`, one a channel."""
+        return {
+            "weight": Param((self.channels,), "C", Init("constant", 1.0), "scale"),
+            "bias": Param((self.channels,), "C", Init("constant", 0.0), "bias"),
+        }
+
+    def macs_of(self, input_shape: Shape) -> int:
+        """One multiply-add a value."""
+        return self.channels * math.prod(input_shape[1:])
 
     @property
     def pools_all(self) -> bool:
@@ -104,8 +122,14 @@ class GroupNormSpec(_ChannelNormSpec):
         return True
 
     def own_streaming_blocker(self) -> str | None:
-        """The statistics are those of the whole signal."""
-        return "group_norm takes mean and variance of the whole signal, so it cannot stream"
+        """Its statistics are never complete before the end."""
+        return "a group norm takes statistics of the whole signal, so it cannot stream"
+
+
+def check_groups(channels: int, groups: int) -> None:
+    """Raise ValueError unless the channels are as many in each group."""
+    if channels % groups:
+        raise ValueError(f"groups must divide the {channels} channels, but is {groups}")
 
 
 class RmsNormSpec(Spec):
@@ -126,7 +150,8 @@ class RmsNormSpec(Spec):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
-        return _checked_groups(self)
+        check_groups(self.channels, self.groups)
+        return self
 
     @property
     def input_channels(self) -> int:
@@ -140,13 +165,6 @@ class RmsNormSpec(Spec):
     def macs_of(self, input_shape: Shape) -> int:
         """One multiply-add a value."""
         return self.channels * math.prod(input_shape[1:])
-
-
-def _checked_groups(spec: Grouped) -> Grouped:
-    """The norm itself, if its groups are of one size."""
-    if spec.channels % spec.groups:
-        raise ValueError(f"groups must divide the {spec.channels} channels, but is {spec.groups}")
-    return spec
 
 
 class WeightNormSpec(Spec):

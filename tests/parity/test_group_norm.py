@@ -52,5 +52,5 @@ def test_groups_must_divide():
 
 def test_a_stream_has_no_statistics_yet(backend):
     model = tcnzoo.create(SPEC, backend)
-    with pytest.raises(InputError, match="group_norm takes mean and variance of the whole signal"):
+    with pytest.raises(InputError, match="a group norm takes statistics of the whole signal"):
         tcnzoo.step(model, noise(1, 6, 3), tcnzoo.init_state(model))

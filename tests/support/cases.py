@@ -40,6 +40,16 @@ def _norms():
         yield f"{kind}-vector", {"kind": kind, "channels": 7}, (4, 7)
 
 
+def _group_norms():
+    for channels, groups in ((4, 1), (6, 2), (3, 3)):
+        spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
+        yield f"group_norm-g{groups}", spec, (2, channels, 37)
+    spec = {"kind": "group_norm", "channels": 6, "groups": 2}
+    yield "group_norm-vector", spec, (4, 6)
+    devices = {"norm": spec, "together": {"kind": "device_pool", "devices": 2}}
+    yield "group_norm-devices", {"kind": "sequential", "layers": devices}, (2, 6, 2, 19)
+
+
 def _convolutions():
     for padding, mode in itertools.product(("causal", "same", "valid"), MODES):
         spec = conv1d(dilation=3, padding=padding, padding_mode=mode)
@@ -174,10 +184,6 @@ def _mamba():
     for channels, groups in ((3, 1), (6, 2), (6, 3)):
         norm = {"kind": "rms_norm", "channels": channels, "groups": groups, "eps": 0.1}
         yield f"rms_norm-g{groups}", norm, (2, channels, 37)
-    for groups, channels in ((1, 4), (2, 6), (3, 3)):
-        norm = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
-        yield f"group_norm-g{groups}", norm, (2, channels, 37)
-    yield "group_norm-vector", {"kind": "group_norm", "channels": 6, "groups": 2}, (4, 6)
     yield "rms_norm-vector", {"kind": "rms_norm", "channels": 6, "groups": 2}, (4, 6)
     options = {
         "plain": {},
@@ -289,6 +295,65 @@ def _quantizers():
     yield "fsq-vector", {"kind": "fsq", "levels": [3, 6]}, (4, 2)
 
 
+def mask_token(**fields):
+    return {"kind": "mask_token", "channels": 3, **fields}
+
+
+def _tokens():
+    yield "cls_token", {"kind": "cls_token", "channels": 3}, (2, 3, 7)
+    yield "cls_token-one", {"kind": "cls_token", "channels": 3}, (2, 3, 1)
+    yield "mask_token", mask_token(), (2, 3, 7)
+    electrodes = {"kind": "electrode_embedding", "channels": 5, "electrodes": ["Fp2", "T3", "CZ"]}
+    for cls in ("none", "own", "first_electrode"):
+        tokens = 12 + (cls != "none")
+        yield f"electrode_embedding-{cls}", {**electrodes, "cls": cls}, (2, 5, tokens)
+    table = {"table": ["a", "Cz", "fp2", "b", "t3"], "cls": "own"}
+    yield "electrode_embedding-table", {**electrodes, **table}, (2, 5, 7)
+    time = {"kind": "time_embedding", "channels": 5, "rows": 6}
+    for form, cls in itertools.product(("learned", "sinusoidal"), (False, True)):
+        spec = {**time, "form": form, "cls": cls, "electrodes": 3}
+        yield f"time_embedding-{form}-cls{cls:d}", spec, (2, 5, 12 + cls)
+    yield "time_embedding-one", time, (2, 5, 6)
+    small = {"kind": "patch_embed", "patch": 20, "out_channels": 4, "groups": 2, "electrodes": 3}
+    for name, fields in {
+        "plain": {},
+        "even": {"kernel_size": 6, "stride": 3, "groups": 4, "eps": 0.1},
+        "projection": {"projection": True, "channels": 7},
+        "linear": {"stem": "linear", "channels": 6, "out_channels": 8, "groups": 4},
+    }.items():
+        yield f"patch_embed-{name}", {**small, **fields}, (2, 3, 80)
+    yield "patch_embed-one", {**small, "electrodes": None}, (1, 1, 20)
+    names = {"kind": "electrode_embedding", "channels": 12, "electrodes": ["Fp2", "T3", "CZ"]}
+    times = {"kind": "time_embedding", "channels": 12, "rows": 5, "electrodes": 3, "cls": True}
+    layers = {
+        "patches": small,
+        "cls": {"kind": "cls_token", "channels": 12},
+        "electrodes": {**names, "cls": "own"},
+        "times": times,
+    }
+    yield "sequential-tokens", {"kind": "sequential", "layers": layers}, (2, 3, 80)
+    layers = {
+        "early": mask_token(mask="early"),
+        "conditioned": {
+            "kind": "temporal_block", "in_channels": 3, "channels": 3,
+            "embeddings": [4, {"channels": 2, "per_step": True, "name": "speaker"}],
+        },
+        "down": {"kind": "window_pool", "mode": "max", "size": 2},
+        "late": mask_token(mask="late"),
+        "again": mask_token(mask="late"),
+        "cls": {"kind": "cls_token", "channels": 3},
+        "last": mask_token(mask="last"),
+    }  # fmt: skip
+    yield "sequential-masks", {"kind": "sequential", "layers": layers}, (3, 3, 9)
+    nodes = {
+        "conv": node(conv1d(2, out_channels=3)),
+        "masked": node(mask_token(), "conv"),
+        "other": node({"kind": "sequential", "layers": {"in": mask_token()}}),
+        "sum": node({"kind": "merge", "mode": "add"}, "masked", "other"),
+    }
+    yield "graph-masks", {"kind": "graph", "in_channels": 3, "nodes": nodes}, (3, 3, 9)
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -314,9 +379,9 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
-        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _devices, _hdps, _quantizers,
-        _composed, _graphs, _hsmms,
+        _activations, _norms, _group_norms, _convolutions, _same_upper,
+        _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens,
     )
     for name, spec, shape in family()
 }  # fmt: skip
