@@ -32,6 +32,7 @@ from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
+from tcnzoo.specs.spectrum import SpectrumSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
 from tcnzoo.specs.tokens import ClsTokenSpec, MaskTokenSpec
@@ -84,6 +85,7 @@ __all__ = [
     "Shape",
     "SideInput",
     "Spec",
+    "SpectrumSpec",
     "SqueezeExcitationSpec",
     "StateItem",
     "Tcn2dSpec",

@@ -19,6 +19,7 @@ FAMILIES = (
     "positions",
     "reshape",
     "sequential",
+    "spectrum",
     "squeeze_excitation",
     "tcn",
     "tokens",

@@ -161,3 +161,32 @@ def test_any_number_of_electrodes_will_do_without_names(backend):
     assert model.tcnzoo.spec.input_channels is None
     assert tcnzoo.predict(model, noise(1, 2, 400)).shape == (1, 200, 4)
     assert tcnzoo.predict(model, noise(1, 5, 400)).shape == (1, 200, 10)
+
+
+@pytest.mark.parametrize("value", ["amplitude", "phase"])
+def test_spectra_equal_those_of_labram(backend, value):
+    """As LaBraM's tokenizer makes its targets: torch.fft, and a z-score over each signal."""
+    torch = pytest.importorskip("torch")
+    x = noise(2, 3, 800)
+    bins = torch.fft.fft(torch.from_numpy(x).reshape(2, 3, 4, 200))
+    plain = bins.abs() if value == "amplitude" else bins.angle()
+    mean = plain.mean(dim=(1, 2, 3), keepdim=True)
+    expected = (plain - mean) / plain.std(dim=(1, 2, 3), keepdim=True)
+    expected = expected.flatten(1, 2).transpose(1, 2).numpy()
+    spec = {"kind": "spectrum", "patch": 200, "value": value, "bins": "full", "normalized": True}
+    model = tcnzoo.create(spec, backend, dtype="float64")
+    assert_close(tcnzoo.predict(model, x), expected, 1e-10)
+
+
+@pytest.mark.parametrize("value", ["amplitude", "phase"])
+def test_a_silent_signal_has_a_spectrum_and_a_gradient(native, value):
+    spec = {"kind": "spectrum", "patch": 10, "value": value, "normalized": True}
+    model, x = tcnzoo.create(spec, native), np.zeros((1, 2, 20))
+    assert not tcnzoo.predict(model, x).any()
+    _, found = tcnzoo.gradients(model, x, np.ones((1, 6, 4)))
+    assert np.isfinite(found["input"]).all()
+
+
+def test_the_first_token_is_pooled(backend):
+    model, x = tcnzoo.create({"kind": "pool", "mode": "first"}, backend), noise(2, 3, 5)
+    assert_close(tcnzoo.predict(model, x), x[:, :, 0])

@@ -85,7 +85,7 @@ def _transposed_convolutions():
 
 def _resampling():
     yield "pool-global_average", {"kind": "pool"}, SIGNAL
-    for mode in ("global_max", "last", "middle"):
+    for mode in ("global_max", "first", "last", "middle"):
         yield f"pool-{mode}", {"kind": "pool", "mode": mode}, SIGNAL
     for mode, size in itertools.product(("adaptive_average", "adaptive_max"), (1, 5, 37, 41)):
         spec = {"kind": "pool", "mode": mode, "output_size": size}
@@ -323,6 +323,19 @@ def _tokens():
     }.items():
         yield f"patch_embed-{name}", {**small, **fields}, (2, 3, 80)
     yield "patch_embed-one", {**small, "electrodes": None}, (1, 1, 20)
+    for value, bins in itertools.product(("amplitude", "phase"), ("half", "full")):
+        spec = {"kind": "spectrum", "patch": 10, "value": value, "bins": bins, "electrodes": 3}
+        yield f"spectrum-{value}-{bins}", spec, (2, 3, 20)
+        # Behind a dense layer: the mean square of normalised values is 1 whatever the input is.
+        dense = {"kind": "dense", "in_features": 10 if bins == "full" else 6, "out_features": 4}
+        layers = {"spectrum": {**spec, "normalized": True}, "dense": dense}
+        yield (
+            f"sequential-spectrum-{value}-{bins}", {"kind": "sequential", "layers": layers},
+            (2, 3, 20),
+        )  # fmt: skip
+    for value in ("amplitude", "phase"):
+        spec = {"kind": "spectrum", "patch": 7, "value": value, "bins": "full", "electrodes": 3}
+        yield f"spectrum-{value}-odd", spec, (2, 3, 14)
     names = {"kind": "electrode_embedding", "channels": 12, "electrodes": ["Fp2", "T3", "CZ"]}
     times = {"kind": "time_embedding", "channels": 12, "rows": 5, "electrodes": 3, "cls": True}
     layers = {

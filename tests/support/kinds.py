@@ -4,6 +4,7 @@ An oracle takes a spec, its weights in float64 by name, a signal, and embeddings
 definition, and shares no code with a backend. Compositions are made of the oracles of their parts.
 """
 
+import cmath
 import math
 
 import numpy as np
@@ -345,6 +346,22 @@ def _patch_embed(spec, w, x):
     return rows.transpose(1, 2).numpy()
 
 
+def _spectrum(spec, w, x):
+    """The sum that defines each bin, with the numbers of Python's cmath."""
+    tokens = x.reshape(len(x), -1, spec.patch)
+    bins = spec.patch if spec.bins == "full" else spec.patch // 2 + 1
+    y = np.empty((len(x), bins, tokens.shape[1]))
+    for signal, k, token in np.ndindex(y.shape):
+        turn = -2j * math.pi * k / spec.patch
+        total = sum(value * cmath.exp(turn * t) for t, value in enumerate(tokens[signal, token]))
+        if 2 * k % spec.patch == 0:
+            total = complex(total.real, 0.0)
+        y[signal, k, token] = abs(total) if spec.value == "amplitude" else cmath.phase(total)
+    if not spec.normalized:
+        return y
+    return np.stack([(values - values.mean()) / values.std(ddof=1) for values in y])
+
+
 def _mask_token(spec, w, x, embeddings):
     mask = embeddings[0][:, None]
     return x * (1.0 - mask) + w["token"][:, None] * mask
@@ -610,6 +627,7 @@ ORACLES = {
     "residual_vq": _residual_vq,
     "rms_norm": _as_signal(_rms_norm),
     "sequential": _parts_in_order,
+    "spectrum": _spectrum,
     "squeeze_excitation": _squeeze_excitation,
     "tcn": _tcn,
     "tcn_2d": _parts_in_order,
