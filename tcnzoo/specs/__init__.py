@@ -10,6 +10,7 @@ from tcnzoo.specs.base import (
     Spec,
     StateItem,
 )
+from tcnzoo.specs.channel_adapter import ChannelAdapterSpec
 from tcnzoo.specs.conv import Conv1dSpec, ConvBlockSpec, ConvTranspose1dSpec
 from tcnzoo.specs.conv2d import Conv2dSpec, Tcn2dSpec, TemporalBlock2dSpec
 from tcnzoo.specs.dense import DenseBlockSpec, DenseSpec
@@ -41,6 +42,7 @@ from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
 
 __all__ = [
+    "ChannelAdapterSpec",
     "SPEC_ADAPTER",
     "ActivationSpec",
     "AnySpec",

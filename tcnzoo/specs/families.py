@@ -4,6 +4,7 @@ from importlib import import_module
 
 FAMILIES = (
     "activation",
+    "channel_adapter",
     "conv",
     "conv2d",
     "dense",

@@ -40,6 +40,30 @@ def _norms():
         yield f"{kind}-vector", {"kind": kind, "channels": 7}, (4, 7)
 
 
+def _channel_adapters():
+    three = {"A": [0.08, 0.01, 0.03], "B": [-0.07, 0.02, 0.04], "C": [0.01, 0.09, 0.02]}
+    five = {**three, "D": [0.0, -0.08, 0.05], "E": [0.02, 0.01, 0.11]}
+    spline = {"method": "spline", "source": five, "target": {**three, "F": [0.0, 0.05, 0.09]}}
+    for name, fields in {
+        "select": {"method": "select", "source": ["A", "B", "C"], "target": ["b", "X", "A", "Y"]},
+        "pad": {"method": "pad", "source": ["A", "B", "C"], "target": list("ABCDE")},
+        "spline": {**spline, "max_angle": None, "alpha": 1e-3},
+        "spline-masked": spline,
+        "attend": {"method": "attend", "source": three, "target": five, "width": 6},
+        "perceiver": {
+            "method": "perceiver",
+            "source": three,
+            "target": five,
+            "width": 6,
+            "heads": 2,
+            "patch": 5,
+        },
+    }.items():
+        channels = len(fields["source"])
+        shape = (2, channels, 20)
+        yield f"channel_adapter-{name}", {"kind": "channel_adapter", **fields}, shape
+
+
 def _group_norms():
     for channels, groups in ((4, 1), (6, 2), (3, 3)):
         spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
@@ -392,7 +416,7 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _group_norms, _convolutions, _same_upper,
+        _activations, _norms, _channel_adapters, _group_norms, _convolutions, _same_upper,
         _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
         _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens,
     )

@@ -5,6 +5,7 @@ definition, and shares no code with a backend. Compositions are made of the orac
 """
 
 import cmath
+import itertools
 import math
 
 import numpy as np
@@ -312,6 +313,90 @@ def _time_embedding(spec, w, x):
     return y
 
 
+def _channel_adapter(spec, w, x):
+    """Sums over sources, one target, patch and head after the other."""
+    names = [name.upper() for name in spec.source]
+    y = np.zeros((len(x), len(spec.target), x.shape[2]))
+    if spec.method in ("select", "pad"):
+        for row, name in enumerate(spec.target):
+            source = names.index(name.upper()) if name.upper() in names else None
+            if source is not None:
+                y[:, row] = x[:, source]
+        return y
+    places = {**spec.source, **spec.target}
+    points = np.array(list(spec.source.values()))
+    middle = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1))[0][:3]
+    unit = {name: (p - middle) / math.dist(p, middle) for name, p in places.items()}
+    if spec.method == "spline":
+        return _spline(spec, unit, x, y)
+    linear = {part: (w[f"{part}.weight"], w[f"{part}.bias"]) for part in _parts_with(w, "bias")}
+
+    def dense(part, v):
+        return linear[part][0] @ v + linear[part][1]
+
+    if spec.method == "attend":
+        for row, target in enumerate(spec.target):
+            query = dense("query", unit[target])
+            keys = [dense("key", unit[source]) for source in spec.source]
+            scores = [query @ key / math.sqrt(spec.width) for key in keys]
+            y[:, row] = np.einsum("s,bst->bt", special.softmax(scores), x)
+        return y
+    each = spec.width // spec.heads
+    for b, start in itertools.product(range(len(x)), range(0, x.shape[2], spec.patch)):
+        tokens = [
+            dense("value", x[b, s, start : start + spec.patch]) + dense("place", unit[name])
+            for s, name in enumerate(spec.source)
+        ]
+        for row, query in enumerate(w["queries"]):
+            taken = []
+            for h in range(0, spec.width, each):
+                head = slice(h, h + each)
+                scores = [query[head] @ dense("key", t)[head] / math.sqrt(each) for t in tokens]
+                shares = special.softmax(scores)
+                taken.append(
+                    sum(a * dense("content", t)[head] for a, t in zip(shares, tokens, strict=True))
+                )
+            v = np.concatenate(taken) + query
+            v = (v - v.mean()) / math.sqrt(v.var() + 1e-5) * w["norm.weight"] + w["norm.bias"]
+            y[b, row, start : start + spec.patch] = dense("output", v)
+    return y
+
+
+def _parts_with(w, name):
+    return [key.rpartition(".")[0] for key in w if key.endswith(f".{name}")]
+
+
+def _spline(spec, unit, x, y):
+    """Solve for the spline of each step, and evaluate it at each target."""
+
+    def g(a, b):
+        m = spec.stiffness
+        return sum(
+            (2 * n + 1) / (n * (n + 1)) ** m / (4 * math.pi) * special.eval_legendre(n, a @ b)
+            for n in range(1, spec.terms + 1)
+        )
+
+    sources = [unit[name] for name in spec.source]
+    count = len(sources)
+    table = np.ones((count + 1, count + 1))
+    table[:count, :count] = [[g(a, b) for b in sources] for a in sources]
+    table[:count, :count] += spec.alpha * np.eye(count)
+    table[count, count] = 0.0
+    for row, name in enumerate(spec.target):
+        nearest = max(unit[name] @ source for source in sources)
+        if (
+            spec.max_angle is not None
+            and math.degrees(math.acos(min(1.0, nearest))) > spec.max_angle
+        ):
+            continue
+        for b, t in itertools.product(range(len(x)), range(x.shape[2])):
+            *terms, constant = np.linalg.solve(table, [*x[b, :, t], 0.0])
+            y[b, row, t] = constant + sum(
+                c * g(unit[name], source) for c, source in zip(terms, sources, strict=True)
+            )
+    return y
+
+
 def _group_norm(spec, w, x):
     y = np.empty_like(x)
     width = spec.channels // spec.groups
@@ -599,6 +684,7 @@ ORACLES = {
     "bi_mamba2": _parts_in_order,
     "bi_mamba2_layer": _bi_mamba2_layer,
     "cls_token": _cls_token,
+    "channel_adapter": _channel_adapter,
     "conv1d": _conv1d,
     "conv2d": _conv2d,
     "conv_block": _conv_block,
