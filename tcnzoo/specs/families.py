@@ -11,6 +11,7 @@ FAMILIES = (
     "fsq",
     "graph",
     "hdp",
+    "heads",
     "hsmm",
     "mamba",
     "norm",
