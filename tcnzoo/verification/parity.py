@@ -253,7 +253,9 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
         signal = moved.pop("input")
         engine.set_weights(reference, moved)
         moved_outputs = predict(reference, signal, **beside)
-        several = list(moved_outputs.values()) if spec.output_names else [first(moved_outputs)]
+        several = [first(moved_outputs)]
+        if spec.output_names and isinstance(moved_outputs, dict):
+            several = list(moved_outputs.values())
         return sum(float(np.mean(np.square(y))) for y in several)
 
     worst = 0.0
