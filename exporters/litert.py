@@ -54,6 +54,10 @@ for name, one in run.get_output_details().items():
 """
 
 
+# Before the name of a task, of a model with heads.
+TASK = "task_"
+
+
 def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> tuple[str, ...]:
     """Convert a model with the converter of TensorFlow, inputs and outputs as neutral arrays.
 
@@ -117,6 +121,8 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
                 for side, row in zip(folded.embedding_specs, embeddings, strict=True)
             ]
             y = model(last(x), embeddings=beside, training=False)
+        if isinstance(y, dict):
+            return {f"{TASK}{name}": second(output) for name, output in y.items()}
         outputs = y if isinstance(y, tuple) else (y,)
         return {name: second(output) for name, output in zip(OUTPUTS, outputs, strict=False)}
 
@@ -203,6 +209,10 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
         for name, array in zip(names, (x, *embeddings), strict=True)
     }
     arrays = runner(**feeds)
+    if any(name.startswith(TASK) for name in arrays):
+        return {
+            name.removeprefix(TASK): _real(array, outputs[name]) for name, array in arrays.items()
+        }
     result = {name: _real(arrays[name], outputs[name]) for name in OUTPUTS if name in arrays}
     return result if len(result) > 1 else result["output"]
 

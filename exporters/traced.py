@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tcnzoo.arrays import Array, Weights
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SpecError
 from tcnzoo.models.calls import create
 from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
@@ -35,6 +35,11 @@ def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
     """
     import torch
 
+    if spec.output_names:
+        raise SpecError(
+            "this format holds one output, but the model gives "
+            f"{', '.join(spec.output_names)}; write an onnx or litert file"
+        )
     folded, effective = fold(spec, weights)
     model = create(folded, "torch", weights=effective, dtype=dtype)
     rename_hidden_parts(model)

@@ -24,15 +24,26 @@ class Sequential(Block[SequentialSpec], kind="sequential"):
         """Build the layers, and find which of them takes what beside the signal."""
         super().__init__(spec, path, owned, **options)
         self.routes = Routes.of(spec.layers)
+        self.several = bool(spec.output_names)
 
     def call(
         self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
-    ) -> Tensor:
-        """Run every layer on the output of the one before."""
-        entry = x
+    ) -> Any:
+        """Run every layer on the output of the one before; all outputs of the last."""
+        entry, y = x, x
         for name, layer in self.parts.items():
-            x = first(layer(x, stream, **self.routes.inputs(name, embeddings)))
+            y = layer(x, stream, **self.routes.inputs(name, embeddings))
+            x = first(y)
             if stream is not None and x.shape[1] == 0:
                 channels = self.compute_output_shape((None, None, entry.shape[2]))[-1]
                 return ops.zeros((entry.shape[0], 0, channels), dtype=entry.dtype)
-        return x
+        return y if self.several else x
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Shape of the output, or of several by name."""
+        if not self.several:
+            return super().compute_output_shape(x_shape)
+        *before, last = self.parts.values()
+        for layer in before:
+            x_shape = Block.compute_output_shape(layer, x_shape)
+        return last.compute_output_shape(x_shape)

@@ -22,11 +22,13 @@ class Sequential(Block[SequentialSpec], kind="sequential"):
         """Build the layers, and find which of them takes what beside the signal."""
         super().__init__(spec, *arguments)
         self.routes = Routes.of(spec.layers)
+        self.several = bool(spec.output_names)
 
     def forward(
         self, x: Array, stream: Stream | None = None, embeddings: Sequence[Array] = ()
-    ) -> Array:
-        """Run every layer on the output of the one before."""
+    ) -> Any:
+        """Run every layer on the output of the one before; all outputs of the last."""
+        y: Any = x
         for name, layer in self.parts.items():
-            x = first(layer(x, stream, **self.routes.inputs(name, embeddings)))
-        return np.asarray(x)
+            y = layer(first(y), stream, **self.routes.inputs(name, embeddings))
+        return y if self.several else np.asarray(first(y))

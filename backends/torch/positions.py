@@ -50,7 +50,7 @@ class TimeEmbedding(Block[TimeEmbeddingSpec], kind="time_embedding"):
         leading = int(self.spec.cls)
         patches = (x.shape[2] - leading) // self.spec.electrodes
         weight: Any = self.weight if self.sines is None else self.sines
-        rows = weight[:patches].to(device=x.device, dtype=x.dtype)
+        rows: Tensor = weight[:patches].to(device=x.device, dtype=x.dtype)
         added = rows.repeat(self.spec.electrodes, 1)
         if leading:
             added = F.pad(added, (0, 0, 1, 0))

@@ -25,10 +25,10 @@ class Sequential(UserNamed[SequentialSpec], kind="sequential"):
         x: Tensor,
         stream: Stream | None = None,
         embeddings: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Run every layer on the output of the one before."""
+    ) -> Any:
+        """Run every layer on the output of the one before; all outputs of the last."""
         layers: list[Any] = list(self._modules.values())
         for layer, name in zip(layers, self.spec.layers, strict=False):
             y = layer(x, stream, **self.routes.inputs(name, embeddings or ()))
             x = y[0] if isinstance(y, tuple) else y
-        return x
+        return x  # a dictionary where the last layer, and no other, gives several outputs

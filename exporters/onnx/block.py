@@ -8,11 +8,12 @@ import numpy as np
 
 from tcnzoo.arrays import Weights
 from tcnzoo.errors import SpecError
+from tcnzoo.models.outputs import first
 from tcnzoo.specs import Spec
 
 from .builder import Graph, Value
 
-Written = Value | tuple[Value, Value]
+Written = Value | tuple[Value, Value] | dict[str, Value]
 S = TypeVar("S", bound=Spec, covariant=True)
 T = TypeVar("T", bound=Spec)
 Function = TypeVar("Function", bound=Callable[..., Written])
@@ -65,9 +66,10 @@ class BlockWriter(Generic[S]):
         """Dotted name of something in this block."""
         return f"{self.path}.{name}" if self.path else name
 
-    def part(self, name: str) -> "BlockWriter[Any]":
-        """The writer of a part."""
-        return self.inside(name, self.spec.children()[name])
+    def part(self, name: str, embeddings: Sequence[Value] | None = None) -> "BlockWriter[Any]":
+        """The writer of a part, which takes `embeddings`, or all that this block takes."""
+        part = self.inside(name, self.spec.children()[name])
+        return part if embeddings is None else replace(part, embeddings=tuple(embeddings))
 
     def inside(self, name: str, spec: T) -> "BlockWriter[T]":
         """The writer of a part that has a spec of its own."""
@@ -81,9 +83,9 @@ class BlockWriter(Generic[S]):
             x: what it reads.
             embeddings: what it takes beside that; None for all that this block takes.
         """
-        part = self.part(name)
-        y = write(part if embeddings is None else replace(part, embeddings=tuple(embeddings)), x)
-        return y[0] if isinstance(y, tuple) else y
+        y = write(self.part(name, embeddings), x)
+        value: Value = first(y)
+        return value
 
     def optional(self, name: str, x: Value) -> Value:
         """Write a part where the spec has it."""

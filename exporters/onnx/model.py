@@ -45,9 +45,12 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
         graph.input(f"state.{name}", axes, item.dtype(dtype.name))
     block = BlockWriter(graph, spec, "", weights, options.streaming, {}, embeddings)
     y = write(block, x)
-    outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
-    if options.streaming:
-        outputs = {"y": y if isinstance(y, Value) else y[0]}
+    if isinstance(y, dict):
+        outputs = {f"y.{name}": value for name, value in y.items()}
+    else:
+        outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
+        if options.streaming:
+            outputs = {"y": y if isinstance(y, Value) else y[0]}
     for name, value in outputs.items():
         graph.output(value.name, name, _axes(graph, value, batch))
     for name, item in table.items():

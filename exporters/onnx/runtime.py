@@ -28,7 +28,9 @@ def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> O
     outputs = dict(zip(_names(session.get_outputs()), _call(session, feeds), strict=True))
     devices = "devices" in session.get_modelmeta().custom_metadata_map
     neutral = {name: _neutral(array, devices) for name, array in outputs.items()}
-    return neutral["y"] if list(neutral) == ["y"] else neutral
+    if list(neutral) == ["y"]:
+        return neutral["y"]
+    return {name.removeprefix("y."): array for name, array in neutral.items()}
 
 
 @functools.lru_cache(maxsize=1)

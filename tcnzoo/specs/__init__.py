@@ -18,6 +18,7 @@ from tcnzoo.specs.device_attention import DeviceAttentionSpec, DevicePoolSpec, D
 from tcnzoo.specs.fsq import FsqSpec
 from tcnzoo.specs.graph import GraphSpec, MergeSpec, NodeSpec
 from tcnzoo.specs.hdp import HdpSpec
+from tcnzoo.specs.heads import HeadsSpec
 from tcnzoo.specs.hsmm import HsmmSpec
 from tcnzoo.specs.mamba import BiMamba2LayerSpec, BiMamba2Spec, Mamba2Spec
 from tcnzoo.specs.norm import (
@@ -69,6 +70,7 @@ __all__ = [
     "GraphSpec",
     "GroupNormSpec",
     "HdpSpec",
+    "HeadsSpec",
     "HsmmSpec",
     "InitializerSpec",
     "LayerNormSpec",

@@ -9,6 +9,7 @@ from typing import Any
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs import (
     GraphSpec,
+    HeadsSpec,
     MergeSpec,
     ReceptiveField,
     SequentialSpec,
@@ -153,6 +154,10 @@ def _rows(path: str, spec: Spec, position: _Position) -> Generator[Layer, None, 
         return (yield from _graph_rows(path, spec, position))
     if isinstance(spec, VqHdpHsmmSpec):
         return (yield from _branch_rows(path, spec, position))
+    if isinstance(spec, HeadsSpec):
+        for name, part in spec.heads.items():
+            yield from _rows(_join(path, name), part, position)
+        return position.after(spec)
     if not isinstance(spec, SequentialSpec):
         yield _row(path or "output", spec, position)
         return position.after(spec)

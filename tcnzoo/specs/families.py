@@ -12,6 +12,7 @@ FAMILIES = (
     "fsq",
     "graph",
     "hdp",
+    "heads",
     "hsmm",
     "mamba",
     "norm",

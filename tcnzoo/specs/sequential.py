@@ -46,9 +46,12 @@ class SequentialSpec(Spec):
                     f"but the layer before it gives {width}"
                 )
             width = layer.channels_after(width)
+        last = next(reversed(self.layers))
         for name, layer in self.layers.items():
-            if layer.output_names:
+            if layer.output_names and layer.discrete_outputs:
                 raise ValueError(f"layer {name!r} gives several outputs, so it must stand alone")
+            if layer.output_names and name != last:
+                raise ValueError(f"layer {name!r} gives several outputs, so it must be the last")
         Routes.of(self.layers)
         return self
 
@@ -179,6 +182,23 @@ class SequentialSpec(Spec):
         """Masks must go with the steps of the input."""
         routes = Routes.of(self.layers)
         return routes.mask_blocker(self.layers, self._probed()) if routes.specs else None
+
+    @property
+    def last(self) -> Spec:
+        """The last layer."""
+        return next(reversed(self.layers.values()))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Those of the last layer."""
+        return self.last.output_names
+
+    def output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Those of the last layer."""
+        if not self.output_names:
+            return {}
+        *_, before = self.reaching(input_shape).values()
+        return self.last.output_shapes(before)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape after the last layer."""

@@ -237,8 +237,14 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
     engine = get_backend(REFERENCE)
     values = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
     beside = by_role(spec, embeddings)
-    target = np.zeros_like(first(predict(reference, x, **beside)))
-    _, table = backend_gradients(model, x, target, "mse", **beside)
+    outputs = predict(reference, x, **beside)
+    # A model of several outputs: the sum of the losses of all of them.
+    target: Any = np.zeros_like(first(outputs))
+    kinds: str | dict[str, str] = "mse"
+    if spec.output_names:
+        target = {name: np.zeros_like(y) for name, y in dict(outputs).items()}
+        kinds = dict.fromkeys(target, "mse")
+    _, table = backend_gradients(model, x, target, kinds, **beside)
     generator = np.random.Generator(np.random.PCG64(5))
     floor = 1e-3 * float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in table.values())))
 
@@ -246,7 +252,11 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
         moved = {**values, name: value}
         signal = moved.pop("input")
         engine.set_weights(reference, moved)
-        return float(np.mean(np.square(first(predict(reference, signal, **beside)))))
+        moved_outputs = predict(reference, signal, **beside)
+        several = [first(moved_outputs)]
+        if spec.output_names and isinstance(moved_outputs, dict):
+            several = list(moved_outputs.values())
+        return sum(float(np.mean(np.square(y))) for y in several)
 
     worst = 0.0
     for name, gradient in table.items():

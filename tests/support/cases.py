@@ -391,6 +391,21 @@ def _tokens():
     yield "graph-masks", {"kind": "graph", "in_channels": 3, "nodes": nodes}, (3, 3, 9)
 
 
+def _heads():
+    dense = {"kind": "dense", "in_features": 3, "out_features": 2}
+    masked = {"mask": mask_token(), "last": {"kind": "pool", "mode": "first"}}
+    heads = {
+        "steps": dense,
+        "whole": {"kind": "pool"},
+        "masked": {"kind": "sequential", "layers": masked},
+    }
+    yield "heads", {"kind": "heads", "heads": heads}, (3, 3, 9)
+    vectors = {"a": dense, "b": {**dense, "out_features": 4}}
+    yield "heads-vector", {"kind": "heads", "heads": vectors}, (4, 3)
+    layers = {"conv": conv1d(2, out_channels=3), "heads": {"kind": "heads", "heads": heads}}
+    yield "sequential-heads", {"kind": "sequential", "layers": layers}, (3, 3, 9)
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -418,7 +433,7 @@ BLOCKS = {
     for family in (
         _activations, _norms, _channel_adapters, _group_norms, _convolutions, _same_upper,
         _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
-        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens, _heads,
     )
     for name, spec, shape in family()
 }  # fmt: skip

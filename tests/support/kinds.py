@@ -447,6 +447,13 @@ def _spectrum(spec, w, x):
     return np.stack([(values - values.mean()) / values.std(ddof=1) for values in y])
 
 
+def _heads(spec, w, x, embeddings=()):
+    return {
+        name: _main(_run(head, _of(w, name), x, _beside(spec, head, embeddings)))
+        for name, head in spec.heads.items()
+    }
+
+
 def _mask_token(spec, w, x, embeddings):
     mask = embeddings[0][:, None]
     return x * (1.0 - mask) + w["token"][:, None] * mask
@@ -701,6 +708,7 @@ ORACLES = {
     "glu": _glu,
     "graph": _graph,
     "hdp": _hdp,
+    "heads": _heads,
     "hsmm": _hsmm,
     "group_norm": _group_norm,
     "layer_norm": _as_signal(_layer_norm),
