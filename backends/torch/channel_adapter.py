@@ -68,7 +68,10 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         powers = torch.softmax(queries @ keys.transpose(2, 3) / math.sqrt(each), dim=-1)
         taken = (powers @ contents).transpose(1, 2).reshape(batch * count, -1, width)
         made = output(norm((taken + learned).flatten(0, 1)))
-        return made.view(batch, count, -1, patch).transpose(1, 2).reshape(batch, -1, length)
+        answer: Tensor = (
+            made.view(batch, count, -1, patch).transpose(1, 2).reshape(batch, -1, length)
+        )
+        return answer
 
     def _parts(self, *names: str) -> list[Any]:
         """The parts that a method has."""

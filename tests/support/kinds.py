@@ -353,9 +353,8 @@ def _channel_adapter(spec, w, x):
                 head = slice(h, h + each)
                 scores = [query[head] @ dense("key", t)[head] / math.sqrt(each) for t in tokens]
                 shares = special.softmax(scores)
-                taken.append(
-                    sum(a * dense("content", t)[head] for a, t in zip(shares, tokens, strict=True))
-                )
+                contents = np.array([dense("content", token)[head] for token in tokens])
+                taken.append(shares @ contents)
             v = np.concatenate(taken) + query
             v = (v - v.mean()) / math.sqrt(v.var() + 1e-5) * w["norm.weight"] + w["norm.bias"]
             y[b, row, start : start + spec.patch] = dense("output", v)
