@@ -20,7 +20,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -40,14 +40,14 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: mx.array) -> mx.array:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         batch, length, sources = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         count, each = length // patch, width // heads
         patches = x.reshape(batch * count, patch, sources).swapaxes(1, 2)
-        tokens = value(patches) + place(_like(self.spec.source_directions(), x))
+        tokens = value(patches) + direction(_like(self.spec.source_directions(), x))
         shape = (batch * count, sources, heads, each)
         keys = key(tokens).reshape(shape).swapaxes(1, 2)
         contents = content(tokens).reshape(shape).swapaxes(1, 2)

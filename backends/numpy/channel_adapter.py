@@ -18,7 +18,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -40,15 +40,15 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: Array) -> Array:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         batch, sources, length = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         patches = x.reshape(batch * sources * (length // patch), patch)
         tokens = value(patches).reshape(batch, sources, length // patch, width)
         directions = self.spec.source_directions().astype(x.dtype)
-        tokens = tokens + place(directions)[:, None]
+        tokens = tokens + direction(directions)[:, None]
         flat = tokens.reshape(-1, width)
         shape = batch, sources, length // patch, heads, width // heads
         keys, contents = key(flat).reshape(shape), content(flat).reshape(shape)

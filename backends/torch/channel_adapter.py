@@ -20,7 +20,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -50,14 +50,14 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: Tensor) -> Tensor:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         batch, sources, length = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         count, each = length // patch, self.spec.inner // self.spec.heads
         patches = x.unflatten(2, (count, patch)).transpose(1, 2).reshape(-1, patch)
-        tokens = value(patches).unflatten(0, (-1, sources)) + place(self.sources.to(x))
+        tokens = value(patches).unflatten(0, (-1, sources)) + direction(self.sources.to(x))
         flat = tokens.flatten(0, 1)
         # (batch * patches, heads, sources, each), as torch's own attention has it.
         shape = (batch * count, sources, heads, each)

@@ -212,7 +212,7 @@ class ChannelAdapterSpec(Spec):
         if self.method == "perceiver":
             return {
                 "value": DenseSpec(in_features=self.patch, out_features=width),
-                "place": DenseSpec(in_features=3, out_features=width),
+                "direction": DenseSpec(in_features=3, out_features=width),
                 "key": DenseSpec(in_features=width, out_features=width),
                 "content": DenseSpec(in_features=width, out_features=width),
                 "norm": LayerNormSpec(channels=width),

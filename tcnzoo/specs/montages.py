@@ -63,8 +63,8 @@ def _table() -> dict[str, dict[str, Place]]:
     montages: dict[str, dict[str, Place]] = {}
     with (files("tcnzoo.specs") / "electrodes.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            place = float(row["x"]), float(row["y"]), float(row["z"])
-            montages.setdefault(row["montage"], {})[row["electrode"]] = place
+            xyz = float(row["x"]), float(row["y"]), float(row["z"])
+            montages.setdefault(row["montage"], {})[row["electrode"]] = xyz
     return montages
 
 

@@ -344,7 +344,7 @@ def _channel_adapter(spec, w, x):
     each = spec.width // spec.heads
     for b, start in itertools.product(range(len(x)), range(0, x.shape[2], spec.patch)):
         tokens = [
-            dense("value", x[b, s, start : start + spec.patch]) + dense("place", unit[name])
+            dense("value", x[b, s, start : start + spec.patch]) + dense("direction", unit[name])
             for s, name in enumerate(spec.source)
         ]
         for row, query in enumerate(w["queries"]):
