@@ -56,7 +56,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         contents = ops.swapaxes(ops.reshape(content(tokens), shape), 1, 2)
         learned = ops.transpose(self.arrays["queries"])  # kernels lie (in, out)
         queries = ops.swapaxes(ops.reshape(learned, (targets, heads, each)), 0, 1)
-        scores = ops.matmul(queries, ops.swapaxes(keys, 2, 3)) / math.sqrt(each)
+        scores = ops.matmul(queries / math.sqrt(each), ops.swapaxes(keys, 2, 3))
         taken = ops.swapaxes(ops.matmul(ops.softmax(scores, axis=-1), contents), 1, 2)
         rows = ops.reshape(taken, (-1, targets, width)) + learned
         made = ops.swapaxes(output(norm(rows)), 1, 2)

@@ -52,8 +52,8 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         keys = key(tokens).reshape(shape).swapaxes(1, 2)
         contents = content(tokens).reshape(shape).swapaxes(1, 2)
         learned = self["queries"]
-        queries = learned.reshape(-1, heads, each).swapaxes(0, 1)
-        powers = mx.softmax(queries @ keys.swapaxes(2, 3) / math.sqrt(each), axis=-1)
+        queries = learned.reshape(-1, heads, each).swapaxes(0, 1) / math.sqrt(each)
+        powers = mx.softmax(queries @ keys.swapaxes(2, 3), axis=-1)
         taken = (powers @ contents).swapaxes(1, 2).reshape(batch * count, -1, width)
         made = output(norm(taken + learned))
         return made.swapaxes(1, 2).reshape(batch, length, -1)

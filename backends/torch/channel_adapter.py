@@ -64,8 +64,8 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         keys = key(flat).view(shape).transpose(1, 2)
         contents = content(flat).view(shape).transpose(1, 2)
         learned: Any = self.queries
-        queries = learned.view(-1, heads, each).transpose(0, 1)
-        powers = torch.softmax(queries @ keys.transpose(2, 3) / math.sqrt(each), dim=-1)
+        queries = learned.view(-1, heads, each).transpose(0, 1) / math.sqrt(each)
+        powers = torch.softmax(queries @ keys.transpose(2, 3), dim=-1)
         taken = (powers @ contents).transpose(1, 2).reshape(batch * count, -1, width)
         made = output(norm((taken + learned).flatten(0, 1)))
         answer: Tensor = (

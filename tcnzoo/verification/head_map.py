@@ -67,30 +67,38 @@ def _draw(figure: Any, axes: Any, adapter: ChannelAdapterSpec) -> None:
     dots = axes.scatter(
         *targets[covered].T, c=gain[covered], s=150, cmap="viridis", edgecolors="none", zorder=2
     )
-    figure.colorbar(dots, ax=axes, shrink=0.75, label="noise gain (deviation out / deviation in)")
-    axes.scatter(
-        *targets[~covered].T, marker="x", s=60, c="#D55E00", lw=1.8, zorder=2,
-        label=f"target not covered ({(~covered).sum()})",
-    )  # fmt: skip
+    figure.colorbar(
+        dots, ax=axes, shrink=0.75, label="noise gain (deviation out / deviation in)"
+    ).ax.yaxis.label.set_size(12)
+    if not covered.all():
+        axes.scatter(
+            *targets[~covered].T, marker="x", s=60, c="#D55E00", lw=1.8, zorder=2,
+            label=f"target not covered ({(~covered).sum()})",
+        )  # fmt: skip
+    elif adapter.method == "spline" and (far := adapter.angles() > FAR).any():
+        axes.scatter(
+            *targets[far].T, marker="x", s=60, c="#D55E00", lw=1.8, zorder=3,
+            label=f"extrapolated, over {FAR:g} degrees from all sources ({far.sum()})",
+        )  # fmt: skip
     axes.scatter(
         *sources.T, s=330, facecolors="none", edgecolors="black", lw=1.6, zorder=3,
         label=f"source ({len(sources)})",
     )  # fmt: skip
     names = adapter.targets
     for index in np.argsort(-np.where(covered, gain, -1.0))[:NAMED]:
-        outwards = targets[index] / max(np.hypot(*targets[index]), 1e-12)
+        above = 16 if targets[index, 1] >= 0.0 else -17
         axes.annotate(
-            f"{names[index]} {gain[index]:.2f}", targets[index], xytext=26 * outwards,
+            f"{names[index]} {gain[index]:.2f}", targets[index], xytext=(0, above),
             ha="center", va="center", textcoords="offset points", fontsize=11, fontweight="bold",
         )  # fmt: skip
     axes.set_aspect("equal")
     axes.set_axis_off()
-    far = f"; beyond {FAR:g} degrees of all sources it extrapolates" if covered.all() else ""
     axes.set_title(
         f"{adapter.method}: {len(sources)} to {len(names)} electrodes, median gain "
-        f"{np.median(gain[covered]):.2f}{far}\n(from above, nose up; the circle is the equator)"
-    )
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, -0.07), ncols=2)
+        f"{np.median(gain[covered]):.2f}\n(from above, nose up; the circle is the equator)",
+        fontsize=13, pad=18,
+    )  # fmt: skip
+    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, -0.1), ncols=2, fontsize=11)
 
 
 def _from_above(units: "Array") -> "Array":
