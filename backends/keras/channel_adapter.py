@@ -20,7 +20,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -42,21 +42,21 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: Tensor) -> Tensor:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         length = ops.shape(x)[1]
         sources, targets = self.spec.input_channels, len(self.spec.targets)
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         each = width // heads
         patches = ops.swapaxes(ops.reshape(x, (-1, patch, sources)), 1, 2)
-        tokens = value(patches) + place(_like(self.spec.source_directions(), x))
+        tokens = value(patches) + direction(_like(self.spec.source_directions(), x))
         shape = (-1, sources, heads, each)
         keys = ops.swapaxes(ops.reshape(key(tokens), shape), 1, 2)
         contents = ops.swapaxes(ops.reshape(content(tokens), shape), 1, 2)
         learned = ops.transpose(self.arrays["queries"])  # kernels lie (in, out)
         queries = ops.swapaxes(ops.reshape(learned, (targets, heads, each)), 0, 1)
-        scores = ops.matmul(queries, ops.swapaxes(keys, 2, 3)) / math.sqrt(each)
+        scores = ops.matmul(queries / math.sqrt(each), ops.swapaxes(keys, 2, 3))
         taken = ops.swapaxes(ops.matmul(ops.softmax(scores, axis=-1), contents), 1, 2)
         rows = ops.reshape(taken, (-1, targets, width)) + learned
         made = ops.swapaxes(output(norm(rows)), 1, 2)

@@ -20,7 +20,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -40,20 +40,20 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: mx.array) -> mx.array:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         batch, length, sources = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         count, each = length // patch, width // heads
         patches = x.reshape(batch * count, patch, sources).swapaxes(1, 2)
-        tokens = value(patches) + place(_like(self.spec.source_directions(), x))
+        tokens = value(patches) + direction(_like(self.spec.source_directions(), x))
         shape = (batch * count, sources, heads, each)
         keys = key(tokens).reshape(shape).swapaxes(1, 2)
         contents = content(tokens).reshape(shape).swapaxes(1, 2)
         learned = self["queries"]
-        queries = learned.reshape(-1, heads, each).swapaxes(0, 1)
-        powers = mx.softmax(queries @ keys.swapaxes(2, 3) / math.sqrt(each), axis=-1)
+        queries = learned.reshape(-1, heads, each).swapaxes(0, 1) / math.sqrt(each)
+        powers = mx.softmax(queries @ keys.swapaxes(2, 3), axis=-1)
         taken = (powers @ contents).swapaxes(1, 2).reshape(batch * count, -1, width)
         made = output(norm(taken + learned))
         return made.swapaxes(1, 2).reshape(batch, length, -1)

@@ -1,5 +1,7 @@
 """Channel adapters: mixtures of electrodes, fixed, learned, or attended to."""
 
+from typing import Any
+
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
@@ -16,7 +18,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -30,24 +32,23 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _weights(self, dtype: np.dtype[np.generic]) -> Array:
         """Of `attend`: what each source counts for each target."""
-        if self.query is None or self.key is None:
-            raise TypeError("method 'attend' has a query and a key")
-        query = self.query(self.spec.target_directions().astype(dtype))
-        key = self.key(self.spec.source_directions().astype(dtype))
-        return softmax(query @ key.T / np.sqrt(self.spec.inner))
+        query, key = self._parts("query", "key")
+        scores = query(self.spec.target_directions().astype(dtype)) @ (
+            key(self.spec.source_directions().astype(dtype)).T
+        )
+        return softmax(scores / np.sqrt(self.spec.inner))
 
     def _attended(self, x: Array) -> Array:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        parts = self.value, self.place, self.key, self.content, self.norm, self.output
-        if any(part is None for part in parts):
-            raise TypeError("method 'perceiver' has all of its parts")
-        value, place, key, content, norm, output = parts
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
+        )
         batch, sources, length = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         patches = x.reshape(batch * sources * (length // patch), patch)
         tokens = value(patches).reshape(batch, sources, length // patch, width)
         directions = self.spec.source_directions().astype(x.dtype)
-        tokens = tokens + place(directions)[:, None]
+        tokens = tokens + direction(directions)[:, None]
         flat = tokens.reshape(-1, width)
         shape = batch, sources, length // patch, heads, width // heads
         keys, contents = key(flat).reshape(shape), content(flat).reshape(shape)
@@ -57,7 +58,12 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         rows = taken.reshape(-1, len(queries), width) + self.arrays["queries"]
         made = output(norm(rows.reshape(-1, width)))
         made = made.reshape(batch, length // patch, len(queries), patch)
-        return made.swapaxes(1, 2).reshape(batch, len(queries), length)
+        answer: Array = made.swapaxes(1, 2).reshape(batch, len(queries), length)
+        return answer
+
+    def _parts(self, *names: str) -> list[Any]:
+        """The parts that a method has."""
+        return [getattr(self, name) for name in names]
 
 
 def softmax(scores: Array) -> Array:

@@ -20,7 +20,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     query: Dense | None
     key: Dense | None
     value: Dense | None
-    place: Dense | None
+    direction: Dense | None
     content: Dense | None
     norm: LayerNorm | None
     output: Dense | None
@@ -50,25 +50,28 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
 
     def _attended(self, x: Tensor) -> Tensor:
         """Of `perceiver`: queries of the targets attend to the tokens of each patch."""
-        value, place, key, content, norm, output = self._parts(
-            "value", "place", "key", "content", "norm", "output"
+        value, direction, key, content, norm, output = self._parts(
+            "value", "direction", "key", "content", "norm", "output"
         )
         batch, sources, length = x.shape
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         count, each = length // patch, self.spec.inner // self.spec.heads
         patches = x.unflatten(2, (count, patch)).transpose(1, 2).reshape(-1, patch)
-        tokens = value(patches).unflatten(0, (-1, sources)) + place(self.sources.to(x))
+        tokens = value(patches).unflatten(0, (-1, sources)) + direction(self.sources.to(x))
         flat = tokens.flatten(0, 1)
         # (batch * patches, heads, sources, each), as torch's own attention has it.
         shape = (batch * count, sources, heads, each)
         keys = key(flat).view(shape).transpose(1, 2)
         contents = content(flat).view(shape).transpose(1, 2)
         learned: Any = self.queries
-        queries = learned.view(-1, heads, each).transpose(0, 1)
-        powers = torch.softmax(queries @ keys.transpose(2, 3) / math.sqrt(each), dim=-1)
+        queries = learned.view(-1, heads, each).transpose(0, 1) / math.sqrt(each)
+        powers = torch.softmax(queries @ keys.transpose(2, 3), dim=-1)
         taken = (powers @ contents).transpose(1, 2).reshape(batch * count, -1, width)
         made = output(norm((taken + learned).flatten(0, 1)))
-        return made.view(batch, count, -1, patch).transpose(1, 2).reshape(batch, -1, length)
+        answer: Tensor = (
+            made.view(batch, count, -1, patch).transpose(1, 2).reshape(batch, -1, length)
+        )
+        return answer
 
     def _parts(self, *names: str) -> list[Any]:
         """The parts that a method has."""

@@ -72,8 +72,8 @@ def _attended(block: BlockWriter[ChannelAdapterSpec], x: Value) -> Value:
 
     # (batch, patches, sources, patch), and tokens for its last axis.
     patches = turned(reshaped(x, 0, sources, -1, patch), 0, 2, 1, 3)
-    place = graph.constant(_dense(block, "place", spec.source_directions()))
-    tokens = block.op("Add", mapped("value", patches), place)
+    directions = graph.constant(_dense(block, "direction", spec.source_directions()))
+    tokens = block.op("Add", mapped("value", patches), directions)
     keys = turned(reshaped(mapped("key", tokens), 0, 0, sources, heads, each), 0, 1, 3, 4, 2)
     contents = turned(
         reshaped(mapped("content", tokens), 0, 0, sources, heads, each), 0, 1, 3, 2, 4

@@ -33,6 +33,10 @@ def layer_norm(block: BlockWriter[LayerNormSpec], x: Value) -> Value:
 @writes("group_norm")
 def group_norm(block: BlockWriter[GroupNormSpec], x: Value) -> Value:
     """Normalise each group over all positions, in two passes and in float32."""
+    if block.wide:
+        raise block.refuse(
+            "group_norm takes a mean over groups of channels, which rank 4 cannot hold; use rank 3"
+        )
     graph, spec = block.graph, block.spec
     wide = block.cast(x, np.float32, graph.dtype)
     groups = block.op("Reshape", wide, graph.integers(0, spec.groups, -1))
@@ -42,7 +46,7 @@ def group_norm(block: BlockWriter[GroupNormSpec], x: Value) -> Value:
     raised = block.op("Add", variance, graph.constant(spec.eps, np.float32))
     normed = block.op("Div", centred, block.op("Sqrt", raised))
     back = block.op("Reshape", normed, block.op("Shape", x))
-    axes = range(1, 3 if block.wide else len(x.shape))
+    axes = range(1, len(x.shape))
     for operator, name in (("Mul", "weight"), ("Add", "bias")):
         vector = block.cast(block.vector(name), np.float32, graph.dtype)
         if x.is_signal:

@@ -14,6 +14,10 @@ from .builder import Value
 @writes("electrode_embedding")
 def electrode_embedding(block: BlockWriter[ElectrodeEmbeddingSpec], x: Value) -> Value:
     """(batch, channels, N) -> the same."""
+    if block.wide:
+        raise block.refuse(
+            "electrode_embedding looks up rows of a table, which rank 4 cannot hold; use rank 3"
+        )
     spec, graph = block.spec, block.graph
     places, leading = spec.rows(), int(spec.leads)
     electrodes = len(places) - leading
@@ -28,7 +32,7 @@ def electrode_embedding(block: BlockWriter[ElectrodeEmbeddingSpec], x: Value) ->
     if leading:
         first = block.op("Slice", rows, *(graph.integers(n) for n in (0, 1, 1)))
         added = block.op("Concat", first, added, axis=1)
-    return replace(x, name=block.op("Add", x, _beside(block, added)))
+    return replace(x, name=block.op("Add", x, added))
 
 
 @writes("time_embedding")
@@ -45,7 +49,8 @@ def time_embedding(block: BlockWriter[TimeEmbeddingSpec], x: Value) -> Value:
     if leading:
         zeros = graph.constant(np.zeros((spec.channels, 1)))
         added = block.op("Concat", zeros, added, axis=1)
-    return replace(x, name=block.op("Add", x, _beside(block, added)))
+    added = block.op("Unsqueeze", added, graph.integers(1)) if block.wide else added
+    return replace(x, name=block.op("Add", x, added))
 
 
 def _patches(block: BlockWriter[Any], x: Value, electrodes: int, leading: int) -> str:
@@ -55,8 +60,3 @@ def _patches(block: BlockWriter[Any], x: Value, electrodes: int, leading: int) -
         return graph.integers((x.time - leading) // electrodes)
     rest = block.op("Sub", block.length(x), graph.integers(leading)) if leading else block.length(x)
     return block.op("Div", rest, graph.integers(electrodes))
-
-
-def _beside(block: BlockWriter[Any], added: str) -> str:
-    """(channels, N) shaped so that it meets a signal."""
-    return block.op("Unsqueeze", added, block.graph.integers(1)) if block.wide else added

@@ -51,10 +51,10 @@ def spectrum(block: BlockWriter[SpectrumSpec], x: Value) -> Value:
 def _angles(block: BlockWriter[SpectrumSpec], real: str, imaginary: str) -> str:
     """The angle of numbers, by the arc tangent of the smaller part over the larger one."""
     graph = block.graph
-    zero, one = graph.constant(0.0, np.float32), graph.constant(1.0, np.float32)
+    zero, unit = graph.constant(0.0, np.float32), graph.constant(1.0, np.float32)
     sizes = [block.op("Abs", part) for part in (real, imaginary)]
     larger, smaller = block.op("Max", *sizes), block.op("Min", *sizes)
-    divisor = block.op("Where", block.op("Equal", larger, zero), one, larger)
+    divisor = block.op("Where", block.op("Equal", larger, zero), unit, larger)
     angle = block.op("Atan", block.op("Div", smaller, divisor))
     steep = block.op("Greater", sizes[1], sizes[0])
     quarter = graph.constant(math.pi / 2.0, np.float32)
@@ -70,11 +70,11 @@ def _normalised(block: BlockWriter[SpectrumSpec], y: str) -> str:
     flat = block.op("Flatten", y, axis=1)
     centred = block.op("Sub", flat, block.op("ReduceMean", flat, axes=[1], keepdims=1))
     size = block.op("Cast", block.op("Shape", flat, start=1, end=2), to=np.float32)
-    one = graph.constant(1.0, np.float32)
-    count = block.op("Max", one, block.op("Sub", size, one))
+    unit = graph.constant(1.0, np.float32)
+    count = block.op("Max", unit, block.op("Sub", size, unit))
     squares = block.op("Mul", centred, centred)
     sums = block.op("ReduceSum", squares, graph.integers(1), keepdims=1)
     variance = block.op("Div", sums, count)
     spread = block.op("Greater", variance, graph.constant(0.0, np.float32))
-    deviation = block.op("Sqrt", block.op("Where", spread, variance, one))
+    deviation = block.op("Sqrt", block.op("Where", spread, variance, unit))
     return block.op("Reshape", block.op("Div", centred, deviation), block.op("Shape", y))

@@ -12,10 +12,13 @@ from .builder import Value
 def cls_token(block: BlockWriter[ClsTokenSpec], x: Value) -> Value:
     """(batch, channels, N) -> (batch, channels, N + 1)."""
     graph = block.graph
-    token = block.over_time(block.vector("token"))
-    batch = block.op("Shape", x, start=0, end=1)
-    rest = graph.integers(x.channels, *[1] * (graph.rank - 2))
-    first = block.op("Expand", token, block.op("Concat", batch, rest, axis=0))
+    if block.wide:  # of batch 1
+        token = block.weights[block.full("token")].reshape(1, -1, 1, 1)
+        first = graph.weight(block.full("token"), token)
+    else:
+        batch = block.op("Shape", x, start=0, end=1)
+        shape = block.op("Concat", batch, graph.integers(x.channels, 1), axis=0)
+        first = block.op("Expand", block.over_time(block.vector("token")), shape)
     time = None if x.time is None else x.time + 1
     return replace(x, name=block.join(first, x), shape=(x.channels, time))
 

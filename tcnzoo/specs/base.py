@@ -390,6 +390,20 @@ class Spec(BaseModel):
         return self.input_channels or channels
 
     @property
+    def zero_channels(self) -> int:
+        """Channels of the output that are zero whatever comes in, where that is to be noticed."""
+        return 0
+
+    @property
+    def spans_channels(self) -> bool:
+        """Whether a channel of the input changes what the block makes of all others."""
+        return False
+
+    def remark(self) -> str | None:
+        """What `tcnzoo describe` says of this block beside its sizes."""
+        return None
+
+    @property
     def token_electrodes(self) -> int | None:
         """Electrodes whose tokens the block makes or takes, 0 for any number.
 

@@ -1,5 +1,6 @@
 """Channel adapters: from the electrodes of one montage to those of another."""
 
+import statistics
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,7 +9,7 @@ from tcnzoo.errors import InputError
 from tcnzoo.specs import spherical_spline
 from tcnzoo.specs.base import Positive, Shape, Spec
 from tcnzoo.specs.dense import DenseSpec
-from tcnzoo.specs.montages import Montage, Place, names_of, places_of
+from tcnzoo.specs.montages import Montage, Place, check_apart, names_of, places_of
 from tcnzoo.specs.norm import LayerNormSpec
 from tcnzoo.specs.params import Init, Param
 from tcnzoo.specs.patch_embed import patches_in
@@ -27,6 +28,8 @@ _OWN = {
     "heads": ("perceiver",),
     "patch": ("perceiver",),
 }
+# Degrees from the nearest source beyond which a spline is extrapolation.
+FAR = 30.0
 WIDTHS = {"attend": 64, "perceiver": 32}
 
 
@@ -72,7 +75,7 @@ class ChannelAdapterSpec(Spec):
     alpha: Annotated[float, Field(ge=0.0)] = 0.0
     stiffness: Annotated[int, Field(ge=2, le=10)] = 4
     terms: Annotated[int, Field(ge=1, le=500)] = 50
-    max_angle: Annotated[float, Field(gt=0.0, le=180.0)] | None = 30.0
+    max_angle: Annotated[float, Field(gt=0.0, le=180.0)] | None = FAR
     origin: Place | None = None
     width: Positive | None = None
     heads: Positive = 4
@@ -85,18 +88,19 @@ class ChannelAdapterSpec(Spec):
             default = type(self).model_fields[name].default
             if self.method not in methods and getattr(self, name) != default:
                 raise ValueError(f"method {self.method!r} takes no {name}")
+        sources, targets = names_of(self.source), names_of(self.target)
         if self.method in ("spline", "attend", "perceiver"):
             places_of(self.target)
-            sources = places_of(self.source)
+            check_apart(places_of(self.source))
             if self.method == "spline" and len(sources) < spherical_spline.FEWEST:
                 raise ValueError(
                     f"a spline needs {spherical_spline.FEWEST} sources or more, "
                     f"but there are {len(sources)}"
                 )
-        elif self.method == "pad" and len(self.targets) < len(self.sources):
+        elif self.method == "pad" and len(targets) < len(sources):
             raise ValueError(
-                f"method 'pad' adds channels, but {len(self.sources)} sources are more than "
-                f"{len(self.targets)} targets"
+                f"method 'pad' adds channels, but {len(sources)} sources are more than "
+                f"{len(targets)} targets"
             )
         if self.method == "perceiver" and self.inner % self.heads:
             raise ValueError(f"heads must divide the width {self.inner}, but is {self.heads}")
@@ -208,7 +212,7 @@ class ChannelAdapterSpec(Spec):
         if self.method == "perceiver":
             return {
                 "value": DenseSpec(in_features=self.patch, out_features=width),
-                "place": DenseSpec(in_features=3, out_features=width),
+                "direction": DenseSpec(in_features=3, out_features=width),
                 "key": DenseSpec(in_features=width, out_features=width),
                 "content": DenseSpec(in_features=width, out_features=width),
                 "norm": LayerNormSpec(channels=width),
@@ -242,6 +246,32 @@ class ChannelAdapterSpec(Spec):
         tokens = sources * (self.patch + 2 * width) * width
         queries = targets * width * (2 * sources + self.patch)
         return patches * (tokens + queries)
+
+    def remark(self) -> str | None:
+        """Noise gain of the targets, and those that are not covered."""
+        if not self.mixes:
+            return None
+        covered, gain = self.covered(), self.noise_gain()
+        inside = [float(value) for value, there in zip(gain, covered, strict=True) if there]
+        absent = [name for name, there in zip(self.targets, covered, strict=True) if not there]
+        parts = []
+        if inside:
+            worst = self.targets[int(gain.argmax())]
+            middle = statistics.median(inside)
+            parts.append(f"noise gain {middle:.2f} (median) to {max(inside):.2f} ({worst})")
+        if self.method == "spline" and self.max_angle is None:
+            far = [n for n, a in zip(self.targets, self.angles(), strict=True) if a > FAR]
+            if far:
+                parts.append(
+                    f"{len(far)} targets are extrapolated, farther than {FAR:g} degrees from every "
+                    f"source: {', '.join(far)}"
+                )
+        if absent:
+            parts.append(
+                f"{len(absent)} of {len(covered)} targets are not covered, and zero: "
+                f"{', '.join(absent)}"
+            )
+        return "; ".join(parts)
 
     def own_streaming_blocker(self) -> str | None:
         """A perceiver takes whole patches."""

@@ -61,10 +61,10 @@ MONTAGES = (*_CHOICES, *_WHOLE)
 def _table() -> dict[str, dict[str, Place]]:
     """Electrode -> place, by montage."""
     montages: dict[str, dict[str, Place]] = {}
-    with (files("tcnzoo.specs") / "electrodes.csv").open(encoding="utf-8", newline="") as file:
+    with (files("tcnzoo.specs") / "electrodes.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            place = float(row["x"]), float(row["y"]), float(row["z"])
-            montages.setdefault(row["montage"], {})[row["electrode"]] = place
+            xyz = float(row["x"]), float(row["y"]), float(row["z"])
+            montages.setdefault(row["montage"], {})[row["electrode"]] = xyz
     return montages
 
 
@@ -91,14 +91,13 @@ def places_of(montage: Montage) -> dict[str, Place]:
     Names without places are looked up among those of the 10-05 system, then of HydroCel nets.
 
     Raises:
-        ValueError: an electrode whose place is not known, with the nearest known name; two
-            electrodes at one place.
+        ValueError: an electrode whose place is not known, with the nearest known name.
     """
     if isinstance(montage, Mapping):
         names_of(montage)
         places = dict(montage)
     elif isinstance(montage, str) and montage in _WHOLE:
-        return dict(_table()[montage])
+        places = dict(_table()[montage])
     else:
         names = names_of(montage)
         known = {**_table()["hydrocel-129"], **_table()["standard-1005"]}
@@ -106,9 +105,13 @@ def places_of(montage: Montage) -> dict[str, Place]:
         places = {
             name: known[table[row]] for name, row in zip(names, rows_of(names, table), strict=True)
         }
+    return places
+
+
+def check_apart(places: Mapping[str, Place]) -> None:
+    """Raise ValueError if two electrodes are at one place."""
     owners: dict[Place, str] = {}
     for name, place in places.items():
         other = owners.setdefault(place, name)
         if other != name:
             raise ValueError(f"electrodes {other!r} and {name!r} are at one place")
-    return places

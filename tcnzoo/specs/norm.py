@@ -121,6 +121,11 @@ class GroupNormSpec(Spec):
         """Always."""
         return True
 
+    @property
+    def spans_channels(self) -> bool:
+        """Always: neighbours in a group share their statistics."""
+        return True
+
     def own_streaming_blocker(self) -> str | None:
         """Its statistics are never complete before the end."""
         return "a group norm takes statistics of the whole signal, so it cannot stream"

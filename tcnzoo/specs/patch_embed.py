@@ -165,6 +165,11 @@ class PatchEmbedSpec(Spec):
         """The norms of a conv stem look at the whole signal."""
         return self.stem == "conv"
 
+    @property
+    def spans_channels(self) -> bool:
+        """The norms of a conv stem take all electrodes together."""
+        return self.stem == "conv"
+
     def own_streaming_blocker(self) -> str | None:
         """Tokens come electrode by electrode."""
         return (

@@ -73,6 +73,22 @@ class SequentialSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _zeros_reach_no_shared_norm(self) -> Self:
+        zeros: tuple[str, int] | None = None
+        for name, layer in self.layers.items():
+            if zeros is not None and layer.spans_channels:
+                raise ValueError(
+                    f"layer {zeros[0]!r} gives {zeros[1]} channels that are zero, and layer "
+                    f"{name!r} ({layer.kind}) takes statistics over all channels: the zeros would "
+                    "change every token (19 electrodes among 109 zeros moved those of LaBraM by "
+                    "1.5 of their maximum); take only the electrodes that are there, or set "
+                    "allow_zero_channels"
+                )
+            if layer.zero_channels:
+                zeros = name, layer.zero_channels
+        return self
+
+    @model_validator(mode="after")
     def _layers_take_what_comes(self) -> Self:
         try:
             reaching = self._probed()

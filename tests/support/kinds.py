@@ -344,7 +344,7 @@ def _channel_adapter(spec, w, x):
     each = spec.width // spec.heads
     for b, start in itertools.product(range(len(x)), range(0, x.shape[2], spec.patch)):
         tokens = [
-            dense("value", x[b, s, start : start + spec.patch]) + dense("place", unit[name])
+            dense("value", x[b, s, start : start + spec.patch]) + dense("direction", unit[name])
             for s, name in enumerate(spec.source)
         ]
         for row, query in enumerate(w["queries"]):
@@ -353,9 +353,8 @@ def _channel_adapter(spec, w, x):
                 head = slice(h, h + each)
                 scores = [query[head] @ dense("key", t)[head] / math.sqrt(each) for t in tokens]
                 shares = special.softmax(scores)
-                taken.append(
-                    sum(a * dense("content", t)[head] for a, t in zip(shares, tokens, strict=True))
-                )
+                contents = np.array([dense("content", token)[head] for token in tokens])
+                taken.append(shares @ contents)
             v = np.concatenate(taken) + query
             v = (v - v.mean()) / math.sqrt(v.var() + 1e-5) * w["norm.weight"] + w["norm.bias"]
             y[b, row, start : start + spec.patch] = dense("output", v)

@@ -10,6 +10,7 @@ from tcnzoo.specs import EmbeddingSpec, Spec
 from tcnzoo.specs.folding import fold
 from tcnzoo.streams.lowering import (  # noqa: F401 - each registers what it lowers
     activation,
+    channel_adapter,
     conv,
     dense,
     graph,
