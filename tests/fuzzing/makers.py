@@ -5,6 +5,7 @@ needed for that is not installed, it leaves out by raising ImportError or Backen
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,12 @@ from tcnzoo.checkpoints.directory import write_checkpoint, write_safetensors
 from tcnzoo.formats.protocol import convert, format_modules
 from tcnzoo.specs.params import varied_weights
 from tcnzoo.zoo.foreign.detectors import tcn_document
+from tcnzoo.zoo.foreign.labram import (
+    Encoder,
+    classifier_document,
+    mem_document,
+    tokenizer_document,
+)
 from tests.fuzzing.input_samples import INPUTS
 from tests.fuzzing.origins import deepepi_in_keras, deepepi_in_torch, graphs, keras_tcn
 from tests.fuzzing.sample import Maker, Sample, container_of
@@ -60,6 +67,12 @@ DETECTOR = tcn_document(
 )
 CODES = {"kind": "vector_quantizer", "channels": 3, "codes": 5}
 LEVELS = {"kind": "residual_vq", "levels": 2, "quantizer": {"channels": 3, "codes": 4}}
+LABRAM = Encoder(
+    channels=8, depth=1, heads=2, hidden=6, patch=16, out_channels=4, kernel_size=3, rows=2,
+    electrodes=("FP1", "CZ", "O2"),
+)  # fmt: skip
+LABRAM_DECODER = replace(LABRAM, qk_norm=False, layer_scale=None)
+VQNSP = tokenizer_document(LABRAM, LABRAM_DECODER, codes=5, code_channels=3, bins=7)
 TCN_HINTS = {
     "causal": True,
     "activation": "relu",
@@ -192,6 +205,14 @@ MAKERS: dict[str, Maker] = {
     ),
     "transformers-mamba2": written("transformers-mamba2", MAMBAS, ("net",)),
     "brain-go-brr": written("brain-go-brr", DETECTOR, ("net.pt",)),
+    "labram": several(
+        written("labram", classifier_document(LABRAM, 2), ("net.pth", "net.safetensors")),
+        bare("labram", written("labram", mem_document(LABRAM, 5), ("net.pth",)), {}),
+    ),
+    "labram-vqnsp": several(
+        written("labram-vqnsp", VQNSP, ("net.pth",)),
+        bare("labram-vqnsp", written("labram-vqnsp", VQNSP, ("net.pth",)), {"heads": 2}),
+    ),
     "vector-quantize-pytorch": several(
         written("vector-quantize-pytorch", CODES, ("net.pt",)),
         bare(

@@ -52,9 +52,14 @@ class Encoder:
 
     def stem(self) -> dict[str, Any]:
         """The convolutions that make tokens of patches."""
-        own = {} if self.electrodes is None else {"electrodes": len(self.electrodes)}
         fields = {"kernel_size": self.kernel_size, "out_channels": self.out_channels}
-        return {"kind": "patch_embed", "patch": self.patch, **fields, **own}
+        fields |= {"electrodes": self.count}
+        return {"kind": "patch_embed", "patch": self.patch, **fields}
+
+    @property
+    def count(self) -> int:
+        """Electrodes of the input."""
+        return len(_all_electrodes() if self.electrodes is None else self.electrodes)
 
     def embeddings(self, cls: str) -> dict[str, Any]:
         """A leading token, and the rows of electrodes and of places in time; `cls` as there."""
@@ -66,7 +71,6 @@ class Encoder:
             electrodes = _all_electrodes() if electrodes is None else electrodes
         if electrodes is not None:
             rows["electrodes"] = list(electrodes)
-        count = len(_all_electrodes() if electrodes is None else electrodes)
         return {
             "cls_token": {"kind": "cls_token", "channels": self.channels},
             "electrode_embedding": rows,
@@ -74,7 +78,7 @@ class Encoder:
                 "kind": "time_embedding",
                 "channels": self.channels,
                 "rows": self.rows,
-                "electrodes": count,
+                "electrodes": self.count,
                 "cls": True,
             },
         }
