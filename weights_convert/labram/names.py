@@ -4,8 +4,7 @@ Source: module names of github.com/935963004/LaBraM (MIT) at c431221.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from tcnzoo.arrays import Array
 from tcnzoo.specs import Spec
@@ -36,44 +35,36 @@ _IN_BRAINDECODE: tuple[tuple[str, str], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the axes of a tensor of theirs are.
-
-    Attributes:
-        shape: neutral shape -> theirs; axes that we have not are of size 1.
-    """
-
-    shape: Callable[[tuple[int, ...]], tuple[int, ...]]
-
-
-SAME = Layout(lambda shape: shape)
+# How tensors lie there, beside the neutral shape: axes that we have not are of size 1.
 # (C,) -> (1, 1, C), (rows, C) -> (1, rows, C) and (O, I, K) -> (O, I, 1, K).
-TOKEN = Layout(lambda shape: (1, 1, *shape))
-ROWS = Layout(lambda shape: (1, *shape))
-KERNEL = Layout(lambda shape: (*shape[:2], 1, *shape[2:]))
+TOKEN, ROWS, KERNEL, SAME = "token", "rows", "time fourth", "same"
+_AXES = {TOKEN: (0, 1), ROWS: (0,), KERNEL: (2,), SAME: ()}
+_RANK = {TOKEN: 3, ROWS: 3, KERNEL: 4}
 
 
-def layout_of(name: str) -> Layout:
-    """That of a tensor, by its name in LaBraM."""
+def layout_of(name: str) -> str:
+    """How a tensor lies there, by its name in LaBraM."""
     last = name.rsplit(".", 1)[-1]
     if last in ("cls_token", "mask_token"):
         return TOKEN
     if last in ("pos_embed", "time_embed"):
         return ROWS
-    if re.search(r"patch_embed\.conv\d\.weight$", name):
-        return KERNEL
-    return SAME
+    return KERNEL if re.search(r"patch_embed\.conv\d\.weight$", name) else SAME
+
+
+def stored_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Their shape of a tensor that has a neutral shape."""
+    sizes = list(shape)
+    for axis in _AXES[layout_of(name)]:
+        sizes.insert(axis, 1)
+    return tuple(sizes)
 
 
 def squeezed(name: str, array: Array) -> Array:
     """A tensor of theirs without the axes of size 1 that we have not; another one as it is."""
     layout = layout_of(name)
-    if layout is SAME:
-        return array
-    axes = {TOKEN: (0, 1), ROWS: (0,), KERNEL: (2,)}[layout]
-    fits = array.ndim == {TOKEN: 3, ROWS: 3, KERNEL: 4}[layout]
-    if not fits or any(array.shape[axis] != 1 for axis in axes):
+    axes = _AXES[layout]
+    if array.ndim != _RANK.get(layout, array.ndim) or any(array.shape[axis] != 1 for axis in axes):
         return array
     kept = tuple(size for axis, size in enumerate(array.shape) if axis not in axes)
     return array.reshape(kept)

@@ -14,7 +14,7 @@ from ..containers.own import header, to_stored
 from ..containers.state_dicts import write_state_dict
 from ..torch import LAYOUT
 from .detect import NAME
-from .names import STUDENT, layout_of, names_of
+from .names import STUDENT, names_of, stored_shape
 from .spec import last_of
 
 
@@ -47,7 +47,7 @@ def stored_tensors(spec: Spec, weights: Tensors, names: Mapping[str, str]) -> We
     """Tensors under LaBraM's names, with its axes."""
     named: dict[str, Array] = {}
     for name, array in to_stored(spec.params(), weights, LAYOUT).items():
-        shape = layout_of(names[name]).shape(array.shape)
+        shape = stored_shape(names[name], array.shape)
         named[names[name]] = np.ascontiguousarray(array).reshape(shape)
     return named
 

@@ -8,7 +8,7 @@ import re
 from tcnzoo.arrays import Array
 from tcnzoo.specs import Spec
 
-from ..labram.names import layout_of, original_name, squeezed
+from ..labram.names import original_name, squeezed, stored_shape as inner_shape
 
 # Each half is a LaBraM whose tokens go through the norm that its classifiers have.
 _LAST = {"norm": "fc_norm"}
@@ -63,7 +63,7 @@ def neutral_shape(name: str, array: Array) -> Array:
 
 def stored_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Their shape of a tensor."""
-    return (*shape, 1, 1) if name == PROJECTION else layout_of(name).shape(shape)
+    return (*shape, 1, 1) if name == PROJECTION else inner_shape(name, shape)
 
 
 def reason_to_drop(name: str) -> str | None:
