@@ -136,7 +136,9 @@ class ResidualVqSpec(Spec):
     @model_validator(mode="after")
     def _shared_codes_have_averages(self) -> Self:
         if self.shared and self.quantizer.update == "unit_ema":
-            raise ValueError("a shared codebook is moved once a step, which update 'unit_ema' is not")
+            raise ValueError(
+                "a shared codebook is moved once a step, which update 'unit_ema' is not"
+            )
         return self
 
     @property

@@ -76,9 +76,7 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     )
 
 
-def _inferred(
-    path: Path, shapes: Shapes, given: Mapping[str, Any]
-) -> tuple[Spec, dict[str, Any]]:
+def _inferred(path: Path, shapes: Shapes, given: Mapping[str, Any]) -> tuple[Spec, dict[str, Any]]:
     """The spec that shapes and hints say, and what was assumed."""
     encoder, assumed = encoder_in(path, shapes, given)
     if "mask_token" not in shapes:

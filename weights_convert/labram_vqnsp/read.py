@@ -71,9 +71,7 @@ def _neutral(name: str, array: Array) -> Array:
     return neutral_shape(name, array)
 
 
-def _inferred(
-    path: Path, shapes: Shapes, given: Mapping[str, Any]
-) -> tuple[Spec, dict[str, Any]]:
+def _inferred(path: Path, shapes: Shapes, given: Mapping[str, Any]) -> tuple[Spec, dict[str, Any]]:
     """The spec that shapes and hints say, and what was assumed."""
     encoder, assumed = encoder_in(path, shapes, given, "encoder.")
     decoder, _ = encoder_in(path, shapes, given, "decoder.", stem=False)
