@@ -32,6 +32,8 @@ from tcnzoo.specs.params import InitializerSpec
 from tcnzoo.specs.patch_embed import PatchEmbedSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
+from tcnzoo.specs.projection_head import ProjectionHeadSpec
+from tcnzoo.specs.recurrent import GruSpec, LstmSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.spectrum import SpectrumSpec
@@ -43,6 +45,7 @@ from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
 
 __all__ = [
+    "ProjectionHeadSpec",
     "ChannelAdapterSpec",
     "SPEC_ADAPTER",
     "ActivationSpec",
@@ -69,11 +72,13 @@ __all__ = [
     "GluSpec",
     "GraphSpec",
     "GroupNormSpec",
+    "GruSpec",
     "HdpSpec",
     "HeadsSpec",
     "HsmmSpec",
     "InitializerSpec",
     "LayerNormSpec",
+    "LstmSpec",
     "Mamba2Spec",
     "MaskSpec",
     "MaskTokenSpec",

@@ -400,6 +400,11 @@ class Spec(BaseModel):
         return False
 
     @property
+    def unit_length(self) -> bool:
+        """Whether the output always has the same length, the root of its sum of squares."""
+        return False
+
+    @property
     def engine_shape(self) -> str | None:
         """How the shapes of this block begin in the table of `tcnzoo.engines`."""
         return None

@@ -19,6 +19,8 @@ FAMILIES = (
     "patch_embed",
     "pool",
     "positions",
+    "projection_head",
+    "recurrent",
     "reshape",
     "sequential",
     "spectrum",

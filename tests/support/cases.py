@@ -64,6 +64,36 @@ def _channel_adapters():
         yield f"channel_adapter-{name}", {"kind": "channel_adapter", **fields}, shape
 
 
+def _recurrent():
+    for kind in ("lstm", "gru"):
+        for name, fields in {
+            "": {},
+            "-plain": {"bias": False},
+            "-deep": {"layers": 3, "dropout": 0.2},
+            "-both": {"layers": 2, "bidirectional": True},
+        }.items():
+            yield (
+                f"{kind}{name}",
+                {"kind": kind, "in_channels": 3, "hidden": 5, **fields},
+                (2, 3, 11),
+            )
+
+
+def _projection_heads():
+    head = {"kind": "projection_head", "in_features": 3, "hidden": 6, "out_features": 4}
+    for name, fields, shape in (
+        ("", {}, (4, 3)),
+        (
+            "-steps",
+            {"norm": "layer_norm", "activation": "gelu", "layers": 3, "eps": 0.1},
+            (2, 3, 7),
+        ),
+        ("-one", {"layers": 1}, (2, 3, 7)),
+        ("-any-length", {"normalize": False, "norm": "none", "activation": "none"}, (4, 3)),
+    ):
+        yield f"projection_head{name}", {**head, **fields}, shape
+
+
 def _group_norms():
     for channels, groups in ((4, 1), (6, 2), (3, 3)):
         spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
@@ -431,9 +461,10 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _channel_adapters, _group_norms, _convolutions, _same_upper,
+        _activations, _norms, _group_norms, _convolutions, _same_upper,
         _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
-        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens, _heads,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _projection_heads,
+        _channel_adapters, _recurrent, _hsmms, _tokens, _heads,
     )
     for name, spec, shape in family()
 }  # fmt: skip

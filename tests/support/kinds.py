@@ -313,6 +313,44 @@ def _time_embedding(spec, w, x):
     return y
 
 
+def _projection_head(spec, w, x):
+    y = _parts_in_order(spec, w, x)
+    return y / np.sqrt((y * y).sum(axis=1, keepdims=True) + spec.eps) if spec.normalize else y
+
+
+def _recurrent(spec, w, x):
+    """One value after the other, of the layers and directions that torch.nn documents."""
+    for layer in range(spec.layers):
+        ways = [
+            _recurred(spec, w, x[:, :, ::step], f"l{layer}{way}")[:, :, ::step]
+            for way, step in zip(spec.directions, (1, -1), strict=False)
+        ]
+        x = np.concatenate(ways, axis=1)
+    return x
+
+
+def _recurred(spec, w, x, suffix):
+    size = spec.hidden
+    zeros = np.zeros(spec.gates * size)
+    inner, outer = w.get(f"bias_ih_{suffix}", zeros), w.get(f"bias_hh_{suffix}", zeros)
+    y = np.zeros((len(x), size, x.shape[2]))
+    for b in range(len(x)):
+        h, c = np.zeros(size), np.zeros(size)
+        for t in range(x.shape[2]):
+            a = w[f"weight_ih_{suffix}"] @ x[b, :, t] + inner
+            u = w[f"weight_hh_{suffix}"] @ h + outer
+            if spec.kind == "lstm":
+                i, f, g, o = (a + u).reshape(4, size)
+                c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+                h = special.expit(o) * np.tanh(c)
+            else:
+                (r, z, n), (ur, uz, un) = a.reshape(3, size), u.reshape(3, size)
+                n = np.tanh(n + special.expit(r + ur) * un)
+                h = n + special.expit(z + uz) * (h - n)
+            y[b, :, t] = h
+    return y
+
+
 def _channel_adapter(spec, w, x):
     """Sums over sources, one target, patch and head after the other."""
     names = [name.upper() for name in spec.source]
@@ -706,17 +744,20 @@ ORACLES = {
     "fsq": _fsq,
     "glu": _glu,
     "graph": _graph,
+    "gru": _recurrent,
     "hdp": _hdp,
     "heads": _heads,
     "hsmm": _hsmm,
     "group_norm": _group_norm,
     "layer_norm": _as_signal(_layer_norm),
+    "lstm": _recurrent,
     "mamba2": _mamba2,
     "mask_token": _mask_token,
     "merge": _merge,
     "pad": _pad,
     "patch_embed": _patch_embed,
     "pool": _pool,
+    "projection_head": _projection_head,
     "residual_vq": _residual_vq,
     "rms_norm": _as_signal(_rms_norm),
     "sequential": _parts_in_order,
