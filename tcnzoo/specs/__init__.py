@@ -1,6 +1,7 @@
 """What a model is, without any framework: one file a family of blocks."""
 
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
+from tcnzoo.specs.attention import AttentionSpec, QkvSpec
 from tcnzoo.specs.base import (
     EmbeddingSpec,
     MaskSpec,
@@ -40,6 +41,7 @@ from tcnzoo.specs.spectrum import SpectrumSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
 from tcnzoo.specs.tokens import ClsTokenSpec, MaskTokenSpec
+from tcnzoo.specs.transformer import DropPathSpec, TransformerBlockSpec, TransformerSpec
 from tcnzoo.specs.union import SPEC_ADAPTER, AnySpec, NodeLayer
 from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
@@ -107,4 +109,9 @@ __all__ = [
     "VqHdpHsmmSpec",
     "WeightNormSpec",
     "WindowPoolSpec",
+    "AttentionSpec",
+    "QkvSpec",
+    "DropPathSpec",
+    "TransformerBlockSpec",
+    "TransformerSpec",
 ]

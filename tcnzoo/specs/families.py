@@ -4,6 +4,7 @@ from importlib import import_module
 
 FAMILIES = (
     "activation",
+    "attention",
     "channel_adapter",
     "conv",
     "conv2d",
@@ -27,6 +28,7 @@ FAMILIES = (
     "squeeze_excitation",
     "tcn",
     "tokens",
+    "transformer",
     "vector_quantizer",
     "vq_hdp_hsmm",
 )

@@ -436,6 +436,61 @@ def _heads():
     yield "sequential-heads", {"kind": "sequential", "layers": layers}, (3, 3, 9)
 
 
+def attention(**fields):
+    return {"kind": "attention", "channels": 6, "heads": 2, **fields}
+
+
+def transformer_block(attention=None, **fields):
+    heads = {"heads": 2, **(attention or {})}
+    mlp = {"hidden": 9, **fields.pop("mlp", {})}
+    return {
+        "kind": "transformer_block", "channels": 6, "attention": heads, "mlp": mlp, **fields
+    }  # fmt: skip
+
+
+def _transformers():
+    tokens = (2, 6, 7)
+    masks = {"key_mask": "keys", "pair_mask": "pairs"}
+    for name, fields in {
+        "plain": {},
+        "bias-qv": {"qkv_bias": "qv", "out_bias": False, "head_dim": 5},
+        "bias-none": {"qkv_bias": "none", "heads": 3, "scale": 0.9, "dropout": 0.3},
+        "layer_norm": {"qk_norm": {"kind": "layer_norm", "eps": 0.1}},
+        "rms_norm": {"qk_norm": {"kind": "rms_norm", "eps": 0.2}, "head_dim": 4},
+        "causal": {"causal": True, "dropout": 0.1},
+        "window": {"causal": True, "window": 3, "qk_norm": "layer_norm"},
+        "window1": {"causal": True, "window": 1},
+        "wide-window": {"causal": True, "window": 9},
+        "key_mask": {"key_mask": "keys"},
+        "pair_mask": {"pair_mask": "pairs"},
+        "masks": {**masks, "causal": True, "qk_norm": "rms_norm"},
+        "window-key_mask": {"causal": True, "window": 3, "key_mask": "keys"},
+    }.items():
+        yield f"attention-{name}", attention(**fields), (3, 6, 7) if "mask" in name else tokens
+    yield "attention-one", attention(qk_norm="layer_norm"), (2, 6, 1)
+    yield "drop_path", {"kind": "drop_path", "rate": 0.4}, SIGNAL
+    for name, fields in {
+        "plain": {},
+        "post": {"norm_first": False, "mlp": {"activation": "relu"}, "dropout": 0.1},
+        "post-scaled": {"norm_first": False, "layer_scale": 0.7, "drop_path": 0.2},
+        "gated": {"mlp": {"gated": True, "activation": "silu", "bias": False}, "norm": "rms_norm"},
+        "scaled": {
+            "layer_scale": 0.5, "drop_path": 0.2, "dropout": 0.1, "norm": {"eps": 0.3},
+            "attention": {"qk_norm": "layer_norm", "qkv_bias": "qv"},
+        },
+        "window": {"attention": {"causal": True, "window": 4}},
+    }.items():  # fmt: skip
+        yield f"transformer_block-{name}", transformer_block(**fields), tokens
+    masked = transformer_block(attention=masks)
+    yield "transformer_block-masks", masked, (3, 6, 7)
+    stack = {"kind": "transformer", "depth": 2, "block": masked, "norm": "layer_norm"}
+    yield "transformer-masks", {**stack, "drop_path": 0.3, "scale_by_depth": True}, (3, 6, 7)
+    streamed = transformer_block({"causal": True, "window": 3, "key_mask": "keys"})
+    streamed["layer_scale"] = 0.4
+    yield "transformer-window", {**stack, "depth": 3, "block": streamed, "norm": None}, (3, 6, 11)
+    yield "transformer-plain", {**stack, "block": transformer_block()}, tokens
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -464,7 +519,7 @@ BLOCKS = {
         _activations, _norms, _group_norms, _convolutions, _same_upper,
         _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
         _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _projection_heads,
-        _channel_adapters, _recurrent, _hsmms, _tokens, _heads,
+        _channel_adapters, _recurrent, _hsmms, _tokens, _heads, _transformers,
     )
     for name, spec, shape in family()
 }  # fmt: skip

@@ -507,6 +507,66 @@ def _bi_mamba2_layer(spec, w, x):
     return _chain(spec, w, x + _chain(spec, w, np.concatenate(both, axis=1), "projection"), "norm")
 
 
+def _attention(spec, w, x, embeddings=()):
+    inner, width = spec.heads * spec.width, spec.width
+    biases = {part: w.get(f"qkv.{part}_bias", np.zeros(inner)) for part in "qkv"}
+    kernels = dict(zip("qkv", np.split(w["qkv.weight"], 3), strict=True))
+    masks = list(embeddings)
+    seen = masks.pop(0) if spec.key_mask else np.ones((len(x), x.shape[2]))
+    pairs = masks.pop(0) if spec.pair_mask else np.ones((len(x), x.shape[2], x.shape[2]))
+    norms = {"q": "q_norm", "k": "k_norm"}
+
+    def part_of(letter, token, mine):
+        values = (kernels[letter] @ token + biases[letter])[mine]
+        return _chain(spec, w, values[None], *[norms[letter]] if letter in norms else [])[0]
+
+    y = np.zeros((len(x), inner, x.shape[2]))
+    for n, head, t in np.ndindex(len(x), spec.heads, x.shape[2]):
+        mine = slice(head * width, (head + 1) * width)
+        query, shares, answers = part_of("q", x[n, :, t], mine), [], []
+        for s in range(x.shape[2]):
+            late = spec.causal and (s > t or (spec.window and s <= t - spec.window))
+            if late or not seen[n, s] or not pairs[n, t, s]:
+                continue
+            product = query @ part_of("k", x[n, :, s], mine)
+            shares.append(math.exp(product * (spec.scale or 1.0 / math.sqrt(width))))
+            answers.append(part_of("v", x[n, :, s], mine))
+        if shares:
+            y[n, mine, t] = np.array(shares) @ np.array(answers) / sum(shares)
+    return _chain(spec, w, y, "proj")
+
+
+def _transformer_block(spec, w, x, embeddings=()):
+    def attended(x):
+        part = spec.children()["attention"]
+        return w.get("layer_scale1", np.ones(x.shape[1]))[:, None] * _run(
+            part, _of(w, "attention"), x, embeddings
+        )
+
+    def mapped(x):
+        hidden = _chain(spec, w, x, "fc1")
+        if spec.mlp.gated:
+            hidden = _chain(spec, w, x, "gate", "activation") * hidden
+        else:
+            hidden = _chain(spec, w, hidden, "activation")
+        scale = w.get("layer_scale2", np.ones(x.shape[1]))[:, None]
+        return scale * _chain(spec, w, hidden, "fc2")
+
+    for norm, path in (("norm1", attended), ("norm2", mapped)):
+        if spec.norm_first:
+            x = x + path(_chain(spec, w, x, norm))
+        else:
+            x = _chain(spec, w, x + path(x), norm)
+    return x
+
+
+def _transformer(spec, w, x, embeddings=()):
+    for name, part in spec.children().items():
+        inputs = embeddings if part.embedding_specs else ()
+        x = _run(part, _of(w, name), x, inputs)
+    return x
+
+
 def _device_attention(spec, w, x):
     y = oracles.attention(x, w, spec.heads)
     return x + y if spec.residual else y
@@ -723,6 +783,10 @@ def _vq_hdp_hsmm(spec, w, x):
 
 
 ORACLES = {
+    "attention": _attention,
+    "drop_path": _identity,
+    "transformer": _transformer,
+    "transformer_block": _transformer_block,
     "activation": _activation,
     "batch_norm": _as_signal(_batch_norm),
     "bi_mamba2": _parts_in_order,
