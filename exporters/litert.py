@@ -18,7 +18,7 @@ from tcnzoo.errors import BackendMissing, InputError, SpecError
 from tcnzoo.models.calls import create
 from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
-from tcnzoo.specs import Spec
+from tcnzoo.specs import MaskSpec, Spec
 from tcnzoo.specs.folding import fold
 
 from .calm import converting
@@ -52,6 +52,10 @@ for name, one in run.get_output_details().items():
     scale, zero = one["quantization"]
     print(name, (run(x=x)[name].astype("float32") - zero) * scale)
 """
+
+
+# Before the name of a task, of a model with heads.
+TASK = "task_"
 
 
 def export(spec: Spec, weights: Weights, path: Path, options: ExportOptions) -> tuple[str, ...]:
@@ -112,7 +116,13 @@ def _body(spec: Spec, weights: Weights) -> Callable[..., Any]:
     def body(x: Any, *embeddings: Any) -> dict[str, Any]:
         constants = [(variable, tf.constant(array)) for variable, array in values]
         with keras.StatelessScope(constants):
-            y = model(last(x), embeddings=[last(row) for row in embeddings], training=False)
+            beside = [
+                row if isinstance(side, MaskSpec) else last(row)
+                for side, row in zip(folded.embedding_specs, embeddings, strict=True)
+            ]
+            y = model(last(x), embeddings=beside, training=False)
+        if isinstance(y, dict):
+            return {f"{TASK}{name}": second(output) for name, output in y.items()}
         outputs = y if isinstance(y, tuple) else (y,)
         return {name: second(output) for name, output in zip(OUTPUTS, outputs, strict=False)}
 
@@ -199,6 +209,10 @@ def run(path: Path, x: Array, options: ExportOptions, embeddings: Sequence[Array
         for name, array in zip(names, (x, *embeddings), strict=True)
     }
     arrays = runner(**feeds)
+    if any(name.startswith(TASK) for name in arrays):
+        return {
+            name.removeprefix(TASK): _real(array, outputs[name]) for name, array in arrays.items()
+        }
     result = {name: _real(arrays[name], outputs[name]) for name in OUTPUTS if name in arrays}
     return result if len(result) > 1 else result["output"]
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tcnzoo.arrays import Array, Weights
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SpecError
 from tcnzoo.models.calls import create
 from tcnzoo.models.outputs import Output
 from tcnzoo.runtimes.protocol import ExportOptions
-from tcnzoo.specs import Spec
+from tcnzoo.specs import MaskSpec, Spec
 from tcnzoo.specs.folding import fold
 
 # Outputs of a model that has two: those of a temporal block by itself.
@@ -16,18 +16,15 @@ OUTPUTS = ("output", "out")
 
 
 def input_names(spec: Spec) -> list[str]:
-    """Names of a file's inputs: `x`, and one for each embedding."""
+    """Names of a file's inputs: `x`, and one for each embedding or mask, in the model's order."""
     return ["x", *(f"embedding_{index}" for index in range(len(spec.embedding_specs)))]
 
 
 def input_shapes(spec: Spec, shape: Sequence[int]) -> list[tuple[int, ...]]:
     """Neutral shapes of the inputs, in the order of `input_names`."""
-    batch, _, *steps = shape
-    shapes = [
-        (batch, embedding.channels, *(steps if embedding.per_step else ()))
-        for embedding in spec.embedding_specs
-    ]
-    return [tuple(shape), *shapes]
+    batch, *inner = shape
+    beside = spec.embedding_shapes(tuple(inner)) if spec.embedding_specs else []
+    return [tuple(shape), *((batch, *rest) for rest in beside)]
 
 
 def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
@@ -38,6 +35,11 @@ def module_of(spec: Spec, weights: Weights, dtype: str = "float32") -> Any:
     """
     import torch
 
+    if spec.output_names:
+        raise SpecError(
+            "this format holds one output, but the model gives "
+            f"{', '.join(spec.output_names)}; write an onnx or litert file"
+        )
     folded, effective = fold(spec, weights)
     model = create(folded, "torch", weights=effective, dtype=dtype)
     rename_hidden_parts(model)
@@ -85,10 +87,10 @@ def program(
     """
     module = module_of(spec, weights, dtype)
     shape, axes = _open_axes(spec, options) if options.dynamic else (options.shape, ())
-    exported = _traced(module, input_shapes(spec, shape), axes)
+    exported = _traced(module, spec, shape, axes)
     if not _all_open(exported, axes):
         axes = ()
-        exported = _traced(module, input_shapes(spec, options.shape), axes)
+        exported = _traced(module, spec, options.shape, axes)
     if not axes:
         return exported, f"takes inputs of shape {options.shape} only"
     if len(shape) == 2:
@@ -112,12 +114,20 @@ def _open_axes(spec: Spec, options: ExportOptions) -> tuple[tuple[int, ...], tup
     return (max(batch, 2), channels, *longer), (0, 1 + len(steps)) if steps else (0,)
 
 
-def _traced(module: Any, shapes: Sequence[tuple[int, ...]], axes: Sequence[int]) -> Any:
-    """Trace a module for inputs of some shapes, with some of their axes open."""
+def _traced(module: Any, spec: Spec, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """Trace a module for inputs of some shape, with some axes of `x` and what is beside it open."""
     import torch
 
     free = torch.export.Dim.AUTO
-    names = [{axis: free for axis in axes if axis < len(shape)} for shape in shapes]
+    shapes = input_shapes(spec, shape)
+    opened = [axes]
+    for side in spec.embedding_specs:
+        tokens = (1, 2) if isinstance(side, MaskSpec) and len(axes) == 2 else ()
+        opened.append((*axes[:1], *tokens) if isinstance(side, MaskSpec) else axes)
+    names = [
+        {axis: free for axis in chosen if axis < len(size)}
+        for chosen, size in zip(opened, shapes, strict=True)
+    ]
     # The embeddings are one argument, where there are any.
     arguments = (names[0], tuple(names[1:])) if len(names) > 1 else tuple(names)
     inputs = tuple(torch.zeros(shape) for shape in shapes)

@@ -1,5 +1,6 @@
 """Named nodes that each read from earlier ones."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras import ops
@@ -7,6 +8,7 @@ from keras import ops
 from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import Block, Tensor
 from .types import reduced
@@ -42,7 +44,16 @@ class Graph(Block[GraphSpec], kind="graph"):
 
     parts: dict[str, Block[Any]]
 
-    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+    def __init__(
+        self, spec: GraphSpec, path: str = "", owned: bool = False, **options: Any
+    ) -> None:
+        """Build the nodes, and find which of them takes what beside the signal."""
+        super().__init__(spec, path, owned, **options)
+        self.routes = Routes.of(spec.children())
+
+    def call(
+        self, x: Tensor, stream: Stream | None = None, embeddings: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Run every node on what it reads; in a stream none on a chunk without steps."""
         outputs = {"input": x}
         for name, node in self.spec.nodes.items():
@@ -51,8 +62,9 @@ class Graph(Block[GraphSpec], kind="graph"):
             if stream is not None and empty:
                 outputs[name] = empty[0]
                 continue
-            merges = isinstance(node.layer, MergeSpec)
-            outputs[name] = first(self.parts[name](inputs if merges else inputs[0], stream))
+            read = inputs if isinstance(node.layer, MergeSpec) else inputs[0]
+            beside = self.routes.inputs(name, embeddings)
+            outputs[name] = first(self.parts[name](read, stream, **beside))
         y = outputs[name]
         if stream is not None and y.shape[1] == 0:
             return ops.zeros((x.shape[0], 0, self.spec.out_channels), dtype=x.dtype)

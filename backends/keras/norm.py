@@ -3,7 +3,7 @@
 from keras import ops
 
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block, Tensor
 from .replicas import among_replicas, summed
@@ -61,6 +61,22 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         centred = x - ops.mean(x, axis=-1, keepdims=True)
         variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
         return centred * ops.rsqrt(variance + self.spec.eps) * weight + bias
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
+
+    def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, ..., channels)."""
+        return reduced(self._normed, x, self.arrays["weight"], self.arrays["bias"])
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise each group, in two passes."""
+        shape, groups = ops.shape(x), self.spec.groups
+        parts = ops.reshape(x, (shape[0], -1, groups, self.spec.channels // groups))
+        centred = parts - ops.mean(parts, axis=(1, 3), keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=(1, 3), keepdims=True)
+        return ops.reshape(centred * ops.rsqrt(variance + self.spec.eps), shape) * weight + bias
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

@@ -14,6 +14,7 @@ from .types import reduced
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "global_average": lambda x: reduced(lambda x: ops.mean(x, axis=1), x),
     "global_max": lambda x: ops.max(x, axis=1),
+    "first": lambda x: x[:, 0],
     "last": lambda x: x[:, -1],
     "middle": lambda x: x[:, ops.shape(x)[1] // 2],
 }

@@ -9,6 +9,7 @@ from keras import ops
 
 from tcnzoo.arrays import Array, to_numpy
 from tcnzoo.models.outputs import Output, named_outputs
+from tcnzoo.specs import MaskSpec
 
 from .block import Tensor
 from .model import SpecModel
@@ -52,10 +53,17 @@ def neutral_outputs(outputs: Any) -> Output:
 def native_inputs(model: SpecModel, x: Array, embeddings: Sequence[Array]) -> dict[str, Any]:
     """Inputs of `SpecModel.call` from neutral arrays."""
     dtype = model.tcnzoo.dtype
-    return {
-        "x": channels_last(tensor_of(x, dtype)),
-        "embeddings": tuple(channels_last(tensor_of(each, dtype)) for each in embeddings),
-    }
+    beside = [tensor_of(each, dtype) for each in embeddings]
+    return {"x": channels_last(tensor_of(x, dtype)), "embeddings": beside_last(model, beside)}
+
+
+def beside_last(model: SpecModel, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """What a model takes beside its signal, with channels last where there are some."""
+    wanted = model.tcnzoo.embeddings
+    return tuple(
+        tensor if isinstance(side, MaskSpec) else channels_last(tensor)
+        for side, tensor in zip(wanted, tensors, strict=True)
+    )
 
 
 def uncompiled(body: Body) -> Body:

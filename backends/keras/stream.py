@@ -20,7 +20,7 @@ from tcnzoo.streams.steps import AVAILABLE, Steps
 from . import weights
 from .block import LONG, Tensor
 from .model import SpecModel
-from .run import Body, channels_first, channels_last, compiled, tensor_of, uncompiled
+from .run import Body, beside_last, channels_first, channels_last, compiled, tensor_of, uncompiled
 from .watch import Watch
 
 # Counters that decide how many steps come out: plain integers here. Others are tensors.
@@ -219,7 +219,7 @@ def _body(
         stream = Stream({**shaping, **floats, **native})
         y = model(
             channels_last(chunk),
-            embeddings=tuple(channels_last(each) for each in embeddings),
+            embeddings=beside_last(model, embeddings),
             stream=stream,
             training=False,
         )

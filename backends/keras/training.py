@@ -24,7 +24,7 @@ from .engines import function, seed_masks, slopes
 from .losses import total
 from .model import SpecModel
 from .replicas import replicas_for
-from .run import channels_last, neutral_outputs, tensor_of
+from .run import beside_last, channels_last, neutral_outputs, tensor_of
 from .weights import LAYOUT, stored_shape, to_neutral
 
 PRECISIONS = ("32-true", "64-true")
@@ -175,8 +175,8 @@ class KerasStepper(Stepper):
 
     def _outputs(self, signals: Signals, training: bool) -> Any:
         """The native outputs."""
-        x, *embeddings = map(channels_last, signals)
-        return self.model(x, tuple(embeddings), training=training)
+        x, *beside = signals
+        return self.model(channels_last(x), beside_last(self.model, beside), training=training)
 
     def _losses(
         self, outputs: Any, wanted: Tensors, share: Tensor | None = None

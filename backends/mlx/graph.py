@@ -1,5 +1,6 @@
 """Named nodes that each read from earlier ones."""
 
+from collections.abc import Sequence
 from functools import reduce
 
 import mlx.core as mx
@@ -7,6 +8,7 @@ import mlx.core as mx
 from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import Block
 from .types import reduced
@@ -31,7 +33,16 @@ class Merge(Block[MergeSpec], kind="merge"):
 class Graph(Block[GraphSpec], kind="graph", parts_by_user=True):
     """Nodes in order of computation; the last one is the output."""
 
-    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+    _routes: Routes
+
+    def __init__(self, spec: GraphSpec, path: str = "") -> None:
+        """Build the nodes, and find which of them takes what beside the signal."""
+        super().__init__(spec, path)
+        self._routes = Routes.of(spec.children())
+
+    def forward(
+        self, x: mx.array, stream: Stream | None = None, embeddings: Sequence[mx.array] = ()
+    ) -> mx.array:
         """Run every node on what it reads; in a stream none on a chunk without steps."""
         signals = {"input": x}
         for name, node in self.spec.nodes.items():
@@ -40,6 +51,7 @@ class Graph(Block[GraphSpec], kind="graph", parts_by_user=True):
             if stream is not None and empty:
                 signals[name] = empty[0]
                 continue
-            merges = isinstance(node.layer, MergeSpec)
-            signals[name] = first(self[name](inputs if merges else inputs[0], stream))
+            read = inputs if isinstance(node.layer, MergeSpec) else inputs[0]
+            beside = self._routes.inputs(name, embeddings)
+            signals[name] = first(self[name](read, stream, **beside))
         return signals[name]

@@ -7,7 +7,7 @@ import mlx.core as mx
 
 from tcnzoo.errors import InputError
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block
 from .kernels.functions import layer_norm, rms_norm
@@ -78,6 +78,21 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         """Normalise (batch, channels) or (batch, time, channels)."""
         compute = partial(layer_norm, eps=self.spec.eps)
         return reduced(compute, x, self["weight"], self["bias"])
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """Normalise (batch, channels) or (batch, ..., channels)."""
+        return reduced(self._normed, x, self["weight"], self["bias"])
+
+    def _normed(self, x: mx.array, weight: mx.array, bias: mx.array) -> mx.array:
+        """Normalise each group, in two passes."""
+        parts = x.reshape(x.shape[0], -1, self.spec.groups, x.shape[-1] // self.spec.groups)
+        centred = parts - parts.mean(axis=(1, 3), keepdims=True)
+        variance = mx.square(centred).mean(axis=(1, 3), keepdims=True)
+        return (centred * mx.rsqrt(variance + self.spec.eps)).reshape(x.shape) * weight + bias
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

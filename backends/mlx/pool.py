@@ -14,6 +14,7 @@ from .types import beside, reduced
 WHOLE: dict[str, Callable[[mx.array], mx.array]] = {
     "global_average": lambda x: reduced(lambda x: x.mean(axis=1), x),
     "global_max": lambda x: x.max(axis=1),
+    "first": lambda x: x[:, 0],
     "last": lambda x: x[:, -1],
     "middle": lambda x: x[:, x.shape[1] // 2],
 }

@@ -8,6 +8,7 @@ import numpy as np
 
 from tcnzoo.arrays import Array, Weights, to_numpy
 from tcnzoo.models.outputs import Output, Trace, named_outputs
+from tcnzoo.specs import MaskSpec
 
 from .block import Block
 from .twin import evaluating, keep_statistics, twin_of
@@ -19,8 +20,15 @@ def native(
 ) -> tuple[mx.array, dict[str, Any]]:
     """The arguments of a model's call: neutral numpy to MLX, channels last, in its float type."""
     dtype = model.tcnzoo.dtype
-    signal, *others = (to_mlx(np.moveaxis(array, 1, -1), dtype) for array in (x, *embeddings))
-    return signal, {"embeddings": tuple(others)} if model.spec.embedding_specs else {}
+    signal = to_mlx(np.moveaxis(x, 1, -1), dtype)
+    wanted = model.tcnzoo.embeddings
+    if not wanted:
+        return signal, {}
+    others = (
+        to_mlx(array if isinstance(side, MaskSpec) else np.moveaxis(array, 1, -1), dtype)
+        for side, array in zip(wanted, embeddings, strict=True)
+    )
+    return signal, {"embeddings": tuple(others)}
 
 
 def to_neutral(y: mx.array) -> Array:

@@ -11,6 +11,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 from tcnzoo.arrays import Array
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.outputs import Output
+from tcnzoo.specs import MaskSpec
 from tcnzoo.specs.params import permute
 from tcnzoo.training.clipping import accumulated, clipped
 from tcnzoo.training.counts import Counts
@@ -169,8 +170,14 @@ class MlxStepper:
 
     def _outputs(self, signals: Signals) -> Any:
         """The native outputs, computed in the type of the plan's precision."""
-        x, *embeddings = (_last(signal).astype(self.type) for signal in signals)
-        return self.model(x, embeddings=embeddings) if embeddings else self.model(x)
+        x, *beside = (signal.astype(self.type) for signal in signals)
+        if not beside:
+            return self.model(_last(x))
+        embeddings = [
+            array if isinstance(side, MaskSpec) else _last(array)
+            for side, array in zip(self.model.spec.embedding_specs, beside, strict=True)
+        ]
+        return self.model(_last(x), embeddings=embeddings)
 
     def _set(self, weights: Mapping[str, mx.array], dtype: mx.Dtype) -> None:
         """Replace parameters by arrays, cast."""

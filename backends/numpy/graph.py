@@ -1,5 +1,6 @@
 """Named nodes that each read from earlier ones."""
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import Array, Block
 
@@ -34,11 +36,19 @@ class Graph(Block[GraphSpec], kind="graph"):
 
     parts: dict[str, Block[Any]]
 
-    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+    def __init__(self, spec: GraphSpec, *arguments: Any) -> None:
+        """Build the nodes, and find which of them takes what beside the signal."""
+        super().__init__(spec, *arguments)
+        self.routes = Routes.of(spec.children())
+
+    def forward(
+        self, x: Array, stream: Stream | None = None, embeddings: Sequence[Array] = ()
+    ) -> Array:
         """Run every node on the outputs that it reads."""
         outputs: dict[str, Any] = {"input": x}
         for name, node in self.spec.nodes.items():
             inputs: Any = [outputs[source] for source in node.inputs]
-            merges = isinstance(node.layer, MergeSpec)
-            outputs[name] = first(self.parts[name](inputs if merges else inputs[0], stream))
+            read = inputs if isinstance(node.layer, MergeSpec) else inputs[0]
+            beside = self.routes.inputs(name, embeddings)
+            outputs[name] = first(self.parts[name](read, stream, **beside))
         return np.asarray(outputs[name])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Array, Block, per_channel
 
@@ -27,6 +27,18 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         deviation = np.sqrt((centred**2).mean(axis=1, keepdims=True) + self.spec.eps)
         scale = per_channel(self.arrays["weight"], x)
         return centred / deviation * scale + per_channel(self.arrays["bias"], x)
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Zero mean and unit (biased) variance of each group over all positions, then scale, shift."""
+
+    def forward(self, x: Array, stream: Stream | None = None) -> Array:
+        """Normalise (batch, channels) or (batch, channels, ...)."""
+        groups = x.reshape(len(x), self.spec.groups, -1)
+        centred = groups - groups.mean(axis=2, keepdims=True)
+        deviation = np.sqrt((centred**2).mean(axis=2, keepdims=True) + self.spec.eps)
+        scale = per_channel(self.arrays["weight"], x)
+        return (centred / deviation).reshape(x.shape) * scale + per_channel(self.arrays["bias"], x)
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

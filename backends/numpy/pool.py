@@ -12,6 +12,7 @@ from .block import Array, Block
 WHOLE: dict[str, Callable[[Array], Array]] = {
     "global_average": lambda x: x.mean(axis=2),
     "global_max": lambda x: x.max(axis=2),
+    "first": lambda x: x[:, :, 0],
     "last": lambda x: x[:, :, -1],
     "middle": lambda x: x[:, :, x.shape[2] // 2],
 }

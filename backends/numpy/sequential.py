@@ -8,6 +8,7 @@ import numpy as np
 from tcnzoo.models.outputs import first
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import SequentialSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import Array, Block
 
@@ -17,11 +18,17 @@ class Sequential(Block[SequentialSpec], kind="sequential"):
 
     parts: dict[str, Block[Any]]
 
+    def __init__(self, spec: SequentialSpec, *arguments: Any) -> None:
+        """Build the layers, and find which of them takes what beside the signal."""
+        super().__init__(spec, *arguments)
+        self.routes = Routes.of(spec.layers)
+        self.several = bool(spec.output_names)
+
     def forward(
         self, x: Array, stream: Stream | None = None, embeddings: Sequence[Array] = ()
-    ) -> Array:
-        """Run every layer on the output of the one before."""
-        for layer in self.parts.values():
-            inputs = {"embeddings": embeddings} if layer.spec.embedding_specs else {}
-            x = first(layer(x, stream, **inputs))
-        return np.asarray(x)
+    ) -> Any:
+        """Run every layer on the output of the one before; all outputs of the last."""
+        y: Any = x
+        for name, layer in self.parts.items():
+            y = layer(first(y), stream, **self.routes.inputs(name, embeddings))
+        return y if self.several else np.asarray(first(y))

@@ -1,5 +1,6 @@
 """Named nodes that each read from earlier ones."""
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import Block, UserNamed
 from .types import wide
@@ -31,12 +33,23 @@ class Merge(Block[MergeSpec], kind="merge"):
 class Graph(UserNamed[GraphSpec], kind="graph"):
     """Nodes in order of computation, by name; the last is the output."""
 
-    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+    def __init__(self, spec: GraphSpec, path: str = "") -> None:
+        """Build the nodes, and find which of them takes what beside the signal."""
+        super().__init__(spec, path)
+        self.routes = Routes.of(spec.children())
+
+    def forward(
+        self,
+        x: Tensor,
+        stream: Stream | None = None,
+        embeddings: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Run every node on the outputs that it reads."""
         outputs = {"input": x}
         layers: list[Any] = list(self._modules.values())
         for layer, (name, node) in zip(layers, self.spec.nodes.items(), strict=False):
             inputs = [outputs[source] for source in node.inputs]
-            y = layer(inputs if isinstance(node.layer, MergeSpec) else inputs[0], stream)
+            read = inputs if isinstance(node.layer, MergeSpec) else inputs[0]
+            y = layer(read, stream, **self.routes.inputs(name, embeddings or ()))
             outputs[name] = y[0] if isinstance(y, tuple) else y
         return outputs[name]

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from torch import Tensor, distributed
 
 from tcnzoo.models.streaming import Stream
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import Block
 from .types import reduced
@@ -93,6 +93,21 @@ class LayerNorm(Block[LayerNormSpec], kind="layer_norm"):
         """Normalise the channels of each step."""
         y = F.layer_norm(x.movedim(1, -1), weight.shape, weight, bias, eps=self.spec.eps)
         return y.movedim(-1, 1)
+
+
+class GroupNorm(Block[GroupNormSpec], kind="group_norm"):
+    """Group norm over all positions of each signal."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def forward(self, x: Tensor, stream: Stream | None = None) -> Tensor:
+        """Normalise (batch, channels) or (batch, channels, ...)."""
+        return reduced(self._normed, x, self.weight, self.bias)
+
+    def _normed(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Normalise each group."""
+        return F.group_norm(x, self.spec.groups, weight, bias, self.spec.eps)
 
 
 class RmsNorm(Block[RmsNormSpec], kind="rms_norm"):

@@ -15,6 +15,7 @@ from .types import wide
 WHOLE: dict[str, Callable[[Tensor], Tensor]] = {
     "global_average": lambda x: x.mean(dim=2),
     "global_max": lambda x: x.amax(dim=2),
+    "first": lambda x: x[:, :, 0],
     "last": lambda x: x[:, :, -1],
     "middle": lambda x: x[:, :, x.shape[2] // 2],
 }

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from tcnzoo.models.streaming import Stream
 from tcnzoo.specs import SequentialSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import UserNamed
 
@@ -14,15 +15,20 @@ from .block import UserNamed
 class Sequential(UserNamed[SequentialSpec], kind="sequential"):
     """Layers in order, by name."""
 
+    def __init__(self, spec: SequentialSpec, path: str = "") -> None:
+        """Build the layers, and find which of them takes what beside the signal."""
+        super().__init__(spec, path)
+        self.routes = Routes.of(spec.layers)
+
     def forward(
         self,
         x: Tensor,
         stream: Stream | None = None,
         embeddings: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Run every layer on the output of the one before."""
+    ) -> Any:
+        """Run every layer on the output of the one before; all outputs of the last."""
         layers: list[Any] = list(self._modules.values())
-        for layer, spec in zip(layers, self.spec.layers.values(), strict=False):
-            y = layer(x, stream, embeddings) if spec.embedding_specs else layer(x, stream)
+        for layer, name in zip(layers, self.spec.layers, strict=False):
+            y = layer(x, stream, **self.routes.inputs(name, embeddings or ()))
             x = y[0] if isinstance(y, tuple) else y
-        return x
+        return x  # a dictionary where the last layer, and no other, gives several outputs

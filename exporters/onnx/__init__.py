@@ -1,8 +1,9 @@
 """ONNX files, offline and streaming, run with onnxruntime.
 
-Inputs are `x` (batch, channels, time), or (batch, channels) for vectors, and `embedding.0`, ...;
-the output is `y` (of a temporal block alone: `output` and `out`). With rank 4 signals are
-(1, channels, 1, time).
+Inputs are `x` (batch, channels, time), or (batch, channels) for vectors, `embedding.0`, ..., and
+`mask.NAME` (batch, tokens[, tokens]) of zeros and ones, in the order of the model;
+the output is `y` (of a temporal block alone: `output` and `out`; of heads `y.TASK`, ...). With rank
+4 signals are (1, channels, 1, time).
 
 A streaming graph takes chunks of at least one step, and has an input `state.NAME` and an output
 `next.NAME` for each entry of the model's state; sums are float32 also in a float16 file. Before the
@@ -70,7 +71,8 @@ for i in s.get_inputs():
         dtype = "float32" if kind == "float" else kind
         state[i.name] = np.full(shape, starts[i.name], dtype)
 for t in range(0, x["x"].shape[2], 16):
-    chunk = {k: v[:, :, t : t + 16] if v.ndim == 3 else v for k, v in x.items()}
+    cut = [k for k, v in x.items() if v.ndim == 3 or k.startswith("mask.")]
+    chunk = {k: v[..., t : t + 16] if k in cut else v for k, v in x.items()}
     y, *after = s.run(None, {**chunk, **state})
     state = dict(zip(state, after))
     print(y)
@@ -92,6 +94,8 @@ def _check(spec: Spec, options: ExportOptions) -> None:
     """Raise InputError for options that do not go together."""
     if options.rank == 4 and (options.streaming or options.dynamic or options.batch_size != 1):
         raise InputError("rank 4 is written offline, for one shape and batch size 1 only")
+    if options.precision == "int8" and spec.output_names:
+        raise InputError("int8 is written for models of one output only")
     if options.precision == "int8" and (options.streaming or spec.embedding_specs):
         raise InputError("int8 is written offline, and for models without embeddings only")
 

@@ -1,6 +1,6 @@
 """How blocks become nodes: one function for each kind of spec, called with a BlockWriter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, cast
 
@@ -8,11 +8,12 @@ import numpy as np
 
 from tcnzoo.arrays import Weights
 from tcnzoo.errors import SpecError
+from tcnzoo.models.outputs import first
 from tcnzoo.specs import Spec
 
 from .builder import Graph, Value
 
-Written = Value | tuple[Value, Value]
+Written = Value | tuple[Value, Value] | dict[str, Value]
 S = TypeVar("S", bound=Spec, covariant=True)
 T = TypeVar("T", bound=Spec)
 Function = TypeVar("Function", bound=Callable[..., Written])
@@ -40,7 +41,7 @@ class BlockWriter(Generic[S]):
         weights: of the whole model.
         streaming: whether the graph is one step of a stream.
         after: state that the step leaves, name -> value.
-        embeddings: inputs that condition temporal blocks.
+        embeddings: inputs beside the signal that the block takes, masks too, in its order.
     """
 
     graph: Graph
@@ -65,18 +66,26 @@ class BlockWriter(Generic[S]):
         """Dotted name of something in this block."""
         return f"{self.path}.{name}" if self.path else name
 
-    def part(self, name: str) -> "BlockWriter[Any]":
-        """The writer of a part."""
-        return self.inside(name, self.spec.children()[name])
+    def part(self, name: str, embeddings: Sequence[Value] | None = None) -> "BlockWriter[Any]":
+        """The writer of a part, which takes `embeddings`, or all that this block takes."""
+        part = self.inside(name, self.spec.children()[name])
+        return part if embeddings is None else replace(part, embeddings=tuple(embeddings))
 
     def inside(self, name: str, spec: T) -> "BlockWriter[T]":
         """The writer of a part that has a spec of its own."""
         return replace(cast(BlockWriter[Any], self), spec=spec, path=self.full(name))
 
-    def apply(self, name: str, x: Any) -> Value:
-        """Write a part; return its first output."""
-        y = write(self.part(name), x)
-        return y[0] if isinstance(y, tuple) else y
+    def apply(self, name: str, x: Any, embeddings: Sequence[Value] | None = None) -> Value:
+        """Write a part; return its first output.
+
+        Args:
+            name: of the part.
+            x: what it reads.
+            embeddings: what it takes beside that; None for all that this block takes.
+        """
+        y = write(self.part(name, embeddings), x)
+        value: Value = first(y)
+        return value
 
     def optional(self, name: str, x: Value) -> Value:
         """Write a part where the spec has it."""

@@ -5,6 +5,7 @@ from functools import reduce
 from typing import Any
 
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -36,8 +37,9 @@ def _beside(block: BlockWriter[Any], value: Value, longest: Value) -> str:
 @writes("graph")
 def graph(block: BlockWriter[GraphSpec], x: Value) -> Value:
     """Every node on the outputs that it reads; the last one is the output."""
-    seen = {"input": x}
+    seen, routes = {"input": x}, Routes.of(block.spec.children())
     for name, node in block.spec.nodes.items():
         inputs = [seen[source] for source in node.inputs]
-        seen[name] = block.apply(name, inputs if isinstance(node.layer, MergeSpec) else inputs[0])
+        read = inputs if isinstance(node.layer, MergeSpec) else inputs[0]
+        seen[name] = block.apply(name, read, routes.taken(name, block.embeddings))
     return seen[name]

@@ -10,7 +10,7 @@ from tcnzoo.arrays import Weights
 from tcnzoo.checkpoints.directory import config_document
 from tcnzoo.errors import SpecError, WeightError
 from tcnzoo.runtimes.protocol import ExportOptions
-from tcnzoo.specs import Spec
+from tcnzoo.specs import EmbeddingSpec, Spec
 
 from .block import BlockWriter, write
 from .builder import IR_VERSION, OPSET, Axis, Graph, Node, Port, Value
@@ -38,19 +38,19 @@ def build(spec: Spec, weights: Weights, options: ExportOptions) -> Graph:
     graph = Graph(dtype, options.rank)
     batch: Axis = "batch" if options.dynamic else options.batch_size
     x = _input(graph, "x", options.channels, batch, _time(options), options.devices)
-    embeddings = tuple(
-        _input(graph, f"embedding.{number}", entry.channels, batch, _time(options, entry.per_step))
-        for number, entry in enumerate(spec.embedding_specs)
-    )
+    embeddings = _beside(graph, spec, options, batch)
     table = spec.state() if options.streaming else {}
     for name, item in table.items():
         axes = () if item.integer else (batch, *item.shape)
         graph.input(f"state.{name}", axes, item.dtype(dtype.name))
     block = BlockWriter(graph, spec, "", weights, options.streaming, {}, embeddings)
     y = write(block, x)
-    outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
-    if options.streaming:
-        outputs = {"y": y if isinstance(y, Value) else y[0]}
+    if isinstance(y, dict):
+        outputs = {f"y.{name}": value for name, value in y.items()}
+    else:
+        outputs = {"y": y} if isinstance(y, Value) else {"output": y[0], "out": y[1]}
+        if options.streaming:
+            outputs = {"y": y if isinstance(y, Value) else y[0]}
     for name, value in outputs.items():
         graph.output(value.name, name, _axes(graph, value, batch))
     for name, item in table.items():
@@ -91,6 +91,39 @@ def _input(
         return Value(name, (channels,))
     graph.input(name, (batch, channels, *([1] if graph.rank == 4 else []), time))
     return Value(name, (channels, time if isinstance(time, int) else None))
+
+
+def _beside_names(spec: Spec) -> list[str]:
+    """`embedding.0`, ... and `mask.NAME`, in the order of the model."""
+    names, count = [], 0
+    for side in spec.embedding_specs:
+        if isinstance(side, EmbeddingSpec):
+            names.append(f"embedding.{count}")
+            count += 1
+        else:
+            names.append(f"mask.{side.name}")
+    return names
+
+
+def _beside(graph: Graph, spec: Spec, options: ExportOptions, batch: Axis) -> tuple[Value, ...]:
+    """Inputs for the embeddings and masks of a model, in its order.
+
+    A mask of a graph of open shape has as many tokens as reach its layer.
+    """
+    values = []
+    wanted = spec.embedding_specs
+    shapes = spec.embedding_shapes(options.shape[1:]) if wanted else []
+    for side, shape, name in zip(wanted, shapes, _beside_names(spec), strict=True):
+        if isinstance(side, EmbeddingSpec):
+            time = _time(options, side.per_step)
+            values.append(_input(graph, name, side.channels, batch, time))
+            continue
+        axes: list[Axis] = [*shape]
+        if options.dynamic:
+            axes = ["time" if shape[0] == options.input_length else f"{name}.tokens"] * len(shape)
+        graph.input(name, (batch, *axes))
+        values.append(Value(name, shape))
+    return tuple(values)
 
 
 def _axes(graph: Graph, value: Value, batch: Axis) -> tuple[Axis, ...]:

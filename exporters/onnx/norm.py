@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tcnzoo.specs import BatchNormSpec, LayerNormSpec, RmsNormSpec
+from tcnzoo.specs import BatchNormSpec, GroupNormSpec, LayerNormSpec, RmsNormSpec
 
 from .block import BlockWriter, writes
 from .builder import Value
@@ -28,6 +28,31 @@ def layer_norm(block: BlockWriter[LayerNormSpec], x: Value) -> Value:
     if x.is_signal:
         name = block.op("Transpose", name, perm=[0, 3, 1, 2] if four else [0, 2, 1])
     return replace(x, name=name)
+
+
+@writes("group_norm")
+def group_norm(block: BlockWriter[GroupNormSpec], x: Value) -> Value:
+    """Normalise each group over all positions, in two passes and in float32."""
+    if block.wide:
+        raise block.refuse(
+            "group_norm takes a mean over groups of channels, which rank 4 cannot hold; use rank 3"
+        )
+    graph, spec = block.graph, block.spec
+    wide = block.cast(x, np.float32, graph.dtype)
+    groups = block.op("Reshape", wide, graph.integers(0, spec.groups, -1))
+    centred = block.op("Sub", groups, block.op("ReduceMean", groups, axes=[2], keepdims=1))
+    squares = block.op("Mul", centred, centred)
+    variance = block.op("ReduceMean", squares, axes=[2], keepdims=1)
+    raised = block.op("Add", variance, graph.constant(spec.eps, np.float32))
+    normed = block.op("Div", centred, block.op("Sqrt", raised))
+    back = block.op("Reshape", normed, block.op("Shape", x))
+    axes = range(1, len(x.shape))
+    for operator, name in (("Mul", "weight"), ("Add", "bias")):
+        vector = block.cast(block.vector(name), np.float32, graph.dtype)
+        if x.is_signal:
+            vector = block.op("Unsqueeze", vector, graph.integers(*axes))
+        back = block.op(operator, back, vector)
+    return replace(x, name=block.cast(back, graph.dtype, np.float32))
 
 
 @writes("rms_norm")

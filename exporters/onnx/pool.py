@@ -22,6 +22,8 @@ def pool(block: BlockWriter[PoolSpec], x: Value) -> Value:
         return Value(adaptive(block, x), (x.channels, block.spec.output_size))
     if mode.startswith("global"):
         name = block.op("GlobalAveragePool" if mode == "global_average" else "GlobalMaxPool", x)
+    elif mode == "first":
+        name = block.cut(x, 0, 1)
     elif mode == "last":
         name = block.cut(x, -1)
     else:

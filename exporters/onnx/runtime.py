@@ -21,13 +21,16 @@ def run(path: Path, x: Array, embeddings: Sequence[Array], streaming: bool) -> O
     """Run a file on neutral inputs; return the neutral output, float32."""
     info = path.stat()
     session = _session(str(path), info.st_mtime_ns, info.st_size)
-    feeds = {"x": x} | {f"embedding.{number}": array for number, array in enumerate(embeddings)}
+    names = (name for name in _names(session.get_inputs()) if not name.startswith("state."))
+    feeds = dict(zip(names, (x, *embeddings), strict=True))
     if streaming:
         return _stream(session, feeds)
     outputs = dict(zip(_names(session.get_outputs()), _call(session, feeds), strict=True))
     devices = "devices" in session.get_modelmeta().custom_metadata_map
     neutral = {name: _neutral(array, devices) for name, array in outputs.items()}
-    return neutral["y"] if list(neutral) == ["y"] else neutral
+    if list(neutral) == ["y"]:
+        return neutral["y"]
+    return {name.removeprefix("y."): array for name, array in neutral.items()}
 
 
 @functools.lru_cache(maxsize=1)
@@ -80,7 +83,10 @@ def _stream(session: Any, feeds: dict[str, Array]) -> Array:
     state = start(session, len(x))
     while start_step < x.shape[2]:
         span = slice(start_step, start_step + next(sizes))
-        chunk = {k: array[:, :, span] if array.ndim == 3 else array for k, array in feeds.items()}
+        chunk = {
+            name: array[..., span] if array.ndim == 3 or name.startswith("mask.") else array
+            for name, array in feeds.items()
+        }
         piece, *after = _call(session, chunk | state)
         state = dict(zip(state, after, strict=True))
         pieces.append(piece.astype(np.float32))

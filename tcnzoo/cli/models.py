@@ -47,6 +47,10 @@ def describe(
     as_yaml: Annotated[
         bool, typer.Option("--yaml", help="Print the whole spec, defaults included, instead.")
     ] = False,
+    head_map: Annotated[
+        Path | None,
+        typer.Option(help="Draw the noise gain of its channel adapter into this .png file, too."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tabulate a model: shapes, parameters, multiply-accumulates, receptive field, latency."""
@@ -62,6 +66,10 @@ def describe(
         document = spec.model_dump(mode="json")
         print(json.dumps(document) if as_json else yaml.safe_dump(document, sort_keys=False))
         return
+    if head_map is not None:
+        from tcnzoo.verification.head_map import draw_head_map
+
+        draw_head_map(head_map, spec)
     facts = catalog.input_facts(source)
     description = analysis.describe(spec, input_length or (facts.length if facts else None))
     rate = facts.sampling_rate if facts else None
@@ -163,6 +171,7 @@ def _show_facts(
     }
     if len(description.output_shape) == 2 and description.stride != "1":
         facts["output step every"] = f"{description.stride} input steps"
+    facts |= description.remarks
     if description.mamba2:
         facts["mamba2"] = "; ".join(f"{fact}: {got}" for fact, got in description.mamba2.items())
     if description.whole_signal:

@@ -15,7 +15,8 @@ from tcnzoo.errors import BackendMissing, InputError, SpecError, suggestion
 from tcnzoo.extras import missing_package
 from tcnzoo.memory import check_fits
 from tcnzoo.models.outputs import Output, Quantized
-from tcnzoo.specs import EmbeddingSpec, Shape, Spec, StateItem
+from tcnzoo.models.side_inputs import check_embeddings
+from tcnzoo.specs import Shape, SideInput, Spec, StateItem
 from tcnzoo.specs.hsmm import impossible
 from tcnzoo.specs.params import Param
 
@@ -64,7 +65,7 @@ class Handle:
         rank: axes of a signal, 3, or 4 for one with devices.
         finite: parts that have no answer to NaN and infinity.
         segments: whether a part cuts signals into segments, which may be impossible.
-        embeddings: that the model takes beside its signal.
+        embeddings: and masks that the model takes beside its signal.
     """
 
     spec: Spec
@@ -79,7 +80,7 @@ class Handle:
     rank: int = field(init=False)
     finite: list[Spec] = field(init=False)
     segments: bool = field(init=False)
-    embeddings: tuple[EmbeddingSpec, ...] = field(init=False)
+    embeddings: tuple[SideInput, ...] = field(init=False)
     _checked: set[Shape] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
@@ -162,21 +163,10 @@ class Handle:
         raise impossible(steps, nan)
 
 
-def check_embeddings(spec: Spec, shape: Shape, embeddings: Sequence[Any]) -> None:
-    """Raise InputError unless there is one embedding of the right shape for each the spec names."""
-    wanted = spec.embedding_specs
-    if len(embeddings) != len(wanted):
-        raise InputError(f"the model takes {len(wanted)} embeddings, but {len(embeddings)} came")
-    for index, (embedding, asked) in enumerate(zip(embeddings, wanted, strict=True)):
-        expected = (shape[0], asked.channels) + ((shape[-1],) if asked.per_step else ())
-        if tuple(embedding.shape) != expected:
-            raise InputError(
-                f"embedding {index} must have shape {expected}, but has {tuple(embedding.shape)}"
-            )
-
-
 class Backend(Protocol):
     """The functions of a backend package. Arrays are neutral: (batch, channels, time), numpy.
+
+    `embeddings` are all arrays beside the signal, masks too, as `Spec.embedding_specs` lists them.
 
     A backend may have more, and may leave it out:
 

@@ -10,9 +10,9 @@ from tcnzoo.checkpoints.parity_report import ParityReport
 from tcnzoo.errors import InputError
 from tcnzoo.files.lazy import facts_of
 from tcnzoo.models.backend import (
+    Handle,
     backend_of,
     check_dtype,
-    check_embeddings,
     check_options,
     dtype_of,
     get_backend,
@@ -20,6 +20,7 @@ from tcnzoo.models.backend import (
 )
 from tcnzoo.models.gradient_targets import LOSSES, target_of, targets_of
 from tcnzoo.models.outputs import Output
+from tcnzoo.models.side_inputs import check_embeddings, ordered, to_floats
 from tcnzoo.models.streaming import (
     State,
     check_policy,
@@ -81,7 +82,9 @@ def create(
     return model
 
 
-def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
+def predict(
+    model: Any, x: Any, *, embeddings: Sequence[Any] = (), masks: Mapping[str, Any] | None = None
+) -> Output:
     """Run a model in evaluation mode.
 
     Args:
@@ -92,33 +95,43 @@ def predict(model: Any, x: Any, *, embeddings: Sequence[Any] = ()) -> Output:
             `tcnzoo.arrays.to_real`.
         embeddings: one array for each embedding of the spec, (batch, channels) or
             (batch, channels, time).
+        masks: an array of 0 and 1 for each mask that the model names, by its name: (batch, tokens),
+            or (batch, tokens, tokens) for pairs, of the tokens that reach the layer.
     Returns:
         numpy in neutral layout; a dictionary where the model has several outputs.
     Raises:
         InputError: an array of the wrong rank, channels or length, or of no real numbers; NaN where
-            a part of the model has no answer to it.
+            a part of the model has no answer to it; a mask that is missing, unknown, or holds
+            anything but 0 and 1.
     """
     handle = handle_of(model)
-    x, embeddings = _checked(model, x, embeddings)
-    y = backend_of(handle.backend).predict(model, x, embeddings)
+    x, beside = _checked(model, x, embeddings, masks)
+    y = backend_of(handle.backend).predict(model, x, beside)
     if handle.segments:
         handle.check_answer(y, x.shape[-1], lambda: get_weights(model))
     return y
 
 
-def _checked(model: Any, x: Any, embeddings: Sequence[Any]) -> tuple[Array, list[Array]]:
-    """A whole signal and its embeddings, as floats that the model takes."""
+def _checked(
+    model: Any, x: Any, embeddings: Sequence[Any], masks: Mapping[str, Any] | None
+) -> tuple[Array, list[Array]]:
+    """A whole signal, its embeddings and masks, as floats that the model takes."""
     handle, dtype = handle_of(model), dtype_of(model)
-    x, floats = to_real(x, dtype), _floats(embeddings, dtype) if embeddings else []
+    x, floats = to_real(x, dtype), _beside(handle, embeddings, masks, dtype)
     handle.check_input(x, floats)
     if handle.finite:
         handle.check_values(x)
     return x, floats
 
 
-def _floats(embeddings: Sequence[Any], dtype: str) -> list[Array]:
-    """Embeddings of real numbers as floats."""
-    return [to_real(e, dtype, f"embedding {index}") for index, e in enumerate(embeddings)]
+def _beside(
+    handle: Handle, embeddings: Sequence[Any], masks: Mapping[str, Any] | None, dtype: str
+) -> list[Array]:
+    """Embeddings and masks as floats, in the order of the model."""
+    wanted = handle.embeddings
+    if not (wanted or embeddings or masks):
+        return []
+    return to_floats(wanted, ordered(wanted, embeddings, masks or {}), dtype)
 
 
 def init_state(model: Any, batch_size: int = 1) -> State:
@@ -145,6 +158,7 @@ def step(
     state: Mapping[str, Any],
     *,
     embeddings: Sequence[Any] = (),
+    masks: Mapping[str, Any] | None = None,
     nonfinite: str = "raise",
 ) -> tuple[Array, State]:
     """Feed the next chunk of a signal; outputs of all chunks together equal the offline output.
@@ -153,7 +167,7 @@ def step(
         model: a model whose parts are all causal.
         chunk: (batch, channels, time), of any number of steps.
         state: from `init_state` or from the last step, of this or any other backend; not changed.
-        embeddings: as in `predict`, those with time for the steps of this chunk.
+        embeddings, masks: as in `predict`, those with time for the steps of this chunk.
         nonfinite: what to do where a part that never forgets (a cumulative mean, a recurrence)
             would keep NaN or infinity: `raise`; `hold` the state that the part had before this
             chunk; or `reset` the part to its state before the first sample. The output of the chunk
@@ -168,7 +182,7 @@ def step(
     check_policy(nonfinite)
     handle, dtype = handle_of(model), dtype_of(model)
     chunk = to_real(chunk, dtype, "the chunk")
-    embeddings = _floats(embeddings, dtype) if embeddings else []
+    beside = _beside(handle, embeddings, masks, dtype)
     channels = handle.spec.input_channels
     if chunk.ndim != handle.rank or (channels is not None and chunk.shape[1] != channels):
         devices = ", devices" if handle.rank == 4 else ""
@@ -179,12 +193,12 @@ def step(
     if not len(chunk):
         raise InputError(f"the chunk holds no signals: its shape is {chunk.shape}")
     handle.check_streamable()
-    if embeddings or handle.embeddings:
-        check_embeddings(handle.spec, chunk.shape, embeddings)
+    if beside:
+        check_embeddings(handle.spec, chunk.shape, beside, chunk=True)
     state = checked_state(handle.state, state, chunk.shape[0], "float32")
     if handle.finite:
         handle.check_values(chunk)
-    y, after = backend_of(handle.backend).step(model, chunk, state, embeddings)
+    y, after = backend_of(handle.backend).step(model, chunk, state, beside)
     if handle.segments:
         handle.check_answer(y, None, lambda: get_weights(model))
     bad = spoilt(handle.lasting, after) if handle.lasting else ()
@@ -228,6 +242,7 @@ def gradients(
     loss: str | Mapping[str, str] = "mse",
     *,
     embeddings: Sequence[Any] = (),
+    masks: Mapping[str, Any] | None = None,
     training: bool = False,
 ) -> tuple[float, Weights]:
     """Loss of a model on one batch and its gradients, by the framework's own differentiation.
@@ -240,7 +255,7 @@ def gradients(
         loss: `mse`, `mae`, `bce` (on logits) or `cross_entropy` (on logits over channels), each the
             mean over all values. Of a model with several outputs, a dictionary from those that
             matter to losses, which are added up; `term` takes an output that is a scalar as it is.
-        embeddings: as in `predict`.
+        embeddings, masks: as in `predict`.
         training: use batch statistics (and update the running ones) and dropout, as a training step
             does. The model's own mode stays as it is.
     Returns:
@@ -252,14 +267,14 @@ def gradients(
     several = handle.spec.output_names
     if not several and loss not in LOSSES:
         raise InputError(f"loss must be one of {', '.join(LOSSES)}, but is {loss!r}")
-    x, embeddings = _checked(model, x, embeddings)
+    x, beside = _checked(model, x, embeddings, masks)
     if several:
         target = targets_of(handle.spec, x.shape, target, loss, dtype_of(model))
     else:
         shape = (x.shape[0], *handle.spec.output_shape(x.shape[1:]))
         target = target_of(target, shape, str(loss), dtype_of(model))
     engine = backend_of(handle.backend)
-    return engine.gradients(model, x, target, loss, embeddings, training)
+    return engine.gradients(model, x, target, loss, beside, training)
 
 
 def save(

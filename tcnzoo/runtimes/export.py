@@ -250,7 +250,7 @@ def _length(model: _Model, asked: int | None, cases: Mapping[str, Array]) -> int
 
 def _check_model(spec: Spec, options: ExportOptions, cases: Mapping[str, Array]) -> None:
     """Raise InputError unless the model takes the signals, and can stream where it shall."""
-    if spec.output_names:
+    if spec.output_names and any(part.segments for _, part in spec.walk()):
         raise SpecError(
             f"a {spec.kind} gives several outputs, of which no exporter writes those over "
             "segments; export the part that scores codes (tcnzoo.runtimes.code_scores)"

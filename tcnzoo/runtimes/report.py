@@ -11,6 +11,7 @@ from tcnzoo.arrays import Array, Weights
 from tcnzoo.errors import InputError
 from tcnzoo.models.calls import create, predict
 from tcnzoo.models.outputs import Output
+from tcnzoo.models.side_inputs import by_role, drawn
 from tcnzoo.runtimes.protocol import Exporter, ExportOptions
 from tcnzoo.specs import Spec
 
@@ -125,7 +126,7 @@ def compare(
     model = create(spec, "numpy", weights=weights, dtype="float64")
 
     def reference_of(model: Any, x: Array, embeddings: list[Array]) -> Output:
-        y = predict(model, x, embeddings=embeddings)
+        y = predict(model, x, **by_role(spec, embeddings))
         return y["output"] if options.streaming and isinstance(y, dict) else y
 
     def reference(x: Array, embeddings: list[Array]) -> Output:
@@ -200,13 +201,9 @@ def _check_static(label: str, x: Array, options: ExportOptions) -> None:
 
 
 def _embeddings(spec: Spec, x: Array, seed: int) -> list[Array]:
-    """Random embeddings for a batch of signals."""
+    """Random embeddings and masks for a batch of signals, in the order of the model."""
     generator = np.random.default_rng([seed, 3])
-    shapes = [
-        (len(x), embedding.channels, *(x.shape[2:] if embedding.per_step else ()))
-        for embedding in spec.embedding_specs
-    ]
-    return [generator.standard_normal(shape).astype(np.float32) for shape in shapes]
+    return [array.astype(np.float32) for array in drawn(spec, x.shape, generator)]
 
 
 def in_batches(run: Run, x: Array, embeddings: list[Array], size: int) -> Output:

@@ -9,6 +9,7 @@ from typing import Any
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs import (
     GraphSpec,
+    HeadsSpec,
     MergeSpec,
     ReceptiveField,
     SequentialSpec,
@@ -58,6 +59,7 @@ class Description:
         obstacle: why the model cannot stream, or None.
         latency: input steps that must follow before an output is known; None without streaming.
         state_values: values of the streaming state for each signal.
+        remarks: what single parts say of themselves, by path.
         mamba2: what its Mamba-2 layers ask for and what they run in here; see mamba_choice.
     """
 
@@ -73,6 +75,7 @@ class Description:
     obstacle: str | None
     latency: int | None
     state_values: int
+    remarks: dict[str, str]
     mamba2: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,6 +121,11 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
         obstacle=obstacle,
         latency=None if obstacle else field.delay,
         state_values=0 if obstacle else _state_values(spec),
+        remarks={
+            path or part.kind: remark
+            for path, part in spec.walk()
+            if (remark := part.remark()) is not None
+        },
         mamba2=implementations(spec),
     )
 
@@ -153,6 +161,10 @@ def _rows(path: str, spec: Spec, position: _Position) -> Generator[Layer, None, 
         return (yield from _graph_rows(path, spec, position))
     if isinstance(spec, VqHdpHsmmSpec):
         return (yield from _branch_rows(path, spec, position))
+    if isinstance(spec, HeadsSpec):
+        for name, part in spec.heads.items():
+            yield from _rows(_join(path, name), part, position)
+        return position.after(spec)
     if not isinstance(spec, SequentialSpec):
         yield _row(path or "output", spec, position)
         return position.after(spec)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.files.bounds import check_digits
@@ -197,7 +197,29 @@ def require_channels(kind: str, channels: int | None) -> int:
     return channels
 
 
-class EmbeddingSpec(BaseModel):
+SideName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class SideInput(BaseModel):
+    """An array that a block takes beside its signal.
+
+    Attributes:
+        role: what it is: an embedding, or a mask of 0 and 1.
+        name: layers of one model that name the same array share it; None for an array of one layer.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    role: ClassVar[Literal["embedding", "mask"]]
+
+    name: SideName | None = None
+
+    def shape(self, input_shape: Shape) -> Shape:
+        """Its shape without batch, for the shape of the signal that reaches the block."""
+        raise TypeError(f"{type(self).__name__} has no shape")
+
+
+class EmbeddingSpec(SideInput):
     """An embedding that conditions a temporal block.
 
     Attributes:
@@ -205,10 +227,32 @@ class EmbeddingSpec(BaseModel):
         per_step: (batch, channels, time), one vector a step, instead of (batch, channels) for all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    role = "embedding"
 
     channels: Positive
     per_step: bool = False
+
+    def shape(self, input_shape: Shape) -> Shape:
+        """(channels,), or (channels, time)."""
+        return (self.channels, *input_shape[-1:]) if self.per_step else (self.channels,)
+
+
+class MaskSpec(SideInput):
+    """A mask of the tokens, or steps, that reach a block: 0 or 1 for each.
+
+    Attributes:
+        name: what `masks` of `tcnzoo.predict` calls it.
+        pairs: (batch, tokens, tokens), one value for each pair, instead of (batch, tokens).
+    """
+
+    role = "mask"
+
+    name: SideName
+    pairs: bool = False
+
+    def shape(self, input_shape: Shape) -> Shape:
+        """(tokens,), or (tokens, tokens)."""
+        return input_shape[-1:] * (2 if self.pairs else 1)
 
 
 @dataclass(frozen=True)
@@ -344,6 +388,28 @@ class Spec(BaseModel):
     def channels_after(self, channels: int | None) -> int | None:
         """Channels of the output; None where those of the input would have to be known."""
         return self.input_channels or channels
+
+    @property
+    def zero_channels(self) -> int:
+        """Channels of the output that are zero whatever comes in, where that is to be noticed."""
+        return 0
+
+    @property
+    def spans_channels(self) -> bool:
+        """Whether a channel of the input changes what the block makes of all others."""
+        return False
+
+    def remark(self) -> str | None:
+        """What `tcnzoo describe` says of this block beside its sizes."""
+        return None
+
+    @property
+    def token_electrodes(self) -> int | None:
+        """Electrodes whose tokens the block makes or takes, 0 for any number.
+
+        None for a block that does not care.
+        """
+        return None
 
     @property
     def takes_vectors(self) -> bool:
@@ -502,9 +568,17 @@ class Spec(BaseModel):
         return [path or part.kind for path, part in self.walk() if part.pools_all]
 
     @property
-    def embedding_specs(self) -> tuple["EmbeddingSpec", ...]:
-        """Embeddings that the model takes beside its signal."""
+    def embedding_specs(self) -> tuple["SideInput", ...]:
+        """Embeddings and masks that the model takes beside its signal."""
         return ()
+
+    def embedding_shapes(self, input_shape: Shape) -> list[Shape]:
+        """Shape of each of `embedding_specs`, without batch, for a signal of a shape.
+
+        Raises:
+            InputError: the model does not take such a signal.
+        """
+        return [wanted.shape(input_shape) for wanted in self.embedding_specs]
 
 
 class DeviceSpec(Spec):

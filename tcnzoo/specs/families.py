@@ -4,6 +4,7 @@ from importlib import import_module
 
 FAMILIES = (
     "activation",
+    "channel_adapter",
     "conv",
     "conv2d",
     "dense",
@@ -11,14 +12,19 @@ FAMILIES = (
     "fsq",
     "graph",
     "hdp",
+    "heads",
     "hsmm",
     "mamba",
     "norm",
+    "patch_embed",
     "pool",
+    "positions",
     "reshape",
     "sequential",
+    "spectrum",
     "squeeze_excitation",
     "tcn",
+    "tokens",
     "vector_quantizer",
     "vq_hdp_hsmm",
 )

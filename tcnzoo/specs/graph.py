@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import MOST_PARTS, PROBE, Positive, ReceptiveField, Shape, Spec, Usage
+from tcnzoo.specs.base import (
+    MOST_PARTS,
+    PROBE,
+    Positive,
+    ReceptiveField,
+    Shape,
+    SideInput,
+    Spec,
+    Usage,
+)
 from tcnzoo.specs.sequential import RESERVED, LayerName
+from tcnzoo.specs.side_inputs import Routes
 
 if TYPE_CHECKING:
     from tcnzoo.specs.base import NodeLayer
@@ -67,8 +77,6 @@ class NodeSpec(BaseModel):
         if merges != (len(self.inputs) > 1):
             wanted = "two or more inputs" if merges else "one input"
             raise ValueError(f"a {self.layer.kind} takes {wanted}, but got {len(self.inputs)}")
-        if self.layer.embedding_specs:
-            raise ValueError(f"a {self.layer.kind} that takes embeddings cannot be in a graph")
         if self.layer.output_names:
             raise ValueError(f"a {self.layer.kind} gives several outputs, so it must stand alone")
         return self
@@ -106,14 +114,25 @@ class GraphSpec(Spec):
 
     @model_validator(mode="after")
     def _nodes_take_what_comes(self) -> Self:
+        routes = Routes.of(self.children())
         try:
-            try:
-                self.shapes((self.in_channels, PROBE))
-            except SignalTooLong:
-                self.shapes((self.in_channels, self.min_length()))
+            reaching = self._probed()
+            routes.shapes(self.children(), reaching)
         except InputError as error:
             raise ValueError(str(error)) from None
+        routes.check_steps(self.children(), reaching)
         return self
+
+    def _probed(self) -> dict[str, Shape]:
+        """Shape that reaches each node: of PROBE steps, or of the one length that it takes.
+
+        Raises:
+            InputError: the nodes do not go together.
+        """
+        try:
+            return self.reaching((self.in_channels, PROBE))
+        except SignalTooLong:
+            return self.reaching((self.in_channels, self.min_length()))
 
     def children(self) -> dict[str, Spec]:
         """The layers of the nodes."""
@@ -175,14 +194,28 @@ class GraphSpec(Spec):
         del shapes[INPUT]
         return shapes
 
+    def reaching(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shape that reaches each node; of a merge, that of its first input."""
+        shapes = {INPUT: input_shape, **self.shapes(input_shape)}
+        return {name: shapes[node.inputs[0]] for name, node in self.nodes.items()}
+
+    @property
+    def embedding_specs(self) -> tuple[SideInput, ...]:
+        """Those of all nodes, the same name once."""
+        return Routes.of(self.children()).specs
+
+    def embedding_shapes(self, input_shape: Shape) -> list[Shape]:
+        """Those of the nodes, each at the shape that reaches it."""
+        return Routes.of(self.children()).shapes(self.children(), self.reaching(input_shape))
+
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape after the last node."""
         return list(self.shapes(input_shape).values())[-1]
 
     def macs_of(self, input_shape: Shape) -> int:
         """Sum over the nodes, each at the shape that reaches it."""
-        shapes = {INPUT: input_shape, **self.shapes(input_shape)}
-        return sum(node.layer.macs_of(shapes[node.inputs[0]]) for node in self.nodes.values())
+        reaching = self.reaching(input_shape)
+        return sum(node.layer.macs_of(reaching[name]) for name, node in self.nodes.items())
 
     def fields(self) -> dict[str, ReceptiveField]:
         """Field of each node, and of the input, counted from the input of the graph."""
@@ -199,7 +232,7 @@ class GraphSpec(Spec):
         return list(self.fields().values())[-1]
 
     def own_streaming_blocker(self) -> str | None:
-        """Signals that are merged must lag equally."""
+        """Signals that are merged must lag equally, and masks go with the steps of the input."""
         fields = self.fields()
         for name, node in self.nodes.items():
             delays = {source: fields[source].delay for source in node.inputs}
@@ -209,4 +242,5 @@ class GraphSpec(Spec):
                     f"node {name!r} merges signals that lag differently ({text} steps), so it "
                     "cannot stream; use padding 'causal'"
                 )
-        return None
+        routes = Routes.of(self.children())
+        return routes.mask_blocker(self.children(), self._probed()) if routes.specs else None

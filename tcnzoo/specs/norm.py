@@ -1,4 +1,4 @@
-"""Normalisations: batch norm, layer norm over channels, and the mark for weight norm."""
+"""Normalisations: of a batch, of channels, of groups of them, and the mark for weight norm."""
 
 import math
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -74,6 +74,69 @@ class LayerNormSpec(_ChannelNormSpec):
     kind: Literal["layer_norm"] = "layer_norm"
 
 
+class GroupNormSpec(Spec):
+    """Zero mean and unit variance of groups of channels over all positions of each signal.
+
+    The mean and the biased variance of a group are over its channels and all steps (and devices),
+    then come a scale and a shift for each channel.
+
+    Attributes:
+        channels: width.
+        groups: how many equal groups.
+        eps: added to the variance.
+    Source:
+        Wu & He 2018, arXiv:1803.08494, section 3.1.
+    """
+
+    any_rank: ClassVar[bool] = True
+
+    kind: Literal["group_norm"] = "group_norm"
+    channels: Positive
+    groups: Positive
+    eps: Annotated[float, Field(gt=0.0)] = 1e-5
+
+    @model_validator(mode="after")
+    def _groups_divide(self) -> Self:
+        check_groups(self.channels, self.groups)
+        return self
+
+    @property
+    def input_channels(self) -> int:
+        """Channels that are normalised."""
+        return self.channels
+
+    def own_params(self) -> dict[str, Param]:
+        """Scale `weight` and shift `bias`, one a channel."""
+        return {
+            "weight": Param((self.channels,), "C", Init("constant", 1.0), "scale"),
+            "bias": Param((self.channels,), "C", Init("constant", 0.0), "bias"),
+        }
+
+    def macs_of(self, input_shape: Shape) -> int:
+        """One multiply-add a value."""
+        return self.channels * math.prod(input_shape[1:])
+
+    @property
+    def pools_all(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def spans_channels(self) -> bool:
+        """Always: neighbours in a group share their statistics."""
+        return True
+
+    def own_streaming_blocker(self) -> str | None:
+        """Its statistics are never complete before the end."""
+        return "a group norm takes statistics of the whole signal, so it cannot stream"
+
+
+def check_groups(channels: int, groups: int) -> None:
+    """Raise ValueError unless the channels are as many in each group."""
+    if channels % groups:
+        raise ValueError(f"groups must divide the {channels} channels, but is {groups}")
+
+
 class RmsNormSpec(Spec):
     """Root-mean-square normalisation of the channels of each step, x / sqrt(mean(x^2) + eps) * w.
 
@@ -92,10 +155,7 @@ class RmsNormSpec(Spec):
 
     @model_validator(mode="after")
     def _groups_divide(self) -> Self:
-        if self.channels % self.groups:
-            raise ValueError(
-                f"groups must divide the {self.channels} channels, but is {self.groups}"
-            )
+        check_groups(self.channels, self.groups)
         return self
 
     @property

@@ -24,10 +24,10 @@ class PoolSpec(Spec):
     """A pool over all of the signal.
 
     Attributes:
-        mode: `global_average` and `global_max` over time, the `last` step, or the `middle` one
-            (step L // 2 of L, counted from 0) -> (batch, channels); `adaptive_average` and
-            `adaptive_max` -> (batch, channels, output_size), output step i over input steps
-            floor(i L / n) .. ceil((i + 1) L / n) - 1.
+        mode: `global_average` and `global_max` over time, the `first` step, the `last`, or the
+            `middle` one (step L // 2 of L, counted from 0) -> (batch, channels);
+            `adaptive_average` and `adaptive_max` -> (batch, channels, output_size), output step i
+            over input steps floor(i L / n) .. ceil((i + 1) L / n) - 1.
         output_size: n, for the adaptive modes only.
     Source:
         torch.nn.AdaptiveAvgPool1d, torch.nn.AdaptiveMaxPool1d; `last` and `middle` are what
@@ -36,7 +36,13 @@ class PoolSpec(Spec):
 
     kind: Literal["pool"] = "pool"
     mode: Literal[
-        "global_average", "global_max", "last", "middle", "adaptive_average", "adaptive_max"
+        "global_average",
+        "global_max",
+        "first",
+        "last",
+        "middle",
+        "adaptive_average",
+        "adaptive_max",
     ] = "global_average"
     output_size: Positive | None = None
 
@@ -61,7 +67,7 @@ class PoolSpec(Spec):
     @property
     def pools_all(self) -> bool:
         """Whether more than one step is looked at."""
-        return self.mode not in ("last", "middle")
+        return self.mode not in ("first", "last", "middle")
 
     def own_streaming_blocker(self) -> str | None:
         """A pool over the whole signal never has its input complete."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
-from tcnzoo.specs.base import MOST_PARTS, PROBE, EmbeddingSpec, ReceptiveField, Shape, Spec
+from tcnzoo.specs.base import MOST_PARTS, PROBE, ReceptiveField, Shape, SideInput, Spec
+from tcnzoo.specs.side_inputs import Routes
 
 if TYPE_CHECKING:
     from tcnzoo.specs.base import AnySpec
@@ -45,38 +46,70 @@ class SequentialSpec(Spec):
                     f"but the layer before it gives {width}"
                 )
             width = layer.channels_after(width)
+        last = next(reversed(self.layers))
         for name, layer in self.layers.items():
-            if layer.output_names:
+            if layer.output_names and layer.discrete_outputs:
                 raise ValueError(f"layer {name!r} gives several outputs, so it must stand alone")
-        taking = [name for name, layer in self.layers.items() if layer.embedding_specs]
-        if len(taking) > 1:
-            raise ValueError(f"one layer may take embeddings, but {', '.join(taking)} do")
+            if layer.output_names and name != last:
+                raise ValueError(f"layer {name!r} gives several outputs, so it must be the last")
+        Routes.of(self.layers)
+        return self
+
+    @model_validator(mode="after")
+    def _electrodes_agree(self) -> Self:
+        known: tuple[str, int] | None = None
+        for name, layer in self.layers.items():
+            electrodes = layer.token_electrodes
+            if electrodes is None:
+                continue
+            if known is None:
+                known = name, electrodes
+            elif known[1] != electrodes:
+                made = f"{known[1]} electrodes" if known[1] else "any number of electrodes"
+                raise ValueError(
+                    f"layer {name!r} takes tokens of {electrodes} electrodes, but layer "
+                    f"{known[0]!r} makes those of {made}; set its electrodes to {electrodes}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _zeros_reach_no_shared_norm(self) -> Self:
+        zeros: tuple[str, int] | None = None
+        for name, layer in self.layers.items():
+            if zeros is not None and layer.spans_channels:
+                raise ValueError(
+                    f"layer {zeros[0]!r} gives {zeros[1]} channels that are zero, and layer "
+                    f"{name!r} ({layer.kind}) takes statistics over all channels: the zeros would "
+                    "change every token (19 electrodes among 109 zeros moved those of LaBraM by "
+                    "1.5 of their maximum); take only the electrodes that are there, or set "
+                    "allow_zero_channels"
+                )
+            if layer.zero_channels:
+                zeros = name, layer.zero_channels
         return self
 
     @model_validator(mode="after")
     def _layers_take_what_comes(self) -> Self:
-        channels = self.input_channels or PROBE
         try:
-            shapes = self.shapes(self.signal_shape(PROBE, channels))
-        except SignalTooLong:
-            shapes = self._shapes_at_fixed_length(channels)
+            reaching = self._probed()
+            routes = Routes.of(self.layers)
+            routes.shapes(self.layers, reaching)
         except InputError as error:
             raise ValueError(str(error)) from None
-        for name, before in zip(list(self.layers)[1:], shapes[:-1], strict=True):
-            per_step = any(wanted.per_step for wanted in self.layers[name].embedding_specs)
-            if per_step and before[-1:] != (PROBE,):
-                raise ValueError(
-                    f"layer {name!r} takes an embedding for each step of the input, so the layers "
-                    "before it must keep the length of the signal, but they change it"
-                )
+        routes.check_steps(self.layers, reaching)
         return self
 
-    def _shapes_at_fixed_length(self, channels: int) -> list[Shape]:
-        """Shapes for the one length, or the shortest, that the layers take."""
+    def _probed(self) -> dict[str, Shape]:
+        """Shape that reaches each layer: of PROBE steps, or of the one length that it takes.
+
+        Raises:
+            InputError: the layers do not go together.
+        """
+        channels = self.input_channels or PROBE
         try:
-            return self.shapes(self.signal_shape(self.min_length(), channels))
-        except InputError as error:
-            raise ValueError(str(error)) from None
+            return self.reaching(self.signal_shape(PROBE, channels))
+        except SignalTooLong:
+            return self.reaching(self.signal_shape(self.min_length(), channels))
 
     def children(self) -> dict[str, Spec]:
         """The layers."""
@@ -106,6 +139,8 @@ class SequentialSpec(Spec):
                 for before in reversed(layers[:index]):
                     channels = before.channels_before(channels)
                 return max(1, channels)
+            if layer.channels_after(None) is not None:  # whatever comes in, so any number will do
+                return None
         return None
 
     @property
@@ -151,12 +186,35 @@ class SequentialSpec(Spec):
         return None
 
     @property
-    def embedding_specs(self) -> tuple[EmbeddingSpec, ...]:
-        """Those of the one layer that takes some."""
-        for layer in self.layers.values():
-            if layer.embedding_specs:
-                return layer.embedding_specs
-        return ()
+    def embedding_specs(self) -> tuple[SideInput, ...]:
+        """Those of all layers, the same name once."""
+        return Routes.of(self.layers).specs
+
+    def embedding_shapes(self, input_shape: Shape) -> list[Shape]:
+        """Those of the layers, each at the shape that reaches it."""
+        return Routes.of(self.layers).shapes(self.layers, self.reaching(input_shape))
+
+    def own_streaming_blocker(self) -> str | None:
+        """Masks must go with the steps of the input."""
+        routes = Routes.of(self.layers)
+        return routes.mask_blocker(self.layers, self._probed()) if routes.specs else None
+
+    @property
+    def last(self) -> Spec:
+        """The last layer."""
+        return next(reversed(self.layers.values()))
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Those of the last layer."""
+        return self.last.output_names
+
+    def output_shapes(self, input_shape: Shape) -> dict[str, Shape]:
+        """Those of the last layer."""
+        if not self.output_names:
+            return {}
+        *_, before = self.reaching(input_shape).values()
+        return self.last.output_shapes(before)
 
     def output_shape(self, input_shape: Shape) -> Shape:
         """Shape after the last layer."""
@@ -172,12 +230,15 @@ class SequentialSpec(Spec):
                 raise type(error)(f"layer {name!r}: {error}") from None
         return shapes[1:]
 
+    def reaching(self, input_shape: Shape) -> dict[str, Shape]:
+        """Shape before each layer, by its name."""
+        before = [input_shape, *self.shapes(input_shape)]
+        return dict(zip(self.layers, before, strict=False))
+
     def macs_of(self, input_shape: Shape) -> int:
         """Sum over the layers, each at the shape that reaches it."""
-        before = [input_shape, *self.shapes(input_shape)]
         return sum(
-            layer.macs_of(shape)
-            for layer, shape in zip(self.layers.values(), before[:-1], strict=True)
+            self.layers[name].macs_of(shape) for name, shape in self.reaching(input_shape).items()
         )
 
     def field(self) -> ReceptiveField:

@@ -79,9 +79,9 @@ class Engine:
         """
         batch, _, length = chunk.shape
         layout, old = self.layout, self.read(state, batch)
-        tape, numbers, clock = self._claimed(old, length * layout.rate)
-        block = max(1, min(tape.room // layout.rate, ROWS // batch))
-        scratch = self._free_scratch(batch * max(1, min(block, length)))
+        tape, numbers, clock = self._claimed(old, length)
+        block = max(1, min(tape.most_steps, ROWS // batch))
+        scratch = self._free_scratch(batch * layout.whole(max(1, min(block, length))))
         y = np.empty((batch, self._channels, self._steps(numbers, scratch, length)), np.float32)
         after = np.empty_like(old.cells) if layout.cell_floats else old.cells
         finite = kernels.run(

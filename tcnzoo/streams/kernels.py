@@ -82,7 +82,10 @@ def _compiled(*signature: Any, fastmath: set[str] | bool = False) -> Callable[[F
 
     def compiled(function: F) -> F:
         njit: Any = numba.njit
-        options: dict[str, Any] = {"fastmath": fastmath, "nogil": True, "boundscheck": False}
+        options: dict[str, Any] = {
+            "fastmath": fastmath, "nogil": True, "boundscheck": False,
+            "error_model": "numpy",  # a check for zeros would keep divisions out of vectors
+        }  # fmt: skip
         try:
             return cast(F, njit(*signature, cache=True, **options)(function))
         except RuntimeError:  # no folder to keep it in
@@ -127,6 +130,14 @@ def _tile(rows: int, unrolled: int, fetched: int = 0) -> Any:
     return tile
 
 
+def _spread(builder: Any, value: Any) -> Any:
+    """A vector of one number."""
+    undefined = ir.Constant(_VECTOR, ir.Undefined)
+    single = builder.insert_element(undefined, value, ir.IntType(32)(0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
+    return builder.shuffle_vector(single, undefined, mask)
+
+
 def _loop(builder: Any, rows: int, unrolled: int, fetched: int, data: Any, args: Any) -> None:
     """Write the loop of a tile: sums in registers, one pass over the inputs."""
     _, w_at, _, x_at, x_stride, inputs, _, y_at, y_stride = args
@@ -157,10 +168,7 @@ def _loop(builder: Any, rows: int, unrolled: int, fetched: int, data: Any, args:
         done = []
         for row in range(rows):
             value = builder.load(builder.gep(signal, [builder.add(starts[row], index)]))
-            undefined = ir.Constant(_VECTOR, ir.Undefined)
-            single = builder.insert_element(undefined, value, ir.IntType(32)(0))
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), _LANES), [0] * _LANES)
-            spread = builder.shuffle_vector(single, undefined, mask)
+            spread = _spread(builder, value)
             for part in parts:
                 product = builder.fmul(spread, columns[part], flags=("contract",))
                 before = sums[row * len(parts) + part]
@@ -821,15 +829,63 @@ def _pool(
 DT, DT_BIAS, DECAY, PASS, HEADS, HEAD_DIM, D_STATE, SCAN_GROUPS, MEMORY = range(OWN, OWN + 9)
 
 
-@_compiled(fastmath=FREELY)
-def _advance(decay: Any, u: Any, b: Array, c: Array, old: Array, new: Array) -> Any:
-    """S = decay S + u B for one channel of a head; return S C."""
-    total = ZERO
-    for n in range(len(new)):
-        value = decay * old[n] + u * b[n]
-        new[n] = value
-        total += value * c[n]
-    return total
+@intrinsic
+def _advance(typing, decay, u, b, b_at, c, c_at, old, old_at, new, new_at, size):  # type: ignore[no-untyped-def]
+    """S = decay S + u B for one channel of a head, of `size` values; return S C."""
+    whole, number = types.intp, types.float32
+    signature = number(number, number, b, whole, c, whole, old, whole, new, whole, whole)
+
+    def generate(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        inward, outward, before, after = (
+            context.make_array(signature.args[index])(context, builder, args[index]).data
+            for index in (2, 4, 6, 8)
+        )
+        _, _, _, b_at, _, c_at, _, old_at, _, new_at, size = args
+        starts = (inward, b_at), (outward, c_at), (before, old_at), (after, new_at)
+        split = builder.sub(size, builder.srem(size, _INDEX(_LANES)))
+
+        def run(begin: Any, end: Any, kind: Any, total: Any) -> Any:
+            """A loop over values of one type: vectors, or what is left of them."""
+            lanes = _LANES if kind is _VECTOR else 1
+            scale, inflow = (
+                _spread(builder, value) if kind is _VECTOR else value for value in args[:2]
+            )
+            entered = builder.block
+            head, body, done = (builder.append_basic_block(name) for name in ("n", "body", "done"))
+            builder.branch(head)
+            builder.position_at_end(head)
+            index, current = builder.phi(_INDEX), builder.phi(kind)
+            index.add_incoming(begin, entered)
+            current.add_incoming(total, entered)
+            builder.cbranch(builder.icmp_signed("<", index, end), body, done)
+            builder.position_at_end(body)
+            places = [
+                builder.bitcast(builder.gep(data, [builder.add(at, index)]), kind.as_pointer())
+                for data, at in starts
+            ]
+            b_n, c_n, old_n = (builder.load(at, align=4) for at in places[:3])
+            flow = builder.fmul(inflow, b_n, flags=("contract",))
+            state = builder.fadd(
+                builder.fmul(scale, old_n, flags=("contract",)), flow, flags=("contract",)
+            )
+            builder.store(state, places[3], align=4)
+            product = builder.fmul(state, c_n, flags=("contract",))
+            current.add_incoming(builder.fadd(current, product, flags=("contract",)), body)
+            index.add_incoming(builder.add(index, _INDEX(lanes)), body)
+            builder.branch(head)
+            builder.position_at_end(done)
+            return current
+
+        zero = ir.Constant(ir.FloatType(), 0.0)
+        sums = run(_INDEX(0), split, _VECTOR, ir.Constant(_VECTOR, [0.0] * _LANES))
+        reduce = builder.module.declare_intrinsic(
+            f"llvm.vector.reduce.fadd.v{_LANES}f32",
+            fnty=ir.FunctionType(ir.FloatType(), [ir.FloatType(), _VECTOR]),
+        )
+        total = builder.call(reduce, [zero, sums], fastmath=("reassoc", "nsz"))
+        return run(split, size, ir.FloatType(), total)
+
+    return signature, generate
 
 
 @_compiled(fastmath=EXACTLY)
@@ -849,23 +905,31 @@ def _scan(
                 after[n] = before[n]
         for t in range(steps):
             row = t * batch + b
-            x = work[x_at + row * x_stride : x_at + row * x_stride + op[INSIDE]]
-            y = work[y_at + row * y_stride : y_at + row * y_stride + width]
+            x, y = x_at + row * x_stride, y_at + row * y_stride
+            old = before if t == 0 else after
             for h in range(heads):
                 raw = work[dt_at + row * dt_stride + h] + weights[op[DT_BIAS] + h]
                 dt = _softplus(raw)
                 dt = low if dt < low else (high if dt > high else dt)
                 decay = np.float32(math.exp(dt * weights[op[DECAY] + h]))
-                at = width + h // share * d_state
-                inward = x[at : at + d_state]
-                at += op[SCAN_GROUPS] * d_state
-                outward = x[at : at + d_state]
+                inward = x + width + h // share * d_state
+                outward = inward + op[SCAN_GROUPS] * d_state
                 for p in range(h * head_dim, (h + 1) * head_dim):
                     at = memory + p * d_state
-                    new = after[at : at + d_state]
-                    old = before[at : at + d_state] if t == 0 else new
-                    value = _advance(decay, dt * x[p], inward, outward, old, new)
-                    y[p] = value + weights[op[PASS] + p] * x[p]
+                    value = _advance(
+                        decay,
+                        dt * work[x + p],
+                        work,
+                        inward,
+                        work,
+                        outward,
+                        old,
+                        at,
+                        after,
+                        at,
+                        d_state,
+                    )
+                    work[y + p] = value + weights[op[PASS] + p] * work[x + p]
 
 
 @_compiled(fastmath=EXACTLY)

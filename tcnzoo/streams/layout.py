@@ -1,8 +1,10 @@
 """Where everything of a program lies: the tables and flat arrays that `kernels.run` works on."""
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -112,7 +114,9 @@ class Layout:
         even: whether the output has a step for each step of the input.
         lasting: pairs at the start of `lists`.
         unit: floats of `work` for each row of capacity.
-        rate: the most rows that a ring takes for one step of the input.
+        rate: the most rows that a signal has for each step of the input, over many steps.
+        period: steps of the input that give every signal a whole number of rows: a chunk gives no
+            more than the next multiple of it would.
         gathered: the most floats that a convolution gathers, and for each row of capacity.
         rings, cells, counters: what the state has, by name.
         cell_floats: of one stream.
@@ -126,14 +130,15 @@ class Layout:
         self.cells: dict[str, Cell] = {}
         self.counters: dict[str, int] = {}
         self.cell_floats = 0
-        self.rate = 1
+        self.rate = Fraction(1)
+        self.period = 1
         self.gathered = 0, 0
         self.fills: list[int] = []
         self._weights: list[Array] = []
         self._floats = 0
         self._lists: list[int] = []
         self._signals: list[tuple[int, int, int, int]] = []
-        self._rates: list[int] = []
+        self._rates: list[Fraction] = []
         self._areas: dict[int, tuple[int, int]] = {}
         self._room = Room()
         self._place_state()
@@ -155,6 +160,14 @@ class Layout:
         )
         self.unit = self._room.unit
         self.weights = self._packed()
+
+    def whole(self, steps: int) -> int:
+        """Steps of the input, filled up to whole periods."""
+        return -(-steps // self.period) * self.period
+
+    def rows(self, steps: int) -> int:
+        """The most rows that any signal has for so many steps of the input."""
+        return math.ceil(self.whole(steps) * self.rate)
 
     # --- State ---
 
@@ -203,7 +216,7 @@ class Layout:
         left = Counter(signal.index for op in program.operations for signal in sources(op))
         left[program.output.index] += 1
         for signal in program.inputs:
-            self._add(signal.channels, 1)
+            self._add(signal.channels, Fraction(1))
         for op in program.operations:
             if isinstance(op, Select):
                 self._add_view(op)
@@ -215,13 +228,14 @@ class Layout:
             for signal in sources(op):
                 self._release(signal, left)
 
-    def _add(self, channels: int, rate: int) -> int:
+    def _add(self, channels: int, rate: Fraction) -> int:
         """A new signal; its index."""
         index, stride = len(self._signals), padded(channels)
-        self._areas[index] = self._room.take(stride * rate)
+        self._areas[index] = self._room.take(math.ceil(stride * rate))
         self._signals.append((self._areas[index][1], stride, 0, index))
         self._rates.append(rate)
         self.rate = max(self.rate, rate)
+        self.period = math.lcm(self.period, rate.denominator)
         return index
 
     def _add_view(self, op: Select) -> None:
@@ -238,10 +252,10 @@ class Layout:
         if root in self._areas and not any(left[index] for index in within):
             self._room.give(self._areas.pop(root))
 
-    def _scratch(self, channels: int, rows: int) -> int:
+    def _scratch(self, channels: int, rows: Fraction) -> int:
         """A signal that no operation makes, of so many rows for each row of capacity."""
         self._signals.append((self._room.unit, padded(channels), 0, len(self._signals)))
-        self._room.unit += padded(channels) * rows
+        self._room.unit += math.ceil(padded(channels) * rows)
         return len(self._signals) - 1
 
     # --- Operations ---
@@ -305,7 +319,7 @@ class Layout:
         block = max(k.ROWS, min(252, GATHERED // inputs) // k.ROWS * k.ROWS)
         most, each = self.gathered
         rate = self._rates[op.source.index]
-        self.gathered = max(most, block * inputs), max(each, rate * inputs)
+        self.gathered = max(most, block * inputs), max(each, math.ceil(rate * inputs))
         started = self._number(op.started)
         if started >= 0:
             self.fills.append(started)
@@ -409,11 +423,15 @@ OWN_COLUMNS: dict[type[Operation], Any] = {
 }
 
 
-def _factor(op: Operation) -> int:
-    """Output steps for each input step, at most."""
+def _factor(op: Operation) -> Fraction:
+    """Output steps for each input step."""
     if isinstance(op, Repeat):
-        return op.factor
-    return op.stride if isinstance(op, ConvTranspose) else 1
+        return Fraction(op.factor)
+    if isinstance(op, ConvTranspose):
+        return Fraction(op.stride)
+    if isinstance(op, Conv | WindowPool) and op.skip is not None:
+        return Fraction(1, op.stride if isinstance(op, Conv) else op.step)
+    return Fraction(1)
 
 
 def _function(activation: ActivationSpec | None) -> tuple[int, float]:

@@ -7,6 +7,7 @@ its state before, and if no state that is still alive would lose a row; else it 
 that it needs to a tape of its own.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +22,7 @@ from tcnzoo.specs import StateItem
 from tcnzoo.streams.layout import Layout
 
 # Rows that a ring has beyond its reach: of one stream, at least, and at most.
-ROOM, LEAST_ROOM, MOST_ROOM = 256, 8, 1024
+ROOM, LEAST_ROOM, MOST_ROOM = 256, 8, 2048
 
 
 class Tape:
@@ -30,6 +31,7 @@ class Tape:
     Attributes:
         table: where each ring is in `logs`, (rows, batch, channels).
         room: rows of a ring beyond its reach.
+        most_steps: of the input whose rows have room.
     """
 
     def __init__(self, layout: Layout, batch: int, steps: int) -> None:
@@ -38,12 +40,15 @@ class Tape:
         Args:
             layout: of the model.
             batch: streams.
-            steps: rows that one step writes.
+            steps: of the input in one chunk.
         """
         room = max(ROOM // batch, LEAST_ROOM)
-        while room < min(steps, MOST_ROOM):
+        # For the rows of a chunk beside those of the chunk before, which its state keeps.
+        while room < min(2 * layout.rows(steps), MOST_ROOM):
             room *= 2
-        self.room = max(room, layout.rate)
+        self.room = max(room, layout.rows(1))
+        self.most_steps = math.floor(self.room / layout.rate) // layout.period * layout.period
+        self._layout = layout
         self.table = layout.ring_table(self.room)
         floats = sum((ring.reach + self.room) * ring.channels for ring in layout.rings.values())
         # Rows are written before they are read.
@@ -54,14 +59,14 @@ class Tape:
         self._alive: deque[tuple[int, ref[TapeState]]] = deque()
 
     def claim(self, clock: int, steps: int) -> bool:
-        """Reserve rows after those of the state at `clock`; False if a state would lose rows."""
+        """Reserve rows for so many steps after `clock`; False if a state would lose rows."""
         with self._lock:
-            if clock != self._clock or steps > self.room:
+            if clock != self._clock or self._layout.rows(steps) > self.room:
                 return False
             alive = self._alive
             while alive and alive[0][1]() is None:
                 alive.popleft()
-            if alive and alive[0][0] < clock + steps - self.room:
+            if alive and self._layout.rows(clock + steps - alive[0][0]) > self.room:
                 return False
             self._clock = clock + steps
             return True
@@ -94,7 +99,7 @@ class TapeState(LazyState):
         layout: of the model.
         numbers: position in each ring, then counters.
         cells: the entries that are no rings.
-        clock: rows written to the tape so far, at most.
+        clock: steps of the input that have gone onto the tape.
         finite: whether the lasting entries are.
         make: turns a numpy array into one of the backend.
     """
@@ -140,7 +145,7 @@ class TapeState(LazyState):
         return len(self.table)
 
     def moved(self, steps: int) -> tuple[Tape, Array]:
-        """A new tape for the next step, of so many rows, and the numbers that go with it."""
+        """A new tape for a chunk of so many steps, and the numbers that go with it."""
         tape = Tape(self.layout, self.batch_size, steps)
         numbers = self.numbers.copy()
         for index, ring in enumerate(self.layout.rings.values()):

@@ -18,6 +18,7 @@ from tcnzoo.files.atomic import check_destination
 from tcnzoo.inference.hsmm.floors import warn_of_large_floor
 from tcnzoo.models.backend import get_backend, stepper_of
 from tcnzoo.models.calls import create, predict, set_weights
+from tcnzoo.models.side_inputs import batch_keys, by_role
 from tcnzoo.specs import BatchNormSpec, Shape
 from tcnzoo.specs.params import check_weights, initial_weights
 from tcnzoo.training.batches import Batches
@@ -219,7 +220,7 @@ def _ready(
     shape = first["x"].shape[1:]
     warn_of_large_floor(spec, np.moveaxis(first["x"], 1, 0).reshape(shape[0], -1))
     targets = Targets(
-        spec, config.losses, lambda x, embeddings: predict(model, x, embeddings=embeddings)
+        spec, config.losses, lambda x, beside: predict(model, x, **by_role(spec, beside))
     )
     targets.of(first)
     _check_classes(config, parts, shape)
@@ -262,7 +263,7 @@ def _check_batch_norms(config: TrainConfig, model: Any, batches: Batches) -> Non
         return
     spec, first = config.spec, batches.dataset.batch(np.arange(1), None)
     frozen = frozen_parts(spec, frozen_in(training, spec.params(), epoch))
-    embeddings = [first[f"embedding{index}"] for index in range(len(spec.embedding_specs))]
+    embeddings = [first[key] for key in batch_keys(spec)]
     outputs = get_backend(config.backend).trace(model, first["x"], embeddings)
     for path, part in spec.walk():
         if not isinstance(part, BatchNormSpec) or path in frozen or path not in outputs:

@@ -7,8 +7,8 @@ import numpy as np
 
 from tcnzoo.arrays import Array, is_real, to_numpy, to_real
 from tcnzoo.errors import InputError
-from tcnzoo.models.backend import check_embeddings
 from tcnzoo.models.outputs import Output, first
+from tcnzoo.models.side_inputs import batch_keys, check_embeddings
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.training.losses import AnyLoss, CrossEntropy, Focal, Term, loss_names, takes_classes
 
@@ -75,17 +75,20 @@ class Targets:
         return to_real(entry(batch, "x", "training"), name="'x'")
 
     def embeddings(self, batch: Mapping[str, Array]) -> list[Array]:
-        """The embeddings of a batch for the model, in its order.
+        """The embeddings and masks of a batch for the model, in its order.
 
         Returns:
-            `embedding0`, `embedding1` ..., (batch, channels) or (batch, channels, time), float32.
+            `embedding0`, `embedding1` ..., (batch, channels) or (batch, channels, time), and masks
+            by their names, (batch, tokens[, tokens]); float32.
         Raises:
-            InputError: one that is not there, or of another shape.
+            InputError: one that is not there, of another shape, or a mask of other values than 0
+                and 1.
         """
-        wanted = range(len(self.spec.embedding_specs))
-        embeddings = [entry(batch, f"embedding{index}", "the model") for index in wanted]
-        check_embeddings(self.spec, batch["x"].shape, embeddings)
-        return [to_real(row, name=f"'embedding{index}'") for index, row in enumerate(embeddings)]
+        keys = batch_keys(self.spec)
+        embeddings = [entry(batch, key, "the model") for key in keys]
+        floats = [to_real(row, name=repr(key)) for key, row in zip(keys, embeddings, strict=True)]
+        check_embeddings(self.spec, batch["x"].shape, floats)
+        return floats
 
     def _shapes(self, x: Array, batch: Mapping[str, Array]) -> dict[str | None, Shape]:
         """Shape of each output that a loss names, without the batch axis."""

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from tcnzoo.arrays import Array, Weights
 from tcnzoo.checkpoints.directory import read_checkpoint
 from tcnzoo.errors import InputError, SpecError
+from tcnzoo.models.side_inputs import batch_keys, drawn
 from tcnzoo.specs import Shape, Spec
 from tcnzoo.specs.analysis import fitting_length
 from tcnzoo.specs.params import initial_weights
@@ -107,11 +108,11 @@ def random_batches(
     """Random signals of a shape with random targets, a batch for each step."""
     generator = np.random.Generator(np.random.PCG64([seed, 3]))
     output = (shape[0], *spec.output_shape(shape[1:]))
+    keys = batch_keys(spec)
     for _ in range(steps):
         batch = {"x": _signals(shape, generator)}
-        for index, embedding in enumerate(spec.embedding_specs):
-            size = (shape[0], embedding.channels, *shape[2:][: int(embedding.per_step)])
-            batch[f"embedding{index}"] = generator.standard_normal(size).astype(np.float32)
+        for key, array in zip(keys, drawn(spec, shape, generator), strict=True):
+            batch[key] = array.astype(np.float32)
         if not isinstance(loss, Term):
             batch[loss.target] = _target(loss, output, generator)
         yield batch

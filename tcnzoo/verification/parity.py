@@ -22,6 +22,7 @@ from tcnzoo.models.calls import (
     step,
 )
 from tcnzoo.models.outputs import Output, first
+from tcnzoo.models.side_inputs import by_role, chunk_of, drawn
 from tcnzoo.specs import Spec
 from tcnzoo.specs.analysis import fitting_length
 from tcnzoo.specs.params import varied_weights
@@ -97,7 +98,7 @@ def parity(
     say = progress or (lambda line: None)
     say("reference in float64")
     reference = create(spec, REFERENCE, weights=weights, dtype="float64")
-    expected = predict(reference, x, embeddings=embeddings)
+    expected = predict(reference, x, **by_role(spec, embeddings))
     gaps = reference.gaps(x) if spec.discrete_outputs else {}
     engine = get_backend(REFERENCE)
     expected_layers = engine.trace(reference, x, embeddings) if layers else {}
@@ -133,7 +134,7 @@ class _Case:
     spec: Spec
     weights: Weights
     x: Array
-    embeddings: list[Array]
+    embeddings: list[Array]  # and masks, in the order of the model
     expected: Output
     gaps: Mapping[str, Array]
 
@@ -169,17 +170,14 @@ def _length(subject: Subject, spec: Spec, asked: int | None) -> int:
 
 
 def _inputs(spec: Spec, length: int, seed: int) -> tuple[Array, list[Array]]:
-    """Seeded noise (signal, embeddings): two signals side by side, or one where two take long."""
+    """Seeded noise (signal, embeddings and masks): two signals, or one where two take long."""
     generator = np.random.Generator(np.random.PCG64([seed, 2]))
     shape = spec.signal_shape(length, 3)
     if spec.takes_vectors:
         shape = shape[:1]
     spec.output_shape(shape)
     batch = 2 if spec.macs(length) < 1_000_000_000 else 1
-    embeddings = [
-        generator.standard_normal((batch, wanted.channels, *([length] * wanted.per_step)))
-        for wanted in spec.embedding_specs
-    ]
+    embeddings = drawn(spec, (batch, *shape), generator)
     return generator.standard_normal((batch, *shape)), embeddings
 
 
@@ -191,7 +189,7 @@ def takes_vectors(spec: Spec) -> bool:
 def _row(label: str, model: Any, case: _Case, gradients: bool, say: Progress) -> ParityRow:
     """Compare one backend with the reference."""
     counted, wanted = count_params(model), count_params(case.spec)
-    output = predict(model, case.x, embeddings=case.embeddings)
+    output = predict(model, case.x, **by_role(case.spec, case.embeddings))
     output_error = relative_error(output, case.expected, case.gaps)
     streamed = None
     if handle_of(model).obstacle is None and case.x.ndim > 2:
@@ -216,10 +214,10 @@ def _stream(model: Any, x: Array, embeddings: Sequence[Array]) -> Array:
     length = x.shape[-1]
     generator = np.random.Generator(np.random.PCG64(length))
     cuts = np.unique(np.r_[0, 1, generator.integers(0, length, 4), length])
-    state, pieces = init_state(model, x.shape[0]), []
+    spec, state, pieces = handle_of(model).spec, init_state(model, x.shape[0]), []
     for start, stop in zip(cuts[:-1], cuts[1:], strict=True):
-        cut = [e[:, :, start:stop] if e.ndim == 3 else e for e in embeddings]
-        piece, state = step(model, x[..., start:stop], state, embeddings=cut)
+        cut = chunk_of(spec, embeddings, start, stop)
+        piece, state = step(model, x[..., start:stop], state, **by_role(spec, cut))
         pieces.append(piece)
     return np.concatenate(pieces, axis=-1)
 
@@ -238,8 +236,15 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
     reference = create(spec, REFERENCE, weights=weights, dtype="float64")
     engine = get_backend(REFERENCE)
     values = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
-    target = np.zeros_like(first(predict(reference, x, embeddings=embeddings)))
-    _, table = backend_gradients(model, x, target, "mse", embeddings=embeddings)
+    beside = by_role(spec, embeddings)
+    outputs = predict(reference, x, **beside)
+    # A model of several outputs: the sum of the losses of all of them.
+    target: Any = np.zeros_like(first(outputs))
+    kinds: str | dict[str, str] = "mse"
+    if spec.output_names:
+        target = {name: np.zeros_like(y) for name, y in dict(outputs).items()}
+        kinds = dict.fromkeys(target, "mse")
+    _, table = backend_gradients(model, x, target, kinds, **beside)
     generator = np.random.Generator(np.random.PCG64(5))
     floor = 1e-3 * float(np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in table.values())))
 
@@ -247,7 +252,11 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
         moved = {**values, name: value}
         signal = moved.pop("input")
         engine.set_weights(reference, moved)
-        return float(np.mean(np.square(first(predict(reference, signal, embeddings=embeddings)))))
+        moved_outputs = predict(reference, signal, **beside)
+        several = [first(moved_outputs)]
+        if spec.output_names and isinstance(moved_outputs, dict):
+            several = list(moved_outputs.values())
+        return sum(float(np.mean(np.square(y))) for y in several)
 
     worst = 0.0
     for name, gradient in table.items():

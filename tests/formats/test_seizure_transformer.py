@@ -70,6 +70,9 @@ def test_the_way_back_loads_strictly(tmp_path):
     document = torch.load(tmp_path / "back.pt", weights_only=True)
     again.load_state_dict(document.get("state_dict", document), strict=True)
     assert np.abs(run(again, signal()) - run(net, signal())).max() < TOLERANCE
+    report = tcnzoo.convert(tmp_path / "back.pt", tmp_path / "third")  # which says its heads
+    assert not report.assumed
+    assert report.spec == tcnzoo.load(tmp_path / "ours", "numpy").tcnzoo.spec
 
 
 def test_the_full_net_has_the_counted_values():

@@ -11,9 +11,9 @@ from tests.support.cases import ACTIVATIONS, BLOCKS
 from tests.support.compare import (
     assert_close,
     assert_parity,
+    beside,
     noise,
     reference,
-    rows_for,
     weights_of,
 )
 
@@ -38,10 +38,8 @@ def test_block_in_float64_equals_reference(backend, name):
     spec, shape = BLOCKS[name]
     weights, x = weights_of(spec), noise(*shape)
     model = tcnzoo.create(spec, backend, weights=weights, dtype="float64")
-    found = tcnzoo.predict(model, x, embeddings=rows_for(spec, shape[0], shape[-1]))
-    expected = tcnzoo.predict(
-        reference(spec, weights), x, embeddings=rows_for(spec, shape[0], shape[-1])
-    )
+    found = tcnzoo.predict(model, x, **beside(spec, shape))
+    expected = tcnzoo.predict(reference(spec, weights), x, **beside(spec, shape))
     # Some hundred roundings of 1e-16; the HSMM of MLX computes in float32.
     rough = (backend, spec["kind"]) == ("mlx", "hsmm")
     assert_close(found, expected, 1e-6 if rough else 1e-13)

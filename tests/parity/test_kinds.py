@@ -9,7 +9,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.models.backend import backend_of
-from tests.support.compare import assert_close, noise, reference, rows_for, weights_of
+from tests.support.compare import assert_close, beside, in_order, noise, reference, weights_of
 from tests.support.kinds import (
     CASES,
     FEW_STEPS,
@@ -52,9 +52,9 @@ def test_reference_equals_oracle(name):
     weights, x = weights_of(spec), noise(*shape)
     if spec.kind == "hsmm" and spec.emission == "categorical":
         x = np.abs(x)
-    embeddings = rows_for(spec, shape[0], shape[-1])
-    found = tcnzoo.predict(reference(spec, weights), x, embeddings=embeddings)
-    assert_close(found, oracle_answer(spec, weights, x, embeddings), EXACT)
+    inputs = beside(spec, shape)
+    found = tcnzoo.predict(reference(spec, weights), x, **inputs)
+    assert_close(found, oracle_answer(spec, weights, x, in_order(spec, inputs)), EXACT)
 
 
 def test_every_kind_has_an_oracle():

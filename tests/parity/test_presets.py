@@ -24,6 +24,7 @@ LENGTHS = {
     "seizure-stream": 48,
     "seizure-tcn-fast": 48,
     "seizure-tcn-mamba": 48,
+    "seizure-transformer": 64,
     "seizure-unet-mamba": 48,
     "vq-encoder-hailo": 40,
 }
@@ -41,6 +42,7 @@ COUNTS = {
     "seizure-stream": (3_572_703, 2_944),
     "seizure-tcn-fast": (30_360_807, 7_808),
     "seizure-tcn-mamba": (34_513_255, 0),
+    "seizure-transformer": (37_848_897, 14_336),
     "seizure-unet-mamba": (32_606_439, 12_160),
     "vq-encoder-hailo": (127_328, 640),
     "hsmm-gaussian": (290, 0),
@@ -52,12 +54,14 @@ LIKE_ANOTHER = {"tcn-eeg-encoder-rf12s"}
 
 
 def shallow(name):
-    """A preset with one of its bidirectional Mamba-2 layers, which are all alike."""
+    """A preset with one of its bidirectional Mamba-2 or transformer layers, which are all alike."""
 
     def one_layer(part):
         if not isinstance(part, dict):
             return part
-        changed = {"layers": 1} if part.get("kind") == "bi_mamba2" else {}
+        changed = {"bi_mamba2": {"layers": 1}, "transformer": {"depth": 1}}.get(
+            part.get("kind"), {}
+        )
         return {field: one_layer(value) for field, value in part.items()} | changed
 
     return tcnzoo.load_spec(one_layer(tcnzoo.load_spec(name).model_dump(mode="json")))
@@ -73,7 +77,8 @@ def test_preset_equals_reference(backend, name):
 def test_a_shallow_preset_lacks_alike_layers_alone(name):
     whole, fewer = tcnzoo.load_spec(name).params(), shallow(name).params()
     assert fewer.items() <= whole.items()
-    assert all("mamba.layers." in row for row in whole.keys() - fewer.keys())
+    alike = ("mamba.layers.", "transformer.blocks.")
+    assert all(any(name in row for name in alike) for row in whole.keys() - fewer.keys())
 
 
 @pytest.mark.parametrize("name", COUNTS)

@@ -32,7 +32,7 @@ CASES |= {
 CASES |= {
     name: spec
     for name, (spec, _) in BLOCKS.items()
-    if spec["kind"] in ("mamba2", "temporal_block", "conv_block")
+    if spec["kind"] in ("mamba2", "temporal_block", "conv_block", "channel_adapter")
     and tcnzoo.load_spec(spec).streaming_blocker() is None
 }
 

@@ -11,6 +11,7 @@ import tcnzoo
 from tcnzoo import engines
 from tcnzoo.arrays import to_numpy
 from tcnzoo.models.backend import installed_backends
+from tests.support.cases import conv1d
 from tests.support.compare import assert_close, noise, reference, stream, weights_of
 from tests.support.streams import STREAMED, STREAMED_TCNS
 from tests.support.tcns import tcn
@@ -251,3 +252,35 @@ def test_copy_with_other_weights_has_its_own_stream(model):
         for one, weights in ((model, None), (other, others)):
             y = tcnzoo.step(one, x, tcnzoo.init_state(one))[0]
             assert_close(y, answer(SPEC, x, weights))
+
+
+def test_equal_chunks_stay_on_one_tape(model):
+    state, x = tcnzoo.init_state(model), noise(1, 3, 60)
+    tapes = []
+    for start in range(0, 60, 4):
+        _, state = tcnzoo.step(model, x[:, :, start : start + 4], state)
+        tapes.append(state.tape)
+    assert len(set(tapes)) == 1
+
+
+@pytest.mark.parametrize("length", [48, 50])
+def test_a_slower_part_takes_no_more_room(length):
+    """Rows that a stride drops are not counted where later steps are repeated."""
+    layers = {
+        "down": conv1d(kernel_size=6, stride=6, out_channels=5),
+        "inside": conv1d(kernel_size=3, in_channels=5, out_channels=5),
+        "up": {"kind": "upsample", "factor": 6},
+        "after": conv1d(kernel_size=2, in_channels=5, out_channels=2),
+    }
+    spec = {"kind": "sequential", "layers": layers}
+    model = tcnzoo.create(spec, "numpy", weights=weights_of(spec))
+    x, state, tapes, pieces = noise(1, 3, 12 * length), tcnzoo.init_state(model), set(), []
+    for start in range(0, 12 * length, length):
+        y, state = tcnzoo.step(model, x[:, :, start : start + length], state)
+        pieces.append(y)
+        tapes.add(state.tape)
+    layout = state.layout
+    assert (layout.rate, layout.period) == (1, 6)
+    assert len(tapes) == 1
+    y = np.concatenate(pieces, axis=2)
+    assert_close(y, answer(spec, x)[:, :, : y.shape[2]])

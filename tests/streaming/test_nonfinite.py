@@ -9,7 +9,7 @@ from tcnzoo.arrays import to_numpy
 from tcnzoo.cli import app
 from tcnzoo.models.outputs import first
 from tests.support.cases import BLOCKS, mamba2
-from tests.support.compare import assert_close, noise, weights_of
+from tests.support.compare import assert_close, beside, noise, weights_of
 from tests.support.streams import STREAMED, STREAMED_DEVICES
 
 # These refuse NaN, each by its own rule.
@@ -42,12 +42,14 @@ MEMORIES = {
 def _causal(backend, spec, x, value, place):
     """Outputs of which the first `place` steps are known, with and without a value after them."""
     model = tcnzoo.create(spec, backend, weights=weights_of(spec))
-    known = tcnzoo.step(model, x[..., :place], tcnzoo.init_state(model, len(x)))[0].shape[-1]
+    start, state = x[..., :place], tcnzoo.init_state(model, len(x))
+    known = tcnzoo.step(model, start, state, **beside(spec, start.shape))[0].shape[-1]
+    inputs = beside(spec, x.shape)
     spoilt = x.copy()
     spoilt[0, 0, ..., place] = value
     with np.errstate(all="ignore"):
-        found = first(tcnzoo.predict(model, spoilt))
-    clean = first(tcnzoo.predict(model, x))
+        found = first(tcnzoo.predict(model, spoilt, **inputs))
+    clean = first(tcnzoo.predict(model, x, **inputs))
     assert known > 0
     assert_close(found[..., :known], clean[..., :known])
     assert_close(found[1], clean[1])

@@ -42,6 +42,40 @@ def _norms():
         yield f"{kind}-vector", {"kind": kind, "channels": 7}, (4, 7)
 
 
+def _channel_adapters():
+    three = {"A": [0.08, 0.01, 0.03], "B": [-0.07, 0.02, 0.04], "C": [0.01, 0.09, 0.02]}
+    five = {**three, "D": [0.0, -0.08, 0.05], "E": [0.02, 0.01, 0.11]}
+    spline = {"method": "spline", "source": five, "target": {**three, "F": [0.0, 0.05, 0.09]}}
+    for name, fields in {
+        "select": {"method": "select", "source": ["A", "B", "C"], "target": ["b", "X", "A", "Y"]},
+        "pad": {"method": "pad", "source": ["A", "B", "C"], "target": list("ABCDE")},
+        "spline": {**spline, "max_angle": None, "alpha": 1e-3},
+        "spline-masked": spline,
+        "attend": {"method": "attend", "source": three, "target": five, "width": 6},
+        "perceiver": {
+            "method": "perceiver",
+            "source": three,
+            "target": five,
+            "width": 6,
+            "heads": 2,
+            "patch": 5,
+        },
+    }.items():
+        channels = len(fields["source"])
+        shape = (2, channels, 20)
+        yield f"channel_adapter-{name}", {"kind": "channel_adapter", **fields}, shape
+
+
+def _group_norms():
+    for channels, groups in ((4, 1), (6, 2), (3, 3)):
+        spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
+        yield f"group_norm-g{groups}", spec, (2, channels, 37)
+    spec = {"kind": "group_norm", "channels": 6, "groups": 2}
+    yield "group_norm-vector", spec, (4, 6)
+    devices = {"norm": spec, "together": {"kind": "device_pool", "devices": 2}}
+    yield "group_norm-devices", {"kind": "sequential", "layers": devices}, (2, 6, 2, 19)
+
+
 def _convolutions():
     for padding, mode in itertools.product(("causal", "same", "valid"), MODES):
         spec = conv1d(dilation=3, padding=padding, padding_mode=mode)
@@ -77,7 +111,7 @@ def _transposed_convolutions():
 
 def _resampling():
     yield "pool-global_average", {"kind": "pool"}, SIGNAL
-    for mode in ("global_max", "last", "middle"):
+    for mode in ("global_max", "first", "last", "middle"):
         yield f"pool-{mode}", {"kind": "pool", "mode": mode}, SIGNAL
     for mode, size in itertools.product(("adaptive_average", "adaptive_max"), (1, 5, 37, 41)):
         spec = {"kind": "pool", "mode": mode, "output_size": size}
@@ -287,6 +321,93 @@ def _quantizers():
     yield "fsq-vector", {"kind": "fsq", "levels": [3, 6]}, (4, 2)
 
 
+def mask_token(**fields):
+    return {"kind": "mask_token", "channels": 3, **fields}
+
+
+def _tokens():
+    yield "cls_token", {"kind": "cls_token", "channels": 3}, (2, 3, 7)
+    yield "cls_token-one", {"kind": "cls_token", "channels": 3}, (2, 3, 1)
+    yield "mask_token", mask_token(), (2, 3, 7)
+    electrodes = {"kind": "electrode_embedding", "channels": 5, "electrodes": ["Fp2", "T3", "CZ"]}
+    for cls in ("none", "own", "first_electrode"):
+        tokens = 12 + (cls != "none")
+        yield f"electrode_embedding-{cls}", {**electrodes, "cls": cls}, (2, 5, tokens)
+    table = {"table": ["a", "Cz", "fp2", "b", "t3"], "cls": "own"}
+    yield "electrode_embedding-table", {**electrodes, **table}, (2, 5, 7)
+    time = {"kind": "time_embedding", "channels": 5, "rows": 6}
+    for form, cls in itertools.product(("learned", "sinusoidal"), (False, True)):
+        spec = {**time, "form": form, "cls": cls, "electrodes": 3}
+        yield f"time_embedding-{form}-cls{cls:d}", spec, (2, 5, 12 + cls)
+    yield "time_embedding-one", time, (2, 5, 6)
+    small = {"kind": "patch_embed", "patch": 20, "out_channels": 4, "groups": 2, "electrodes": 3}
+    for name, fields in {
+        "plain": {},
+        "even": {"kernel_size": 6, "stride": 3, "groups": 4, "eps": 0.1},
+        "projection": {"projection": True, "channels": 7},
+        "linear": {"stem": "linear", "channels": 6, "out_channels": 8, "groups": 4},
+    }.items():
+        yield f"patch_embed-{name}", {**small, **fields}, (2, 3, 80)
+    yield "patch_embed-one", {**small, "electrodes": None}, (1, 1, 20)
+    for value, bins in itertools.product(("amplitude", "phase"), ("half", "full")):
+        spec = {"kind": "spectrum", "patch": 10, "value": value, "bins": bins, "electrodes": 3}
+        yield f"spectrum-{value}-{bins}", spec, (2, 3, 20)
+        # Behind a dense layer: the mean square of normalised values is 1 whatever the input is.
+        dense = {"kind": "dense", "in_features": 10 if bins == "full" else 6, "out_features": 4}
+        layers = {"spectrum": {**spec, "normalized": True}, "dense": dense}
+        yield (
+            f"sequential-spectrum-{value}-{bins}", {"kind": "sequential", "layers": layers},
+            (2, 3, 20),
+        )  # fmt: skip
+    for value in ("amplitude", "phase"):
+        spec = {"kind": "spectrum", "patch": 7, "value": value, "bins": "full", "electrodes": 3}
+        yield f"spectrum-{value}-odd", spec, (2, 3, 14)
+    names = {"kind": "electrode_embedding", "channels": 12, "electrodes": ["Fp2", "T3", "CZ"]}
+    times = {"kind": "time_embedding", "channels": 12, "rows": 5, "electrodes": 3, "cls": True}
+    layers = {
+        "patches": small,
+        "cls": {"kind": "cls_token", "channels": 12},
+        "electrodes": {**names, "cls": "own"},
+        "times": times,
+    }
+    yield "sequential-tokens", {"kind": "sequential", "layers": layers}, (2, 3, 80)
+    layers = {
+        "early": mask_token(mask="early"),
+        "conditioned": {
+            "kind": "temporal_block", "in_channels": 3, "channels": 3,
+            "embeddings": [4, {"channels": 2, "per_step": True, "name": "speaker"}],
+        },
+        "down": {"kind": "window_pool", "mode": "max", "size": 2},
+        "late": mask_token(mask="late"),
+        "again": mask_token(mask="late"),
+        "cls": {"kind": "cls_token", "channels": 3},
+        "last": mask_token(mask="last"),
+    }  # fmt: skip
+    yield "sequential-masks", {"kind": "sequential", "layers": layers}, (3, 3, 9)
+    nodes = {
+        "conv": node(conv1d(2, out_channels=3)),
+        "masked": node(mask_token(), "conv"),
+        "other": node({"kind": "sequential", "layers": {"in": mask_token()}}),
+        "sum": node({"kind": "merge", "mode": "add"}, "masked", "other"),
+    }
+    yield "graph-masks", {"kind": "graph", "in_channels": 3, "nodes": nodes}, (3, 3, 9)
+
+
+def _heads():
+    dense = {"kind": "dense", "in_features": 3, "out_features": 2}
+    masked = {"mask": mask_token(), "last": {"kind": "pool", "mode": "first"}}
+    heads = {
+        "steps": dense,
+        "whole": {"kind": "pool"},
+        "masked": {"kind": "sequential", "layers": masked},
+    }
+    yield "heads", {"kind": "heads", "heads": heads}, (3, 3, 9)
+    vectors = {"a": dense, "b": {**dense, "out_features": 4}}
+    yield "heads-vector", {"kind": "heads", "heads": vectors}, (4, 3)
+    layers = {"conv": conv1d(2, out_channels=3), "heads": {"kind": "heads", "heads": heads}}
+    yield "sequential-heads", {"kind": "sequential", "layers": layers}, (3, 3, 9)
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -312,9 +433,9 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _convolutions, _same_upper, _transposed_convolutions, _resampling,
-        _windows, _reshaping, _dense, _squeeze_excitation, _mamba, _devices, _hdps, _quantizers,
-        _composed, _graphs, _hsmms,
+        _activations, _norms, _channel_adapters, _group_norms, _convolutions, _same_upper,
+        _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens, _heads,
     )
     for name, spec, shape in family()
 }  # fmt: skip

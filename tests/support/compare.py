@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
+from tcnzoo.models.side_inputs import by_role, drawn, ordered
 from tcnzoo.specs.params import varied_weights
 from tcnzoo.verification.parity import TOLERANCE
 
@@ -27,12 +28,30 @@ def weights_of(spec, seed=0):
 
 
 def rows_for(spec, batch, length, seed=7):
-    """One array for each embedding of a spec."""
+    """One array for each embedding of a spec that has no masks."""
     shapes = [
         (batch, one.channels) + ((length,) if one.per_step else ())
         for one in tcnzoo.load_spec(spec).embedding_specs
     ]
     return [noise(*shape, seed=seed + place) for place, shape in enumerate(shapes)]
+
+
+def beside(spec, shape, seed=7):
+    """What `predict` takes beside a signal: noise as embeddings, zeros and ones as masks.
+
+    The last signal of a batch has masks of zeros only, as the last token of a mask of pairs has.
+    """
+    spec = tcnzoo.load_spec(spec)
+    if not any(wanted.role == "mask" for wanted in spec.embedding_specs):
+        return {"embeddings": rows_for(spec, shape[0], shape[-1], seed)}
+    return by_role(spec, drawn(spec, shape, np.random.default_rng(seed)))
+
+
+def in_order(spec, inputs):
+    """What `beside` gives as one list, in the order of the model."""
+    return ordered(
+        tcnzoo.load_spec(spec).embedding_specs, inputs["embeddings"], inputs.get("masks", {})
+    )
 
 
 def reference(spec, weights):
@@ -90,10 +109,10 @@ def assert_parity(spec, backend, *shape, label=""):
     """Hold a backend's output for noise of `shape` against the float64 reference."""
     spec = tcnzoo.load_spec(spec)
     weights, x = weights_of(spec), noise(*shape)
-    rows = rows_for(spec, shape[0], shape[-1])
+    inputs = beside(spec, shape)
     model = tcnzoo.create(spec, backend, weights=weights)
-    expected = tcnzoo.predict(reference(spec, weights), x, embeddings=rows)
-    assert_close(tcnzoo.predict(model, x, embeddings=rows), expected, label=label)
+    expected = tcnzoo.predict(reference(spec, weights), x, **inputs)
+    assert_close(tcnzoo.predict(model, x, **inputs), expected, label=label)
 
 
 def stream(model, x, cuts, rows=(), state=None):

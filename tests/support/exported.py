@@ -4,7 +4,7 @@ import numpy as np
 
 import tcnzoo
 from tcnzoo.runtimes.protocol import ExportOptions, get_exporter
-from tests.support.compare import noise, reference, rows_for, weights_of
+from tests.support.compare import beside, in_order, noise, reference, weights_of
 
 
 def options_for(shape, **options):
@@ -27,9 +27,10 @@ def written(to, spec, shape, folder, **options):
 def ran(to, spec, path, options, shape):
     """Outputs for noise of `shape`: (the written file's, the float64 reference's)."""
     x = noise(*shape).astype(np.float32)
-    rows = [row.astype(np.float32) for row in rows_for(spec, shape[0], shape[-1])]
+    inputs = beside(spec, shape)
+    rows = [row.astype(np.float32) for row in in_order(spec, inputs)]
     found = get_exporter(to).run(path, x, options, *([rows] if rows else []))
-    expected = tcnzoo.predict(reference(spec, weights_of(spec)), x, embeddings=rows)
+    expected = tcnzoo.predict(reference(spec, weights_of(spec)), x, **inputs)
     if options.streaming and isinstance(expected, dict):
         expected = expected["output"]
     return found, expected

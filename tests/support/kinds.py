@@ -4,9 +4,12 @@ An oracle takes a spec, its weights in float64 by name, a signal, and embeddings
 definition, and shares no code with a backend. Compositions are made of the oracles of their parts.
 """
 
+import cmath
+import itertools
 import math
 
 import numpy as np
+import pytest
 from scipy import special, stats
 
 import tcnzoo
@@ -251,8 +254,210 @@ def _temporal_block_2d(spec, w, x):
     return _chain(spec, w, _chain(spec, w, x, "residual") + out, "activation")
 
 
-def _parts_in_order(spec, w, x):
-    return _chain(spec, w, x, *spec.children())
+def _parts_in_order(spec, w, x, embeddings=()):
+    for name, part in spec.children().items():
+        x = _run(part, _of(w, name), _main(x), _beside(spec, part, embeddings))
+    return x
+
+
+def _main(y):
+    """The output that the next layer reads."""
+    return next(iter(y.values())) if isinstance(y, dict) else y
+
+
+def _beside(spec, part, arrays):
+    """What a part of a composition takes beside its signal, by name or one after the other."""
+    known = list(zip(spec.embedding_specs, arrays, strict=True))
+    named = {wanted.name: array for wanted, array in known if wanted.name is not None}
+    unnamed = iter([array for wanted, array in known if wanted.name is None])
+    return [
+        next(unnamed) if wanted.name is None else named[wanted.name]
+        for wanted in part.embedding_specs
+    ]
+
+
+def _cls_token(spec, w, x):
+    y = np.empty((x.shape[0], x.shape[1], x.shape[2] + 1))
+    for step in range(y.shape[2]):
+        y[:, :, step] = w["token"] if step == 0 else x[:, :, step - 1]
+    return y
+
+
+ROWS_1020 = {"CZ": 41, "FP2": 2, "P8-O2": 127, "T3": 88}  # counted by hand in LaBraM's list
+
+
+def _electrode_embedding(spec, w, x):
+    leading = 0 if spec.cls == "none" else 1
+    patches = (x.shape[2] - leading) // len(spec.electrodes)
+    y = x.copy()
+    for token in range(x.shape[2]):
+        electrode = spec.electrodes[max(0, token - leading) // patches]
+        known = [name.upper() for name in spec.table] if spec.table != "labram-128" else None
+        row = known.index(electrode.upper()) if known else ROWS_1020[electrode.upper()]
+        if spec.cls == "own":
+            row = 0 if token == 0 else row + 1
+        y[:, :, token] += w["weight"][row]
+    return y
+
+
+def _time_embedding(spec, w, x):
+    leading = int(spec.cls)
+    patches = (x.shape[2] - leading) // spec.electrodes
+    y = x.copy()
+    for token in range(leading, x.shape[2]):
+        place = (token - leading) % patches
+        for channel in range(spec.channels):
+            if spec.form == "learned":
+                y[:, channel, token] += w["weight"][place, channel]
+                continue
+            angle = place / 10000.0 ** ((channel - channel % 2) / spec.channels)
+            y[:, channel, token] += math.cos(angle) if channel % 2 else math.sin(angle)
+    return y
+
+
+def _channel_adapter(spec, w, x):
+    """Sums over sources, one target, patch and head after the other."""
+    names = [name.upper() for name in spec.source]
+    y = np.zeros((len(x), len(spec.target), x.shape[2]))
+    if spec.method in ("select", "pad"):
+        for row, name in enumerate(spec.target):
+            source = names.index(name.upper()) if name.upper() in names else None
+            if source is not None:
+                y[:, row] = x[:, source]
+        return y
+    places = {**spec.source, **spec.target}
+    points = np.array(list(spec.source.values()))
+    middle = np.linalg.lstsq(np.c_[2 * points, np.ones(len(points))], (points**2).sum(1))[0][:3]
+    unit = {name: (p - middle) / math.dist(p, middle) for name, p in places.items()}
+    if spec.method == "spline":
+        return _spline(spec, unit, x, y)
+    linear = {part: (w[f"{part}.weight"], w[f"{part}.bias"]) for part in _parts_with(w, "bias")}
+
+    def dense(part, v):
+        return linear[part][0] @ v + linear[part][1]
+
+    if spec.method == "attend":
+        for row, target in enumerate(spec.target):
+            query = dense("query", unit[target])
+            keys = [dense("key", unit[source]) for source in spec.source]
+            scores = [query @ key / math.sqrt(spec.width) for key in keys]
+            y[:, row] = np.einsum("s,bst->bt", special.softmax(scores), x)
+        return y
+    each = spec.width // spec.heads
+    for b, start in itertools.product(range(len(x)), range(0, x.shape[2], spec.patch)):
+        tokens = [
+            dense("value", x[b, s, start : start + spec.patch]) + dense("direction", unit[name])
+            for s, name in enumerate(spec.source)
+        ]
+        for row, query in enumerate(w["queries"]):
+            taken = []
+            for h in range(0, spec.width, each):
+                head = slice(h, h + each)
+                scores = [query[head] @ dense("key", t)[head] / math.sqrt(each) for t in tokens]
+                shares = special.softmax(scores)
+                contents = np.array([dense("content", token)[head] for token in tokens])
+                taken.append(shares @ contents)
+            v = np.concatenate(taken) + query
+            v = (v - v.mean()) / math.sqrt(v.var() + 1e-5) * w["norm.weight"] + w["norm.bias"]
+            y[b, row, start : start + spec.patch] = dense("output", v)
+    return y
+
+
+def _parts_with(w, name):
+    return [key.rpartition(".")[0] for key in w if key.endswith(f".{name}")]
+
+
+def _spline(spec, unit, x, y):
+    """Solve for the spline of each step, and evaluate it at each target."""
+
+    def g(a, b):
+        m = spec.stiffness
+        return sum(
+            (2 * n + 1) / (n * (n + 1)) ** m / (4 * math.pi) * special.eval_legendre(n, a @ b)
+            for n in range(1, spec.terms + 1)
+        )
+
+    sources = [unit[name] for name in spec.source]
+    count = len(sources)
+    table = np.ones((count + 1, count + 1))
+    table[:count, :count] = [[g(a, b) for b in sources] for a in sources]
+    table[:count, :count] += spec.alpha * np.eye(count)
+    table[count, count] = 0.0
+    for row, name in enumerate(spec.target):
+        nearest = max(unit[name] @ source for source in sources)
+        if (
+            spec.max_angle is not None
+            and math.degrees(math.acos(min(1.0, nearest))) > spec.max_angle
+        ):
+            continue
+        for b, t in itertools.product(range(len(x)), range(x.shape[2])):
+            *terms, constant = np.linalg.solve(table, [*x[b, :, t], 0.0])
+            y[b, row, t] = constant + sum(
+                c * g(unit[name], source) for c, source in zip(terms, sources, strict=True)
+            )
+    return y
+
+
+def _group_norm(spec, w, x):
+    y = np.empty_like(x)
+    width = spec.channels // spec.groups
+    for signal, channel in np.ndindex(x.shape[:2]):
+        first = channel // width * width
+        group = x[signal, first : first + width]
+        scale = w["weight"][channel] / math.sqrt(group.var() + spec.eps)
+        y[signal, channel] = (x[signal, channel] - group.mean()) * scale + w["bias"][channel]
+    return y
+
+
+def _patch_embed(spec, w, x):
+    """With torch's own 2-d convolutions and group norm over patches as the rows of an image."""
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    tensors = {name: torch.from_numpy(array) for name, array in w.items()}
+    rows = torch.from_numpy(x).reshape(len(x), -1, spec.patch)
+    if spec.stem == "conv":
+        image = rows[:, None]
+        for place in (1, 2, 3):
+            reach = (spec.kernel_size if place == 1 else 3) - 1
+            image = functional.pad(image, (reach // 2, reach - reach // 2))
+            stride = (1, spec.stride if place == 1 else 1)
+            kernel, bias = (tensors[f"conv{place}.{name}"] for name in ("weight", "bias"))
+            image = functional.conv2d(image, kernel[:, :, None], bias, stride)
+            vectors = [tensors[f"norm{place}.{name}"] for name in ("weight", "bias")]
+            image = functional.group_norm(image, spec.groups, *vectors, spec.eps)
+            image = functional.gelu(image)
+        rows = image.permute(0, 2, 3, 1).flatten(2)
+    if "proj.weight" in tensors:
+        rows = functional.linear(rows, tensors["proj.weight"], tensors["proj.bias"])
+    return rows.transpose(1, 2).numpy()
+
+
+def _spectrum(spec, w, x):
+    """The sum that defines each bin, with the numbers of Python's cmath."""
+    tokens = x.reshape(len(x), -1, spec.patch)
+    bins = spec.patch if spec.bins == "full" else spec.patch // 2 + 1
+    y = np.empty((len(x), bins, tokens.shape[1]))
+    for signal, k, token in np.ndindex(y.shape):
+        turn = -2j * math.pi * k / spec.patch
+        total = sum(value * cmath.exp(turn * t) for t, value in enumerate(tokens[signal, token]))
+        if 2 * k % spec.patch == 0:
+            total = complex(total.real, 0.0)
+        y[signal, k, token] = abs(total) if spec.value == "amplitude" else cmath.phase(total)
+    if not spec.normalized:
+        return y
+    return np.stack([(values - values.mean()) / values.std(ddof=1) for values in y])
+
+
+def _heads(spec, w, x, embeddings=()):
+    return {
+        name: _main(_run(head, _of(w, name), x, _beside(spec, head, embeddings)))
+        for name, head in spec.heads.items()
+    }
+
+
+def _mask_token(spec, w, x, embeddings):
+    mask = embeddings[0][:, None]
+    return x * (1.0 - mask) + w["token"][:, None] * mask
 
 
 def _mamba2(spec, w, x):
@@ -336,12 +541,13 @@ def _merge(spec, w, signals):
     return y
 
 
-def _graph(spec, w, x):
+def _graph(spec, w, x, embeddings=()):
     outputs = {"input": x}
     for name, node in spec.nodes.items():
         inputs = [outputs[source] for source in node.inputs]
         given = inputs if node.layer.kind == "merge" else inputs[0]
-        outputs[name] = _run(node.layer, _of(w, name), given)
+        beside = _beside(spec, node.layer, embeddings)
+        outputs[name] = _run(node.layer, _of(w, name), given, beside)
     return outputs[name]
 
 
@@ -485,6 +691,8 @@ ORACLES = {
     "batch_norm": _as_signal(_batch_norm),
     "bi_mamba2": _parts_in_order,
     "bi_mamba2_layer": _bi_mamba2_layer,
+    "cls_token": _cls_token,
+    "channel_adapter": _channel_adapter,
     "conv1d": _conv1d,
     "conv2d": _conv2d,
     "conv_block": _conv_block,
@@ -495,25 +703,32 @@ ORACLES = {
     "device_pool": _device_pool,
     "device_split": _device_split,
     "dropout": _identity,
+    "electrode_embedding": _electrode_embedding,
     "flatten": _flatten,
     "fsq": _fsq,
     "glu": _glu,
     "graph": _graph,
     "hdp": _hdp,
+    "heads": _heads,
     "hsmm": _hsmm,
+    "group_norm": _group_norm,
     "layer_norm": _as_signal(_layer_norm),
     "mamba2": _mamba2,
+    "mask_token": _mask_token,
     "merge": _merge,
     "pad": _pad,
+    "patch_embed": _patch_embed,
     "pool": _pool,
     "residual_vq": _residual_vq,
     "rms_norm": _as_signal(_rms_norm),
     "sequential": _parts_in_order,
+    "spectrum": _spectrum,
     "squeeze_excitation": _squeeze_excitation,
     "tcn": _tcn,
     "tcn_2d": _parts_in_order,
     "temporal_block": _temporal_block,
     "temporal_block_2d": _temporal_block_2d,
+    "time_embedding": _time_embedding,
     "upsample": _upsample,
     "vector_quantizer": _vector_quantizer,
     "vq_hdp_hsmm": _vq_hdp_hsmm,

@@ -161,8 +161,8 @@ def window_pool(x, mode, size, stride, padding="valid", count_padding=False):
 
 def pool(x, mode, size=None):
     """One value for a whole signal, or for each of `size` parts of it."""
-    if mode in ("last", "middle"):
-        return x[:, :, {"last": -1, "middle": x.shape[2] // 2}[mode]]
+    if mode in ("first", "last", "middle"):
+        return x[:, :, {"first": 0, "last": -1, "middle": x.shape[2] // 2}[mode]]
     reduce = max if mode.endswith("max") else lambda values: sum(values) / len(values)
     length, parts = x.shape[2], size or 1
     y = np.zeros((*x.shape[:2], parts))

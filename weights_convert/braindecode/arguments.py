@@ -15,7 +15,7 @@ CONFIG = "config"
 # What all nets are told of the signal.
 SIGNAL = ("n_chans", "n_outputs", "n_times", "chs_info", "input_window_seconds", "sfreq")
 # Keys of a configuration that no output depends on.
-IGNORED = ("chs_info", "input_window_seconds", "sfreq", "braindecode_version")
+IGNORED = ("chs_info", "input_window_seconds", "sfreq", "braindecode_version", "electrodes")
 NAMES = tuple(
     dict.fromkeys([*SIGNAL[:3], *(name for kind in NETS.values() for name in kind.defaults)])
 )
@@ -23,7 +23,9 @@ NAMES = tuple(
 # built.
 MOST_LAYERS = 64
 MOST = 2**24
-LAYERS = ("n_blocks", "depth", "block_layers")
+LAYERS = ("n_blocks", "depth", "block_layers", "num_layers")
+# What may be null although the class has another default.
+NULLABLE = ("qk_norm", "init_values")
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,17 @@ def _of_signal(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     if said.get("n_chans") is None and isinstance(electrodes, list):
         said["n_chans"] = len(electrodes)
+    named = isinstance(electrodes, list) and all(_is_named(one) for one in electrodes)
+    if said.get("electrodes") is None and named:
+        said["electrodes"] = [one["ch_name"] for one in electrodes]
     if said.get("n_times") is None and _is_number(seconds) and _is_number(rate):
         said["n_times"] = round(float(str(seconds)) * float(str(rate)))
     return said
+
+
+def _is_named(electrode: Any) -> bool:
+    """Whether an electrode of a configuration has a name."""
+    return isinstance(electrode, Mapping) and isinstance(electrode.get("ch_name"), str)
 
 
 def _is_number(value: Any) -> bool:
@@ -128,14 +138,19 @@ def _checked(path: Path, name: str, value: Any, default: Any) -> Any:
     """
     most = MOST_LAYERS if name in LAYERS else MOST
     optional = default is None and value is None
-    if name == "final_conv_length":
+    if name == "electrodes":
+        several = isinstance(value, list | tuple) and all(isinstance(one, str) for one in value)
+        fits, wanted = value is None or several, "names"
+    elif value is None and name in NULLABLE:
+        return None
+    elif name == "final_conv_length":
         fits, wanted = value == "auto" or _is_count(value, most), "'auto' or a whole number"
     elif isinstance(default, bool):
         fits, wanted = isinstance(value, bool), "true or false"
     elif isinstance(default, str):
         fits, wanted = isinstance(value, str), "a name"
     elif isinstance(default, float) or name.startswith(("drop_prob_", "conv_spatial_max")):
-        rate = name.startswith("drop_prob") and value == 0
+        rate = "drop" in name and value == 0
         fits, wanted = optional or rate or _is_number(value), "a number above zero"
     else:
         padding = name.startswith("padding_") and value == 0

@@ -42,7 +42,8 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         source.name: _stored(source, weights[neutral]) for neutral, source in plan.sources.items()
     }
     named |= {name: np.zeros((), np.int64) for name in plan.counters}
-    text = json.dumps(arguments, indent=2) + "\n"
+    said = {name: value for name, value in arguments.items() if name not in ("electrodes", "rows")}
+    text = json.dumps(said, indent=2) + "\n"
     with replacing_directory(path) as files:
         put_safetensors(files / TENSORS, named, {"format": "pt"})
         (files / CONFIG).write_text(text, encoding="utf-8")

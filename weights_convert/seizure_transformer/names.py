@@ -1,7 +1,7 @@
 """Names of a SeizureTransformer's tensors."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 COUNTER = "num_batches_tracked"
 POSITIONS = "position_encoding.pe"
@@ -23,7 +23,7 @@ def _layer(name: str) -> str:
     return _PARTS.get(name, name.replace("linear1.", "fc1.").replace("linear2.", "fc2."))
 
 
-_PATTERNS = (
+_PATTERNS: tuple[tuple[str, Callable[[re.Match[str], int], str]], ...] = (
     (r"encoder\.convs\.(\d+)\.(.+)", lambda n, stages: f"conv{int(n[1]) + 1}.{n[2]}"),
     (r"res_cnn_stack\.members\.(\d+)\.(.+)", lambda n, stages: f"res{int(n[1]) + 1}.{n[2]}"),
     (r"decoder_d\.convs\.(\d+)\.(.+)", lambda n, stages: f"deconv{stages - int(n[1])}.{n[2]}"),
@@ -47,7 +47,8 @@ def neutral_name(name: str, stages: int) -> str | None:
 def foreign_name(name: str, stages: int) -> str:
     """The name there of a tensor that has one."""
     node, _, rest = name.partition(".")
-    kind, number = re.fullmatch(r"([a-z]+)(\d*)", node).groups()
+    kind = node.rstrip("0123456789")
+    number = node.removeprefix(kind)
     if kind == "transformer":
         _, level, inner = rest.split(".", 2)
         inner = _OURS.get(inner, inner.replace("fc1.", "linear1.").replace("fc2.", "linear2."))

@@ -10,9 +10,10 @@ import numpy as np
 from tcnzoo.arrays import Weights
 from tcnzoo.errors import WeightError
 from tcnzoo.formats.report import Converted
+from tcnzoo.specs import Spec
 from tcnzoo.specs.params import check_weights
 
-from ..containers.own import check_mark
+from ..containers.own import embedded_spec
 from ..containers.state_dicts import PREFIX, Net, net_in, open_state_dict
 from ..hints import parse_hints
 from .detect import NAME, ROOT
@@ -39,8 +40,15 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
         SpecError: heads that do not divide the width.
     """
     arrays, notes = open_state_dict(path)
-    check_mark(NAME, path, notes)
     given = parse_hints(NAME, hints, ("heads", PREFIX))
+    embedded = embedded_spec(NAME, path, notes)
+    if embedded is not None:
+        try:
+            given.setdefault("heads", heads_of(embedded))
+        except (AttributeError, KeyError):
+            raise WeightError(
+                f"the configuration in {str(path)!r} is of another model than a SeizureTransformer"
+            ) from None
     net = net_in(path, arrays, ROOT, given)
     shapes = {name: tuple(array.shape) for name, array in net.tensors.items()}
     sizes = sizes_of(path, shapes, given.get("heads", HEADS))
@@ -49,6 +57,17 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     check_weights(spec.params(), weights)
     ordered = {name: weights[name] for name in spec.params()}
     return Converted(spec, ordered, used, dropped, {} if "heads" in given else {"heads": HEADS})
+
+
+def heads_of(spec: Spec) -> int:
+    """Heads of the transformer in a graph.
+
+    Raises:
+        AttributeError, KeyError: another model.
+    """
+    transformer: Any = spec.nodes["transformer"].layer  # type: ignore[attr-defined]
+    heads: int = transformer.block.attention.heads
+    return heads
 
 
 def sizes_of(path: Path, shapes: Shapes, heads: int) -> Sizes:

@@ -16,7 +16,7 @@ from ..containers.own import header
 from ..containers.state_dicts import write_state_dict
 from .detect import NAME
 from .names import BIAS, BIASES, COUNTER, POSITIONS, UNUSED, bias_rows, foreign_name
-from .read import sizes_of
+from .read import heads_of, sizes_of
 from .spec import graph_of
 
 
@@ -30,8 +30,7 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
         stages = sum(name.startswith("pool") for name in spec.nodes)  # type: ignore[attr-defined]
         named = _named(weights, stages)
         shapes = {name: tuple(array.shape) for name, array in named.items()}
-        transformer: Any = spec.nodes["transformer"].layer  # type: ignore[attr-defined]
-        made = graph_of(sizes_of(path, shapes, transformer.block.attention.heads))
+        made = graph_of(sizes_of(path, shapes, heads_of(spec)))
     except (AttributeError, KeyError, ValueError, WeightError):
         made = None
     if not isinstance(spec, GraphSpec) or made is None or made != spec:

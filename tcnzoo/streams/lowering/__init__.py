@@ -6,10 +6,11 @@ import numpy as np
 
 from tcnzoo.arrays import Array
 from tcnzoo.errors import SpecError
-from tcnzoo.specs import Spec
+from tcnzoo.specs import EmbeddingSpec, Spec
 from tcnzoo.specs.folding import fold
 from tcnzoo.streams.lowering import (  # noqa: F401 - each registers what it lowers
     activation,
+    channel_adapter,
     conv,
     dense,
     graph,
@@ -44,10 +45,11 @@ def lower(spec: Spec, weights: Mapping[str, Array]) -> Program:
     folded, wide = fold(spec, wide)
     build = Builder(wide)
     inputs = [build.signal(spec.input_channels or 0)]
-    inputs += [build.signal(embedding.channels) for embedding in spec.embedding_specs]
+    embeddings = _embeddings(spec)
+    inputs += [build.signal(embedding.channels) for embedding in embeddings]
     vectors = frozenset(
         signal.index
-        for signal, embedding in zip(inputs[1:], spec.embedding_specs, strict=True)
+        for signal, embedding in zip(inputs[1:], embeddings, strict=True)
         if not embedding.per_step
     )
     rows = [
@@ -79,3 +81,16 @@ def _check(spec: Spec) -> None:
             f"the {spec.kind} takes signals of any number of channels, but a list of operations "
             "needs a known number; put it behind a layer that names its channels"
         )
+
+
+def _embeddings(spec: Spec) -> list[EmbeddingSpec]:
+    """What a model takes beside its signal; SpecError where a mask is among it."""
+    embeddings = []
+    for side in spec.embedding_specs:
+        if not isinstance(side, EmbeddingSpec):
+            raise SpecError(
+                f"the model takes the mask {side.name!r}, which a list of operations has no place "
+                "for; leave the mask out"
+            )
+        embeddings.append(side)
+    return embeddings

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tcnzoo.specs import GraphSpec, MergeSpec
+from tcnzoo.specs.side_inputs import Routes
 from tcnzoo.streams.lowering.builder import Builder, join, lowers
 from tcnzoo.streams.program import Merge, Signal
 
@@ -19,11 +20,12 @@ def graph(
     build: Builder, spec: GraphSpec, path: str, x: Signal, embeddings: Sequence[Signal]
 ) -> Signal:
     """Every node on the outputs that it reads; the last one is the output."""
-    outputs = {"input": x}
+    outputs, routes = {"input": x}, Routes.of(spec.children())
     for name, node in spec.nodes.items():
         sources = [outputs[source] for source in node.inputs]
         if isinstance(node.layer, MergeSpec):
             outputs[name] = merged(build, node.layer.mode, sources)
         else:
-            outputs[name] = build.part(node.layer, join(path, name), sources[0])
+            beside = routes.taken(name, embeddings)
+            outputs[name] = build.part(node.layer, join(path, name), sources[0], beside)
     return outputs[name]

@@ -55,7 +55,7 @@ class ArraysData(DataConfig):
         y: name of the target; integers are classes.
         group: name of an array (examples,) of names or numbers; taken where it is there.
         extra: names of further arrays that go into each batch, such as `mask` or `weight`, or
-            `embedding0` and so on for a model that takes embeddings.
+            `embedding0` and so on for a model that takes embeddings, and masks by their names.
         classes: how many there are; labels outside them are refused.
         split: of `path`, where val or test have no file.
     """

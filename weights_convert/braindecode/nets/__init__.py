@@ -1,11 +1,11 @@
-"""braindecode's convolutional nets: how each is told from the others, built, and recognised."""
+"""braindecode's nets: how each is told from the others, built, and recognised."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import deep4, eegnet, eegnex, eegtcnet, shallow_fbcsp, sparcnet, tcn
+from . import deep4, eegnet, eegnex, eegtcnet, labram, shallow_fbcsp, sparcnet, tcn
 from .plan import Plan
 
 Arguments = Mapping[str, Any]
@@ -64,6 +64,7 @@ _ORDERED = (
     _kind("EEGNeX", r"block_3\.0\.parametrizations\.weight\.original$", eegnex),
     _kind("EEGNet", r"conv_separable_depth\.weight$", eegnet),
     _kind("Deep4Net", r"conv_4\.weight$", deep4),
+    _kind("Labram", r"position_embedding$", labram, facts_of=labram.facts_of),
     _kind("ShallowFBCSPNet", r"(?:conv_time_spat\.)?conv_time\.weight$", shallow_fbcsp),
 )  # fmt: skip
 

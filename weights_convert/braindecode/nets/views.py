@@ -39,5 +39,7 @@ VIEWS: Mapping[str, View] = {
     "same": View(lambda shape: shape),
     "time first": View(lambda shape: (*shape[:2], shape[3], shape[2]), swapped=True),
     "time third": View(lambda shape: (*shape, 1)),
+    "token": View(lambda shape: (1, 1, *shape)),
+    "rows": View(lambda shape: (1, *shape)),
     "time fourth": View(lambda shape: (*shape[:2], 1, *shape[2:])),
 }
