@@ -62,9 +62,11 @@ ACTIVATIONS: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "relu6": lambda spec, x: ops.relu6(x),
     "hard_sigmoid": lambda spec, x: ops.relu6(x + 3.0) / 6.0,
     "hard_swish": lambda spec, x: x * ops.relu6(x + 3.0) / 6.0,
+    "square": lambda spec, x: x * x,
+    "safe_log": lambda spec, x: ops.log(ops.maximum(x, spec.floor)),
 }
 # What 16-bit types need no float32 for: one operation, which is rounded once.
-SINGLE = ("linear", "relu", "leaky_relu", "tanh", "relu6")
+SINGLE = ("linear", "relu", "leaky_relu", "tanh", "relu6", "square")
 
 
 def gated(x: Tensor, gate: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
 
     def moves(self, training: bool) -> bool:
         """Whether a step moves the averages."""
-        return bool(training and self.trainable) and self.spec.update == "ema"
+        return bool(training and self.trainable) and self.spec.update != "gradient"
 
     def pick(self, rows: Rows, values: Tensor, training: bool, refresh: bool = True) -> _Picked:
         """Choose codes for scaled rows; in training, move the averages, and maybe the codes.
@@ -97,9 +97,16 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         """
         decay = self.spec.decay
         sums = ops.segment_sum(values, chosen, num_segments=self.spec.codes)
-        for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
+        batch = {"cluster_size": counts}
+        if self.spec.update == "ema":
+            batch["embed_avg"] = sums
+        for name, value in batch.items():
             old = self.read(name)
-            self.assign(name, ops.where(sound, decay * old + (1.0 - decay) * batch, old))
+            self.assign(name, ops.where(sound, decay * old + (1.0 - decay) * value, old))
+        if self.spec.update == "unit_ema":
+            turned = self.scaled(decay * self.codes() + (1.0 - decay) * self.scaled(sums))
+            chosen_by_some = ops.logical_and(ops.expand_dims(counts, 1) > 0.0, sound)
+            self.assign("codebook", ops.where(chosen_by_some, turned, self.read("codebook")))
 
     def refresh(self, seen: list[tuple[Rows, Tensor]]) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values.
@@ -107,6 +114,8 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         Args:
             seen: rows and scaled values of each level that shares the codebook.
         """
+        if self.spec.update != "ema":
+            return
         size = self.read("cluster_size")
         total = ops.sum(size)
         smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))

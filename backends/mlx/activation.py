@@ -45,9 +45,11 @@ FUNCTIONS: dict[str, Callable[[mx.array, ActivationSpec], mx.array]] = {
     "relu6": lambda x, spec: mx.clip(x, 0.0, 6.0),
     "hard_sigmoid": lambda x, spec: mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
     "hard_swish": lambda x, spec: x * mx.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "square": lambda x, spec: x * x,
+    "safe_log": lambda x, spec: mx.log(mx.maximum(x, spec.floor)),
 }
 # What MLX itself rounds only once in 16 bits.
-SINGLE = ("linear", "relu", "leaky_relu", "tanh", "softmax", "relu6")
+SINGLE = ("linear", "relu", "leaky_relu", "tanh", "softmax", "relu6", "square")
 
 
 class LastAxis:

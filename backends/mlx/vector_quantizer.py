@@ -59,7 +59,7 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     @property
     def moves(self) -> bool:
         """Whether a step moves the averages."""
-        return self.training and self.spec.update == "ema"
+        return self.training and self.spec.update != "gradient"
 
     def pick(self, vectors: Vectors, values: mx.array, refresh: bool = True) -> _Picked:
         """Choose codes for scaled values; in training, move the averages, and maybe the codes."""
@@ -91,10 +91,19 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
             bad = (~sound).astype(counts.dtype)
             totals = self._processes.totals({"counts": counts, "sums": sums, "bad": bad})
             counts, sums, sound = totals["counts"], totals["sums"], totals["bad"] == 0.0
-        for name, batch in (("cluster_size", counts), ("embed_avg", sums)):
+        batch = {"cluster_size": counts}
+        if self.spec.update == "ema":
+            batch["embed_avg"] = sums
+        for name, value in batch.items():
             old = wide(self[name])
-            moved = decay * old + (1.0 - decay) * batch
+            moved = decay * old + (1.0 - decay) * value
             self[name] = mx.where(sound, moved, old).astype(self[name].dtype)
+        if self.spec.update == "unit_ema":
+            old = wide(self["codebook"])
+            turned = self.scaled(decay * self.codes() + (1.0 - decay) * self.scaled(sums))
+            chosen_by_some = (counts[:, None] > 0.0) & sound
+            moved = mx.where(chosen_by_some, turned, old)
+            self["codebook"] = moved.astype(self["codebook"].dtype)
 
     def refresh(self, seen: list[tuple[Vectors, mx.array]]) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values.
@@ -102,6 +111,8 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         Args:
             seen: vectors and scaled values of each level that shares the codebook.
         """
+        if self.spec.update != "ema":
+            return
         size = wide(self["cluster_size"])
         total = size.sum()
         smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))

@@ -59,6 +59,8 @@ ACTIVATIONS: dict[str, Callable[[Array, ActivationSpec], Array]] = {
     "relu6": lambda x, spec: np.clip(x, 0.0, 6.0),
     "hard_sigmoid": lambda x, spec: np.clip(x + 3.0, 0.0, 6.0) / 6.0,
     "hard_swish": lambda x, spec: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+    "square": lambda x, spec: x * x,
+    "safe_log": lambda x, spec: np.log(np.maximum(x, spec.floor)),
 }
 
 

@@ -31,6 +31,8 @@ FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "relu6": lambda x, spec: F.relu6(x),
     "hard_sigmoid": lambda x, spec: F.hardsigmoid(x),
     "hard_swish": lambda x, spec: F.hardswish(x),
+    "square": lambda x, spec: x * x,
+    "safe_log": lambda x, spec: x.clamp(min=spec.floor).log(),
 }
 
 

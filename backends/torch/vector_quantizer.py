@@ -64,7 +64,7 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
     @property
     def moves(self) -> bool:
         """Whether a step moves the averages."""
-        return self.training and self.spec.update == "ema"
+        return self.training and self.spec.update != "gradient"
 
     def pick(self, values: Tensor, refresh: bool = True) -> _Picked:
         """Choose codes for rows; in training, move the averages, and with `refresh` the codes."""
@@ -90,12 +90,19 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
         if _shared_among_processes():
             distributed.all_reduce(counts)
             distributed.all_reduce(sums)
-        for average, batch in ((self.cluster_size, counts), (self.embed_avg, sums)):
-            average.copy_(self.spec.decay * wide(average) + (1.0 - self.spec.decay) * batch)
+        decay = self.spec.decay
+        self.cluster_size.copy_(decay * wide(self.cluster_size) + (1.0 - decay) * counts)
+        if self.spec.update == "ema":
+            self.embed_avg.copy_(decay * wide(self.embed_avg) + (1.0 - decay) * sums)
+            return
+        turned = self.scaled(decay * self.codes() + (1.0 - decay) * self.scaled(sums))
+        self.codebook.copy_(torch.where(counts[:, None] > 0.0, turned, wide(self.codebook)))
 
     @torch.no_grad()
     def refresh(self, values: Tensor) -> None:
         """Read the codes from the averages, and restart the dead ones at some of the values."""
+        if self.spec.update != "ema":
+            return
         size = wide(self.cluster_size)
         total = size.sum()
         smoothed = (size + self.spec.eps) * (total / (total + self.spec.codes * self.spec.eps))
@@ -145,8 +152,9 @@ class VectorQuantizer(Quantizer[VectorQuantizerSpec], kind="vector_quantizer"):
             distributed.broadcast(codes, 0)
             distributed.broadcast(weight, 0)
         self.codebook.copy_(codes)
-        if self.spec.update == "ema":
+        if self.spec.update != "gradient":
             self.cluster_size.copy_(weight.clamp_min(1.0))
+        if self.spec.update == "ema":
             self.embed_avg.copy_(codes * self.cluster_size[:, None])
         if self.spec.kmeans_iterations:
             self.initialised.fill_(1.0)

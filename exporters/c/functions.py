@@ -533,6 +533,20 @@ static void NAME_hard_swish(float *y, int n)
     }
 }
 """),
+    "square": Function("""
+static void NAME_square(float *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = y[i] * y[i];
+}
+"""),
+    "safe_log": Function("""
+static void NAME_safe_log(float *y, int n, float floor)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = logf(y[i] < floor ? floor : y[i]);
+}
+"""),
     "log_softmax": Function("""
 /* Logarithm of the softmax over the channels of each step. */
 static void NAME_log_softmax(float *y, int n, int width)

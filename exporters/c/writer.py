@@ -221,7 +221,10 @@ class Writer:
         if name in ("softmax", "log_softmax"):
             self.call(name, at, self.count(signal), signal.channels)
             return
-        extra = {"leaky_relu": [activation.slope], "elu": [activation.alpha]}.get(name, [])
+        constants = {
+            "leaky_relu": activation.slope, "elu": activation.alpha, "safe_log": activation.floor,
+        }  # fmt: skip
+        extra = [constants[name]] if name in constants else []
         self.call(name, at, self.count(signal, signal.channels), *extra)
 
     def constant(self, name: str, array: Array) -> str:

@@ -44,6 +44,10 @@ def _silu(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
     return block.op("Mul", x, block.op("Sigmoid", x))
 
 
+def _safe_log(block: BlockWriter[Any], x: Value, spec: ActivationSpec) -> str:
+    return block.op("Log", block.op("Max", x, block.graph.constant(spec.floor)))
+
+
 OPERATORS: dict[str, Callable[[BlockWriter[Any], Value, ActivationSpec], str]] = {
     "linear": lambda block, x, spec: x.name,
     "relu": lambda block, x, spec: block.op("Relu", x),
@@ -61,6 +65,8 @@ OPERATORS: dict[str, Callable[[BlockWriter[Any], Value, ActivationSpec], str]] =
     "relu6": _relu6,
     "hard_sigmoid": lambda block, x, spec: block.op("HardSigmoid", x, alpha=1.0 / 6.0, beta=0.5),
     "hard_swish": lambda block, x, spec: block.op("HardSwish", x),
+    "square": lambda block, x, spec: block.op("Mul", x, x),
+    "safe_log": _safe_log,
 }
 
 

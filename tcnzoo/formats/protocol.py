@@ -39,6 +39,10 @@ BUILT_IN = {
     "transformers-mamba2": "tcnzoo.weights_convert.transformers_mamba2",
     "brain-go-brr": "tcnzoo.weights_convert.brain_go_brr",
     "vector-quantize-pytorch": "tcnzoo.weights_convert.vector_quantize_pytorch",
+    "braindecode": "tcnzoo.weights_convert.braindecode",
+    "seizure-transformer": "tcnzoo.weights_convert.seizure_transformer",
+    "labram": "tcnzoo.weights_convert.labram",
+    "labram-vqnsp": "tcnzoo.weights_convert.labram_vqnsp",
 }
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from tcnzoo.errors import InputError
 from tcnzoo.specs.base import NoneWord, Rate, Shape, Spec
@@ -12,7 +12,7 @@ from tcnzoo.specs.params import by_name
 ActivationName = Literal[
     "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
     "tanh", "sigmoid", "softplus", "softmax", "log_softmax", "gelu_tanh", "relu6", "hard_sigmoid",
-    "hard_swish",
+    "hard_swish", "square", "safe_log",
 ]  # fmt: skip
 
 
@@ -21,10 +21,11 @@ class ActivationSpec(Spec):
 
     Attributes:
         name: which one; `gelu` is the exact form (erf) and `gelu_tanh` its approximation,
-            `hard_sigmoid` is relu6(x + 3) / 6 and `hard_swish` x times that, `softmax` and
-            `log_softmax` act over channels.
+            `hard_sigmoid` is relu6(x + 3) / 6 and `hard_swish` x times that, `safe_log` is the
+            natural logarithm of max(x, floor), `softmax` and `log_softmax` act over channels.
         slope: of `leaky_relu` below zero (torch's 0.01; Keras's own default is 0.3).
         alpha: of `elu` below zero.
+        floor: of `safe_log`, above zero (braindecode's 1e-6).
     """
 
     any_rank: ClassVar[bool] = True
@@ -32,6 +33,7 @@ class ActivationSpec(Spec):
     name: ActivationName
     slope: float = 0.01
     alpha: float = 1.0
+    floor: Annotated[float, Field(gt=0.0)] = 1e-6
 
     def gain(self) -> float:
         """Initial gain that keeps variance through this activation.

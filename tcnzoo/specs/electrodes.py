@@ -23,7 +23,14 @@ T1 T2 FTT9h TTP7h TPP9h FTT10h TPP8h TPP10h
 FP1-F7 F7-T7 T7-P7 P7-O1 FP2-F8 F8-T8 T8-P8 P8-O2
 """
 
-TABLES: dict[str, tuple[str, ...]] = {"labram-128": tuple(_LABRAM_128.split())}
+# The row of the leading token stands before them in files of LaBraM; where it has that of the first
+# electrode, the row is kept under this name.
+_LEADING = "CLS"
+
+TABLES: dict[str, tuple[str, ...]] = {
+    "labram-128": tuple(_LABRAM_128.split()),
+    "labram-129": (_LEADING, *_LABRAM_128.split()),
+}
 
 
 def table_of(table: str | Sequence[str]) -> tuple[str, ...]:

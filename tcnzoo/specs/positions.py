@@ -51,7 +51,8 @@ class ElectrodeEmbeddingSpec(Spec):
         channels: width of the tokens.
         electrodes: names of those that the tokens come from, in order, in upper or lower case; None
             for all of the table.
-        table: those that have rows, in order: names, or `labram-128`, the list of LaBraM.
+        table: those that have rows, in order: names; `labram-128`, the list of LaBraM; or
+            `labram-129`, the same after a row `CLS`, which its pre-training code keeps unused.
         cls: of a leading token: there is none (`none`), it has a row of its own (`own`, row 0 of
             `weight`), or that of the first electrode (`first_electrode`, as in the pre-training
             code of LaBraM).

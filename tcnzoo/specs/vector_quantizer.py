@@ -25,8 +25,11 @@ class VectorQuantizerSpec(Spec):
             the value was (arXiv:2410.06424).
         update: `ema`, N <- decay N + (1 - decay) n with n the values that chose the code, M the
             same with their sum, code = M / N~, N~ = (N + eps) sum(N) / (sum(N) + K eps), N kept
-            raw; or `gradient`, a codebook that the codebook loss mean((sg(x) - code)^2) trains.
-        decay, eps: of `ema`.
+            raw; `unit_ema`, of cosine, where a code that values chose turns towards their mean,
+            code = unit(decay code + (1 - decay) unit(mean)), and N moves as above but is only
+            looked at (LaBraM, BEiT v2); or `gradient`, a codebook that the codebook loss
+            mean((sg(x) - code)^2) trains.
+        decay, eps: of the averages; `unit_ema` takes no eps.
         commitment: weight of mean((x - sg(code))^2) in the loss.
         dead_code_threshold: of `ema`: a code with N below it starts again at a value of the batch,
             with N the threshold. The i-th of m such codes takes value floor((2 i + 1) n / (2 m)) of
@@ -46,7 +49,7 @@ class VectorQuantizerSpec(Spec):
     channels: Positive
     codes: Annotated[Whole, Field(ge=2)]
     gradient: Literal["straight_through", "rotation"] = "straight_through"
-    update: Literal["ema", "gradient"] = "ema"
+    update: Literal["ema", "unit_ema", "gradient"] = "ema"
     decay: Rate = 0.95
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
     commitment: Weight = 0.25
@@ -62,6 +65,14 @@ class VectorQuantizerSpec(Spec):
                 "kmeans_iterations must be 0 with update 'gradient'; call initialise_codebook "
                 "before training instead"
             )
+        if self.update == "unit_ema":
+            if not self.cosine:
+                raise ValueError("update 'unit_ema' turns codes of length 1, so it needs cosine")
+            if self.dead_code_threshold:
+                raise ValueError(
+                    "update 'unit_ema' restarts no codes, so dead_code_threshold must be 0, but "
+                    f"is {self.dead_code_threshold}"
+                )
         return self
 
     @property
@@ -70,7 +81,9 @@ class VectorQuantizerSpec(Spec):
         return self.channels
 
     def own_params(self) -> dict[str, Param]:
-        """`codebook` (K, channels); for ema also `cluster_size` N and `embed_avg` M, all buffers.
+        """`codebook` (K, channels); else than for gradient `cluster_size` N; for ema `embed_avg` M.
+
+        All but the codebook of gradient are buffers.
 
         `initialised` is 1 once k-means has run, where the first step asks for it.
         """
@@ -84,8 +97,9 @@ class VectorQuantizerSpec(Spec):
         table = {
             "codebook": Param(shape, "OI", init, "statistic"),
             "cluster_size": Param((self.codes,), "C", Init("constant", 1.0), "statistic"),
-            "embed_avg": Param(shape, "OI", copied, "statistic"),
         }
+        if self.update == "ema":
+            table["embed_avg"] = Param(shape, "OI", copied, "statistic")
         if self.kmeans_iterations:
             table["initialised"] = Param((1,), "C", Init("constant", 0.0), "statistic")
         return table
@@ -118,6 +132,14 @@ class ResidualVqSpec(Spec):
     quantizer: VectorQuantizerSpec
     levels: Depth
     shared: bool = False
+
+    @model_validator(mode="after")
+    def _shared_codes_have_averages(self) -> Self:
+        if self.shared and self.quantizer.update == "unit_ema":
+            raise ValueError(
+                "a shared codebook is moved once a step, which update 'unit_ema' is not"
+            )
+        return self
 
     @property
     def channels(self) -> int:

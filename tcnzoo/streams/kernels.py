@@ -50,10 +50,12 @@ KINDS = (
 FUNCTIONS = (
     "linear", "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "tanh", "sigmoid", "softplus",
     "softmax", "log_softmax", "gelu_tanh", "relu6", "hard_sigmoid", "hard_swish",
+    "square", "safe_log",
 )  # fmt: skip
 (
     LINEAR, RELU, LEAKY_RELU, ELU, SELU, GELU, SILU, TANH, SIGMOID, SOFTPLUS,
     SOFTMAX, LOG_SOFTMAX, GELU_TANH, RELU6, HARD_SIGMOID, HARD_SWISH,
+    SQUARE, SAFE_LOG,
 ) = range(len(FUNCTIONS))  # fmt: skip
 
 ADD, MULTIPLY, CONCAT = 0, 1, 2  # of a merge
@@ -387,6 +389,13 @@ def _activate_row(function: int, slope: Any, row: Array) -> None:
     elif function == SOFTPLUS:
         for i in range(len(row)):
             row[i] = _softplus(row[i])
+    elif function == SQUARE:
+        for i in range(len(row)):
+            row[i] = row[i] * row[i]
+    elif function == SAFE_LOG:
+        for i in range(len(row)):
+            v = row[i]
+            row[i] = np.float32(math.log(slope if v < slope else v))
     elif function in (SOFTMAX, LOG_SOFTMAX):
         _over_channels(function, row)
     else:

@@ -438,5 +438,5 @@ def _function(activation: ActivationSpec | None) -> tuple[int, float]:
     """Code of an activation, and its constant."""
     if activation is None:
         return k.LINEAR, 0.0
-    slope = activation.alpha if activation.name == "elu" else activation.slope
-    return k.FUNCTIONS.index(activation.name), slope
+    constants = {"elu": activation.alpha, "safe_log": activation.floor}
+    return k.FUNCTIONS.index(activation.name), constants.get(activation.name, activation.slope)

@@ -29,6 +29,8 @@ FUNCTIONS = {
     "relu6": F.relu6,
     "hard_sigmoid": F.hardsigmoid,
     "hard_swish": F.hardswish,
+    "square": torch.square,
+    "safe_log": lambda x: torch.log(torch.clamp(x, min=1e-6)),
 }
 
 

@@ -28,6 +28,8 @@ def _activations():
     leaky = {"kind": "activation", "name": "leaky_relu", "slope": 0.2}
     yield "activation-leaky_relu-slope", leaky, SIGNAL
     yield "activation-elu-alpha", {"kind": "activation", "name": "elu", "alpha": 0.7}, SIGNAL
+    log = {"kind": "activation", "name": "safe_log", "floor": 0.2}
+    yield "activation-safe_log-floor", log, SIGNAL
     yield "glu", {"kind": "glu"}, (2, 6, 37)
     yield "glu-vector", {"kind": "glu"}, (2, 6)
     yield "dropout", {"kind": "dropout", "rate": 0.5}, SIGNAL

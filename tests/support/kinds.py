@@ -152,6 +152,8 @@ ACTIVATIONS = {
     "relu6": lambda v, spec: min(max(v, 0.0), 6.0),
     "hard_sigmoid": lambda v, spec: min(max(v + 3.0, 0.0), 6.0) / 6.0,
     "hard_swish": lambda v, spec: v * min(max(v + 3.0, 0.0), 6.0) / 6.0,
+    "square": lambda v, spec: v**2,
+    "safe_log": lambda v, spec: math.log(v if v > spec.floor else spec.floor),
 }
 
 

@@ -27,6 +27,8 @@ ACTIVATIONS = {
     "relu6": lambda x, spec: np.clip(x, 0, 6),
     "hard_sigmoid": lambda x, spec: np.clip(x / 6 + 0.5, 0, 1),
     "hard_swish": lambda x, spec: x * np.clip(x / 6 + 0.5, 0, 1),
+    "square": lambda x, spec: x**2,
+    "safe_log": lambda x, spec: np.log(np.where(x < spec.floor, spec.floor, x)),
 }
 
 

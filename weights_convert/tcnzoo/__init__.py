@@ -18,6 +18,7 @@ from tcnzoo.files.lazy import Tensors
 from tcnzoo.formats.report import Converted
 from tcnzoo.specs import Spec
 
+from ..braindecode.detect import is_hub_folder
 from ..containers.detect import kind_of
 from ..hints import parse_hints
 from ..transformers_mamba2.config import config_of
@@ -32,7 +33,7 @@ def detect(path: Path) -> bool:
     """Whether it is a directory with tensors in it, or their file or index."""
     if path.name == TENSORS and kind_of(path) == "safetensors":
         return is_own(safetensors_metadata(path))
-    own = has_tensors(path) and config_of(path) is None
+    own = has_tensors(path) and config_of(path) is None and not is_hub_folder(path)
     return own or (path.name == INDEX and path.is_file())
 
 
