@@ -91,7 +91,7 @@ class TransformerBlockSpec(Spec):
     attention: AttentionSpec
     norm: NormOfTokens = TokenNorm()
     norm_first: bool = True
-    layer_scale: Annotated[float | None, NoneWord, Field(gt=0.0)] = None
+    layer_scale: Annotated[Annotated[float, Field(gt=0.0)] | None, NoneWord] = None
     drop_path: Rate = 0.0
     dropout: Rate = 0.0
     mlp: Mlp
