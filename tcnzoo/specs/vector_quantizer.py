@@ -137,7 +137,7 @@ class ResidualVqSpec(Spec):
     def _shared_codes_have_averages(self) -> Self:
         if self.shared and self.quantizer.update == "unit_ema":
             raise ValueError(
-                "a shared codebook is moved once a step, which update 'unit_ema' is not"
+                "a shared codebook is moved by averages once a step, so update 'unit_ema' cannot be"
             )
         return self
 

@@ -361,6 +361,10 @@ def test_levels_with_a_gap_are_refused(tmp_path):
             {**SPEC, "cosine": True, "update": "gradient"},
             f"{NAME} has no cosine codebook that gradients train",
         ),
+        (
+            {**SPEC, "cosine": True, "update": "unit_ema", "dead_code_threshold": 0.0},
+            f"{NAME} moves codes by averages of sums, not as update 'unit_ema' does",
+        ),
     ],
 )
 def test_the_library_cannot_hold(spec, sentence, tmp_path):

@@ -341,6 +341,7 @@ def _quantizers():
         "rotation": {"gradient": "rotation", "kmeans_iterations": 3},
         "cosine": {"cosine": True},
         "gradient": {"update": "gradient"},
+        "unit-ema": {"update": "unit_ema", "cosine": True, "dead_code_threshold": 0.0},
     }.items():
         yield f"vector_quantizer-{name}", vector_quantizer(**fields), SIGNAL
     yield "vector_quantizer-vector", vector_quantizer(cosine=True), (4, 3)

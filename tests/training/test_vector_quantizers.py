@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.errors import InputError
+from tcnzoo.errors import InputError, SpecError
 from tests.support.compare import assert_close, assert_same_bits, noise, weights_of
 from tests.support.quantizers import quantizer, residual, signal, train_step
 from tests.support.train_oracles import plan_of, stepper_of
@@ -74,6 +74,49 @@ def test_every_backend_trains_to_the_same_codes(native):
         expected = train_step("torch", true, x, slope)
         for name, array in expected.weights.items():
             assert_close(found.weights[name], array, label=name)
+
+
+def test_unit_codes_turn_towards_the_mean_of_their_values(native):
+    spec = quantizer(
+        channels=4, codes=9, cosine=True, update="unit_ema", decay=0.9, dead_code_threshold=0.0
+    )
+    model = tcnzoo.create(spec, native)
+    weights = {name: one.astype(np.float64) for name, one in tcnzoo.get_weights(model).items()}
+    codes, counted = weights["codebook"], weights["cluster_size"]
+    for seed in range(3):
+        x = np.random.default_rng(seed).normal(size=(2, 4, 6)).astype(np.float32)
+        found = train_step(native, model, x, np.zeros_like(x))
+        values = np.moveaxis(x.astype(np.float64), 1, -1).reshape(-1, 4)
+        values /= np.linalg.norm(values, axis=1, keepdims=True)
+        codes = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+        chosen = (values @ codes.T).argmax(axis=1)
+        counted = 0.9 * counted + 0.1 * np.bincount(chosen, minlength=9)
+        for code in set(chosen):
+            mean = values[chosen == code].mean(axis=0)
+            turned = 0.9 * codes[code] + 0.1 * mean / np.linalg.norm(mean)
+            codes[code] = turned / np.linalg.norm(turned)
+        assert len(set(chosen)) < 9  # codes that nothing chose stay as they are
+        unit = found.weights["codebook"]
+        unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+        assert_close(unit, codes)
+        assert_close(found.weights["cluster_size"], counted)
+
+
+@pytest.mark.parametrize("fields, sentence", [
+    ({"dead_code_threshold": 0.0}, "it needs cosine"),
+    ({"cosine": True}, "dead_code_threshold must be 0, but is 0.1"),
+])  # fmt: skip
+def test_unit_codes_need_length_one_and_no_restarts(fields, sentence):
+    spec = {"kind": "vector_quantizer", "channels": 4, "codes": 9, "update": "unit_ema", **fields}
+    with pytest.raises(SpecError, match=sentence):
+        tcnzoo.load_spec(spec)
+
+
+def test_a_shared_codebook_has_averages():
+    unit = {"update": "unit_ema", "cosine": True, "dead_code_threshold": 0.0}
+    spec = {"kind": "residual_vq", "levels": 2, "shared": True}
+    with pytest.raises(SpecError, match="update 'unit_ema' cannot be"):
+        tcnzoo.load_spec({**spec, "quantizer": {"channels": 4, "codes": 9, **unit}})
 
 
 def test_an_encoder_learns_through_the_codes():

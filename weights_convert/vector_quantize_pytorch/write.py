@@ -50,6 +50,8 @@ def _codebooks(spec: Spec) -> list[tuple[str, str, VectorQuantizerSpec]]:
         )
     if parts[0][2].cosine and parts[0][2].update == "gradient":
         raise SpecError(f"{NAME} has no cosine codebook that gradients train")
+    if parts[0][2].update == "unit_ema":
+        raise SpecError(f"{NAME} moves codes by averages of sums, not as update 'unit_ema' does")
     return parts
 
 
