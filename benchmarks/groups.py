@@ -10,6 +10,7 @@ import tcnzoo
 from benchmarks import nets, tasks
 from benchmarks.big_files import big_files_group
 from benchmarks.hsmm import hsmm_group
+from benchmarks.labram import labram_group, labram_keras_group, labram_mlx_group
 from benchmarks.mamba2 import mamba2_group
 from benchmarks.nets import LONG, NETS, Net
 from benchmarks.streams import CALLS, CHUNKS, blocks_only, streams_group
@@ -172,6 +173,9 @@ GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "big-files": big_files_group,
     "mamba2": mamba2_group,
     "hsmm": hsmm_group,
+    "labram": labram_group,
+    "labram-mlx": labram_mlx_group,
+    "labram-keras": labram_keras_group,
     "vq": vq_group,
     "training": training_group,
 }
