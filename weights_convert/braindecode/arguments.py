@@ -112,9 +112,9 @@ def _of_signal(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     if said.get("n_chans") is None and isinstance(electrodes, list):
         said["n_chans"] = len(electrodes)
-    named = isinstance(electrodes, list) and all(_is_named(one) for one in electrodes)
-    if said.get("electrodes") is None and named:
-        said["electrodes"] = [one["ch_name"] for one in electrodes]
+    channels = electrodes if isinstance(electrodes, list) else []
+    if said.get("electrodes") is None and channels and all(map(_is_named, channels)):
+        said["electrodes"] = [channel["ch_name"] for channel in channels]
     if said.get("n_times") is None and _is_number(seconds) and _is_number(rate):
         said["n_times"] = round(float(str(seconds)) * float(str(rate)))
     return said

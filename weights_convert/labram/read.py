@@ -60,7 +60,8 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     if embedded is not None:
         if given.keys() - {PREFIX}:
             raise InputError(f"{str(path)!r} says all of its model; leave the hints out")
-        spec, assumed = embedded, {}
+        spec = embedded
+        assumed: dict[str, Any] = {}
     else:
         spec, assumed = _inferred(path, shapes, given)
     last = last_of(spec) or {}

@@ -80,8 +80,12 @@ def encoder_of(layers: Mapping[str, Any]) -> Encoder:
         return encoder
     if not isinstance(stem, PatchEmbedSpec):
         raise TypeError("another stem than LaBraM's")
-    sizes = {"out_channels": stem.out_channels, "kernel_size": stem.kernel_size}
-    return replace(encoder, patch=stem.patch, **sizes)
+    return replace(
+        encoder,
+        patch=stem.patch,
+        out_channels=stem.out_channels,
+        kernel_size=stem.kernel_size,
+    )
 
 
 def plain(spec: Spec) -> Any:
