@@ -91,24 +91,43 @@ def everything(
     out: Annotated[str, typer.Option(help="file stem in benchmarks/results")] = "local",
     memory: Annotated[bool, typer.Option(help="measure peak memory too")] = True,
 ) -> None:
-    """Measure groups in turn and write results/<out>.json, .md and .png."""
-    from benchmarks.report import chart, markdown
+    """Measure groups in turn and write results/<out>.json, .md and .png after each of them.
 
+    Raises:
+        typer.Exit: with 1 at the end, where a group has failed; the files have the others.
+    """
     document: dict[str, Any] = {
         "machine": machine(name),
         "date": datetime.date.today().isoformat(),
         "versions": versions(),
         "groups": {},
     }
+    failed = []
     for group in groups.split(","):
-        rows = run_group(group, device, budget)
+        try:
+            rows = run_group(group, device, budget)
+        except subprocess.CalledProcessError as error:
+            typer.echo(f"group {group} failed with exit code {error.returncode}", err=True)
+            failed.append(group)
+            continue
         if rows:
             document["groups"][group] = rows
+            write(document, out)
     if memory and device is None:
         from benchmarks.memory import table
 
         os.environ.update(QUIET)
         document["memory"] = table(["pytorch-tcn", "tcnzoo torch", "keras-tcn", "tcnzoo keras"])
+        write(document, out)
+    if failed:
+        typer.echo(f"not measured: {', '.join(failed)}", err=True)
+        raise typer.Exit(1)
+
+
+def write(document: dict[str, Any], out: str) -> None:
+    """Write what was measured so far: an interrupted run keeps it."""
+    from benchmarks.report import chart, markdown
+
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{out}.json").write_text(json.dumps(document, indent=1) + "\n")
     (RESULTS / f"{out}.md").write_text(markdown(document))

@@ -40,6 +40,7 @@ BUILT_IN = {
     "brain-go-brr": "tcnzoo.weights_convert.brain_go_brr",
     "vector-quantize-pytorch": "tcnzoo.weights_convert.vector_quantize_pytorch",
     "braindecode": "tcnzoo.weights_convert.braindecode",
+    "seizure-transformer": "tcnzoo.weights_convert.seizure_transformer",
     "labram": "tcnzoo.weights_convert.labram",
     "labram-vqnsp": "tcnzoo.weights_convert.labram_vqnsp",
 }

@@ -1,6 +1,7 @@
 """What a model is, without any framework: one file a family of blocks."""
 
 from tcnzoo.specs.activation import ActivationSpec, DropoutSpec, GluSpec
+from tcnzoo.specs.attention import AttentionSpec, QkvSpec
 from tcnzoo.specs.base import (
     EmbeddingSpec,
     MaskSpec,
@@ -32,17 +33,21 @@ from tcnzoo.specs.params import InitializerSpec
 from tcnzoo.specs.patch_embed import PatchEmbedSpec
 from tcnzoo.specs.pool import PoolSpec, UpsampleSpec, WindowPoolSpec
 from tcnzoo.specs.positions import ElectrodeEmbeddingSpec, TimeEmbeddingSpec
+from tcnzoo.specs.projection_head import ProjectionHeadSpec
+from tcnzoo.specs.recurrent import GruSpec, LstmSpec
 from tcnzoo.specs.reshape import FlattenSpec, PadSpec
 from tcnzoo.specs.sequential import SequentialSpec
 from tcnzoo.specs.spectrum import SpectrumSpec
 from tcnzoo.specs.squeeze_excitation import SqueezeExcitationSpec
 from tcnzoo.specs.tcn import TcnSpec, TemporalBlockSpec
 from tcnzoo.specs.tokens import ClsTokenSpec, MaskTokenSpec
+from tcnzoo.specs.transformer import DropPathSpec, TransformerBlockSpec, TransformerSpec
 from tcnzoo.specs.union import SPEC_ADAPTER, AnySpec, NodeLayer
 from tcnzoo.specs.vector_quantizer import ResidualVqSpec, VectorQuantizerSpec
 from tcnzoo.specs.vq_hdp_hsmm import VqHdpHsmmSpec
 
 __all__ = [
+    "ProjectionHeadSpec",
     "ChannelAdapterSpec",
     "SPEC_ADAPTER",
     "ActivationSpec",
@@ -69,11 +74,13 @@ __all__ = [
     "GluSpec",
     "GraphSpec",
     "GroupNormSpec",
+    "GruSpec",
     "HdpSpec",
     "HeadsSpec",
     "HsmmSpec",
     "InitializerSpec",
     "LayerNormSpec",
+    "LstmSpec",
     "Mamba2Spec",
     "MaskSpec",
     "MaskTokenSpec",
@@ -102,4 +109,9 @@ __all__ = [
     "VqHdpHsmmSpec",
     "WeightNormSpec",
     "WindowPoolSpec",
+    "AttentionSpec",
+    "QkvSpec",
+    "DropPathSpec",
+    "TransformerBlockSpec",
+    "TransformerSpec",
 ]

@@ -399,6 +399,16 @@ class Spec(BaseModel):
         """Whether a channel of the input changes what the block makes of all others."""
         return False
 
+    @property
+    def unit_length(self) -> bool:
+        """Whether the output always has the same length, the root of its sum of squares."""
+        return False
+
+    @property
+    def engine_shape(self) -> str | None:
+        """How the shapes of this block begin in the table of `tcnzoo.engines`."""
+        return None
+
     def remark(self) -> str | None:
         """What `tcnzoo describe` says of this block beside its sizes."""
         return None

@@ -81,6 +81,11 @@ class _KernelSpec(Spec):
         return self.in_channels
 
     @property
+    def engine_shape(self) -> str:
+        """Widths and taps."""
+        return f"{self.in_channels}->{self.out_channels}, kernel {self.kernel_size}"
+
+    @property
     def reach(self) -> int:
         """Steps between the first and the last tap: (kernel_size - 1) * dilation."""
         return (self.kernel_size - 1) * self.dilation

@@ -4,6 +4,7 @@ from importlib import import_module
 
 FAMILIES = (
     "activation",
+    "attention",
     "channel_adapter",
     "conv",
     "conv2d",
@@ -19,12 +20,15 @@ FAMILIES = (
     "patch_embed",
     "pool",
     "positions",
+    "projection_head",
+    "recurrent",
     "reshape",
     "sequential",
     "spectrum",
     "squeeze_excitation",
     "tcn",
     "tokens",
+    "transformer",
     "vector_quantizer",
     "vq_hdp_hsmm",
 )

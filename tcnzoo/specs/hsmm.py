@@ -190,6 +190,14 @@ class HsmmSpec(Spec):
         """Steps that a segment lasts before training, about."""
         return self.expected_duration or max(1.0, self.max_duration / 4)
 
+    @property
+    def engine_shape(self) -> str:
+        """States and durations, rounded up to powers of 2."""
+        states, durations = (
+            1 << (size - 1).bit_length() for size in (self.states, self.max_duration)
+        )
+        return f"states {states}, durations {durations}"
+
     def own_params(self) -> dict[str, Param]:
         """`initial_logits`, `transition_logits`, those of the duration law, of the emission."""
         k = self.states

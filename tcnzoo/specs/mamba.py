@@ -174,6 +174,11 @@ class Mamba2Spec(Spec):
         """Widths of what `in_proj` gives: z0 and x0 (often none), z, xBC, dt."""
         return self.sizes.sections
 
+    @property
+    def engine_shape(self) -> str:
+        """Heads, their width, groups and states."""
+        return f"{self.heads} x {self.head_dim} x {self.groups} x {self.d_state}"
+
     def own_params(self) -> dict[str, Param]:
         """`dt_bias` and `A_log`, one a head; `D`, one a head or one a channel."""
         sizes = self.sizes

@@ -26,13 +26,13 @@ class Init:
         name: `constant`, `normal`, `uniform`, `xavier_normal`, `xavier_uniform`, `kaiming_normal`,
             `kaiming_uniform`, `norm_of` (the weight-norm gain: norm of the sibling `sibling`),
             `copy_of` (the sibling's values), `log_uniform` (logarithm of a value uniform within
-            `bounds`), or `softplus_inverse` (x with softplus(x) log-uniform within `bounds`, and at
-            least `floor`).
+            `bounds`), `softplus_inverse` (x with softplus(x) log-uniform within `bounds`, and at
+            least `floor`), or `trunc_normal` (normal of deviation `gain`, within `bounds`).
         gain: factor on the standard deviation or bound; the value itself for `constant`.
         fan_in: inputs that one output sums over.
         fan_out: outputs that one input feeds.
         sibling: for `norm_of` and `copy_of`, the last part of the other parameter's name.
-        bounds, floor: of the last two laws.
+        bounds, floor: of the last three laws.
     Source:
         Glorot & Bengio 2010 (xavier), He et al. 2015 (kaiming, fan-in mode), as torch.nn.init.
     """
@@ -85,17 +85,22 @@ class InitializerSpec(BaseModel):
     """An initialiser of kernels.
 
     Attributes:
-        name: torch.nn.init's names; `normal` is N(0, gain^2) and `uniform` is U(-gain, gain).
+        name: torch.nn.init's names; `normal` is N(0, gain^2), `trunc_normal` the same within `cut`,
+            and `uniform` is U(-gain, gain). A layer whose kernel is `trunc_normal` has biases that
+            start at zero, as ViT, BEiT and LaBraM have it.
         gain: factor on deviation or bound; None takes the gain of the activation that follows.
             It is applied for every name, and under weight norm too (v is drawn, g = ||v||).
+        cut: of `trunc_normal`: no value is further from 0 than so many times the gain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: Literal[
-        "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "normal", "uniform"
-    ] = "kaiming_uniform"
+        "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal", "normal", "uniform",
+        "trunc_normal",
+    ] = "kaiming_uniform"  # fmt: skip
     gain: Annotated[float, Field(gt=0.0)] | None = None
+    cut: Annotated[float, Field(ge=0.1)] = 2.0
 
     def for_activation(self, activation: HasGain | None) -> "InitializerSpec":
         """The same with the gain that holds: the given one, else that of `activation`."""
@@ -106,7 +111,9 @@ class InitializerSpec(BaseModel):
 
     def init(self, fan_in: int, fan_out: int) -> Init:
         """The initialiser for a kernel of known fans."""
-        return Init(self.name, 1.0 if self.gain is None else self.gain, fan_in, fan_out)
+        gain = 1.0 if self.gain is None else self.gain
+        bounds = (-self.cut * gain, self.cut * gain) if self.name == "trunc_normal" else (0.0, 0.0)
+        return Init(self.name, gain, fan_in, fan_out, bounds=bounds)
 
 
 def by_name(value: Any) -> Any:
@@ -128,7 +135,8 @@ def kernel_rows(
 ) -> dict[str, Param]:
     """Rows of a kernel, or of its weight-norm direction and gain, and of its bias.
 
-    A bias starts from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in torch's own layers.
+    A bias starts from U(-1/sqrt(fan_in), 1/sqrt(fan_in)), as in torch's own layers, and at zero
+    beside a kernel that is `trunc_normal`.
 
     Args:
         initializer: of the kernel.
@@ -149,6 +157,8 @@ def kernel_rows(
     if bias:
         channels = shape[axes.index("O")]
         start = Init("kaiming_uniform", 3.0**-0.5, fans[0], channels)
+        if init.name == "trunc_normal":
+            start = Init("constant", 0.0)
         rows["bias"] = Param((channels,), "C", start, "bias")
     return rows
 
@@ -179,6 +189,11 @@ def _draw(init: Init, shape: tuple[int, ...], generator: "np.random.Generator") 
         drawn = np.exp(generator.uniform(math.log(low), math.log(high), shape))
         value = np.maximum(drawn, init.floor)
         return value + np.log(-np.expm1(-value))
+    if init.name == "trunc_normal":
+        drawn = generator.normal(0.0, init.gain, shape)
+        while (outside := (drawn < low) | (drawn > high)).any():
+            drawn[outside] = generator.normal(0.0, init.gain, int(outside.sum()))
+        return drawn
     family, _, law = init.name.rpartition("_")
     deviation = {
         "": init.gain,

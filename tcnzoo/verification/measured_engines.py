@@ -5,24 +5,20 @@ from collections.abc import Iterable
 
 from tcnzoo import engines
 from tcnzoo.engines import Choice
-from tcnzoo.specs import Conv1dSpec, Spec
+from tcnzoo.specs import Spec
 from tcnzoo.specs.analysis import stream_name
 
 
 def known_engines(spec: Spec) -> list[Choice]:
-    """The choices that were measured for the convolutions and the streams of a model."""
+    """The choices that were measured for the parts and the streams of a model."""
     starts = shapes_of(spec)
     return [choice for choice in engines.known() if choice.shape.startswith(starts)]
 
 
 def shapes_of(spec: Spec) -> tuple[str, ...]:
     """How the shapes of a model begin in the table of engines, as the backends write them."""
-    kernels = {
-        f"{part.in_channels}->{part.out_channels}, kernel {part.kernel_size},"
-        for _, part in spec.walk()
-        if isinstance(part, Conv1dSpec)
-    }
-    return (f"{stream_name(spec)},", *sorted(kernels))
+    parts = {part.engine_shape for _, part in spec.walk()} - {None}
+    return (f"{stream_name(spec)},", *sorted(f"{shape}," for shape in parts))
 
 
 def engines_text(choices: Iterable[Choice]) -> str:

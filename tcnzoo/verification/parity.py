@@ -238,11 +238,13 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
     values = {**{k: v.astype(np.float64) for k, v in weights.items()}, "input": x}
     beside = by_role(spec, embeddings)
     outputs = predict(reference, x, **beside)
-    # A model of several outputs: the sum of the losses of all of them.
-    target: Any = np.zeros_like(first(outputs))
+    # Features of unit length are as far from zeros whatever the weights. A model of several
+    # outputs: the sum of the losses of all of them.
+    aim = 0.5 if any(part.unit_length for _, part in spec.walk()) else 0.0
+    target: Any = np.full_like(first(outputs), aim)
     kinds: str | dict[str, str] = "mse"
     if spec.output_names:
-        target = {name: np.zeros_like(y) for name, y in dict(outputs).items()}
+        target = {name: np.full_like(y, aim) for name, y in dict(outputs).items()}
         kinds = dict.fromkeys(target, "mse")
     _, table = backend_gradients(model, x, target, kinds, **beside)
     generator = np.random.Generator(np.random.PCG64(5))
@@ -253,10 +255,11 @@ def gradient_error(model: Any, weights: Weights, x: Array, embeddings: Sequence[
         signal = moved.pop("input")
         engine.set_weights(reference, moved)
         moved_outputs = predict(reference, signal, **beside)
-        several = [first(moved_outputs)]
         if spec.output_names and isinstance(moved_outputs, dict):
-            several = list(moved_outputs.values())
-        return sum(float(np.mean(np.square(y))) for y in several)
+            pairs = [(y, target[name]) for name, y in moved_outputs.items()]
+        else:
+            pairs = [(first(moved_outputs), target)]
+        return sum(float(np.mean(np.square(y - wanted))) for y, wanted in pairs)
 
     worst = 0.0
     for name, gradient in table.items():

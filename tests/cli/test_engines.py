@@ -96,6 +96,21 @@ def test_a_description_has_what_is_known_of_the_model_and_measures_nothing(monke
     assert [row["engine"] for row in document["engines"]] == ["k-tap", "compiled"]
 
 
+@pytest.mark.parametrize(
+    "spec, operation, shape, engine",
+    [
+        ({"kind": "mamba2", "channels": 64, "d_state": 16}, "mamba2 forward",
+         "2 x 64 x 1 x 16, 2 x 960 steps, torch.float32, 2 threads", "chunks of 32"),
+        ({"kind": "hsmm", "states": 5, "max_duration": 50, "channels": 3}, "hsmm",
+         "states 8, durations 64, steps 1024", "scaled"),
+    ],
+)  # fmt: skip
+def test_recurrences_have_engines_too(spec, operation, shape, engine):
+    choice = engines.Choice(f"any 0; {operation}", shape, engine, {})
+    remember(choice, engines.Choice(f"any 0; {operation}", f"1{shape}", "plain", {}))
+    assert known_engines(tcnzoo.load_spec(spec)) == [choice]
+
+
 def test_models_that_differ_have_streams_of_other_names():
     one, other = (tcnzoo.load_spec({**TCN, "kernel_size": size}) for size in (5, 7))
     assert stream_name(one) != stream_name(other)

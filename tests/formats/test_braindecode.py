@@ -1,5 +1,6 @@
 """Nets of braindecode, both ways, against braindecode itself."""
 
+import importlib
 import json
 import re
 
@@ -8,7 +9,7 @@ import pytest
 
 import tcnzoo
 from tcnzoo.errors import InputError, SpecError, WeightError
-from tcnzoo.weights_convert.braindecode.nets import NETS as NETS_KNOWN
+from tcnzoo.weights_convert.braindecode.nets import NETS as KNOWN
 from tcnzoo.weights_convert.braindecode.nets.limits import ColumnLimit, RowLimit
 from tests.support.braindecode_nets import braindecode_models
 
@@ -82,10 +83,15 @@ NETS = {
 }  # fmt: skip
 
 
+def own_modules():
+    """The module `braindecode.modules`."""
+    braindecode_models()
+    return importlib.import_module("braindecode.modules")
+
+
 def in_torch(config):
     """Arguments with classes for the names of activations."""
-    modules = braindecode_models().__name__.rpartition(".")[0]
-    own = __import__(f"{modules}.modules", fromlist=["Square"])
+    own = own_modules()
     return {
         name: getattr(torch.nn, value.rpartition(".")[2], None)
         or getattr(own, value.rpartition(".")[2])
@@ -213,7 +219,7 @@ def test_the_count_is_that_of_the_field_notes():
 
 
 def plan_of_default(name, **arguments):
-    kind = next(kind for kind in NETS_KNOWN if kind.name == name)
+    kind = KNOWN[name]
     return kind.plan_of({**kind.defaults, **arguments})
 
 
@@ -233,7 +239,7 @@ def test_other_nets_take_their_arguments_as_hints(tmp_path):
     net, x = net_of(name, config), signal(config, length)
     path = state_of(net, tmp_path)
     sentence = (
-        f"{str(path)!r} holds the tensors of a EEGNet and does not say n_chans and n_outputs and "
+        f"{str(path)!r} holds the tensors of EEGNet and does not say n_chans and n_outputs and "
         "n_times; give its arguments: --set config=config.json, or --set n_chans=... "
         "--set n_outputs=... --set n_times=..."
     )
@@ -268,11 +274,9 @@ def test_names_of_earlier_versions_are_read(tmp_path):
 def test_weights_that_a_limit_makes_are_found_again(size):
     drawn = np.random.default_rng(1).standard_normal((4, 6))
     kept = drawn * size / np.sqrt((drawn**2).sum(axis=0))
-    theirs = pytest.importorskip("torch").from_numpy(kept)
-    modules = __import__(f"{braindecode_models().__name__.rpartition('.')[0]}.modules.linear")
-    linear = modules.modules.linear.MaxNormLinear(6, 4, max_norm_val=0.25).double()
+    linear = own_modules().MaxNormLinear(6, 4, max_norm_val=0.25).double()
     with torch.no_grad():
-        linear.parametrizations.weight.original.copy_(theirs)
+        linear.parametrizations.weight.original.copy_(torch.from_numpy(kept))
     limit = ColumnLimit(0.25)
     effective = limit.effective(kept)
     assert np.allclose(effective, linear.weight.detach().numpy(), rtol=1e-12)
@@ -308,7 +312,7 @@ def test_rows_at_the_limit_keep_it():
 
 
 @pytest.mark.parametrize(
-    ("change", "error", "sentence"),
+    "change, error, sentence",
     [
         ({"n_filters_time": 7}, WeightError, "must have the shape (7, 1, 11, 1)"),
         ({"n_times": 20}, SpecError, "n_times=20 is too short for the net: 0 steps are left"),
@@ -334,7 +338,7 @@ def test_a_model_of_other_layers_is_refused_with_the_layer(tmp_path):
     spec = plan_of_default("EEGNet", **config).spec().model_dump(mode="json")
     spec["layers"]["pool_2"]["mode"] = "max"
     tcnzoo.save(tcnzoo.create(spec, "numpy"), tmp_path / "ours")
-    with pytest.raises(SpecError, match="differs from a EEGNet in layer 'pool_2'"):
+    with pytest.raises(SpecError, match="differs from EEGNet in layer 'pool_2'"):
         tcnzoo.convert(tmp_path / "ours", tmp_path / "back", to_format="braindecode")
     tcnzoo.save(tcnzoo.create("tcn-base", "numpy"), tmp_path / "tcn")
     with pytest.raises(SpecError, match="this tcn is none of them"):

@@ -13,9 +13,16 @@ import ml_dtypes
 import numpy as np
 
 import tcnzoo
-from tcnzoo.checkpoints.directory import write_checkpoint, write_safetensors
+from tcnzoo.checkpoints.directory import (
+    TENSORS,
+    read_safetensors,
+    write_checkpoint,
+    write_safetensors,
+)
 from tcnzoo.formats.protocol import convert, format_modules
 from tcnzoo.specs.params import varied_weights
+from tcnzoo.weights_convert.braindecode.nets import NETS
+from tcnzoo.weights_convert.seizure_transformer.spec import Sizes, graph_of
 from tcnzoo.zoo.foreign.detectors import tcn_document
 from tcnzoo.zoo.foreign.labram import (
     Encoder,
@@ -65,6 +72,16 @@ DETECTOR = tcn_document(
     stride=4,
     mamba={"mamba": {"d_state": 5, "head_dim": 4}},
 )
+# A net of braindecode with batch norms and tensors of four axes. Those with a limit on norms have
+# tensors that another limit in a damaged configuration changes.
+SHALLOW = {
+    "n_chans": 3, "n_outputs": 2, "n_times": 60, "n_filters_time": 4, "n_filters_spat": 5,
+    "filter_time_length": 7, "pool_time_length": 20,
+}  # fmt: skip
+BDTCN = {"n_chans": 3, "n_outputs": 2, "n_filters": 4, "n_blocks": 2}
+SEIZURES = graph_of(
+    Sizes(3, (4, 6), (5, 3), (3, 2), (3, 5), layers=1, hidden=7, heads=2)
+).model_dump(mode="json")
 CODES = {"kind": "vector_quantizer", "channels": 3, "codes": 5}
 LEVELS = {"kind": "residual_vq", "levels": 2, "quantizer": {"channels": 3, "codes": 4}}
 LABRAM = Encoder(
@@ -121,6 +138,28 @@ def bare(format_name: str, maker: Maker, hints: Mapping[str, Any], *, nested: bo
             write_safetensors(folder / "safetensors" / "net.safetensors", tensors)
             for path in (folder / "pt" / "net.pth", folder / "safetensors" / "net.safetensors"):
                 yield Sample(format_name, path, container_of(path), hints)
+
+    return make
+
+
+def of_braindecode(name: str, arguments: Mapping[str, Any]) -> Maker:
+    """A maker of the hub folder of a net."""
+    plan = NETS[name].plan_of({**NETS[name].defaults, **arguments})
+    return written("braindecode", plan.chain(), ("net",))
+
+
+def without_configuration(maker: Maker) -> Maker:
+    """A maker of the state_dicts in hub folders of braindecode."""
+
+    def make(folder: Path) -> Iterator[Sample]:
+        from tcnzoo.weights_convert.containers.pt import state_dict_of, write_pt
+
+        for number, sample in enumerate(maker(folder / "hub")):
+            tensors, _ = read_safetensors(sample.path / TENSORS)
+            path = folder / str(number) / "net.pt"
+            path.parent.mkdir()
+            write_pt(path, state_dict_of(tensors))
+            yield Sample(sample.format, path, container_of(path))
 
     return make
 
@@ -205,6 +244,18 @@ MAKERS: dict[str, Maker] = {
     ),
     "transformers-mamba2": written("transformers-mamba2", MAMBAS, ("net",)),
     "brain-go-brr": written("brain-go-brr", DETECTOR, ("net.pt",)),
+    "seizure-transformer": several(
+        written("seizure-transformer", SEIZURES, ("net.pt", "net.safetensors"), heads=2),
+        bare(
+            "seizure-transformer",
+            written("seizure-transformer", SEIZURES, ("net.pt",)),
+            {"heads": 2},
+        ),
+    ),
+    "braindecode": several(
+        of_braindecode("ShallowFBCSPNet", SHALLOW),
+        without_configuration(of_braindecode("BDTCN", BDTCN)),
+    ),
     "labram": several(
         written("labram", classifier_document(LABRAM, 2), ("net.pth", "net.safetensors")),
         bare("labram", written("labram", mem_document(LABRAM, 5), ("net.pth",)), {}),

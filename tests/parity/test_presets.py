@@ -28,6 +28,7 @@ LENGTHS = {
     "seizure-stream": 48,
     "seizure-tcn-fast": 48,
     "seizure-tcn-mamba": 48,
+    "seizure-transformer": 64,
     "seizure-unet-mamba": 48,
     "vq-encoder-hailo": 40,
 }
@@ -51,6 +52,7 @@ COUNTS = {
     "seizure-stream": (3_572_703, 2_944),
     "seizure-tcn-fast": (30_360_807, 7_808),
     "seizure-tcn-mamba": (34_513_255, 0),
+    "seizure-transformer": (37_848_897, 14_336),
     "seizure-unet-mamba": (32_606_439, 12_160),
     "vq-encoder-hailo": (127_328, 640),
     "hsmm-gaussian": (290, 0),

@@ -66,6 +66,36 @@ def _channel_adapters():
         yield f"channel_adapter-{name}", {"kind": "channel_adapter", **fields}, shape
 
 
+def _recurrent():
+    for kind in ("lstm", "gru"):
+        for name, fields in {
+            "": {},
+            "-plain": {"bias": False},
+            "-deep": {"layers": 3, "dropout": 0.2},
+            "-both": {"layers": 2, "bidirectional": True},
+        }.items():
+            yield (
+                f"{kind}{name}",
+                {"kind": kind, "in_channels": 3, "hidden": 5, **fields},
+                (2, 3, 11),
+            )
+
+
+def _projection_heads():
+    head = {"kind": "projection_head", "in_features": 3, "hidden": 6, "out_features": 4}
+    for name, fields, shape in (
+        ("", {}, (4, 3)),
+        (
+            "-steps",
+            {"norm": "layer_norm", "activation": "gelu", "layers": 3, "eps": 0.1},
+            (2, 3, 7),
+        ),
+        ("-one", {"layers": 1}, (2, 3, 7)),
+        ("-any-length", {"normalize": False, "norm": "none", "activation": "none"}, (4, 3)),
+    ):
+        yield f"projection_head{name}", {**head, **fields}, shape
+
+
 def _group_norms():
     for channels, groups in ((4, 1), (6, 2), (3, 3)):
         spec = {"kind": "group_norm", "channels": channels, "groups": groups, "eps": 0.1}
@@ -409,6 +439,61 @@ def _heads():
     yield "sequential-heads", {"kind": "sequential", "layers": layers}, (3, 3, 9)
 
 
+def attention(**fields):
+    return {"kind": "attention", "channels": 6, "heads": 2, **fields}
+
+
+def transformer_block(attention=None, **fields):
+    heads = {"heads": 2, **(attention or {})}
+    mlp = {"hidden": 9, **fields.pop("mlp", {})}
+    return {
+        "kind": "transformer_block", "channels": 6, "attention": heads, "mlp": mlp, **fields
+    }  # fmt: skip
+
+
+def _transformers():
+    tokens = (2, 6, 7)
+    masks = {"key_mask": "keys", "pair_mask": "pairs"}
+    for name, fields in {
+        "plain": {},
+        "bias-qv": {"qkv_bias": "qv", "out_bias": False, "head_dim": 5},
+        "bias-none": {"qkv_bias": "none", "heads": 3, "scale": 0.9, "dropout": 0.3},
+        "layer_norm": {"qk_norm": {"kind": "layer_norm", "eps": 0.1}},
+        "rms_norm": {"qk_norm": {"kind": "rms_norm", "eps": 0.2}, "head_dim": 4},
+        "causal": {"causal": True, "dropout": 0.1},
+        "window": {"causal": True, "window": 3, "qk_norm": "layer_norm"},
+        "window1": {"causal": True, "window": 1},
+        "wide-window": {"causal": True, "window": 9},
+        "key_mask": {"key_mask": "keys"},
+        "pair_mask": {"pair_mask": "pairs"},
+        "masks": {**masks, "causal": True, "qk_norm": "rms_norm"},
+        "window-key_mask": {"causal": True, "window": 3, "key_mask": "keys"},
+    }.items():
+        yield f"attention-{name}", attention(**fields), (3, 6, 7) if "mask" in name else tokens
+    yield "attention-one", attention(qk_norm="layer_norm"), (2, 6, 1)
+    yield "drop_path", {"kind": "drop_path", "rate": 0.4}, SIGNAL
+    for name, fields in {
+        "plain": {},
+        "post": {"norm_first": False, "mlp": {"activation": "relu"}, "dropout": 0.1},
+        "post-scaled": {"norm_first": False, "layer_scale": 0.7, "drop_path": 0.2},
+        "gated": {"mlp": {"gated": True, "activation": "silu", "bias": False}, "norm": "rms_norm"},
+        "scaled": {
+            "layer_scale": 0.5, "drop_path": 0.2, "dropout": 0.1, "norm": {"eps": 0.3},
+            "attention": {"qk_norm": "layer_norm", "qkv_bias": "qv"},
+        },
+        "window": {"attention": {"causal": True, "window": 4}},
+    }.items():  # fmt: skip
+        yield f"transformer_block-{name}", transformer_block(**fields), tokens
+    masked = transformer_block(attention=masks)
+    yield "transformer_block-masks", masked, (3, 6, 7)
+    stack = {"kind": "transformer", "depth": 2, "block": masked, "norm": "layer_norm"}
+    yield "transformer-masks", {**stack, "drop_path": 0.3, "scale_by_depth": True}, (3, 6, 7)
+    streamed = transformer_block({"causal": True, "window": 3, "key_mask": "keys"})
+    streamed["layer_scale"] = 0.4
+    yield "transformer-window", {**stack, "depth": 3, "block": streamed, "norm": None}, (3, 6, 11)
+    yield "transformer-plain", {**stack, "block": transformer_block()}, tokens
+
+
 def _composed():
     block = {**conv1d(), "kind": "conv_block", "activation": "gelu", "dropout": 0.1}
     for norm in NORMS:
@@ -434,9 +519,10 @@ def _composed():
 BLOCKS = {
     name: (spec, shape)
     for family in (
-        _activations, _norms, _channel_adapters, _group_norms, _convolutions, _same_upper,
+        _activations, _norms, _group_norms, _convolutions, _same_upper,
         _transposed_convolutions, _resampling, _windows, _reshaping, _dense, _squeeze_excitation,
-        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _hsmms, _tokens, _heads,
+        _mamba, _devices, _hdps, _quantizers, _composed, _graphs, _projection_heads,
+        _channel_adapters, _recurrent, _hsmms, _tokens, _heads, _transformers,
     )
     for name, spec, shape in family()
 }  # fmt: skip

@@ -315,6 +315,44 @@ def _time_embedding(spec, w, x):
     return y
 
 
+def _projection_head(spec, w, x):
+    y = _parts_in_order(spec, w, x)
+    return y / np.sqrt((y * y).sum(axis=1, keepdims=True) + spec.eps) if spec.normalize else y
+
+
+def _recurrent(spec, w, x):
+    """One value after the other, of the layers and directions that torch.nn documents."""
+    for layer in range(spec.layers):
+        ways = [
+            _recurred(spec, w, x[:, :, ::step], f"l{layer}{way}")[:, :, ::step]
+            for way, step in zip(spec.directions, (1, -1), strict=False)
+        ]
+        x = np.concatenate(ways, axis=1)
+    return x
+
+
+def _recurred(spec, w, x, suffix):
+    size = spec.hidden
+    zeros = np.zeros(spec.gates * size)
+    inner, outer = w.get(f"bias_ih_{suffix}", zeros), w.get(f"bias_hh_{suffix}", zeros)
+    y = np.zeros((len(x), size, x.shape[2]))
+    for b in range(len(x)):
+        h, c = np.zeros(size), np.zeros(size)
+        for t in range(x.shape[2]):
+            a = w[f"weight_ih_{suffix}"] @ x[b, :, t] + inner
+            u = w[f"weight_hh_{suffix}"] @ h + outer
+            if spec.kind == "lstm":
+                i, f, g, o = (a + u).reshape(4, size)
+                c = special.expit(f) * c + special.expit(i) * np.tanh(g)
+                h = special.expit(o) * np.tanh(c)
+            else:
+                (r, z, n), (ur, uz, un) = a.reshape(3, size), u.reshape(3, size)
+                n = np.tanh(n + special.expit(r + ur) * un)
+                h = n + special.expit(z + uz) * (h - n)
+            y[b, :, t] = h
+    return y
+
+
 def _channel_adapter(spec, w, x):
     """Sums over sources, one target, patch and head after the other."""
     names = [name.upper() for name in spec.source]
@@ -469,6 +507,66 @@ def _bi_mamba2_layer(spec, w, x):
     both = [_chain(spec, w, x, "forward_mamba"), _chain(spec, w, x[:, :, ::-1], backward)]
     both[1] = both[1][:, :, ::-1]
     return _chain(spec, w, x + _chain(spec, w, np.concatenate(both, axis=1), "projection"), "norm")
+
+
+def _attention(spec, w, x, embeddings=()):
+    inner, width = spec.heads * spec.width, spec.width
+    biases = {part: w.get(f"qkv.{part}_bias", np.zeros(inner)) for part in "qkv"}
+    kernels = dict(zip("qkv", np.split(w["qkv.weight"], 3), strict=True))
+    masks = list(embeddings)
+    seen = masks.pop(0) if spec.key_mask else np.ones((len(x), x.shape[2]))
+    pairs = masks.pop(0) if spec.pair_mask else np.ones((len(x), x.shape[2], x.shape[2]))
+    norms = {"q": "q_norm", "k": "k_norm"}
+
+    def part_of(letter, token, mine):
+        values = (kernels[letter] @ token + biases[letter])[mine]
+        return _chain(spec, w, values[None], *[norms[letter]] if letter in norms else [])[0]
+
+    y = np.zeros((len(x), inner, x.shape[2]))
+    for n, head, t in np.ndindex(len(x), spec.heads, x.shape[2]):
+        mine = slice(head * width, (head + 1) * width)
+        query, shares, answers = part_of("q", x[n, :, t], mine), [], []
+        for s in range(x.shape[2]):
+            late = spec.causal and (s > t or (spec.window and s <= t - spec.window))
+            if late or not seen[n, s] or not pairs[n, t, s]:
+                continue
+            product = query @ part_of("k", x[n, :, s], mine)
+            shares.append(math.exp(product * (spec.scale or 1.0 / math.sqrt(width))))
+            answers.append(part_of("v", x[n, :, s], mine))
+        if shares:
+            y[n, mine, t] = np.array(shares) @ np.array(answers) / sum(shares)
+    return _chain(spec, w, y, "proj")
+
+
+def _transformer_block(spec, w, x, embeddings=()):
+    def attended(x):
+        part = spec.children()["attention"]
+        return w.get("layer_scale1", np.ones(x.shape[1]))[:, None] * _run(
+            part, _of(w, "attention"), x, embeddings
+        )
+
+    def mapped(x):
+        hidden = _chain(spec, w, x, "fc1")
+        if spec.mlp.gated:
+            hidden = _chain(spec, w, x, "gate", "activation") * hidden
+        else:
+            hidden = _chain(spec, w, hidden, "activation")
+        scale = w.get("layer_scale2", np.ones(x.shape[1]))[:, None]
+        return scale * _chain(spec, w, hidden, "fc2")
+
+    for norm, path in (("norm1", attended), ("norm2", mapped)):
+        if spec.norm_first:
+            x = x + path(_chain(spec, w, x, norm))
+        else:
+            x = _chain(spec, w, x + path(x), norm)
+    return x
+
+
+def _transformer(spec, w, x, embeddings=()):
+    for name, part in spec.children().items():
+        inputs = embeddings if part.embedding_specs else ()
+        x = _run(part, _of(w, name), x, inputs)
+    return x
 
 
 def _device_attention(spec, w, x):
@@ -687,6 +785,10 @@ def _vq_hdp_hsmm(spec, w, x):
 
 
 ORACLES = {
+    "attention": _attention,
+    "drop_path": _identity,
+    "transformer": _transformer,
+    "transformer_block": _transformer_block,
     "activation": _activation,
     "batch_norm": _as_signal(_batch_norm),
     "bi_mamba2": _parts_in_order,
@@ -708,17 +810,20 @@ ORACLES = {
     "fsq": _fsq,
     "glu": _glu,
     "graph": _graph,
+    "gru": _recurrent,
     "hdp": _hdp,
     "heads": _heads,
     "hsmm": _hsmm,
     "group_norm": _group_norm,
     "layer_norm": _as_signal(_layer_norm),
+    "lstm": _recurrent,
     "mamba2": _mamba2,
     "mask_token": _mask_token,
     "merge": _merge,
     "pad": _pad,
     "patch_embed": _patch_embed,
     "pool": _pool,
+    "projection_head": _projection_head,
     "residual_vq": _residual_vq,
     "rms_norm": _as_signal(_rms_norm),
     "sequential": _parts_in_order,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tcnzoo.errors import InputError, SpecError, suggestion
+from tcnzoo.errors import InputError, SpecError, WeightError, suggestion
 from tcnzoo.files.documents import read_mapping
 from tcnzoo.formats.report import Undetermined
 
@@ -16,7 +16,9 @@ CONFIG = "config"
 SIGNAL = ("n_chans", "n_outputs", "n_times", "chs_info", "input_window_seconds", "sfreq")
 # Keys of a configuration that no output depends on.
 IGNORED = ("chs_info", "input_window_seconds", "sfreq", "braindecode_version", "electrodes")
-NAMES = tuple(dict.fromkeys([*SIGNAL[:3], *(name for kind in NETS for name in kind.defaults)]))
+NAMES = tuple(
+    dict.fromkeys([*SIGNAL[:3], *(name for kind in NETS.values() for name in kind.defaults)])
+)
 # More layers, steps or channels than any net has, so that a damaged file is refused before it is
 # built.
 MOST_LAYERS = 64
@@ -53,16 +55,22 @@ def arguments_in(
     Raises:
         Undetermined: an argument that nothing says and that has no default.
         InputError: an argument that the class has not, or that contradicts the tensors.
+        WeightError: a tensor is missing whose shape would say an argument.
         SpecError: a value that is of another type than the argument.
     """
     said = {**_of_signal(config), **hints}
     for name in said:
         if name not in (*SIGNAL, *kind.defaults, *IGNORED):
             raise InputError(
-                f"{str(path)!r} is a {kind.name}, which has no argument {name!r}"
+                f"{str(path)!r} holds {kind.name}, which has no argument {name!r}"
                 f"{suggestion(name, kind.defaults)}"
             )
-    facts = kind.facts_of(shapes)
+    try:
+        facts = kind.facts_of(shapes)
+    except (KeyError, ValueError, IndexError):
+        raise WeightError(
+            f"{str(path)!r} lacks tensors of {kind.name}, or has them with other axes"
+        ) from None
     for name, value in facts.items():
         if said.get(name, value) != value:
             raise InputError(
@@ -73,7 +81,7 @@ def arguments_in(
     if missing:
         texts = " ".join(f"--set {name}=..." for name in missing)
         raise Undetermined(
-            f"{str(path)!r} holds the tensors of a {kind.name} and does not say "
+            f"{str(path)!r} holds the tensors of {kind.name} and does not say "
             f"{' and '.join(missing)}; give its arguments: --set {CONFIG}=config.json, or {texts}",
             facts,
         )
@@ -104,9 +112,9 @@ def _of_signal(config: Mapping[str, Any]) -> dict[str, Any]:
     )
     if said.get("n_chans") is None and isinstance(electrodes, list):
         said["n_chans"] = len(electrodes)
-    listed = electrodes if isinstance(electrodes, list) else []
-    if said.get("electrodes") is None and listed and all(map(_is_named, listed)):
-        said["electrodes"] = [one["ch_name"] for one in listed]
+    channels = electrodes if isinstance(electrodes, list) else []
+    if said.get("electrodes") is None and channels and all(map(_is_named, channels)):
+        said["electrodes"] = [channel["ch_name"] for channel in channels]
     if said.get("n_times") is None and _is_number(seconds) and _is_number(rate):
         said["n_times"] = round(float(str(seconds)) * float(str(rate)))
     return said

@@ -65,7 +65,7 @@ def _net(spec: Spec) -> tuple[NetKind, dict[str, Any], Plan]:
     layers = dict(spec.layers) if isinstance(spec, SequentialSpec) else {}
     wanted = _plain(spec.model_dump(mode="json"))
     nearest = ""
-    for kind in NETS:
+    for kind in NETS.values():
         try:
             arguments = kind.arguments_of(layers)
             plan = kind.plan_of({**kind.defaults, **arguments})
@@ -75,7 +75,7 @@ def _net(spec: Spec) -> tuple[NetKind, dict[str, Any], Plan]:
         if _plain(made.model_dump(mode="json")) == wanted:
             return kind, arguments, plan
         nearest = nearest or _difference(kind, made, layers)
-    names = ", ".join(kind.name for kind in NETS)
+    names = ", ".join(NETS)
     raise SpecError(
         f"format {NAME!r} holds the layers of {names}, as they are read from there, and this "
         f"{spec.kind} is none of them{nearest}"
@@ -88,7 +88,7 @@ def _difference(kind: NetKind, made: Spec, layers: Mapping[str, Any]) -> str:
     for name in [*layers, *theirs]:
         ours, there = layers.get(name), theirs.get(name)
         if ours is None or there is None or _plain(ours.model_dump()) != _plain(there.model_dump()):
-            return f"; it differs from a {kind.name} in layer {name!r}"
+            return f"; it differs from {kind.name} in layer {name!r}"
     return ""
 
 

@@ -57,11 +57,11 @@ def read(path: Path, hints: Mapping[str, Any]) -> Converted:
     embedded = embedded_spec(NAME, path, notes)
     tensors_of = {name: squeezed(name, array) for name, array in net.tensors.items()}
     shapes = {_bare(name): tuple(array.shape) for name, array in tensors_of.items()}
-    assumed: Mapping[str, Any] = {}
     if embedded is not None:
         if given.keys() - {PREFIX}:
             raise InputError(f"{str(path)!r} says all of its model; leave the hints out")
         spec = embedded
+        assumed: dict[str, Any] = {}
     else:
         spec, assumed = _inferred(path, shapes, given)
     last = last_of(spec) or {}

@@ -81,7 +81,10 @@ def encoder_of(layers: Mapping[str, Any]) -> Encoder:
     if not isinstance(stem, PatchEmbedSpec):
         raise TypeError("another stem than LaBraM's")
     return replace(
-        encoder, patch=stem.patch, out_channels=stem.out_channels, kernel_size=stem.kernel_size
+        encoder,
+        patch=stem.patch,
+        out_channels=stem.out_channels,
+        kernel_size=stem.kernel_size,
     )
 
 

@@ -53,7 +53,7 @@ def _kind(name: str, root: str, module: Any, **changed: Any) -> NetKind:
 
 
 # In this order: a BDTCN holds a TCN, and Deep4Net begins as ShallowFBCSPNet does.
-NETS = (
+_ORDERED = (
     _kind(
         "BDTCN", r"base_tcn\.temporal_blocks\.temporal_block_0\.", tcn,
         plan_of=tcn.averaged_plan_of, facts_of=tcn.averaged_facts_of,
@@ -69,7 +69,10 @@ NETS = (
 )  # fmt: skip
 
 
+NETS: Mapping[str, NetKind] = {kind.name: kind for kind in _ORDERED}
+
+
 def net_of(names: Iterable[str]) -> NetKind | None:
     """The net whose tensors have such names, or None."""
     known = list(names)
-    return next((kind for kind in NETS if any(map(kind.root.match, known))), None)
+    return next((kind for kind in NETS.values() if any(map(kind.root.match, known))), None)

@@ -36,9 +36,9 @@ def plan_of(arguments: Arguments) -> Plan:
     plan.add("split", split(electrodes))
     for number, inside, outside in ((1, 1, first), (2, first, second)):
         conv = conv2d(inside, outside, (1, taps), padding="same", bias=False)
-        place = 2 - number  # the first block begins with a rearrangement
-        plan.add(f"conv_{number}", conv, f"block_{number}.{place}")
-        plan.add(f"norm_{number}", batch_norm(outside), f"block_{number}.{place + 1}")
+        member = 2 - number  # the first block begins with a rearrangement
+        plan.add(f"conv_{number}", conv, f"block_{number}.{member}")
+        plan.add(f"norm_{number}", batch_norm(outside), f"block_{number}.{member + 1}")
     plan.add(
         "conv_3",
         conv2d(second, third, (electrodes, 1), groups=second, bias=False, devices=electrodes),

@@ -96,14 +96,14 @@ def _units(arguments: Arguments, level: int, inside: int) -> Plan:
     plan, stem = Plan(), f"tcn_block.layers.{level}"
     for number, channels in ((1, inside), (2, filters)):
         # Behind a convolution stand the cut of its padding, [the norm], activation and dropout.
-        place = (number - 1) * (5 if normed else 4)
+        member = (number - 1) * (5 if normed else 4)
         conv = conv1d(
             channels, filters, arguments["kernel_size"], dilation=2**level, padding="causal",
             bias=False,
         )  # fmt: skip
-        plan.add(f"conv{number}", conv, f"{stem}.{place}")
+        plan.add(f"conv{number}", conv, f"{stem}.{member}")
         if normed:
-            plan.add(f"norm{number}", batch_norm(filters, **TCN_NORM), f"{stem}.{place + 2}")
+            plan.add(f"norm{number}", batch_norm(filters, **TCN_NORM), f"{stem}.{member + 2}")
         plan.add(f"elu{number}", activation(named("activation", arguments["activation"])))
         plan.add(f"drop{number}", dropout(_rate(arguments, "drop_prob_tcn")))
     return plan

@@ -14,6 +14,8 @@ from tcnzoo.arrays import Array
 RENORM_EPS = 1e-7
 # A row that was scaled down to the limit, and rounded, may be above it by so much of it.
 ROUNDING = 1e-6
+# Columns that are nearer to their limit than this part of it are given a larger one.
+NEAREST = 1e-8
 
 
 class Limit(Protocol):
@@ -90,11 +92,11 @@ class ColumnLimit:
         large = norms * eps / np.maximum(most - norms, np.finfo(np.float64).tiny)
         size = np.where(small <= most / 2, small, np.where(middle <= most, middle, large))
         scales = np.divide(size, norms, out=np.ones_like(norms), where=norms > 0.0)
-        return (columns * scales).astype(effective.dtype)
+        kept: Array = (columns * scales).astype(effective.dtype)
+        return kept
 
     def needed(self, effective: Array) -> float:
         """The limit, or twice the largest norm of a column that has come too near to it."""
         columns = effective.astype(np.float64)
         largest = float(np.sqrt((columns**2).sum(axis=0)).max())
-        # m = most n / (n + eps): above half of the limit's own distance n is known to 1 % only.
-        return self.most if largest < self.most - self.eps / 100 else 2.0 * largest
+        return self.most if largest < self.most * (1.0 - NEAREST) else 2.0 * largest

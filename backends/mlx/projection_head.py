@@ -1,0 +1,25 @@
+"""Dense layers, and features of unit length."""
+
+import mlx.core as mx
+
+from tcnzoo.models.streaming import Stream
+from tcnzoo.specs import ProjectionHeadSpec
+
+from .block import Block
+from .dense import Dense, DenseBlock
+
+
+class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
+    """Dense blocks, a dense layer, and division by the length of the features."""
+
+    levels: list[DenseBlock] | None
+    output: Dense
+
+    def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
+        """(batch, ..., in_features) -> (batch, ..., out_features)."""
+        for level in self.levels or ():
+            x = level(x, stream)
+        x = self.output(x, stream)
+        if not self.spec.normalize:
+            return x
+        return x * mx.rsqrt(mx.square(x).sum(axis=-1, keepdims=True) + self.spec.eps)
