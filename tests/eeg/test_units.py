@@ -70,8 +70,8 @@ def test_predict_warns_of_volts(tmp_path, size, warned):
     np.save(tmp_path / "x.npy", signal(size)[0].astype(np.float32))
     done = CliRunner().invoke(
         app,
-        ["predict", str(tmp_path / "saved"), "--input", str(tmp_path / "x.npy"), "--backend", "numpy",
-         "--output", str(tmp_path / "y.npy")],
+        ["predict", str(tmp_path / "saved"), "--input", str(tmp_path / "x.npy"),
+         "--backend", "numpy", "--output", str(tmp_path / "y.npy")],
         env={"COLUMNS": "400"},
     )  # fmt: skip
     assert done.exit_code == 0, done.output
