@@ -26,6 +26,7 @@ from tcnzoo.cli.options import (
     chosen_backend,
 )
 from tcnzoo.eeg.recordings import is_recording
+from tcnzoo.eeg.scales import size_remark
 from tcnzoo.errors import InputError, suggestion
 from tcnzoo.files import signals
 from tcnzoo.files.atomic import check_destination, check_distinct
@@ -179,6 +180,10 @@ def _loaded(
             f"the model takes {channels} channels, but {str(source)!r} has {x.shape[1]} on its "
             f"channel axis: shape {x.shape[single:]}{turned}"
         )
+    unit = getattr(model.tcnzoo.spec, "input", None)
+    remark = None if unit is None else size_remark(x, unit)
+    if remark:
+        console.say(f"warning: {remark}")
     return model, x, single
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from tcnzoo.errors import InputError, SignalTooLong
 from tcnzoo.specs.base import MOST_PARTS, PROBE, ReceptiveField, Shape, SideInput, Spec
+from tcnzoo.specs.input_unit import InputUnit
 from tcnzoo.specs.side_inputs import Routes
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ class SequentialSpec(Spec):
 
     Attributes:
         layers: name -> spec; names are lower-case identifiers other than RESERVED.
+        input: unit of the signal; None where any will do. No number depends on it: a signal whose
+            size cannot be that unit is warned of.
     """
 
     kind: Literal["sequential"] = "sequential"
     layers: Annotated[dict[LayerName, AnySpec], Field(min_length=1, max_length=MOST_PARTS)]
+    input: InputUnit | None = None
 
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:
@@ -118,7 +122,7 @@ class SequentialSpec(Spec):
     def map(self, change: Callable[[Spec], Spec]) -> Spec:
         """Each layer, then the whole."""
         layers = {name: layer.map(change) for name, layer in self.layers.items()}
-        return change(SequentialSpec(layers=layers))
+        return change(SequentialSpec(layers=layers, input=self.input))
 
     def normed_kernels(self) -> dict[str, str]:
         """Layers before a norm."""

@@ -93,7 +93,7 @@ def plain(spec: Spec) -> Any:
     return _plain(spec.model_dump(mode="json"))
 
 
-_FREE = ("initializer", "initializer_out", "scale_by_depth", "dropout", "electrodes")
+_FREE = ("initializer", "initializer_out", "scale_by_depth", "dropout", "electrodes", "input")
 
 
 def _plain(document: Any) -> Any:

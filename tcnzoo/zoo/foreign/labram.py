@@ -14,6 +14,8 @@ EPS = 1e-6
 TABLE, TABLE_OF_ALL_ROWS = "labram-128", "labram-129"
 # Of the tokenizer's heads: values of the spectrum of a patch.
 HEADS = ("amplitude", "phase")
+# A value of 1 is 100 uV.
+INPUT = {"unit": "uV", "scale": 0.01}
 _START = {"name": "trunc_normal", "gain": 0.02}
 # The last layer of a classifier starts smaller by 0.001.
 _START_OF_HEAD = {"name": "trunc_normal", "gain": 2e-5}
@@ -130,6 +132,11 @@ def _chain(layers: dict[str, Any]) -> dict[str, Any]:
     return {"kind": "sequential", "layers": layers}
 
 
+def _model(layers: dict[str, Any]) -> dict[str, Any]:
+    """Layers in order, which take uV / 100."""
+    return {**_chain(layers), "input": dict(INPUT)}
+
+
 def classifier_document(
     encoder: Encoder, outputs: int | None = None, pooling: str = "mean"
 ) -> dict[str, Any]:
@@ -152,7 +159,7 @@ def classifier_document(
     }
     if outputs is not None:
         layers["head"] = _dense(encoder.channels, outputs, _START_OF_HEAD)
-    return _chain(layers)
+    return _model(layers)
 
 
 def mem_document(
@@ -165,7 +172,7 @@ def mem_document(
         codes: of the tokenizer.
         cls: whose row the leading token has, see ElectrodeEmbeddingSpec.
     """
-    return _chain(
+    return _model(
         {
             "patch_embed": encoder.stem(),
             "mask_token": {"kind": "mask_token", "channels": encoder.channels},
@@ -194,7 +201,7 @@ def tokenizer_document(
         bins: values of each spectrum.
     """
     heads = {name: _task(decoder.channels, bins) for name in HEADS}
-    return _chain(
+    return _model(
         {
             "encoder": _tokens({"patch_embed": encoder.stem()}, encoder),
             "encode_task": _task(encoder.channels, code_channels),
