@@ -7,6 +7,7 @@ from tcnzoo.specs import ProjectionHeadSpec
 
 from .block import Block, Tensor
 from .dense import Dense, DenseBlock
+from .types import wide
 
 
 class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
@@ -22,5 +23,6 @@ class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
         x = self.output(x, stream)
         if not self.spec.normalize:
             return x
-        squares = ops.sum(ops.square(x), axis=-1, keepdims=True)
-        return x * ops.rsqrt(squares + self.spec.eps)
+        values = wide(x)
+        squares = ops.sum(ops.square(values), axis=-1, keepdims=True)
+        return ops.cast(values * ops.rsqrt(squares + self.spec.eps), x.dtype)

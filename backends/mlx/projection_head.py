@@ -7,6 +7,7 @@ from tcnzoo.specs import ProjectionHeadSpec
 
 from .block import Block
 from .dense import Dense, DenseBlock
+from .types import wide
 
 
 class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
@@ -22,4 +23,6 @@ class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
         x = self.output(x, stream)
         if not self.spec.normalize:
             return x
-        return x * mx.rsqrt(mx.square(x).sum(axis=-1, keepdims=True) + self.spec.eps)
+        values = wide(x)
+        size = mx.rsqrt(mx.square(values).sum(axis=-1, keepdims=True) + self.spec.eps)
+        return (values * size).astype(x.dtype)

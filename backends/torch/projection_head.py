@@ -8,6 +8,7 @@ from tcnzoo.specs import ProjectionHeadSpec
 
 from .block import Block
 from .dense import Dense
+from .types import wide
 
 
 class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
@@ -23,4 +24,6 @@ class ProjectionHead(Block[ProjectionHeadSpec], kind="projection_head"):
         x = self.output(x, stream)
         if not self.spec.normalize:
             return x
-        return x * torch.rsqrt(x.square().sum(dim=1, keepdim=True) + self.spec.eps)
+        values = wide(x)
+        size = torch.rsqrt(values.square().sum(dim=1, keepdim=True) + self.spec.eps)
+        return (values * size).to(x.dtype)
