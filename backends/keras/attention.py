@@ -60,7 +60,17 @@ class Attention(Block[AttentionSpec], kind="attention"):
             seen = self._kept("seen", seen, stream)
         pairs = masks.get(spec.pair_mask)
         allowed = self._allowed(tokens, ops.shape(key)[1], seen, pairs)
-        none = None
+        none = reached = None
+        if allowed is not None:
+            # A share of 0 of what is not finite is NaN: such keys are left out, and known.
+            both = ops.logical_and(ops.isfinite(key), ops.isfinite(value))
+            finite = ops.all(both, axis=(2, 3))
+            key, value = (
+                ops.where(finite[:, :, None, None], array, ops.zeros_like(array))
+                for array in (key, value)
+            )
+            bad = ops.logical_not(finite)[:, None, None]
+            reached = ops.any(ops.logical_and(allowed, bad), axis=3, keepdims=True)
         if seen is not None or pairs is not None:
             none = ops.logical_not(ops.any(allowed, axis=3, keepdims=True))
             allowed = ops.logical_or(allowed, none)
@@ -69,6 +79,8 @@ class Attention(Block[AttentionSpec], kind="attention"):
         y = multiplied(attend, query, key, value)
         if none is not None:  # (batch, 1, queries, 1) to (batch, queries, 1, 1)
             y = ops.where(ops.swapaxes(none, 1, 2), ops.zeros_like(y), y)
+        if reached is not None:
+            y = ops.where(ops.swapaxes(reached, 1, 2), ops.full_like(y, float("nan")), y)
         return self.proj(ops.reshape(y, (batch, tokens, spec.inner)))
 
     def _attended(

@@ -57,13 +57,21 @@ class Attention(Block[AttentionSpec], kind="attention"):
             seen = self._kept("seen", seen, stream)
         pairs = masks.get(spec.pair_mask)
         allowed = self._allowed(tokens, key.shape[2], seen, pairs)
-        none = None
+        none = reached = None
+        if allowed is not None:
+            # A share of 0 of what is not finite is NaN: such keys are left out, and known.
+            finite = mx.logical_and(mx.isfinite(key), mx.isfinite(value)).all(axis=3).all(axis=1)
+            key, value = (mx.where(finite[:, None, :, None], array, 0.0) for array in (key, value))
+            bad = mx.logical_not(finite)[:, None, None]
+            reached = mx.logical_and(allowed, bad).any(axis=3, keepdims=True)
         if allowed is not None and not (seen is None and pairs is None):
             none = mx.logical_not(allowed.any(axis=3, keepdims=True))
             allowed = mx.logical_or(allowed, none)
         y = multiplied(functools.partial(self._attended, allowed=allowed), query, key, value)
         if none is not None:
             y = mx.where(none, mx.zeros_like(y), y)
+        if reached is not None:
+            y = mx.where(reached, mx.full(y.shape, mx.nan, dtype=y.dtype), y)
         answers: mx.array = self.proj(y.swapaxes(1, 2).reshape(batch, tokens, spec.inner))
         return answers
 

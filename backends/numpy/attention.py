@@ -54,6 +54,9 @@ class Attention(Block[AttentionSpec], kind="attention"):
         allowed = self._in_reach(tokens, keys) & (seen[:, None] == 1)
         if spec.pair_mask is not None:
             allowed = allowed & (masks[spec.pair_mask] == 1)
+        # A share of 0 of what is not finite is NaN: such keys are left out, and known to be there.
+        bad = ~(np.isfinite(key) & np.isfinite(value)).all(axis=(1, 2))
+        key, value = (np.where(bad[:, None, None], 0.0, array) for array in (key, value))
         scores = spec.factor * np.einsum("bhdq,bhdk->bhqk", query, key)
         scores = np.where(allowed[:, None], scores, -np.inf)
         top = scores.max(axis=3, keepdims=True, initial=-np.inf)
@@ -61,6 +64,8 @@ class Attention(Block[AttentionSpec], kind="attention"):
         total = shares.sum(axis=3, keepdims=True)
         shares = maybe(self.dropout, shares / np.where(total == 0.0, 1.0, total))
         answers = np.einsum("bhqk,bhdk->bhdq", shares, value)
+        reached = (allowed & bad[:, None]).any(axis=2)
+        answers = np.where(reached[:, None, None], np.nan, answers)
         return self.proj(answers.reshape(batch, spec.inner, tokens).astype(x.dtype))
 
     def _normed(self, norm: Block[Any] | None, x: Array) -> Array:

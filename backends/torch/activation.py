@@ -12,7 +12,7 @@ from tcnzoo.specs.activation import ActivationSpec, DropoutSpec
 
 from .block import BLOCKS, Block
 from .kernels import masks
-from .types import watched
+from .types import watched, wide
 
 FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "linear": lambda x, spec: x,
@@ -32,7 +32,8 @@ FUNCTIONS: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "hard_sigmoid": lambda x, spec: F.hardsigmoid(x),
     "hard_swish": lambda x, spec: F.hardswish(x),
     "square": lambda x, spec: x * x,
-    "safe_log": lambda x, spec: x.clamp(min=spec.floor).log(),
+    # Of 16-bit types in float32: a floor of 1e-6 has no digits in float16.
+    "safe_log": lambda x, spec: wide(x).clamp(min=spec.floor).log().to(x.dtype),
 }
 
 

@@ -76,22 +76,38 @@ class Attention(Block[AttentionSpec], kind="attention"):
     ) -> Tensor:
         """The weighted means, (batch, heads, queries, head_dim); zeros for queries without keys."""
         spec = self.spec
+        if not spec.causal and seen is None and pairs is None:
+            return self._shared(query, key, value, None)
+        # A share of 0 of what is not finite is NaN: such keys are left out, and known to be there.
+        bad = ~(key.isfinite() & value.isfinite()).all(dim=3).all(dim=1)
+        key, value = (x.masked_fill(bad[:, None, :, None], 0.0) for x in (key, value))
         alone = seen is None and pairs is None and spec.window is None
         allowed = None if alone else self._allowed(query, key, seen, pairs)
+        if allowed is None:  # causal, and nothing else
+            reached = (bad.cumsum(1) > 0)[:, None, :, None]
+        else:
+            reached = (allowed & bad[:, None, None]).any(dim=3, keepdim=True)
         none = None
         if allowed is not None and not (seen is None and pairs is None):
             none = ~allowed.any(dim=3, keepdim=True)
             allowed = allowed | none
-        y = F.scaled_dot_product_attention(
+        y = self._shared(query, key, value, allowed)
+        y = y if none is None else y.masked_fill(none, 0.0)
+        return y.masked_fill(reached, torch.nan)
+
+    def _shared(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor | None) -> Tensor:
+        """The weighted means over the keys that are allowed, or that come no later."""
+        return F.scaled_dot_product_attention(
             query,
             key,
             value,
             attn_mask=allowed,
-            is_causal=alone and spec.causal,
-            dropout_p=spec.dropout if self.dropout is not None and self.dropout.training else 0.0,
-            scale=spec.factor,
+            is_causal=allowed is None and self.spec.causal,
+            dropout_p=self.spec.dropout
+            if self.dropout is not None and self.dropout.training
+            else 0.0,
+            scale=self.spec.factor,
         )
-        return y if none is None else y.masked_fill(none, 0.0)
 
     def _allowed(
         self, query: Tensor, key: Tensor, seen: Tensor | None, pairs: Tensor | None

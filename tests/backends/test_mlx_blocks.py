@@ -109,6 +109,7 @@ def test_only_the_user_names_parts_of_sequences_and_graphs():
     assert {kind for kind, cls in BLOCKS.items() if cls._declared is None} == {
         "sequential",
         "graph",
+        "heads",
     }
 
 

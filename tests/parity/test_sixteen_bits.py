@@ -184,6 +184,8 @@ def test_every_value_of_an_activation_is_rounded_once(dtype, native):
     x = grid.astype(TYPES[dtype]).astype(np.float64).reshape(1, 1, -1)
     for name in [*POINTWISE, "glu"]:
         spec, fed = {"kind": "activation", "name": name}, x
+        if name == "square":  # the largest value is that of the type
+            fed = np.clip(x, -10.0, 100.0)
         if name == "glu":
             spec, fed = {"kind": "glu"}, np.concatenate([x, np.minimum(x, 12.0)[..., ::-1]], axis=1)
         expected = tcnzoo.predict(reference(spec, {}), fed)
