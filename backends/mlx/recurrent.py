@@ -9,6 +9,7 @@ from tcnzoo.specs import GruSpec, LstmSpec
 
 from .activation import Dropout
 from .block import Block, maybe
+from .kernels.functions import sigmoid
 
 S = TypeVar("S", LstmSpec, GruSpec)
 
@@ -72,8 +73,8 @@ class Lstm(_Recurrent[LstmSpec], kind="lstm"):
 
     def _step(self, inward: mx.array, carried: mx.array, state: list[mx.array]) -> list[mx.array]:
         i, f, g, o = mx.split(inward + carried, 4, axis=1)
-        c = mx.sigmoid(f) * state[1] + mx.sigmoid(i) * mx.tanh(g)
-        return [mx.sigmoid(o) * mx.tanh(c), c]
+        c = sigmoid(f) * state[1] + sigmoid(i) * mx.tanh(g)
+        return [sigmoid(o) * mx.tanh(c), c]
 
 
 class Gru(_Recurrent[GruSpec], kind="gru"):
@@ -81,6 +82,6 @@ class Gru(_Recurrent[GruSpec], kind="gru"):
 
     def _step(self, inward: mx.array, carried: mx.array, state: list[mx.array]) -> list[mx.array]:
         (r, z, n), (r_h, z_h, n_h) = (mx.split(part, 3, axis=1) for part in (inward, carried))
-        z = mx.sigmoid(z + z_h)
-        n = mx.tanh(n + mx.sigmoid(r + r_h) * n_h)
+        z = sigmoid(z + z_h)
+        n = mx.tanh(n + sigmoid(r + r_h) * n_h)
         return [(1.0 - z) * n + z * state[0]]
