@@ -27,7 +27,8 @@ CONVOLUTIONS = ("conv1d", "conv_block", "temporal_block", "tcn", "sequential", "
 CASES = {
     name: case
     for name, case in BLOCKS.items()
-    if case[0]["kind"] in CONVOLUTIONS and "masks" not in name  # which no convolution takes
+    # Another input, or several outputs.
+    if case[0]["kind"] in CONVOLUTIONS and not {"masks", "heads"} & {*name.split("-")}
 }
 for kernel_size in (3, 5, 7):
     for length in (1, 2, 23, 300):

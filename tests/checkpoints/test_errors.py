@@ -139,6 +139,6 @@ def test_configuration_of_a_later_version(saved):
 def test_configuration_of_an_unknown_model(saved):
     weights, _ = read_safetensors(saved / "model.safetensors")
     write_safetensors(saved / "model.safetensors", weights)
-    (saved / "config.json").write_text(json.dumps({"spec": {"kind": "transformer"}}))
-    with pytest.raises(tcnzoo.SpecError, match="unknown kind 'transformer'"):
+    (saved / "config.json").write_text(json.dumps({"spec": {"kind": "retnet"}}))
+    with pytest.raises(tcnzoo.SpecError, match="unknown kind 'retnet'"):
         tcnzoo.load(saved, "numpy")
