@@ -26,7 +26,7 @@ def qkv(block: BlockWriter[QkvSpec], x: Value) -> Value:
 def attention(block: BlockWriter[AttentionSpec], x: Value) -> Value:
     """(batch, channels, N) and masks (batch, N) and (batch, N, N) -> (batch, channels, N)."""
     if block.wide:
-        raise block.refuse("attention takes tokens (batch, channels, N); use rank 3")
+        raise block.refuse("attention weighs tokens by one another, which rank 4 cannot hold")
     spec, graph = block.spec, block.graph
     masks = dict(
         zip((wanted.name for wanted in spec.embedding_specs), block.embeddings, strict=True)

@@ -22,7 +22,7 @@ def channel_adapter(block: BlockWriter[ChannelAdapterSpec], x: Value) -> Value:
     if not x.is_signal:
         name = block.op("MatMul", x, block.graph.constant(weights.T))
     else:
-        ones = [1] * (len(x.shape) - 1)
+        ones = [1] * (2 if block.wide or x.has_devices else 1)
         kernel = block.graph.constant(weights.reshape(*weights.shape, *ones))
         name = block.op("Conv", x, kernel)
     return replace(x, name=name, shape=(len(spec.targets), *x.shape[1:]))

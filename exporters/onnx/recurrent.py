@@ -31,7 +31,7 @@ def gru(block: BlockWriter[GruSpec], x: Value) -> Value:
 def _recurrent(block: BlockWriter[Any], x: Value, kind: str, **attributes: int) -> Value:
     """Layers one after the other, in float32: other types have no kernel in ONNX Runtime."""
     if block.wide:
-        raise block.refuse(f"{kind} takes signals of rank 3; use rank 3")
+        raise block.refuse(f"{kind} carries a state along time, which rank 4 cannot hold")
     spec, graph = block.spec, block.graph
     # (batch, channels, time) -> (time, batch, channels).
     rows = block.op("Transpose", block.cast(x, np.float32, graph.dtype), perm=[2, 0, 1])
