@@ -60,7 +60,8 @@ def test_block_equals_reference(name, dynamic, tmp_path):
 
 def test_every_kind_of_block_can_be_written():
     classes = get_args(get_args(AnySpec)[0])
-    assert {spec.model_fields["kind"].default for spec in classes} | {"merge"} == WRITERS.keys()
+    kinds = {spec.model_fields["kind"].default for spec in classes}
+    assert kinds | {"merge", "qkv"} == WRITERS.keys()  # nodes and parts
 
 
 @pytest.mark.parametrize("name", OF_LENGTH)
