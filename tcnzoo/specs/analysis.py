@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from tcnzoo.specs import (
     TcnSpec,
     VqHdpHsmmSpec,
 )
+from tcnzoo.specs.attention import AttentionSpec
 from tcnzoo.specs.implementations import implementations
 from tcnzoo.specs.params import count
 
@@ -121,13 +122,36 @@ def describe(spec: Spec, input_length: int | None = None) -> Description:
         obstacle=obstacle,
         latency=None if obstacle else field.delay,
         state_values=0 if obstacle else _state_values(spec),
-        remarks={
-            path or part.kind: remark
-            for path, part in spec.walk()
-            if (remark := part.remark()) is not None
-        },
+        remarks=_remarks(spec, layers),
         mamba2=implementations(spec),
     )
+
+
+# Tokens from which attention of each to all takes more time than the layers around it.
+MANY_TOKENS = 1024
+
+
+def _remarks(spec: Spec, layers: Sequence[Layer]) -> dict[str, str]:
+    """What parts say of themselves, and the price of attention to very many tokens."""
+    parts = dict(spec.walk())
+    remarks = {
+        path or part.kind: remark
+        for path, part in parts.items()
+        if (remark := part.remark()) is not None
+    }
+    for layer in layers:
+        part = parts.get(layer.path, spec)
+        attends = any(
+            isinstance(inner, AttentionSpec) and inner.pools_all for _, inner in part.walk()
+        )
+        tokens = layer.output_shape[-1]
+        if attends and len(layer.output_shape) == 2 and tokens > MANY_TOKENS:
+            remarks[layer.path] = (
+                f"{tokens:,} tokens attend to one another: {layer.macs / 1e9:.3g} G "
+                f"multiply-accumulates, which grow with the square of the tokens (LaBraM-base took "
+                "14.6 s for a signal of 1,921 tokens on one processor); take shorter signals"
+            )
+    return remarks
 
 
 def default_length(spec: Spec) -> int:
