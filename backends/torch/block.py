@@ -45,6 +45,7 @@ class Block(Pretrained, nn.Module, Generic[S]):
         state_items: what the block itself keeps of a stream, by name.
         options: of the whole model.
         recomputes: whether the backward pass computes this part once more.
+        turns: how often the mode has changed.
     """
 
     names_parts: ClassVar[bool] = True  # else the user names them
@@ -54,6 +55,7 @@ class Block(Pretrained, nn.Module, Generic[S]):
     tcnzoo: Handle  # on the root only
     options = Options()
     recomputes = False
+    turns = 0
     # Of a whole model: whether several processes have shared its parameters.
     _was_sharded = False
 
@@ -103,6 +105,8 @@ class Block(Pretrained, nn.Module, Generic[S]):
     def train(self, mode: bool = True) -> Block[S]:
         """Set the mode, and drop what was prepared for inference."""
         packed.forget(self)
+        if mode != self.training:
+            self.turns += 1
         return super().train(mode)
 
     def set_options(self, options: Options) -> None:

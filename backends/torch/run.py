@@ -84,11 +84,13 @@ def _evaluating(model: Block[Any]) -> Iterator[Any]:
     Raises:
         InputError: another thread trained the model inside.
     """
+    turns = model.turns
     moment = Moment(model) if model.training else None
     with torch.inference_mode(), full_precision(model):
         yield model if moment is None else twin_of(model, training=False)
-    # A model that was in evaluation comes before its parts into training.
-    if model.training if moment is None else moment.has_passed():
+    # A model that was in evaluation comes before its parts into training, and may be back by now.
+    trained = model.training or model.turns != turns
+    if trained if moment is None else moment.has_passed():
         raise InputError(
             "the model was trained by another thread during this call, so its output would mix old "
             "and new weights; predict between training steps, or with a copy of the model"

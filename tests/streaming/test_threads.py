@@ -199,6 +199,20 @@ def test_a_model_that_goes_into_training_in_the_midst_of_a_call(torch):
         tcnzoo.predict(model, x)
 
 
+def test_a_turn_into_training_and_back_is_noticed(torch):
+    model, x = tcnzoo.create(STREAM, "torch", weights=weights_of(STREAM)), noise(2, 4, 30)
+
+    def turn(*_):
+        model.train()
+        model.eval()
+
+    hook = model.get_submodule("blocks.0").register_forward_hook(turn)
+    with pytest.raises(tcnzoo.InputError, match="was trained by another thread during this call"):
+        tcnzoo.predict(model, x)
+    hook.remove()
+    tcnzoo.predict(model.eval(), x)  # which changes nothing
+
+
 def test_threads_predict_while_one_trains(torch):
     # With a rate of 0 what is right does not change.
     spec = {**STREAM, "dropout": 0.3}
