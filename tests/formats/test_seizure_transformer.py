@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tcnzoo
-from tcnzoo.errors import SpecError, WeightError
+from tcnzoo.errors import InputError, SpecError, WeightError
 
 torch = pytest.importorskip("torch")
 
@@ -18,10 +18,10 @@ NARROW = {
 }  # fmt: skip
 
 
-def narrow(folder):
+def narrow(folder, **sizes):
     """A small net whose weights and statistics are drawn, and its file."""
     torch.manual_seed(1)
-    net = Net(**NARROW).eval()
+    net = Net(**NARROW, **sizes).eval()
     with torch.no_grad():
         for name, tensor in net.state_dict().items():
             if name.endswith("running_var"):
@@ -35,6 +35,11 @@ def narrow(folder):
 def run(net, x):
     with torch.no_grad():
         return net(torch.from_numpy(x)).numpy()
+
+
+def loaded(path):
+    document = torch.load(path, weights_only=True)
+    return document.get("state_dict", document)
 
 
 def signal(length=40):
@@ -53,6 +58,65 @@ def test_every_backend_has_the_numbers(backend, prefix, tmp_path):
     assert np.abs(ours - run(net, signal())).max() < TOLERANCE
 
 
+def test_several_classes_are_a_softmax(backend, tmp_path):
+    # The names are those of one class, so that a sigmoid would be read without a word.
+    net, path = narrow(tmp_path, classes=3)
+    report = tcnzoo.convert(path, tmp_path / "ours", hints={"heads": 2})
+    assert report.assumed == {"output": "softmax"}
+    ours = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", backend), signal())
+    assert np.abs(ours - run(net, signal())).max() < TOLERANCE
+
+
+def test_the_output_is_a_hint_that_a_written_file_has(tmp_path):
+    net, path = narrow(tmp_path, classes=3)
+    hints = {"heads": 2, "output": "sigmoid"}
+    assert not tcnzoo.convert(path, tmp_path / "ours", hints=hints).assumed
+    ours = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "numpy"), signal())
+    odds = ours / (1.0 - ours)  # exponentials of what the sigmoid reads
+    assert np.abs(odds / odds.sum(1, keepdims=True) - run(net, signal())).max() < TOLERANCE
+    tcnzoo.convert(tmp_path / "ours", tmp_path / "back.pt", to_format="seizure-transformer")
+    report = tcnzoo.convert(tmp_path / "back.pt", tmp_path / "third")
+    assert not report.assumed
+    assert report.spec == tcnzoo.load(tmp_path / "ours", "numpy").tcnzoo.spec
+    with pytest.raises(InputError, match="'output' must be sigmoid or softmax, but is 'tanh'"):
+        tcnzoo.convert(path, tmp_path / "fourth", hints={"output": "tanh"})
+
+
+def test_positions_have_the_rows_of_the_file(tmp_path):
+    _, path = narrow(tmp_path, positions=10)
+    tcnzoo.convert(path, tmp_path / "ours", hints={"heads": 2})
+    model = tcnzoo.load(tmp_path / "ours", "numpy")
+    assert tcnzoo.predict(model, signal(80)).shape == (2, 1, 80)
+    with pytest.raises(InputError, match="has 10 rows, .* but 11 patches came"):
+        tcnzoo.predict(model, signal(88))
+    tcnzoo.convert(tmp_path / "ours", tmp_path / "back.pt", to_format="seizure-transformer")
+    again = Net(**NARROW, positions=10)
+    again.load_state_dict(loaded(tmp_path / "back.pt"), strict=True)
+
+
+@pytest.mark.parametrize(
+    "changed, away",
+    [
+        (lambda table: table.flip(2), "is away from them by up to"),
+        (lambda table: 0.9 * table, "is away from them by up to 0.1$"),
+        (lambda table: table[:, 0], r"has the shape \(6000, 8\)"),
+    ],
+)
+def test_positions_that_would_not_be_computed_are_refused(tmp_path, changed, away):
+    net, path = narrow(tmp_path)
+    state, name = net.state_dict(), "position_encoding.pe"
+    torch.save({**state, name: changed(state[name])}, path)
+    with pytest.raises(WeightError, match=rf"'{name}' of .* sinusoidal positions .* but {away}"):
+        tcnzoo.convert(path, tmp_path / "ours")
+
+
+def test_positions_of_half_precision_are_the_same(tmp_path):
+    net, path = narrow(tmp_path)
+    torch.save({name: value.bfloat16() for name, value in net.state_dict().items()}, path)
+    dropped = tcnzoo.convert(path, tmp_path / "ours", hints={"heads": 2}).dropped
+    assert "computed" in dropped["position_encoding.pe"]
+
+
 def test_what_is_dropped_is_named(tmp_path):
     _, path = narrow(tmp_path)
     dropped = tcnzoo.convert(path, tmp_path / "ours", hints={"heads": 2}).dropped
@@ -67,8 +131,7 @@ def test_the_way_back_loads_strictly(tmp_path):
     tcnzoo.convert(path, tmp_path / "ours", hints={"heads": 2})
     tcnzoo.convert(tmp_path / "ours", tmp_path / "back.pt", to_format="seizure-transformer")
     again = Net(**NARROW).eval()
-    document = torch.load(tmp_path / "back.pt", weights_only=True)
-    again.load_state_dict(document.get("state_dict", document), strict=True)
+    again.load_state_dict(loaded(tmp_path / "back.pt"), strict=True)
     assert np.abs(run(again, signal()) - run(net, signal())).max() < TOLERANCE
     report = tcnzoo.convert(tmp_path / "back.pt", tmp_path / "third")  # which says its heads
     assert not report.assumed
@@ -93,7 +156,7 @@ def test_the_full_net_has_the_numbers_in_torch(tmp_path):
     report = tcnzoo.convert(tmp_path / "net.pth", tmp_path / "ours")
     assert report.assumed == {"heads": 4}
     assert report.spec == tcnzoo.load_spec("seizure-transformer")
-    x = np.random.default_rng(2).standard_normal((1, 19, 256), np.float32)
+    x = np.random.default_rng(2).standard_normal((1, 19, 15_360), np.float32)
     ours = tcnzoo.predict(tcnzoo.load(tmp_path / "ours", "torch"), x)
     assert np.abs(ours - run(net, x)).max() < TOLERANCE
 

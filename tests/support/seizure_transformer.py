@@ -41,6 +41,7 @@ class Net(nn.Module):
     def __init__(
         self, electrodes=19, filters=(32, 64, 128, 256, 512), kernels=(11, 9, 7, 7, 5, 5, 3),
         residual=(3, 3, 3, 3, 2, 3, 2), hidden=2048, layers=8, heads=4, positions=6000,
+        classes=1,
     ):  # fmt: skip
         super().__init__()
         width = filters[-1]
@@ -60,7 +61,7 @@ class Net(nn.Module):
             self.transformer_encoder_layer, layers, enable_nested_tensor=False
         )
         self.decoder_d = Stack(convs=self._convs(up))
-        self.conv_d = nn.Conv1d(filters[0], 1, 11, padding=5)
+        self.conv_d = nn.Conv1d(filters[0], classes, 11, padding=5)
 
     @staticmethod
     def _convs(sizes):
@@ -80,4 +81,5 @@ class Net(nn.Module):
         x = x + tokens.permute(1, 2, 0)
         for conv, skip in zip(self.decoder_d.convs, skips[::-1], strict=True):
             x = F.elu(conv(x.repeat_interleave(2, dim=2))) + skip
-        return torch.sigmoid(self.conv_d(x))
+        x = self.conv_d(x)
+        return torch.sigmoid(x) if x.shape[1] == 1 else x.softmax(1)

@@ -1,9 +1,11 @@
 """State_dicts of SeizureTransformer, both ways, read without unpickling anything.
 
-Sizes are in the shapes; the number of heads is not, and is assumed to be the project's 4. A
-state_dict holds a layer of the transformer that the net never uses (the one that
-`nn.TransformerEncoder` copied) and the table of its sinusoidal positions: both are dropped, with
-the reason in the report. When a file is written, the unused layer is a copy of the first.
+Sizes are in the shapes; the number of heads is not, and is assumed to be the project's 4. Neither
+is what follows the last convolution: a sigmoid for one channel, and a softmax over the channels is
+assumed for several, as in the project's EventTransformer, whose names are the same. A state_dict
+holds a layer of the transformer that the net never uses (the one that `nn.TransformerEncoder`
+copied) and the table of its sinusoidal positions: both are dropped, with the reason in the report.
+When a file is written, the unused layer is a copy of the first.
 
 Source: names and order of operations of keruiwu/SeizureTransformer (MIT), ad59387.
 """

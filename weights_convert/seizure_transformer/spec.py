@@ -12,10 +12,11 @@ from tcnzoo.specs import Spec
 from tcnzoo.zoo.parse import parse_spec
 
 # Rows of the table of positions.
-POSITIONS = 6000
+ROWS = 6000
 NORM_EPS = 1e-3
 DROPOUT = 0.1
 HEADS = 4
+SIGMOID, SOFTMAX = "sigmoid", "softmax"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Sizes:
         residual: taps of each residual block.
         layers, hidden, heads: of the transformer.
         out_channels, last: channels and taps of the last convolution.
+        output: `sigmoid`, or `softmax` over the channels.
+        rows: of the table of positions.
     """
 
     in_channels: int
@@ -41,6 +44,8 @@ class Sizes:
     heads: int = HEADS
     out_channels: int = 1
     last: int = 11
+    output: str = SIGMOID
+    rows: int = ROWS
 
     @property
     def width(self) -> int:
@@ -64,7 +69,7 @@ def graph_of(sizes: Sizes) -> Spec:
         nodes[f"res_sum{number}"] = _node(_SUM, last, f"res{number}")
         last = f"res_sum{number}"
     position = {
-        "kind": "time_embedding", "channels": inside, "form": "sinusoidal", "rows": POSITIONS,
+        "kind": "time_embedding", "channels": inside, "form": "sinusoidal", "rows": sizes.rows,
     }  # fmt: skip
     nodes["position"] = _node(position, last)
     nodes["position_drop"] = _node({"kind": "dropout", "rate": DROPOUT}, "position")
@@ -80,7 +85,7 @@ def graph_of(sizes: Sizes) -> Spec:
         nodes[f"skip{stage}"] = _node(_SUM, f"deelu{stage}", f"elu{stage}")
         last, inside = f"skip{stage}", filters
     nodes["detection"] = _node(_conv(inside, sizes.out_channels, sizes.last), last)
-    nodes["probability"] = _node({"kind": "activation", "name": "sigmoid"}, "detection")
+    nodes["probability"] = _node({"kind": "activation", "name": sizes.output}, "detection")
     return parse_spec({"kind": "graph", "in_channels": sizes.in_channels, "nodes": nodes})
 
 

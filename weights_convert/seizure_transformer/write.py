@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Weights
-from tcnzoo.errors import SpecError, WeightError
+from tcnzoo.errors import InputError, SpecError, WeightError
 from tcnzoo.files.atomic import replacing
 from tcnzoo.files.lazy import Tensors
 from tcnzoo.specs import GraphSpec, Spec
@@ -16,7 +16,7 @@ from ..containers.own import header
 from ..containers.state_dicts import write_state_dict
 from .detect import NAME
 from .names import BIAS, BIASES, COUNTER, POSITIONS, UNUSED, bias_rows, foreign_name
-from .read import heads_of, sizes_of
+from .read import said_by, sizes_of
 from .spec import graph_of
 
 
@@ -29,23 +29,23 @@ def write(path: Path, spec: Spec, weights: Tensors) -> Mapping[str, str]:
     try:
         stages = sum(name.startswith("pool") for name in spec.nodes)  # type: ignore[attr-defined]
         named = _named(weights, stages)
+        positions: Any = spec.nodes["position"].layer  # type: ignore[attr-defined]
+        table = positions.sines().astype(named["conv_d.weight"].dtype)
+        named[POSITIONS] = np.ascontiguousarray(table[:, None, :])
         shapes = {name: tuple(array.shape) for name, array in named.items()}
-        made = graph_of(sizes_of(path, shapes, heads_of(spec)))
-    except (AttributeError, KeyError, ValueError, WeightError):
+        made = graph_of(sizes_of(path, shapes, said_by(spec)))
+    except (AttributeError, InputError, KeyError, ValueError, WeightError):
         made = None
     if not isinstance(spec, GraphSpec) or made is None or made != spec:
         raise SpecError(
             f"format {NAME!r} holds the graph that is read from it, and this {spec.kind} is another"
         )
     first = "transformer_encoder.layers.0."
-    positions: Any = spec.nodes["position"].layer
-    table = positions.sines().astype(named["conv_d.weight"].dtype)
     named |= {
         UNUSED + name.removeprefix(first): array
         for name, array in named.items()
         if name.startswith(first)
     }
-    named[POSITIONS] = np.ascontiguousarray(table[:, None, :])
     named |= {
         name.replace("running_mean", COUNTER): np.zeros((), np.int64)
         for name in named
