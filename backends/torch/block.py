@@ -45,7 +45,7 @@ class Block(Pretrained, nn.Module, Generic[S]):
         state_items: what the block itself keeps of a stream, by name.
         options: of the whole model.
         recomputes: whether the backward pass computes this part once more.
-        turns: how often the mode has changed.
+        turns: twice the times that the mode has changed; odd while it is changing.
     """
 
     names_parts: ClassVar[bool] = True  # else the user names them
@@ -105,9 +105,13 @@ class Block(Pretrained, nn.Module, Generic[S]):
     def train(self, mode: bool = True) -> Block[S]:
         """Set the mode, and drop what was prepared for inference."""
         packed.forget(self)
-        if mode != self.training:
+        if mode == self.training:
+            return super().train(mode)
+        self.turns += 1
+        try:
+            return super().train(mode)
+        finally:
             self.turns += 1
-        return super().train(mode)
 
     def set_options(self, options: Options) -> None:
         """Run this model with options from now on.

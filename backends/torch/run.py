@@ -88,8 +88,8 @@ def _evaluating(model: Block[Any]) -> Iterator[Any]:
     moment = Moment(model) if model.training else None
     with torch.inference_mode(), full_precision(model):
         yield model if moment is None else twin_of(model, training=False)
-    # A model that was in evaluation comes before its parts into training, and may be back by now.
-    trained = model.training or model.turns != turns
+    # The mode of a model changes before that of its parts, and may be back by now.
+    trained = model.training or model.turns != turns or turns % 2
     if trained if moment is None else moment.has_passed():
         raise InputError(
             "the model was trained by another thread during this call, so its output would mix old "
