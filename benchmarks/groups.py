@@ -8,6 +8,7 @@ import numpy as np
 
 import tcnzoo
 from benchmarks import nets, tasks
+from benchmarks.adapters import adapters_group
 from benchmarks.big_files import big_files_group
 from benchmarks.hsmm import hsmm_group
 from benchmarks.labram import labram_group, labram_keras_group, labram_mlx_group
@@ -173,6 +174,7 @@ GROUPS: dict[str, Callable[[str | None, float], Iterator[Result]]] = {
     "big-files": big_files_group,
     "mamba2": mamba2_group,
     "hsmm": hsmm_group,
+    "adapters": adapters_group,
     "labram": labram_group,
     "labram-mlx": labram_mlx_group,
     "labram-keras": labram_keras_group,

@@ -25,6 +25,12 @@ QUIET = {"GOMP_SPINCOUNT": "0", "OMP_WAIT_POLICY": "passive", "TF_CPP_MIN_LOG_LE
 # What a group measures with set in its process.
 SETTINGS = {"mlx-own-blas": {"TCNZOO_MLX_BLAS": "0"}}
 
+# Every group, in the order in which they are measured.
+ALL = (
+    "torch", "streams", "keras", "mlx", "mlx-own-blas", "presets", "big-files", "mamba2", "hsmm",
+    "vq", "adapters", "labram", "labram-mlx", "labram-keras", "training",
+)  # fmt: skip
+
 app = typer.Typer(add_completion=False)
 
 
@@ -80,9 +86,7 @@ def one_group(
 
 @app.command("all")
 def everything(
-    groups: Annotated[
-        str, typer.Option(help="comma-separated")
-    ] = "torch,streams,keras,mlx,mlx-own-blas,presets,big-files,mamba2,hsmm,vq,training",
+    groups: Annotated[str, typer.Option(help="comma-separated")] = ",".join(ALL),
     device: Annotated[str | None, typer.Option(help="cuda, mps, gpu; default: the CPU")] = None,
     budget: Annotated[float, typer.Option(help="seconds for each measurement")] = 20.0,
     name: Annotated[

@@ -25,19 +25,31 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     norm: LayerNorm | None
     output: Dense | None
 
+    def __init__(
+        self, spec: ChannelAdapterSpec, path: str = "", owned: bool = False, **options: Any
+    ) -> None:
+        """Work out the fixed matrix, or the directions of the electrodes."""
+        super().__init__(spec, path, owned, **options)
+        if spec.mixes:
+            self.matrix = spec.matrix()
+        else:
+            self.sources = spec.source_directions()
+            self.targets = spec.target_directions()
+
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, ..., sources) -> (batch, ..., targets)."""
         if self.spec.method == "perceiver":
             return self._attended(x)
         fixed = self.spec.mixes
-        weights = _like(self.spec.matrix().T, x) if fixed else ops.transpose(self._weights(x))
+        weights = _like(self.matrix.T, x) if fixed else ops.transpose(self._weights(x))
         return ops.matmul(x, weights)
 
     def _weights(self, x: Tensor) -> Tensor:
         """Of `attend`: what each source counts for each target."""
         query, key = self._parts("query", "key")
-        targets, sources = self.spec.target_directions(), self.spec.source_directions()
-        scores = ops.matmul(query(_like(targets, x)), ops.transpose(key(_like(sources, x))))
+        scores = ops.matmul(
+            query(_like(self.targets, x)), ops.transpose(key(_like(self.sources, x)))
+        )
         return ops.softmax(scores / math.sqrt(self.spec.inner), axis=-1)
 
     def _attended(self, x: Tensor) -> Tensor:
@@ -50,7 +62,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         each = width // heads
         patches = ops.swapaxes(ops.reshape(x, (-1, patch, sources)), 1, 2)
-        tokens = value(patches) + direction(_like(self.spec.source_directions(), x))
+        tokens = value(patches) + direction(_like(self.sources, x))
         shape = (-1, sources, heads, each)
         keys = ops.swapaxes(ops.reshape(key(tokens), shape), 1, 2)
         contents = ops.swapaxes(ops.reshape(content(tokens), shape), 1, 2)

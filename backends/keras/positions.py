@@ -34,11 +34,18 @@ class ElectrodeEmbedding(Block[ElectrodeEmbeddingSpec], kind="electrode_embeddin
 class TimeEmbedding(Block[TimeEmbeddingSpec], kind="time_embedding"):
     """Adds to each token the row of its place in time."""
 
+    def __init__(
+        self, spec: TimeEmbeddingSpec, path: str = "", owned: bool = False, **options: Any
+    ) -> None:
+        """Make the table of sines, where the rows are not learned."""
+        super().__init__(spec, path, owned, **options)
+        self.sines = None if spec.form == "learned" else spec.sines()
+
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, N, channels) -> the same shape."""
-        if self.spec.form == "learned":
+        if self.sines is None:
             return reduced(self._added, x, self.arrays["weight"])
-        sines = ops.convert_to_tensor(self.spec.sines().T, dtype=x.dtype)
+        sines = ops.convert_to_tensor(self.sines.T, dtype=x.dtype)
         return reduced(self._added, x, sines)
 
     def _added(self, x: Tensor, weight: Any) -> Tensor:

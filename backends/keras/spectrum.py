@@ -1,6 +1,7 @@
 """Amplitude or phase of the Fourier transform of patches."""
 
 import math
+from typing import Any
 
 from keras import ops
 
@@ -14,6 +15,13 @@ from .types import reduced
 class Spectrum(Block[SpectrumSpec], kind="spectrum"):
     """Spectra of the patches of each electrode as tokens, by products with sines and cosines."""
 
+    def __init__(
+        self, spec: SpectrumSpec, path: str = "", owned: bool = False, **options: Any
+    ) -> None:
+        """Make the sines and cosines."""
+        super().__init__(spec, path, owned, **options)
+        self.cosines, self.sines = spec.waves()
+
     def call(self, x: Tensor, stream: Stream | None = None) -> Tensor:
         """(batch, A * patch, E) -> (batch, E * A, bins)."""
         return reduced(self._values, x)
@@ -24,7 +32,9 @@ class Spectrum(Block[SpectrumSpec], kind="spectrum"):
         batch, length, electrodes = ops.shape(x)
         count = electrodes * (length // spec.patch)
         tokens = ops.reshape(ops.swapaxes(x, 1, 2), (batch, count, spec.patch))
-        cosines, sines = (ops.convert_to_tensor(table, x.dtype) for table in spec.waves())
+        cosines, sines = (
+            ops.convert_to_tensor(table, x.dtype) for table in (self.cosines, self.sines)
+        )
         half, mirrored = spectrum(ops.matmul(tokens, cosines), ops.matmul(tokens, sines), spec)
         y = ops.concatenate([half, mirrored], axis=-1) if spec.bins == "full" else half
         return normalised(y) if spec.normalized else y

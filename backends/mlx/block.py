@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -72,6 +72,8 @@ class Block(nn.Module, Generic[S]):
     _device: str | None = None
     _observer: Callable[[str, Any], None] | None = None
     _steps: Any = None
+    # Twice the times that the mode has changed; odd while it is changing.
+    _turns: int = 0
     # Names of the parts, groups included; None where the user names them.
     _declared: frozenset[str] | None = frozenset()
 
@@ -133,6 +135,16 @@ class Block(nn.Module, Generic[S]):
         if self._observer is not None:
             self._observer(self.path, y)
         return y
+
+    def train(self, mode: bool = True) -> Block[S]:
+        """Set the mode, and count that it changes; see `twin.evaluating`."""
+        if mode == self.training:
+            return cast(Block[S], super().train(mode))
+        self._turns += 1
+        try:
+            return cast(Block[S], super().train(mode))
+        finally:
+            self._turns += 1
 
     def forward(self, x: mx.array, stream: Stream | None) -> Any:
         """Compute the output; with a `stream`, x continues what came before."""

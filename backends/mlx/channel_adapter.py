@@ -25,17 +25,25 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     norm: LayerNorm | None
     output: Dense | None
 
+    def __init__(self, spec: ChannelAdapterSpec, path: str = "") -> None:
+        """Work out the fixed matrix, or the directions of the electrodes."""
+        super().__init__(spec, path)
+        if spec.mixes:
+            self._matrix = spec.matrix()
+        else:
+            self._sources = spec.source_directions()
+            self._targets = spec.target_directions()
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, ..., sources) -> (batch, ..., targets)."""
         if self.spec.method == "perceiver":
             return self._attended(x)
-        return x @ (_like(self.spec.matrix(), x) if self.spec.mixes else self._weights(x)).T
+        return x @ (_like(self._matrix, x) if self.spec.mixes else self._weights(x)).T
 
     def _weights(self, x: mx.array) -> mx.array:
         """Of `attend`: what each source counts for each target."""
         query, key = self._parts("query", "key")
-        targets, sources = self.spec.target_directions(), self.spec.source_directions()
-        scores = query(_like(targets, x)) @ key(_like(sources, x)).T
+        scores = query(_like(self._targets, x)) @ key(_like(self._sources, x)).T
         return mx.softmax(scores / math.sqrt(self.spec.inner), axis=-1)
 
     def _attended(self, x: mx.array) -> mx.array:
@@ -47,7 +55,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         count, each = length // patch, width // heads
         patches = x.reshape(batch * count, patch, sources).swapaxes(1, 2)
-        tokens = value(patches) + direction(_like(self.spec.source_directions(), x))
+        tokens = value(patches) + direction(_like(self._sources, x))
         shape = (batch * count, sources, heads, each)
         keys = key(tokens).reshape(shape).swapaxes(1, 2)
         contents = content(tokens).reshape(shape).swapaxes(1, 2)

@@ -24,12 +24,16 @@ class ElectrodeEmbedding(Block[ElectrodeEmbeddingSpec], kind="electrode_embeddin
 class TimeEmbedding(Block[TimeEmbeddingSpec], kind="time_embedding"):
     """Adds to each token the row of its place in time."""
 
+    def __init__(self, spec: TimeEmbeddingSpec, path: str = "") -> None:
+        """Make the table of sines, where the rows are not learned."""
+        super().__init__(spec, path)
+        self._sines = None if spec.form == "learned" else spec.sines()
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, N, channels) -> the same shape."""
         leading, electrodes = int(self.spec.cls), self.spec.electrodes
         patches = (x.shape[1] - leading) // electrodes
-        learned = self.spec.form == "learned"
-        weight = self["weight"] if learned else beside(x, self.spec.sines())
+        weight = self["weight"] if self._sines is None else beside(x, self._sines)
 
         def added(x: mx.array, weight: mx.array) -> mx.array:
             y = x[:, leading:] + mx.tile(weight[:patches], (electrodes, 1))

@@ -14,6 +14,11 @@ from .types import beside, reduced
 class Spectrum(Block[SpectrumSpec], kind="spectrum"):
     """Spectra of the patches of each electrode as tokens, by products with sines and cosines."""
 
+    def __init__(self, spec: SpectrumSpec, path: str = "") -> None:
+        """Make the sines and cosines."""
+        super().__init__(spec, path)
+        self._cosines, self._sines = spec.waves()
+
     def forward(self, x: mx.array, stream: Stream | None = None) -> mx.array:
         """(batch, A * patch, E) -> (batch, E * A, bins)."""
         return reduced(self._values, x)
@@ -22,7 +27,7 @@ class Spectrum(Block[SpectrumSpec], kind="spectrum"):
         """The same in one float type."""
         spec = self.spec
         tokens = x.swapaxes(1, 2).reshape(x.shape[0], -1, spec.patch)
-        cosines, sines = (beside(x, table) for table in spec.waves())
+        cosines, sines = (beside(x, table) for table in (self._cosines, self._sines))
         half, mirrored = spectrum(tokens @ cosines, tokens @ sines, spec)
         y = mx.concatenate([half, mirrored], axis=-1) if spec.bins == "full" else half
         return normalised(y) if spec.normalized else y

@@ -45,10 +45,11 @@ def evaluating(model: B) -> Iterator[B]:
     Raises:
         InputError: another thread trained the model inside.
     """
+    turns = model._turns
     if not model.training:
         yield model
-        # Its parts follow the model into training.
-        if model.training:
+        # The mode of a model changes before that of its parts, and may be back by now.
+        if model.training or model._turns != turns or turns % 2:
             raise InputError(CHANGED)
         return
     twin = twin_of(model, training=False)

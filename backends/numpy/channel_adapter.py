@@ -23,19 +23,26 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
     norm: LayerNorm | None
     output: Dense | None
 
+    def __init__(self, spec: ChannelAdapterSpec, path: str, dtype: str) -> None:
+        """Work out the fixed matrix, or the directions of the electrodes."""
+        super().__init__(spec, path, dtype)
+        if spec.mixes:
+            self.matrix = spec.matrix().astype(dtype)
+        else:
+            self.sources = spec.source_directions().astype(dtype)
+            self.targets = spec.target_directions().astype(dtype)
+
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, sources, ...) -> (batch, targets, ...)."""
         if self.spec.method == "perceiver":
             return self._attended(x)
-        weights = self.spec.matrix() if self.spec.mixes else self._weights(x.dtype)
-        return np.einsum("ts,bs...->bt...", weights.astype(x.dtype), x)
+        weights = self.matrix if self.spec.mixes else self._weights()
+        return np.einsum("ts,bs...->bt...", weights, x)
 
-    def _weights(self, dtype: np.dtype[np.generic]) -> Array:
+    def _weights(self) -> Array:
         """Of `attend`: what each source counts for each target."""
         query, key = self._parts("query", "key")
-        scores = query(self.spec.target_directions().astype(dtype)) @ (
-            key(self.spec.source_directions().astype(dtype)).T
-        )
+        scores = query(self.targets) @ key(self.sources).T
         return softmax(scores / np.sqrt(self.spec.inner))
 
     def _attended(self, x: Array) -> Array:
@@ -47,8 +54,7 @@ class ChannelAdapter(Block[ChannelAdapterSpec], kind="channel_adapter"):
         patch, heads, width = self.spec.patch, self.spec.heads, self.spec.inner
         patches = x.reshape(batch * sources * (length // patch), patch)
         tokens = value(patches).reshape(batch, sources, length // patch, width)
-        directions = self.spec.source_directions().astype(x.dtype)
-        tokens = tokens + direction(directions)[:, None]
+        tokens = tokens + direction(self.sources)[:, None]
         flat = tokens.reshape(-1, width)
         shape = batch, sources, length // patch, heads, width // heads
         keys, contents = key(flat).reshape(shape), content(flat).reshape(shape)

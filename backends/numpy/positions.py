@@ -22,11 +22,15 @@ class ElectrodeEmbedding(Block[ElectrodeEmbeddingSpec], kind="electrode_embeddin
 class TimeEmbedding(Block[TimeEmbeddingSpec], kind="time_embedding"):
     """Adds to each token the row of its place in time."""
 
+    def __init__(self, spec: TimeEmbeddingSpec, path: str, dtype: str) -> None:
+        """Make the table of sines, where the rows are not learned."""
+        super().__init__(spec, path, dtype)
+        self.sines = None if spec.form == "learned" else spec.sines().astype(dtype)
+
     def forward(self, x: Array, stream: Stream | None = None) -> Array:
         """(batch, channels, N) -> the same shape."""
         leading = int(self.spec.cls)
         patches = (x.shape[2] - leading) // self.spec.electrodes
-        learned = self.spec.form == "learned"
-        weight = self.arrays["weight"] if learned else self.spec.sines().astype(x.dtype)
+        weight = self.arrays["weight"] if self.sines is None else self.sines
         added = np.tile(weight[:patches].T, self.spec.electrodes)
         return np.concatenate([x[:, :, :leading], x[:, :, leading:] + added], axis=2)

@@ -40,8 +40,7 @@ class _Recurrent(Block[S], Generic[S]):
 
     def _run(self, x: Tensor, before: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """(batch, time, channels) and states (layers, batch, hidden) to the same."""
-        names = list(self.spec.own_params())
-        flat = [self._parameters[name] for name in names]
+        flat = list(self._parameters.values())  # in the order of the spec, which is torch's
         kernel: Any = torch.lstm if self.spec.kind == "lstm" else torch.gru
         state: Any = before if self.spec.kind == "lstm" else before[0]
         y, *after = kernel(

@@ -18,7 +18,9 @@ def channel_adapter(block: BlockWriter[ChannelAdapterSpec], x: Value) -> Value:
     spec = block.spec
     if spec.method == "perceiver":
         return _attended(block, x)
-    weights = spec.matrix() if spec.mixes else _learned(block)
+    parts = () if spec.mixes else ("query", "key")
+    names = [f"{part}.{tensor}" for part in parts for tensor in ("weight", "bias")]
+    weights = spec.mixture({name: block.weights[block.full(name)] for name in names})
     if not x.is_signal:
         name = block.op("MatMul", x, block.graph.constant(weights.T))
     else:
@@ -26,16 +28,6 @@ def channel_adapter(block: BlockWriter[ChannelAdapterSpec], x: Value) -> Value:
         kernel = block.graph.constant(weights.reshape(*weights.shape, *ones))
         name = block.op("Conv", x, kernel)
     return replace(x, name=name, shape=(len(spec.targets), *x.shape[1:]))
-
-
-def _learned(block: BlockWriter[ChannelAdapterSpec]) -> Array:
-    """The mixture that `attend` has learned: it does not depend on the signal."""
-    spec = block.spec
-    query = _dense(block, "query", spec.target_directions())
-    scores = query @ _dense(block, "key", spec.source_directions()).T / math.sqrt(spec.inner)
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    mixture: Array = powers / powers.sum(axis=1, keepdims=True)
-    return mixture
 
 
 def _dense(block: BlockWriter[ChannelAdapterSpec], name: str, x: Array) -> Array:

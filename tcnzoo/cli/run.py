@@ -180,7 +180,7 @@ def _loaded(
             f"the model takes {channels} channels, but {str(source)!r} has {x.shape[1]} on its "
             f"channel axis: shape {x.shape[single:]}{turned}"
         )
-    unit = getattr(model.tcnzoo.spec, "input", None)
+    unit = model.tcnzoo.spec.input_unit
     remark = None if unit is None else size_remark(x, unit)
     if remark:
         console.say(f"warning: {remark}")

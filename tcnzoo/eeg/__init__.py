@@ -5,7 +5,6 @@ Needs the extra `eeg`: pip install 'tcnzoo[eeg]'.
 
 from tcnzoo.eeg.detector import Detector, Latency
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.parts import Detections, detect_parts, score_parts
 from tcnzoo.eeg.pipeline import Detection, detect
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor, postprocess
@@ -14,6 +13,7 @@ from tcnzoo.eeg.recordings import Recording, read_parts, read_recording
 from tcnzoo.eeg.scoring import Scored, Scores, best_within, score, sweep
 from tcnzoo.eeg.taes import Taes, taes
 from tcnzoo.eeg.windows import Windows
+from tcnzoo.specs.montages import TEN_TWENTY
 
 __all__ = [
     "TEN_TWENTY",

@@ -10,13 +10,13 @@ from tcnzoo.arrays import Array
 from tcnzoo.eeg.annotations import Event
 from tcnzoo.eeg.filters import Preprocessing
 from tcnzoo.eeg.logits import Logits, check_detector, to_probabilities
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.online import OnlinePreprocessor
 from tcnzoo.eeg.postprocess import PostProcessing, PostProcessor
 from tcnzoo.eeg.recordings import Recording, arranged
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.streaming import check_policy
+from tcnzoo.specs.montages import TEN_TWENTY
 
 # Steps for which the shape of a model's output is asked: a minute at 256 Hz.
 _PROBE = 15360

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from tcnzoo.arrays import Array, to_numpy
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.errors import InputError
 from tcnzoo.models.backend import handle_of
 from tcnzoo.models.calls import init_state, step
+from tcnzoo.specs.montages import TEN_TWENTY
 
 
 def check_detector(model: Any, window: int) -> None:

@@ -7,13 +7,8 @@ from itertools import pairwise
 from typing import NamedTuple, NoReturn
 
 from tcnzoo.errors import InputError
+from tcnzoo.specs.montages import TEN_TWENTY
 
-# The order in which brain-go-brr-v2 (Clarity-Digital-Twin) trained its detectors.
-TEN_TWENTY = (
-    *("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1"),
-    *("Fz", "Cz", "Pz"),
-    *("Fp2", "F4", "C4", "P4", "F8", "T4", "T6", "O2"),
-)
 # The 10-10 system renamed four electrodes of the 10-20 system.
 SYNONYMS = {"T7": "T3", "T8": "T4", "P7": "T5", "P8": "T6"}
 # What usually stands after the electrode in a referential recording: common, averaged, ears or

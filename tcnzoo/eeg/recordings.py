@@ -10,11 +10,12 @@ from tcnzoo.arrays import Array
 from tcnzoo.eeg.edf import EDF_SUFFIXES
 from tcnzoo.eeg.edf_data import open_edf
 from tcnzoo.eeg.fif import open_fif
-from tcnzoo.eeg.montage import TEN_TWENTY, places
+from tcnzoo.eeg.montage import places
 from tcnzoo.eeg.scales import warn_of_size
 from tcnzoo.eeg.stretches import Contents, Stretch
 from tcnzoo.errors import InputError
 from tcnzoo.files.bounds import listed
+from tcnzoo.specs.montages import TEN_TWENTY
 
 _FIF_SUFFIXES = (".fif", ".fif.gz")
 SUFFIXES = (*EDF_SUFFIXES, *_FIF_SUFFIXES)

@@ -18,7 +18,6 @@ from tcnzoo.specs import (
     TcnSpec,
     VqHdpHsmmSpec,
 )
-from tcnzoo.specs.attention import AttentionSpec
 from tcnzoo.specs.implementations import implementations
 from tcnzoo.specs.params import count
 
@@ -141,9 +140,7 @@ def _remarks(spec: Spec, layers: Sequence[Layer]) -> dict[str, str]:
     }
     for layer in layers:
         part = parts.get(layer.path, spec)
-        attends = any(
-            isinstance(inner, AttentionSpec) and inner.pools_all for _, inner in part.walk()
-        )
+        attends = any(inner.squares_length for _, inner in part.walk())
         tokens = layer.output_shape[-1]
         if attends and len(layer.output_shape) == 2 and tokens > MANY_TOKENS:
             remarks[layer.path] = (

@@ -1,6 +1,6 @@
 """Attention of tokens to tokens: which see which, how heads are normed, and what a stream keeps."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -22,7 +22,7 @@ from tcnzoo.specs.base import (
     require_channels,
 )
 from tcnzoo.specs.dense import DenseSpec
-from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec
+from tcnzoo.specs.norm import LayerNormSpec, RmsNormSpec, named_norm
 from tcnzoo.specs.params import Init, Initializer, InitializerSpec, Param
 
 Biases = Literal["none", "qv", "qkv"]
@@ -64,12 +64,7 @@ class TokenNorm(BaseModel):
         return block(channels=channels, eps=self.eps)
 
 
-def _named(value: Any) -> Any:
-    """Let a bare name stand for a normalisation with its default eps."""
-    return {"kind": value} if isinstance(value, str) and value != "none" else value
-
-
-NormOfTokens = Annotated[TokenNorm, BeforeValidator(_named)]
+NormOfTokens = Annotated[TokenNorm, BeforeValidator(named_norm)]
 OptionalNorm = Annotated[NormOfTokens | None, NoneWord]
 
 
@@ -292,5 +287,10 @@ class AttentionSpec(Spec):
 
     @property
     def pools_all(self) -> bool:
+        """Without a window."""
+        return self.window is None
+
+    @property
+    def squares_length(self) -> bool:
         """Without a window."""
         return self.window is None

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from tcnzoo.errors import InputError, SignalTooLong, SpecError
 from tcnzoo.files.bounds import check_digits
+from tcnzoo.specs.input_unit import InputUnit
 from tcnzoo.specs.params import Param
 
 if TYPE_CHECKING:
@@ -326,6 +327,16 @@ class Spec(BaseModel):
         """Say what in this block itself stands against streaming."""
         return None
 
+    def _refuse_zeros(self, zeros: int) -> None:
+        """Raise ValueError, for a block with statistics over all channels, if some are zero."""
+        if zeros:
+            raise ValueError(
+                f"{self.kind} takes statistics over all channels, but {zeros} of them would be "
+                "zero, which changes what it makes of all others (19 electrodes among 109 zeros "
+                "moved the tokens of LaBraM by 1.5 of their maximum); take only the electrodes "
+                "that are there, or set allow_zero_channels"
+            )
+
     def walk(self, path: str = "") -> Iterator[tuple[str, "Spec"]]:
         """Yield (dotted path, spec) for this block and every part below it."""
         yield path, self
@@ -390,14 +401,26 @@ class Spec(BaseModel):
         return self.input_channels or channels
 
     @property
-    def zero_channels(self) -> int:
-        """Channels of the output that are zero whatever comes in, where that is to be noticed."""
-        return 0
+    def squares_length(self) -> bool:
+        """Whether the cost of this block itself grows with the square of the length."""
+        return False
 
     @property
-    def spans_channels(self) -> bool:
-        """Whether a channel of the input changes what the block makes of all others."""
-        return False
+    def input_unit(self) -> InputUnit | None:
+        """The unit of the model's signal, where it says one."""
+        return None
+
+    def zeros_after(self, zeros: int) -> int:
+        """Channels of the output that say nothing, where so many of the input are zero.
+
+        They stay apart through norms of single steps and what has no parameters; anything else
+        mixes channels.
+
+        Raises:
+            ValueError: the block takes statistics over all channels, which the zeros would change.
+        """
+        mixes = any(part.own_params() and not part.is_norm for _, part in self.walk())
+        return 0 if mixes else zeros
 
     @property
     def unit_length(self) -> bool:

@@ -1,6 +1,8 @@
 """Channel adapters: from the electrodes of one montage to those of another."""
 
+import math
 import statistics
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -176,6 +178,28 @@ class ChannelAdapterSpec(Spec):
         )  # fmt: skip
         return np.where(np.array(self.covered())[:, None], spline, 0.0)
 
+    def mixture(self, arrays: Mapping[str, "Array"]) -> "Array":
+        """What each source counts for each target, (targets, sources), float64; not of a perceiver.
+
+        Args:
+            arrays: parameters by name, of `attend` the dense maps `query` and `key`.
+        """
+        import numpy as np
+
+        if self.mixes:
+            return self.matrix()
+        query, key = (
+            units @ arrays[f"{name}.weight"].astype(np.float64).T + arrays[f"{name}.bias"]
+            for name, units in (
+                ("query", self.target_directions()),
+                ("key", self.source_directions()),
+            )
+        )
+        scores = query @ key.T / math.sqrt(self.inner)
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        shares: Array = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
     def noise_gain(self) -> "Array":
         """Deviation of each target for independent noise of deviation 1 in all sources, (targets,).
 
@@ -186,8 +210,7 @@ class ChannelAdapterSpec(Spec):
         gain: Array = np.linalg.norm(self.matrix(), axis=1)
         return gain
 
-    @property
-    def zero_channels(self) -> int:
+    def zeros_after(self, zeros: int) -> int:
         """Targets that are zero whatever comes."""
         return 0 if self.allow_zero_channels else self.covered().count(False)
 

@@ -113,6 +113,25 @@ class GraphSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _zeros_reach_no_shared_norm(self) -> Self:
+        self.zeros_after(0)
+        return self
+
+    def zeros_after(self, zeros: int) -> int:
+        """Through all nodes, to the last; a sum is zero where all of its signals are, at most."""
+        after = {INPUT: zeros}
+        for name, node in self.nodes.items():
+            before = [after[source] for source in node.inputs]
+            if isinstance(node.layer, MergeSpec):
+                after[name] = {"add": min, "multiply": max, "concat": sum}[node.layer.mode](before)
+                continue
+            try:
+                after[name] = node.layer.zeros_after(before[0])
+            except ValueError as error:
+                raise ValueError(f"node {name!r}: {error}") from None
+        return after[name]
+
+    @model_validator(mode="after")
     def _nodes_take_what_comes(self) -> Self:
         routes = Routes.of(self.children())
         try:

@@ -24,33 +24,16 @@ Montage: TypeAlias = (
     | Annotated[dict[Name, Place], Field(min_length=1, max_length=65536)]
 )
 
-_TEN_TWENTY = tuple(
-    [
-        "Fp1",
-        "F3",
-        "C3",
-        "P3",
-        "O1",
-        "F7",
-        "T3",
-        "T5",
-        "Fz",
-        "Cz",
-        "Pz",
-        "Fp2",
-        "F4",
-        "C4",
-        "P4",
-        "O2",
-        "F8",
-        "T4",
-        "T6",
-    ]
+# The order in which brain-go-brr-v2 (Clarity-Digital-Twin) trained its detectors.
+TEN_TWENTY = (
+    *("Fp1", "F3", "C3", "P3", "F7", "T3", "T5", "O1"),
+    *("Fz", "Cz", "Pz"),
+    *("Fp2", "F4", "C4", "P4", "F8", "T4", "T6", "O2"),
 )
 # Built-in montages that are choices among named electrodes.
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "tuh-19": _TEN_TWENTY,
-    "tuh-21": (*_TEN_TWENTY, "A1", "A2"),
+    "tuh-19": TEN_TWENTY,
+    "tuh-21": (*TEN_TWENTY, "A1", "A2"),
     "labram-128": TABLES["labram-128"],
 }
 _WHOLE = ("standard-1005", "hydrocel-129")

@@ -121,10 +121,10 @@ class GroupNormSpec(Spec):
         """Always."""
         return True
 
-    @property
-    def spans_channels(self) -> bool:
-        """Always: neighbours in a group share their statistics."""
-        return True
+    def zeros_after(self, zeros: int) -> int:
+        """None may come: neighbours in a group share their statistics."""
+        self._refuse_zeros(zeros)
+        return 0
 
     def own_streaming_blocker(self) -> str | None:
         """Its statistics are never complete before the end."""
@@ -183,13 +183,13 @@ class WeightNormSpec(Spec):
     kind: Literal["weight_norm"] = "weight_norm"
 
 
-def _named(value: Any) -> Any:
+def named_norm(value: Any) -> Any:
     """Let a bare name stand for a normalisation with its default constants."""
     return {"kind": value} if isinstance(value, str) and value != "none" else value
 
 
 _AnyNorm = Annotated[BatchNormSpec | LayerNormSpec | WeightNormSpec, Field(discriminator="kind")]
-Norm = Annotated[_AnyNorm | None, NoneWord, BeforeValidator(_named)]
+Norm = Annotated[_AnyNorm | None, NoneWord, BeforeValidator(named_norm)]
 
 
 def norm_child(norm: Spec | None, channels: int) -> dict[str, Spec]:

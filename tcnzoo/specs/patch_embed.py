@@ -28,7 +28,47 @@ def patches_in(spec: Spec, patch: int, input_shape: Shape) -> int:
     return length // patch
 
 
-class PatchEmbedSpec(Spec):
+class PatchesSpec(Spec):
+    """Base of blocks that make a token of each patch of each electrode.
+
+    Attributes:
+        patch: steps of a patch.
+        electrodes: how many the input has, or None for any number.
+    """
+
+    patch: Positive
+    electrodes: Positive | None = None
+
+    @property
+    def width(self) -> int:
+        """Channels of the tokens."""
+        raise NotImplementedError(self.kind)
+
+    @property
+    def input_channels(self) -> int | None:
+        """Electrodes of the input, where the spec names them."""
+        return self.electrodes
+
+    @property
+    def token_electrodes(self) -> int | None:
+        """Electrodes of the input, where the spec names them; else 0."""
+        return self.electrodes or 0
+
+    def channels_before(self, channels: int) -> int:
+        """Any number of electrodes will do."""
+        return self.electrodes or 1
+
+    def channels_after(self, channels: int | None) -> int:
+        """Width of the tokens."""
+        return self.width
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        """(E, A * patch) -> (width, E * A)."""
+        self.check_channels(input_shape)
+        return self.width, input_shape[0] * patches_in(self, self.patch, input_shape)
+
+
+class PatchEmbedSpec(PatchesSpec):
     """Patches of each electrode as tokens, (batch, E, A * patch) -> (batch, channels, E * A).
 
     Token e * A + a is patch a of electrode e. With stem `conv` each patch goes through three
@@ -51,7 +91,6 @@ class PatchEmbedSpec(Spec):
     """
 
     kind: Literal["patch_embed"] = "patch_embed"
-    patch: Positive
     stem: Literal["conv", "linear"] = "conv"
     channels: Positive | None = None
     out_channels: Positive = 8
@@ -60,7 +99,6 @@ class PatchEmbedSpec(Spec):
     groups: Positive = 4
     eps: Annotated[float, Field(gt=0.0)] = 1e-5
     projection: bool = False
-    electrodes: Positive | None = None
 
     @model_validator(mode="after")
     def _fields_go_together(self) -> Self:
@@ -99,24 +137,6 @@ class PatchEmbedSpec(Spec):
         """Channels of the tokens."""
         return self.stem_width if self.channels is None else self.channels
 
-    @property
-    def input_channels(self) -> int | None:
-        """Electrodes of the input, where the spec names them."""
-        return self.electrodes
-
-    @property
-    def token_electrodes(self) -> int | None:
-        """Electrodes of the input, where the spec names them; else 0."""
-        return self.electrodes or 0
-
-    def channels_before(self, channels: int) -> int:
-        """Any number of electrodes will do."""
-        return self.electrodes or 1
-
-    def channels_after(self, channels: int | None) -> int:
-        """Width of the tokens."""
-        return self.width
-
     def children(self) -> dict[str, Spec]:
         """`conv1`, `norm1`, ... and `activation` of a conv stem, and the dense map `proj`."""
         if self.stem == "linear":
@@ -136,11 +156,6 @@ class PatchEmbedSpec(Spec):
         if self.projection:
             parts["proj"] = DenseSpec(in_features=self.stem_width, out_features=self.width)
         return parts
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """(E, A * patch) -> (channels, E * A)."""
-        self.check_channels(input_shape)
-        return self.width, input_shape[0] * patches_in(self, self.patch, input_shape)
 
     def macs_of(self, input_shape: Shape) -> int:
         """All parts for each patch."""
@@ -165,10 +180,11 @@ class PatchEmbedSpec(Spec):
         """The norms of a conv stem look at the whole signal."""
         return self.stem == "conv"
 
-    @property
-    def spans_channels(self) -> bool:
-        """The norms of a conv stem take all electrodes together."""
-        return self.stem == "conv"
+    def zeros_after(self, zeros: int) -> int:
+        """None may come to the norms of a conv stem, which take all electrodes together."""
+        if self.stem == "conv":
+            self._refuse_zeros(zeros)
+        return 0
 
     def own_streaming_blocker(self) -> str | None:
         """Tokens come electrode by electrode."""

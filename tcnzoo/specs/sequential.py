@@ -78,19 +78,17 @@ class SequentialSpec(Spec):
 
     @model_validator(mode="after")
     def _zeros_reach_no_shared_norm(self) -> Self:
-        zeros: tuple[str, int] | None = None
-        for name, layer in self.layers.items():
-            if zeros is not None and layer.spans_channels:
-                raise ValueError(
-                    f"layer {zeros[0]!r} gives {zeros[1]} channels that are zero, and layer "
-                    f"{name!r} ({layer.kind}) takes statistics over all channels: the zeros would "
-                    "change every token (19 electrodes among 109 zeros moved those of LaBraM by "
-                    "1.5 of their maximum); take only the electrodes that are there, or set "
-                    "allow_zero_channels"
-                )
-            if layer.zero_channels:
-                zeros = name, layer.zero_channels
+        self.zeros_after(0)
         return self
+
+    def zeros_after(self, zeros: int) -> int:
+        """Through all layers."""
+        for name, layer in self.layers.items():
+            try:
+                zeros = layer.zeros_after(zeros)
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from None
+        return zeros
 
     @model_validator(mode="after")
     def _layers_take_what_comes(self) -> Self:
@@ -179,6 +177,11 @@ class SequentialSpec(Spec):
         """That of the first layer which does not take any."""
         ranks = (layer.signal_rank for layer in self.layers.values() if not layer.any_rank)
         return next(ranks, 3)
+
+    @property
+    def input_unit(self) -> InputUnit | None:
+        """The field `input`."""
+        return self.input
 
     @property
     def input_devices(self) -> int | None:

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from tcnzoo.specs.base import Positive, ReceptiveField, Shape, Spec
-from tcnzoo.specs.patch_embed import patches_in
+from tcnzoo.specs.base import ReceptiveField, Shape
+from tcnzoo.specs.patch_embed import PatchesSpec
 
 if TYPE_CHECKING:
     from tcnzoo.arrays import Array
 
 
-class SpectrumSpec(Spec):
+class SpectrumSpec(PatchesSpec):
     """Spectra of the patches of each electrode, (batch, E, A * patch) -> (batch, bins, E * A).
 
     Bin k of token e * A + a is the amplitude or the phase (rad) of
@@ -29,11 +29,9 @@ class SpectrumSpec(Spec):
     """
 
     kind: Literal["spectrum"] = "spectrum"
-    patch: Positive
     value: Literal["amplitude", "phase"]
     bins: Literal["half", "full"] = "half"
     normalized: bool = False
-    electrodes: Positive | None = None
 
     @property
     def width(self) -> int:
@@ -44,29 +42,6 @@ class SpectrumSpec(Spec):
     def between(self) -> int:
         """How many bins above 0 have an imaginary part, and a mirror image."""
         return (self.patch - 1) // 2
-
-    @property
-    def input_channels(self) -> int | None:
-        """Electrodes of the input, where the spec names them."""
-        return self.electrodes
-
-    @property
-    def token_electrodes(self) -> int | None:
-        """Electrodes of the input, where the spec names them; else 0."""
-        return self.electrodes or 0
-
-    def channels_before(self, channels: int) -> int:
-        """Any number of electrodes will do."""
-        return self.electrodes or 1
-
-    def channels_after(self, channels: int | None) -> int:
-        """Bins of a token."""
-        return self.width
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        """(E, A * patch) -> (bins, E * A)."""
-        self.check_channels(input_shape)
-        return self.width, input_shape[0] * patches_in(self, self.patch, input_shape)
 
     def macs_of(self, input_shape: Shape) -> int:
         """The products with sines and cosines of the half of the bins."""

@@ -8,11 +8,11 @@ import datetime
 import numpy as np
 import pytest
 
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.preprocess import Preprocessing, prepare
 from tcnzoo.eeg.recordings import is_recording, read_recording
 from tcnzoo.eeg.scales import microvolts
 from tcnzoo.errors import InputError
+from tcnzoo.specs.montages import TEN_TWENTY
 from tests.support import edf_files
 from tests.support.compare import assert_refused
 from tests.support.edf_files import annotations, electrodes, stamps, tal, write

@@ -12,7 +12,6 @@ import tcnzoo
 from tcnzoo.cli import app
 from tcnzoo.eeg import detect, detect_parts, read_parts, read_recording, score, score_parts
 from tcnzoo.eeg.events import Annotations, Event, read_events, write_events
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.parts import Detections
 from tcnzoo.eeg.pipeline import Detection
 from tcnzoo.eeg.postprocess import PostProcessing
@@ -20,6 +19,7 @@ from tcnzoo.eeg.preprocess import Preprocessing
 from tcnzoo.eeg.recordings import Recording
 from tcnzoo.eeg.stretches import Marks, Stretch, cut
 from tcnzoo.errors import InputError
+from tcnzoo.specs.montages import TEN_TWENTY
 from tests.support import edf_files, eeg_signals
 from tests.support.compare import assert_refused
 from tests.support.edf_files import annotations, electrodes, stamps, tal, write

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from tcnzoo.eeg.montage import TEN_TWENTY, electrode, places
+from tcnzoo.eeg.montage import electrode, places
 from tcnzoo.eeg.recordings import Recording, arranged, read_recording
 from tcnzoo.errors import BackendMissing, InputError
+from tcnzoo.specs.montages import TEN_TWENTY
 from tests.support import eeg_signals
 from tests.support.compare import assert_refused
 from tests.support.eeg_signals import NEW_NAMES

@@ -173,10 +173,46 @@ def test_a_perceiver_takes_whole_patches(backend):
     [{"kind": "patch_embed", "patch": 50}, {"kind": "group_norm", "channels": 129, "groups": 3}],
 )
 def test_zeros_before_a_norm_over_electrodes_are_refused(method, norm):
-    first = {"kind": "channel_adapter", "method": method, "source": "tuh-19",
-             "target": "hydrocel-129"}  # fmt: skip
-    layers = {"adapter": first, "norm": norm}
-    with pytest.raises(SpecError, match=r"layer 'adapter' gives \d+ channels that are zero"):
-        tcnzoo.load_spec({"kind": "sequential", "layers": layers})
-    layers["adapter"] = {**first, "allow_zero_channels": True}
-    tcnzoo.load_spec({"kind": "sequential", "layers": layers})
+    sentence = f"layer 'norm': {norm['kind']} takes statistics over all channels, but [0-9]+ of"
+    with pytest.raises(SpecError, match=sentence):
+        tcnzoo.load_spec(chain(zeros(method), {"kind": "activation", "name": "relu"}, norm))
+    tcnzoo.load_spec(chain(zeros(method, allow_zero_channels=True), norm))
+
+
+def zeros(method, **fields):
+    """An adapter whose targets are not all covered."""
+    return {
+        "kind": "channel_adapter", "method": method, "source": "tuh-19", "target": "hydrocel-129",
+        **fields,
+    }  # fmt: skip
+
+
+def chain(*layers):
+    """A sequential; the last layer is `norm`."""
+    names = [*(f"l{number}" for number in range(len(layers) - 1)), "norm"]
+    return {"kind": "sequential", "layers": dict(zip(names, layers, strict=True))}
+
+
+GROUPS = {"kind": "group_norm", "channels": 129, "groups": 3}
+
+
+def test_zeros_are_seen_through_stacks_and_graphs():
+    inside = chain({"kind": "activation", "name": "relu"}, GROUPS)
+    nodes = {
+        "adapter": {"layer": zeros("select")},
+        "relu": {"layer": {"kind": "activation", "name": "relu"}, "inputs": ["adapter"]},
+        "norm": {"layer": GROUPS, "inputs": ["relu"]},
+    }
+    stacked = [
+        chain(zeros("spline"), inside),
+        chain(chain(zeros("pad"), {"kind": "dropout", "rate": 0.1}), GROUPS),
+        {"kind": "graph", "in_channels": 19, "nodes": nodes},
+    ]
+    for spec in stacked:
+        with pytest.raises(SpecError, match="'norm': group_norm takes statistics"):
+            tcnzoo.load_spec(spec)
+
+
+def test_behind_layers_that_mix_channels_nothing_is_zero():
+    conv = {"kind": "conv1d", "in_channels": 129, "out_channels": 6, "kernel_size": 1}
+    tcnzoo.load_spec(chain(zeros("select"), conv, {**GROUPS, "channels": 6}))

@@ -199,18 +199,30 @@ def test_a_model_that_goes_into_training_in_the_midst_of_a_call(torch):
         tcnzoo.predict(model, x)
 
 
-def test_a_turn_into_training_and_back_is_noticed(torch):
-    model, x = tcnzoo.create(STREAM, "torch", weights=weights_of(STREAM)), noise(2, 4, 30)
+@pytest.mark.parametrize("name", ["torch", "mlx"])  # Keras is told the mode at each call
+def test_a_turn_into_training_and_back_is_noticed(name):
+    if name not in BACKENDS:
+        pytest.skip(f"{name} is not tested")
+    model, x = tcnzoo.create(STREAM, name, weights=weights_of(STREAM)), noise(2, 4, 30)
+    part = model.get_submodule("blocks.0") if name == "torch" else model.blocks[0]
 
     def turn(*_):
         model.train()
         model.eval()
 
-    hook = model.get_submodule("blocks.0").register_forward_hook(turn)
+    if name == "torch":
+        hook = part.register_forward_hook(turn)
+    else:
+        part._observer = turn
     with pytest.raises(tcnzoo.InputError, match="was trained by another thread during this call"):
         tcnzoo.predict(model, x)
-    hook.remove()
-    tcnzoo.predict(model.eval(), x)  # which changes nothing
+    if name == "torch":
+        hook.remove()
+    else:
+        part._observer = None
+    tcnzoo.predict(model, x)
+    model.eval()  # which changes nothing
+    tcnzoo.predict(model, x)
 
 
 def test_threads_predict_while_one_trains(torch):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tcnzoo.eeg.montage import TEN_TWENTY
+from tcnzoo.specs.montages import TEN_TWENTY
 
 # The fields of a signal in the header, with their bytes.
 FIELDS = {

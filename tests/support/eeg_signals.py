@@ -3,8 +3,8 @@
 import numpy as np
 
 import tcnzoo
-from tcnzoo.eeg.montage import TEN_TWENTY
 from tcnzoo.eeg.recordings import Recording
+from tcnzoo.specs.montages import TEN_TWENTY
 
 RATE = 256
 NEW_NAMES = {"T3": "T7", "T4": "T8", "T5": "P7", "T6": "P8"}
