@@ -41,6 +41,12 @@ class MergeSpec(Spec):
     kind: Literal["merge"] = "merge"
     mode: Literal["add", "multiply", "concat"]
 
+    def merged_zeros(self, zeros: list[int]) -> int:
+        """Channels of the result that are zero, at most, where so many of each signal are."""
+        if self.mode == "concat":
+            return sum(zeros)
+        return min(zeros) if self.mode == "add" else max(zeros)
+
     def merged_shape(self, shapes: list[Shape]) -> Shape:
         """Shape of the result.
 
@@ -118,12 +124,12 @@ class GraphSpec(Spec):
         return self
 
     def zeros_after(self, zeros: int) -> int:
-        """Through all nodes, to the last; a sum is zero where all of its signals are, at most."""
+        """Through all nodes, to the last."""
         after = {INPUT: zeros}
         for name, node in self.nodes.items():
             before = [after[source] for source in node.inputs]
             if isinstance(node.layer, MergeSpec):
-                after[name] = {"add": min, "multiply": max, "concat": sum}[node.layer.mode](before)
+                after[name] = node.layer.merged_zeros(before)
                 continue
             try:
                 after[name] = node.layer.zeros_after(before[0])

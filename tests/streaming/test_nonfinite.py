@@ -39,7 +39,7 @@ MEMORIES = {
 }
 
 
-def _causal(backend, spec, x, value, place):
+def assert_causal(backend, spec, x, value, place):
     """Outputs of which the first `place` steps are known, with and without a value after them."""
     model = tcnzoo.create(spec, backend, weights=weights_of(spec))
     start, state = x[..., :place], tcnzoo.init_state(model, len(x))
@@ -60,7 +60,7 @@ def _causal(backend, spec, x, value, place):
 def test_outputs_before_nan_do_not_see_it(backend, name):
     spec = CAUSAL[name]
     shape = tcnzoo.load_spec(spec).signal_shape(37, BLOCKS[name][1][1] if name in BLOCKS else 3)
-    _causal(backend, spec, noise(2, *shape), np.nan, 30)
+    assert_causal(backend, spec, noise(2, *shape), np.nan, 30)
 
 
 @pytest.mark.parametrize("value", [np.nan, -np.inf, 1e30])  # of 1e30 products within overflow
@@ -68,7 +68,7 @@ def test_outputs_before_nan_do_not_see_it(backend, name):
 def test_long_signals_before_a_value_that_is_not_finite(backend, name, value):
     spec, length = LONG[name]
     x = noise(2, tcnzoo.load_spec(spec).input_channels, length)
-    after = _causal(backend, spec, x, value, length - 7)
+    after = assert_causal(backend, spec, x, value, length - 7)
     if not np.isfinite(value) and name.startswith("mamba2"):
         assert not np.isfinite(after).any()
 
